@@ -1,0 +1,63 @@
+"""What an engine is: it says, for a group of faults, which pairs may score differently."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+from fi.faults import Fault
+
+#: Scores ``[batch, classes]`` of events ``[time, batch, ...]``.
+Infer = Callable[[Tensor], Tensor]
+
+
+class Pairs(NamedTuple):
+    """Scores of the pairs (fault, sample) that were computed to the end.
+
+    Every pair that is not listed has the golden scores: it is fully masked.
+
+    Attributes:
+        fault: position of the fault in the group, int64 ``[pairs]``.
+        sample: position of the sample in the batch, int64 ``[pairs]``.
+        scores: ``[pairs, classes]``.
+    """
+
+    fault: Tensor
+    sample: Tensor
+    scores: Tensor
+
+
+class Engine(ABC):
+    """Runs groups of faults through a network.
+
+    Args:
+        network: the network whose words are faulty.
+        infer: its scores; the network itself for a ``SpikingNetwork``.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, network: nn.Module, infer: Infer) -> None:
+        self.network = network
+        self.infer = infer
+
+    @abstractmethod
+    def group_size(self, faults: int) -> int:
+        """How many of ``faults`` faults one test run takes."""
+
+    @abstractmethod
+    def injected(self, faults: Sequence[Fault]) -> AbstractContextManager[None]:
+        """The group in place: within, ``pairs`` speaks of these faults."""
+
+    @abstractmethod
+    def pairs(self, events: Tensor, batch: int) -> Iterator[Pairs]:
+        """The computed pairs of the group on ``events`` ``[time, batch, ...]``, in portions.
+
+        Args:
+            events: one batch of the test set.
+            batch: its number; the same number always means the same events.
+        """

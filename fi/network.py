@@ -1,0 +1,163 @@
+"""A spiking network as a chain of stages: the form that makes fault injection fast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from snntorch import SpikingNeuron
+from torch import Tensor, nn
+
+from fi.neurons import output_spikes, reset_neurons
+from fi.readout import Readout, SpikeCount
+
+
+@dataclass(frozen=True)
+class StageActivity:
+    """What one stage did, step by step.
+
+    Attributes:
+        inputs: ``[time, batch, ...]``, the spikes (or events) that came in.
+        currents: ``[time, batch, ...]``, what the synapse made of them, recurrence not included.
+        spikes: ``[time, batch, ...]``, the neuron's output.
+        states: one dict a step, by snnTorch attribute (``mem``, ``syn``), ``[batch, ...]`` each.
+    """
+
+    inputs: Tensor
+    currents: Tensor
+    spikes: Tensor
+    states: list[dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A synapse, the neurons that it feeds, and optionally their recurrence.
+
+    Attributes:
+        synapse: any stateless module or a sequence of them (conv, pool, norm, flatten, linear).
+        neuron: a snnTorch neuron.
+        recurrent: a module fed with the stage's own spikes of the step before.
+    """
+
+    synapse: nn.Module | Sequence[nn.Module]
+    neuron: SpikingNeuron
+    recurrent: nn.Module | None = None
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """The synapse as a list of modules, in the order of their use."""
+        synapse = [self.synapse] if isinstance(self.synapse, nn.Module) else list(self.synapse)
+        flat: list[nn.Module] = []
+        for module in synapse:
+            flat.extend(module if isinstance(module, nn.Sequential) else [module])
+        return flat
+
+    def conduct(self, signal: Tensor) -> Tensor:
+        """Currents ``[batch, ...]`` of ``signal`` ``[batch, ...]``; any leading batch will do."""
+        if signal.ndim == 4:  # images: the layout in which CPU convolution and pooling are fastest
+            signal = signal.contiguous(memory_format=torch.channels_last)
+        for module in self.modules:
+            signal = module(signal)
+        return signal
+
+    def currents(self, inputs: Tensor) -> Tensor:
+        """Currents ``[time, batch, ...]`` of ``inputs`` ``[time, batch, ...]``, all steps at once."""
+        return self.conduct(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
+
+    def fire(self, current: Tensor, previous: Tensor | None) -> Tensor:
+        """Spikes ``[batch, ...]`` of one step; ``previous`` are those of the step before."""
+        if self.recurrent is not None:
+            fed_back = torch.zeros_like(current) if previous is None else previous
+            current = current + self.recurrent(fed_back)
+        spikes = output_spikes(self.neuron(current))
+        return spikes.to(current.dtype)  # snnTorch's surrogates return float32 for float64 too
+
+    def states(self) -> dict[str, Tensor]:
+        """The neuron's states after its last step."""
+        names = self.neuron._non_persistent_buffers_set
+        return {name: getattr(self.neuron, name) for name in names}
+
+    def run(self, inputs: Tensor) -> StageActivity:
+        """All steps of this stage on ``inputs`` ``[time, batch, ...]``."""
+        currents = self.currents(inputs)
+        spikes: list[Tensor] = []
+        states: list[dict[str, Tensor]] = []
+        for current in currents:
+            spikes.append(self.fire(current, spikes[-1] if spikes else None))
+            states.append(self.states())
+        return StageActivity(inputs, currents, torch.stack(spikes), states)
+
+
+class SpikingNetwork(nn.Module):
+    """A network that declares its data flow in ``stages``.
+
+    Define the layers under the names that users expect, then return them as stages::
+
+        class NMNIST(SpikingNetwork):
+            def __init__(self) -> None:
+                super().__init__()
+                self.fc1, self.lif1 = nn.Linear(578, 20), snn.Leaky(beta=torch.full((20,), 0.9))
+                self.fc2, self.lif2 = nn.Linear(20, 10), snn.Leaky(beta=torch.full((10,), 0.9))
+
+            def stages(self) -> list[Stage]:
+                return [Stage(self.fc1, self.lif1), Stage(self.fc2, self.lif2)]
+
+    Class attributes:
+        default_data: the datamodule that the commands use for it.
+        default_checkpoint: file name in ``models/pretrained``.
+        layer_by_layer: run each stage over all steps before the next one (fast), else step by step.
+    """
+
+    default_data: ClassVar[str | None] = None
+    default_checkpoint: ClassVar[str | None] = None
+    layer_by_layer: bool = True
+
+    def __init__(self, readout: Readout | None = None) -> None:
+        super().__init__()
+        self.readout = readout or SpikeCount()
+
+    def stages(self) -> list[Stage]:
+        """The stages in the order in which spikes pass them."""
+        raise NotImplementedError(f"{type(self).__name__} must define stages()")
+
+    def encode(self, events: Tensor) -> Tensor:
+        """What the first stage sees of ``events`` ``[time, batch, ...]``: resizing and the like."""
+        return events
+
+    def forward(self, events: Tensor) -> Tensor:
+        """Scores ``[batch, classes]`` of ``events`` ``[time, batch, ...]``."""
+        return self.readout.scores(self.statistic(events))
+
+    def statistic(self, events: Tensor) -> Tensor:
+        """What the readout gathered, ``[batch, classes]``: the scores before any softmax."""
+        reset_neurons(self)
+        if not self.layer_by_layer:
+            return self.readout.gather(self._step_by_step(events))
+        activity: StageActivity | None = None
+        for activity in self.activities(events):
+            pass
+        if activity is None:
+            raise ValueError(f"{type(self).__name__}.stages() is empty")
+        membranes = (state["mem"] for state in activity.states)
+        return self.readout.gather(zip(activity.spikes, membranes, strict=True))
+
+    def activities(self, events: Tensor) -> Iterator[StageActivity]:
+        """Every stage's activity in turn, the network run layer by layer."""
+        reset_neurons(self)
+        signal = self.encode(events)
+        for stage in self.stages():
+            activity = stage.run(signal)
+            yield activity
+            signal = activity.spikes
+
+    def _step_by_step(self, events: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """``(spikes, membrane)`` of the last stage per step."""
+        stages = self.stages()
+        previous: list[Tensor | None] = [None] * len(stages)
+        for signal in self.encode(events):
+            for number, stage in enumerate(stages):
+                signal = stage.fire(stage.conduct(signal), previous[number])
+                previous[number] = signal
+            yield signal, stages[-1].states()["mem"]

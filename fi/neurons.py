@@ -1,0 +1,64 @@
+"""What the harness needs to know of snnTorch's neurons."""
+
+from __future__ import annotations
+
+import torch
+from snntorch import SpikingNeuron
+from torch import Tensor, nn
+
+#: Constants of the library and switches, no words that hardware stores.
+_NO_WORDS = frozenset({"graded_spikes_factor", "reset_mechanism_val"})
+#: snnTorch's names of states -> the names in fault lists. The fed-back ``spk`` is the output itself.
+_STATE_NAMES = {"mem": "potential"}
+
+
+def spiking_neurons(network: nn.Module) -> dict[str, SpikingNeuron]:
+    """The network's snnTorch neurons by name, in order of definition."""
+    return {
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(module, SpikingNeuron)
+    }
+
+
+def state_attributes(neuron: SpikingNeuron) -> dict[str, str]:
+    """Fault-list name -> attribute of each state, e.g. ``{"syn": "syn", "potential": "mem"}``.
+
+    snnTorch registers its states as buffers that are not saved.
+    """
+    transient = neuron._non_persistent_buffers_set
+    names = [name for name in neuron._buffers if name in transient and name != "spk"]
+    return {_STATE_NAMES.get(name, name): name for name in names}
+
+
+def neuron_words(neuron: SpikingNeuron) -> list[str]:
+    """Names of the neuron's stored parameters: beta, threshold, alpha, ..., learnable or not."""
+    transient = neuron._non_persistent_buffers_set
+    own = {**neuron._parameters, **neuron._buffers}
+    return [
+        name
+        for name, value in own.items()
+        if value is not None and name not in _NO_WORDS | transient
+    ]
+
+
+def reset_neurons(network: nn.Module) -> None:
+    """Forget every neuron's state: snnTorch neurons go on from their last call otherwise."""
+    for neuron in spiking_neurons(network).values():
+        for name in neuron._non_persistent_buffers_set:
+            state = getattr(neuron, name)
+            setattr(neuron, name, torch.zeros(0, dtype=state.dtype, device=state.device))
+
+
+def floating_parameters(network: nn.Module) -> None:
+    """Give integer neuron parameters (``threshold=1``) the default float dtype, in place."""
+    for neuron in spiking_neurons(network).values():
+        for name in neuron_words(neuron):
+            value = getattr(neuron, name)
+            if not value.is_floating_point():
+                setattr(neuron, name, value.to(torch.get_default_dtype()))
+
+
+def output_spikes(output: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """The spikes in what a neuron's forward returned."""
+    return output[0] if isinstance(output, tuple) else output

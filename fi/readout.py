@@ -1,0 +1,65 @@
+"""How the last stage's activity becomes scores: a fold over time, then a function of its result.
+
+A fold has one order of summation, so that every engine gets the same floating-point result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+class Readout:
+    """A statistic gathered step by step, and the scores that it gives.
+
+    ``softmax`` turns the statistic into scores that add up to 1. Subclass it for a readout of your
+    own: ``initial`` and ``accumulate`` are the fold.
+    """
+
+    def __init__(self, softmax: bool = True) -> None:
+        self.softmax = softmax
+
+    def initial(self, like: Tensor) -> Tensor:
+        """The statistic before the first step, of the shape of ``like``, ``[batch, classes]``."""
+        raise NotImplementedError
+
+    def accumulate(self, statistic: Tensor, spikes: Tensor, membrane: Tensor) -> Tensor:
+        """The statistic after one more step; all are ``[batch, classes]``."""
+        raise NotImplementedError
+
+    def scores(self, statistic: Tensor) -> Tensor:
+        """Scores ``[batch, classes]`` of a gathered statistic."""
+        return torch.softmax(statistic, dim=-1) if self.softmax else statistic
+
+    def gather(self, steps: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+        """The statistic ``[batch, classes]`` of ``(spikes, membrane)`` per step."""
+        statistic: Tensor | None = None
+        for spikes, membrane in steps:
+            if statistic is None:
+                statistic = self.initial(membrane)
+            statistic = self.accumulate(statistic, spikes, membrane)
+        if statistic is None:
+            raise ValueError("no time step to read out: the events have 0 steps")
+        return statistic
+
+
+class SpikeCount(Readout):
+    """The number of output spikes over time."""
+
+    def initial(self, like: Tensor) -> Tensor:
+        return torch.zeros_like(like)
+
+    def accumulate(self, statistic: Tensor, spikes: Tensor, membrane: Tensor) -> Tensor:
+        return statistic + spikes
+
+
+class MaxMembrane(Readout):
+    """The largest membrane potential over time; a NaN stays, as in ``torch.max``."""
+
+    def initial(self, like: Tensor) -> Tensor:
+        return torch.full_like(like, float("-inf"))
+
+    def accumulate(self, statistic: Tensor, spikes: Tensor, membrane: Tensor) -> Tensor:
+        return torch.maximum(statistic, membrane)

@@ -1,0 +1,134 @@
+"""Where faults can strike: the site families of a network, whoever wrote its forward."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from snntorch import SpikingNeuron
+from torch import Tensor, nn
+
+from fi.neurons import (
+    neuron_words,
+    output_spikes,
+    reset_neurons,
+    spiking_neurons,
+    state_attributes,
+)
+
+
+class Kind(Enum):
+    """What sort of hardware a word sits in."""
+
+    SYNAPSE = "synapse"  # weights, biases, a norm's running statistics
+    NEURON = "neuron"  # beta, threshold, alpha, ...
+    STATE = "state"  # the membrane potential, the synaptic current
+    SPIKE = "spike"  # the neuron's output
+
+
+@dataclass(frozen=True, slots=True)
+class SiteFamily:
+    """All sites of one tensor.
+
+    Attributes:
+        name: as in fault lists, ``fc1.weight`` or ``lif1.potential``.
+        shape: of the tensor; states and spikes leave the batch dimension out.
+        kind: the sort of hardware.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: Kind
+
+    @property
+    def words(self) -> int:
+        """The number of stored words."""
+        return math.prod(self.shape)
+
+    @property
+    def layer(self) -> str:
+        """The module that holds it, ``fc1``."""
+        return self.name.rpartition(".")[0]
+
+    @property
+    def attribute(self) -> str:
+        """The name within the module, ``weight``."""
+        return self.name.rpartition(".")[2]
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What a trial run of the network showed.
+
+    Attributes:
+        shapes: neuron name -> shape of its output, batch left out.
+        steps: how often each neuron was called: the number of time steps.
+    """
+
+    shapes: dict[str, tuple[int, ...]]
+    steps: dict[str, int]
+
+
+def observe(network: nn.Module, infer: Callable[[Tensor], Tensor], events: Tensor) -> Activity:
+    """Run ``infer(events)`` and note the output shape and the calls of every neuron."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    steps: dict[str, int] = {}
+
+    def watch(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: object, output: Tensor | tuple[Tensor, ...]) -> None:
+            shapes[name] = tuple(output_spikes(output).shape[1:])
+            steps[name] = steps.get(name, 0) + 1
+
+        return hook
+
+    neurons = spiking_neurons(network)
+    handles = [neuron.register_forward_hook(watch(name)) for name, neuron in neurons.items()]
+    try:
+        with torch.no_grad():
+            infer(events)
+    finally:
+        for handle in handles:
+            handle.remove()
+        reset_neurons(network)
+    return Activity(shapes, steps)
+
+
+def site_families(network: nn.Module, activity: Activity) -> list[SiteFamily]:
+    """Every family of words that hardware would store, in the order of the network's modules.
+
+    Parameters and saved buffers count whether learnable or not; neurons add their states and their
+    output. Neurons that the trial run did not reach have no state and are left out.
+    """
+    families: list[SiteFamily] = []
+    seen: set[int] = set()
+    for name, module in network.named_modules():
+        for family, tensor in _stored(name, module):
+            if id(tensor) not in seen:  # tied weights are one word of hardware
+                seen.add(id(tensor))
+                families.append(family)
+        if name in activity.shapes and isinstance(module, SpikingNeuron):
+            shape = activity.shapes[name]
+            families += [_family(name, s, shape, Kind.STATE) for s in state_attributes(module)]
+            families.append(_family(name, "spike", shape, Kind.SPIKE))
+    return families
+
+
+def _family(layer: str, attribute: str, shape: tuple[int, ...], kind: Kind) -> SiteFamily:
+    return SiteFamily(f"{layer}.{attribute}" if layer else attribute, shape, kind)
+
+
+def _stored(name: str, module: nn.Module) -> Iterator[tuple[SiteFamily, Tensor]]:
+    """The module's own floating-point parameters and saved buffers."""
+    if isinstance(module, SpikingNeuron):
+        kind, attributes = Kind.NEURON, neuron_words(module)
+    else:
+        kind = Kind.SYNAPSE
+        saved = [b for b in module._buffers if b not in module._non_persistent_buffers_set]
+        attributes = [*module._parameters, *saved]
+    for attribute in attributes:
+        tensor = getattr(module, attribute)
+        if tensor is not None and tensor.is_floating_point():
+            yield _family(name, attribute, tuple(tensor.shape), kind), tensor
