@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -27,7 +26,7 @@ class Injection:
 
     Attributes:
         fault: the fault.
-        golden, faulty: the value before and after, for parameters; a state has one a sample and step.
+        golden, faulty: a parameter's value before and after; states differ by sample and step.
         calls: calls of the faulty module in the running inference.
         steps: time steps of the running inference, as its first neuron saw them.
         applied: whether the running inference had the fault.
@@ -146,12 +145,12 @@ def _output(
     network: nn.Module, neuron: nn.Module, value_of: Callable[[Any], Tensor], record: Injection
 ) -> Iterator[None]:
     """Change a state or the spikes, ``[batch, ...]``, after each update of ``neuron``."""
-    site = (slice(None), *record.fault.index)
 
     def strike(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if record.due():
             values = value_of(output).detach()
-            values[site] = record.fault.corrupt(values[site])
+            word = values.movedim(0, -1)[record.fault.index]  # [batch]
+            word.copy_(record.fault.corrupt(word))
             record.applied = True
         record.calls += 1
 

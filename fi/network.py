@@ -63,7 +63,7 @@ class Stage:
         return signal
 
     def currents(self, inputs: Tensor) -> Tensor:
-        """Currents ``[time, batch, ...]`` of ``inputs`` ``[time, batch, ...]``, all steps at once."""
+        """Currents of ``inputs``, all steps at once; both are ``[time, batch, ...]``."""
         return self.conduct(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
 
     def fire(self, current: Tensor, previous: Tensor | None) -> Tensor:
@@ -135,13 +135,9 @@ class SpikingNetwork(nn.Module):
         reset_neurons(self)
         if not self.layer_by_layer:
             return self.readout.gather(self._step_by_step(events))
-        activity: StageActivity | None = None
-        for activity in self.activities(events):
-            pass
-        if activity is None:
-            raise ValueError(f"{type(self).__name__}.stages() is empty")
-        membranes = (state["mem"] for state in activity.states)
-        return self.readout.gather(zip(activity.spikes, membranes, strict=True))
+        *_, last = self.activities(events)
+        membranes = (state["mem"] for state in last.states)
+        return self.readout.gather(zip(last.spikes, membranes, strict=True))
 
     def activities(self, events: Tensor) -> Iterator[StageActivity]:
         """Every stage's activity in turn, the network run layer by layer."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 #: Constants of the library and switches, no words that hardware stores.
 _NO_WORDS = frozenset({"graded_spikes_factor", "reset_mechanism_val"})
-#: snnTorch's names of states -> the names in fault lists. The fed-back ``spk`` is the output itself.
+#: snnTorch's names of states -> the names in fault lists. A fed-back ``spk`` is the output itself.
 _STATE_NAMES = {"mem": "potential"}
 
 

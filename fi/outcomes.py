@@ -23,7 +23,7 @@ class Judgement(NamedTuple):
 
 
 def top(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Top score and its class, ``[pairs]`` each; the lowest class wins ties, NaN counts as largest."""
+    """Top score and its class, ``[pairs]`` each; the lowest class wins ties, NaN is largest."""
     largest = scores.amax(dim=-1, keepdim=True)
     winners = (scores == largest) | (scores.isnan() & largest.isnan())
     return largest.squeeze(-1), winners.to(torch.uint8).argmax(dim=-1)

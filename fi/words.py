@@ -1,8 +1,8 @@
 """Bit operations on the words that hardware stores, as pure tensor functions.
 
-A fault on a stored word of 32 bits is three masks: the faulty word is ``((word & keep) | force) ^ flip``.
-Bit 0 is the least significant one; for float32 (IEEE 754 binary32) bit 31 is the sign, 23 to 30 are the
-exponent and 0 to 22 the fraction.
+A fault on a stored word of 32 bits is three masks: the faulty word is
+``((word & keep) | force) ^ flip``. Bit 0 is the least significant one; for float32 (IEEE 754
+binary32) bit 31 is the sign, 23 to 30 are the exponent and 0 to 22 the fraction.
 """
 
 from __future__ import annotations
