@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -132,10 +133,9 @@ class SpikingNetwork(nn.Module):
 
     def statistic(self, events: Tensor) -> Tensor:
         """What the readout gathered, ``[batch, classes]``: the scores before any softmax."""
-        reset_neurons(self)
         if not self.layer_by_layer:
             return self.readout.gather(self._step_by_step(events))
-        *_, last = self.activities(events)
+        last = deque(self.activities(events), maxlen=1).pop()
         membranes = (state["mem"] for state in last.states)
         return self.readout.gather(zip(last.spikes, membranes, strict=True))
 
@@ -150,6 +150,7 @@ class SpikingNetwork(nn.Module):
 
     def _step_by_step(self, events: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """``(spikes, membrane)`` of the last stage per step."""
+        reset_neurons(self)
         stages = self.stages()
         previous: list[Tensor | None] = [None] * len(stages)
         for signal in self.encode(events):

@@ -1,0 +1,1 @@
+"""Fault injection for spiking neural networks: the harness and its commands."""
