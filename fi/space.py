@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import prod
@@ -54,7 +54,7 @@ class FaultSpace:
             fault_model(name)
         ends = accumulate(family.words * self.faults_per_word for family in self.families)
         object.__setattr__(self, "_ends", tuple(ends))
-        if not len(self):
+        if not self.size:
             raise ValueError("the fault space is empty: no site, model, bit or step is left")
 
     @property
@@ -62,8 +62,13 @@ class FaultSpace:
         """How many faults every word has."""
         return prod((len(self.models), len(self.steps), len(self.bits)))
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """The number of faults; unlike ``len``, of any magnitude."""
         return self._ends[-1] if self._ends else 0
+
+    def __len__(self) -> int:
+        return self.size
 
     def size_of(self, family: SiteFamily) -> int:
         """The number of faults in one family."""
@@ -77,8 +82,8 @@ class FaultSpace:
 
     def fault(self, number: int, injection: int = 0) -> Fault:
         """The ``number``-th fault of the space, as row ``injection`` of a list."""
-        if not 0 <= number < len(self):
-            raise IndexError(f"fault {number} is outside the space: 0 to {len(self) - 1}")
+        if not 0 <= number < self.size:
+            raise IndexError(f"fault {number} is outside the space: 0 to {self.size - 1}")
         position = bisect_right(self._ends, number)
         family = self.families[position]
         number -= self._ends[position - 1] if position else 0
@@ -109,7 +114,11 @@ class FaultSpace:
 
 def check_fault(fault: Fault, families: Sequence[SiteFamily], steps: int | None = None) -> None:
     """Raise ``ValueError``, naming what is allowed, for a fault that this network cannot have."""
-    known = {family.name: family for family in families}
+    check_known(fault, {family.name: family for family in families}, steps)
+
+
+def check_known(fault: Fault, known: Mapping[str, SiteFamily], steps: int | None = None) -> None:
+    """``check_fault`` for many faults: ``known`` has the site families by name."""
     if fault.layer not in known:
         raise ValueError(f"unknown layer {fault.layer!r}; known: {', '.join(known)}")
     shape = known[fault.layer].shape

@@ -1,0 +1,58 @@
+"""What faults did, counted over the samples of the test set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fi.outcomes import OUTCOMES
+
+#: Counts over samples, per fault.
+COUNT_COLUMNS = ("samples", *OUTCOMES, "non_finite", "correct", "golden_correct")
+#: Counts of a group of faults: ``COUNT_COLUMNS`` -> integers ``[faults]``.
+Counts = Mapping[str, ArrayLike]
+
+
+def count_table(counts: Counts, faults: int) -> NDArray[np.int64]:
+    """The counts as an array ``[faults, columns]``.
+
+    Raises:
+        ValueError: a column is missing or of another length, no integers, or inconsistent.
+    """
+    missing = [name for name in COUNT_COLUMNS if name not in counts]
+    if missing:
+        raise ValueError(f"no counts for the columns {', '.join(missing)}")
+    columns = {name: np.asarray(counts[name]) for name in COUNT_COLUMNS}
+    for name, values in columns.items():
+        if values.shape != (faults,) or values.dtype.kind not in "iu":
+            raise ValueError(
+                f"{name} is {values.dtype} of shape {values.shape}; "
+                f"allowed: integers of shape {(faults,)}"
+            )
+    table = np.stack(list(columns.values()), axis=1).astype(np.int64)
+    row, what = first_wrong(table)
+    if what:
+        raise ValueError(f"fault {row} of the group: {what}")
+    return table
+
+
+def first_wrong(table: NDArray[np.int64]) -> tuple[int, str]:
+    """The first row ``[faults, columns]`` that counts no whole number of pairs, and why."""
+    samples = table[:, 0]
+    outcomes = table[:, 1 : 1 + len(OUTCOMES)].sum(axis=1)
+    tests = (
+        (outcomes != samples, "the outcomes do not add up to samples"),
+        (samples < 1, "samples is not positive"),
+        ((table < 0).any(axis=1), "a count is negative"),
+        ((table > samples[:, None]).any(axis=1), "a count is above samples"),
+    )
+    for wrong, what in tests:
+        if wrong.any():
+            row = int(wrong.argmax())
+            values = ", ".join(
+                f"{name}={value}" for name, value in zip(COUNT_COLUMNS, table[row], strict=True)
+            )
+            return row, f"{what}: {values}"
+    return 0, ""

@@ -1,0 +1,109 @@
+"""Fault lists: the unit of exchange and of replay, a CSV file with one row a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fi.fault_row import FAULT_COLUMNS, SPIKINGJET_COLUMNS, fault_row, parse_fault
+from fi.faults import Fault
+from fi.files import FileError, Row, csv_rows, csv_text, read_text, write_text
+from fi.sites import SiteFamily
+from fi.space import check_known
+
+
+class FaultListError(FileError):
+    """A fault list that cannot be used; names the file, the line and what is allowed."""
+
+
+def read_fault_list(
+    path: str | Path, families: Sequence[SiteFamily] | None = None, steps: int | None = None
+) -> list[Fault]:
+    """The faults of a list, in the order of its rows.
+
+    Lists with SpikingJET's four columns hold permanent bit flips.
+
+    Args:
+        path: the file.
+        families: the site families of the network; every fault must have its site there.
+        steps: time steps of a run; every transient fault must be at one of them.
+
+    Raises:
+        FaultListError: with file, line, value and what is allowed.
+    """
+    path = Path(path)
+    rows = csv_rows(read_text(path, FaultListError), path, FaultListError)
+    width = _check_header(next(rows, None), path)
+    known = None if families is None else {family.name: family for family in families}
+    lines: dict[int, int] = {}  # number of the injection -> line
+    faults: list[Fault] = []
+    for line, row in rows:
+        try:
+            faults.append(_parse(row, width, lines, known, steps))
+        except ValueError as problem:
+            raise FaultListError(f"{path}:{line}: {problem}") from None
+        lines[faults[-1].injection] = line
+    if not faults:
+        raise FaultListError(f"{path}: the list is empty; allowed: one fault or more")
+    return faults
+
+
+def _check_header(header: Row | None, path: Path) -> int:
+    """The number of fields in a row."""
+    line, columns = header or (1, [])
+    if tuple(columns) not in (FAULT_COLUMNS, SPIKINGJET_COLUMNS):
+        raise FaultListError(
+            f"{path}:{line}: the header is {','.join(columns)[:80]!r}; allowed: "
+            f"{','.join(FAULT_COLUMNS)} or {','.join(SPIKINGJET_COLUMNS)}"
+        )
+    return len(columns)
+
+
+def _parse(
+    row: list[str],
+    width: int,
+    lines: dict[int, int],
+    known: dict[str, SiteFamily] | None,
+    steps: int | None,
+) -> Fault:
+    if len(row) != width:
+        columns = ",".join(FAULT_COLUMNS[:width])
+        raise ValueError(f"{len(row)} fields; allowed: the {width} fields {columns}")
+    fault = parse_fault(row)
+    if fault.injection in lines:
+        raise ValueError(
+            f"Injection {fault.injection} is on line {lines[fault.injection]} already; "
+            "allowed: every number once"
+        )
+    if known is not None:
+        check_known(fault, known, steps)
+    return fault
+
+
+def write_fault_list(path: str | Path, faults: Iterable[Fault]) -> None:
+    """Write a list; one that exists is kept, and must be the same.
+
+    Raises:
+        FaultListError: there is no fault, an injection number comes twice, another list is there,
+            or the folder cannot be written.
+    """
+    path, faults = Path(path), list(faults)
+    numbers = {fault.injection for fault in faults}
+    if not faults or len(numbers) != len(faults):
+        what = "an injection number comes twice" if faults else "the list is empty"
+        raise FaultListError(f"{path} is not written: {what}")
+    text = csv_text([FAULT_COLUMNS, *map(fault_row, faults)])
+    if path.exists():
+        _check_same(path, text)
+        return
+    try:
+        write_text(path, text)
+    except OSError as problem:
+        raise FaultListError(f"{path} cannot be written: {problem.strerror}") from problem
+
+
+def _check_same(path: Path, text: str) -> None:
+    if read_text(path, FaultListError) != text:
+        raise FaultListError(
+            f"{path} holds other faults; a list is never overwritten: take another name or seed"
+        )

@@ -1,0 +1,180 @@
+"""The results file of a campaign: one row a fault, appended group by group while it runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fi.counts import COUNT_COLUMNS, Counts, count_table, first_wrong
+from fi.fault_row import FAULT_COLUMNS, fault_row, parse_fault, parse_number
+from fi.faults import Fault
+from fi.files import FileError, Row, csv_rows, csv_text, read_text
+
+RESULT_COLUMNS = FAULT_COLUMNS + COUNT_COLUMNS
+_HEADER = ",".join(RESULT_COLUMNS) + "\n"
+
+
+class ResultsError(FileError):
+    """A results file, or counts for it, that cannot be used."""
+
+
+class ResultsFile:
+    """The results of a campaign on disk.
+
+    A run that is killed may leave a last line without its end: ``repair`` drops it. Lines that
+    have their end are final. The same rows give the same bytes.
+
+    Args:
+        path: the file, ``results.csv``; its folder exists when the first group is appended.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def append(self, faults: Sequence[Fault], counts: Counts) -> None:
+        """Add a group of faults in one durable write.
+
+        Args:
+            faults: the group.
+            counts: its counts, integers ``[faults]`` by column.
+
+        Raises:
+            ResultsError: a column is missing or of another length, or a row whose outcomes do not
+                add up to its samples; nothing is written then.
+            OSError: the file cannot be written, as on a full disk; it is left as it was.
+        """
+        try:
+            table = count_table(counts, len(faults))
+        except ValueError as problem:
+            raise ResultsError(f"{self.path}: {problem}") from None
+        rows = ([*fault_row(f), *row] for f, row in zip(faults, table.tolist(), strict=True))
+        _append(self.path, csv_text(rows).encode())
+
+    def load(self) -> pd.DataFrame:
+        """The whole file: ``TensorIndex`` as text, ``Step`` nullable, the counts int64.
+
+        Raises:
+            ResultsError: the file is missing, cut off (see ``repair``) or malformed; with the line.
+        """
+        rows = list(self._rows())
+        faults = [self._fault(line, fields) for line, fields in rows]
+        counts = np.array([self._counts(*row) for row in rows], dtype=np.int64)
+        counts = counts.reshape(-1, len(COUNT_COLUMNS))
+        self._check(faults, counts, [line for line, _ in rows])
+        columns = dict(zip(COUNT_COLUMNS, counts.T, strict=True))
+        return pd.DataFrame({**_fault_columns(faults), **columns})
+
+    def done(self) -> list[int]:
+        """The injection numbers that are finished, in the order of the file.
+
+        Raises:
+            ResultsError: as ``load``; a file that is not there has none.
+        """
+        if not self.path.exists():
+            return []
+        numbers: list[int] = self.load()["Injection"].tolist()
+        return numbers
+
+    def check_belongs(self, faults: Sequence[Fault]) -> None:
+        """Raise ``ResultsError`` where a row is not a fault of this list."""
+        known = {fault.injection: fault for fault in faults}
+        for line, fields in self._rows():
+            fault = self._fault(line, fields)
+            if known.get(fault.injection) != fault:
+                listed = known.get(fault.injection, "not in the list")
+                raise ResultsError(
+                    f"{self.path}:{line}: injection {fault.injection} is {fault}; "
+                    f"in the fault list it is {listed}"
+                )
+
+    def repair(self) -> int:
+        """Drop a last line that has no end, as a killed run leaves it; the bytes dropped."""
+        if not self.path.exists():
+            return 0
+        with self.path.open("r+b") as file:
+            data = file.read()
+            kept = data.rfind(b"\n") + 1
+            if kept < len(data):
+                file.truncate(kept)
+                os.fsync(file.fileno())
+        return len(data) - kept
+
+    def _rows(self) -> Iterator[Row]:
+        text = read_text(self.path, ResultsError)
+        if text and not text.endswith("\n"):
+            line = text.count("\n") + 1
+            raise ResultsError(f"{self.path}:{line}: the last line is cut off; repair drops it")
+        rows = csv_rows(text, self.path, ResultsError)
+        header = next(rows, (1, list(RESULT_COLUMNS)))[1]
+        if tuple(header) != RESULT_COLUMNS:
+            raise ResultsError(
+                f"{self.path}:1: the header is {','.join(header)[:80]!r}; allowed: {_HEADER[:-1]}"
+            )
+        for line, row in rows:
+            if len(row) != len(RESULT_COLUMNS):
+                raise ResultsError(
+                    f"{self.path}:{line}: {len(row)} fields; allowed: {len(RESULT_COLUMNS)}"
+                )
+            yield line, row
+
+    def _fault(self, line: int, fields: list[str]) -> Fault:
+        try:
+            return parse_fault(fields[: len(FAULT_COLUMNS)])
+        except ValueError as problem:
+            raise ResultsError(f"{self.path}:{line}: {problem}") from None
+
+    def _counts(self, line: int, fields: list[str]) -> list[int]:
+        named = zip(fields[len(FAULT_COLUMNS) :], COUNT_COLUMNS, strict=True)
+        try:
+            return [parse_number(field, name) for field, name in named]
+        except ValueError as problem:
+            raise ResultsError(f"{self.path}:{line}: {problem}") from None
+
+    def _check(self, faults: list[Fault], counts: NDArray[np.int64], lines: list[int]) -> None:
+        seen: dict[int, int] = {}
+        for fault, line in zip(faults, lines, strict=True):
+            if fault.injection in seen:
+                first = seen[fault.injection]
+                what = f"injection {fault.injection} is on line {first} already"
+                raise ResultsError(f"{self.path}:{line}: {what}")
+            seen[fault.injection] = line
+        row, what = first_wrong(counts)
+        if what:
+            raise ResultsError(f"{self.path}:{lines[row]}: {what}")
+
+
+def _fault_columns(faults: Sequence[Fault]) -> dict[str, pd.Series]:
+    fields = list(zip(*map(fault_row, faults), strict=True)) or [()] * len(FAULT_COLUMNS)
+    injection, layer, index, bit, model, step = fields
+    steps = [None if value == "" else value for value in step]
+    columns = (
+        pd.Series(injection, dtype="int64"),
+        pd.Series(layer, dtype="str"),
+        pd.Series(list(map(str, index)), dtype="str"),
+        pd.Series(bit, dtype="int64"),
+        pd.Series(model, dtype="str"),
+        pd.Series(steps, dtype="Int64"),
+    )
+    return dict(zip(FAULT_COLUMNS, columns, strict=True))
+
+
+def _append(path: Path, data: bytes) -> None:
+    """Add ``data`` behind the whole lines of the file, all of it or nothing."""
+    with path.open("a+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        if file.read(1) not in (b"", b"\n"):
+            raise ResultsError(f"{path}: the last line is cut off; repair drops it")
+        try:
+            left = memoryview(data if size else _HEADER.encode() + data)
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+        except BaseException:
+            file.truncate(size)
+            raise

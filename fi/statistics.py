@@ -1,0 +1,110 @@
+"""Estimates over faults and their intervals, for one test set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf, sqrt
+from typing import NamedTuple
+
+from scipy.stats import norm
+
+
+class Estimate(NamedTuple):
+    """A rate in [0, 1] (NaN where no fault was run) and the ends of its interval."""
+
+    rate: float
+    low: float
+    high: float
+
+
+class Sample(NamedTuple):
+    """What was seen of one stratum, a part of the population.
+
+    Attributes:
+        rate: mean over the faults that were run.
+        n: how many were run.
+        population: how many there are; ``None`` if that is not known.
+        weight: its part of all faults; the weights of all strata add up to 1.
+    """
+
+    rate: float
+    n: int
+    population: int | None
+    weight: float = 1.0
+
+
+def effective_size(n: int, population: int | None = None) -> float:
+    """The sample size that has the same variance without replacement: ``n (N - 1) / (N - n)``.
+
+    The finite-population correction of the sample size formula (DATE 2009), whose variance is
+    ``p (1 - p) / n * (N - n) / (N - 1)``. Infinite where every fault was run.
+
+    Raises:
+        ValueError: ``n`` is negative or above the population.
+    """
+    if n < 0 or (population is not None and n > population):
+        raise ValueError(f"n is {n}; allowed: 0 to the population, {population}")
+    if n == 0 or population is None:
+        return float(n)
+    return inf if n == population else n * (population - 1) / (population - n)
+
+
+def wilson(
+    rate: float, n: int, population: int | None = None, confidence: float = 0.99
+) -> tuple[float, float]:
+    """Wilson's score interval by fault, finite-population corrected.
+
+    The values ``p`` with ``|rate - p| <= z sqrt(p (1 - p) / m)``, where ``m`` is
+    ``effective_size(n, population)`` (Wilson, J. Am. Stat. Assoc. 22, 1927, doi
+    10.1080/01621459.1927.10502953). The unit drawn is a fault; its value is a rate over the test
+    set, in [0, 1], and has at most the variance ``p (1 - p)`` of a yes or no: the interval is
+    conservative.
+
+    Args:
+        rate: mean of the faults' rates.
+        n: number of faults, not of pairs.
+        population: number of faults they were drawn from without replacement; ``None`` for no
+            correction.
+        confidence: the nominal coverage.
+
+    Returns:
+        The ends: ``(0, 1)`` for ``n = 0``, the rate itself for ``n = population``.
+
+    Raises:
+        ValueError: an argument outside its range.
+    """
+    return score_interval(rate, effective_size(n, population), confidence)
+
+
+def score_interval(rate: float, size: float, confidence: float = 0.99) -> tuple[float, float]:
+    """Wilson's interval for an effective sample of any ``size``, also 0 and infinite."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; allowed: above 0 and below 1")
+    if size == 0:
+        return 0.0, 1.0
+    if not 0 <= rate <= 1:
+        raise ValueError(f"rate is {rate}; allowed: 0 to 1")
+    z = float(norm.ppf((1 + confidence) / 2))
+    shrink = 1 + z**2 / size
+    centre = (rate + z**2 / (2 * size)) / shrink
+    half = z / shrink * sqrt(rate * (1 - rate) / size + z**2 / (4 * size**2))
+    return min(max(0.0, centre - half), rate), max(min(1.0, centre + half), rate)
+
+
+def estimate(strata: Sequence[Sample], confidence: float = 0.99) -> Estimate:
+    """The rate of the whole population, from a sample of each of its strata.
+
+    ``p = sum W_h p_h``, the stratified mean. Its variance without replacement is
+    ``sum W_h^2 s_h^2 / m_h`` with ``s_h^2 <= p_h (1 - p_h)`` and ``m_h`` the effective size of a
+    stratum. As ``sum W_h p_h (1 - p_h) <= p (1 - p)``, that is at most ``p (1 - p) / m`` with
+    ``m = min m_h / W_h``: the size of Wilson's interval here. For one stratum it is ``wilson``; a
+    stratum of which nothing was run makes it (0, 1), and the rate that of the others.
+    """
+    seen = [stratum for stratum in strata if stratum.n]
+    total = sum(stratum.weight for stratum in seen)
+    if not total:
+        return Estimate(float("nan"), 0.0, 1.0)
+    rate = sum(stratum.weight * stratum.rate for stratum in seen) / total
+    sizes = [effective_size(s.n, s.population) / s.weight for s in strata if s.weight]
+    rate = min(rate, 1.0)
+    return Estimate(rate, *score_interval(rate, min(sizes), confidence))
