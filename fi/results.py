@@ -55,13 +55,16 @@ class ResultsFile:
         rows = ([*fault_row(f), *row] for f, row in zip(faults, table.tolist(), strict=True))
         _append(self.path, csv_text(rows).encode())
 
-    def load(self) -> pd.DataFrame:
-        """The whole file: ``TensorIndex`` as text, ``Step`` nullable, the counts int64.
+    def load(self, whole: bool = True) -> pd.DataFrame:
+        """One row a fault: ``TensorIndex`` as text, ``Step`` nullable, the counts int64.
+
+        Args:
+            whole: whether a last line that is cut off is an error; it is left out otherwise.
 
         Raises:
             ResultsError: the file is missing, cut off (see ``repair``) or malformed; with the line.
         """
-        rows = list(self._rows())
+        rows = list(self._rows(whole))
         faults = [self._fault(line, fields) for line, fields in rows]
         counts = np.array([self._counts(*row) for row in rows], dtype=np.int64)
         counts = counts.reshape(-1, len(COUNT_COLUMNS))
@@ -104,8 +107,10 @@ class ResultsFile:
                 os.fsync(file.fileno())
         return len(data) - kept
 
-    def _rows(self) -> Iterator[Row]:
+    def _rows(self, whole: bool = True) -> Iterator[Row]:
         text = read_text(self.path, ResultsError)
+        if not whole:
+            text = text[: text.rfind("\n") + 1]
         if text and not text.endswith("\n"):
             line = text.count("\n") + 1
             raise ResultsError(f"{self.path}:{line}: the last line is cut off; repair drops it")

@@ -1,0 +1,99 @@
+"""``python -m fi.analyse``: the result table of a campaign, on the terminal and as CSV."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast, get_args
+
+import pandas as pd
+from jsonargparse import ArgumentParser
+from rich.console import Console
+
+from fi.past_campaign import PastCampaign, newest_campaign
+from fi.errors import UserError
+from fi.files import FileError, write_text
+from fi.table import FAULTS, OVERALL, Draw, result_table, table_csv
+from fi.table_view import print_table
+
+
+def write_table(folder: str | Path) -> pd.DataFrame:
+    """Make the result table of the campaign in ``folder`` and write it beside its fault list.
+
+    Faults that are not finished are left out: the list is in random order, so that the finished
+    ones are a sample of their own.
+
+    Raises:
+        FileError: no fault is finished, the results or the summary are malformed, or the table
+            cannot be written.
+    """
+    campaign = PastCampaign(Path(folder))
+    table = _table(campaign)
+    try:
+        write_text(campaign.table_path, table_csv(table))
+    except OSError as problem:
+        raise FileError(f"{campaign.table_path} cannot be written: {problem.strerror}") from problem
+    return table
+
+
+def _table(campaign: PastCampaign) -> pd.DataFrame:
+    summary = campaign.summary()
+    results = campaign.results.load(whole=False)
+    if results.empty:
+        raise FileError(f"{campaign.results.path}: no fault is finished, there is nothing to show")
+    if summary.scheme not in get_args(Draw):
+        allowed = ", ".join(get_args(Draw))
+        raise FileError(f"{campaign.path}: the scheme is {summary.scheme!r}; allowed: {allowed}")
+    draw = cast(Draw, summary.scheme)
+    try:
+        return result_table(results, summary.populations, summary.batches, summary.confidence, draw)
+    except ValueError as problem:
+        raise FileError(f"{campaign.path}: {problem}") from None
+
+
+def show_table(folder: str | Path, table: pd.DataFrame, console: Console | None = None) -> None:
+    """Print the table of the campaign in ``folder`` and where it was written."""
+    campaign = PastCampaign(Path(folder))
+    summary = campaign.summary()
+    faults = int(table[OVERALL][FAULTS])
+    state = "" if summary.status == "finished" else f" ({summary.status})"
+    title = f"{summary.model}, {campaign.list_name}: {faults} faults x {summary.samples} samples"
+    console = console or Console()
+    print_table(table, title + state, summary.confidence, console)
+    console.print(f"Written to {campaign.table_path}", highlight=False, soft_wrap=True)
+
+
+def analyse(model: str, fault_list: str, output: str = "output") -> None:
+    """Print and write the table of the newest campaign of ``model`` on ``fault_list``."""
+    campaign = newest_campaign(Path(output), model, fault_list)
+    show_table(campaign.path, write_table(campaign.path))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit status is 2 after an error, which is printed in one line."""
+    options = _parser().parse_args(None if arguments is None else list(arguments))
+    try:
+        analyse(options.model, options.fault_list, options.output)
+    except UserError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="python -m fi.analyse",
+        description="Print the result table of the newest campaign on a fault list, and write it "
+        "to OUTPUT/fault_list/MODEL/<list>_result.csv.",
+    )
+    parser.add_argument("--model", type=str, required=True, help="name of the network, as CSNN")
+    parser.add_argument(
+        "--fault-list", type=str, required=True, help="the list, as 51196_fault_list.csv"
+    )
+    parser.add_argument("--output", type=str, default="output", help="the folder of all results")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

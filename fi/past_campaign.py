@@ -1,0 +1,128 @@
+"""The folder of a campaign, ``output/<model>/<list name>-<hash>``, as it is read afterwards."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fi.files import FileError, read_text
+from fi.results import ResultsFile
+
+_HASH = re.compile("[0-9a-f]+")
+
+
+class CampaignNotFound(FileError):
+    """There is no such campaign; names the ones that are there."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What ``summary.json`` says of a campaign, as far as the result table needs it.
+
+    Attributes:
+        model: the network.
+        status: started, finished, interrupted or failed.
+        batches, samples: of the test set.
+        confidence: nominal coverage of the intervals.
+        scheme: network-wise, layer-wise, exhaustive or list.
+        populations: site family -> its faults in the fault space (``None``: not known), in the
+            order of the network.
+    """
+
+    model: str
+    status: str
+    batches: int
+    samples: int
+    confidence: float
+    scheme: str
+    populations: Mapping[str, int | None]
+
+
+@dataclass(frozen=True)
+class PastCampaign:
+    """One campaign on disk."""
+
+    path: Path
+
+    @property
+    def results(self) -> ResultsFile:
+        """One row a fault."""
+        return ResultsFile(self.path / "results.csv")
+
+    @property
+    def list_name(self) -> str:
+        """The name of its fault list, without the ending: ``51196_fault_list``."""
+        return self.path.name.rpartition("-")[0]
+
+    @property
+    def table_path(self) -> Path:
+        """``output/fault_list/<model>/<list name>_result.csv``."""
+        output, model = self.path.parent.parent, self.path.parent.name
+        return output / "fault_list" / model / f"{self.list_name}_result.csv"
+
+    def summary(self) -> Summary:
+        """What was run; ``FileError`` names the file and the key that is missing or wrong."""
+        path = self.path / "summary.json"
+        try:
+            return _summary(json.loads(read_text(path, FileError)))
+        except json.JSONDecodeError as problem:
+            raise FileError(f"{path}:{problem.lineno}: not JSON: {problem.msg}") from None
+        except KeyError as problem:
+            raise FileError(f"{path}: the key {problem} is missing") from None
+        except (TypeError, AttributeError) as problem:
+            raise FileError(f"{path}: not the summary of a campaign: {problem}") from None
+
+
+def _summary(entries: dict[str, Any]) -> Summary:
+    return Summary(
+        entries["model"],
+        entries["status"],
+        entries["batches"],
+        entries["samples"],
+        entries["confidence"],
+        entries["scheme"],
+        {family["name"]: family["faults"] for family in entries["families"]},
+    )
+
+
+def newest_campaign(output: Path, model: str, fault_list: str) -> PastCampaign:
+    """The last campaign of ``model`` on the list of that name or path.
+
+    Raises:
+        CampaignNotFound: there is no output of the model, or no campaign on the list.
+    """
+    folder = output / model
+    if not folder.is_dir():
+        raise CampaignNotFound(f"no results of {model!r} in {output}; there are: {_models(output)}")
+    wanted = Path(fault_list).name.removesuffix(".csv")
+    campaigns = [campaign for path in folder.iterdir() if (campaign := _campaign(path))]
+    found = [campaign for campaign in campaigns if campaign.list_name == wanted]
+    if not found:
+        lists = sorted({campaign.list_name for campaign in campaigns})
+        raise CampaignNotFound(
+            f"no campaign on the fault list {wanted!r} in {folder}; "
+            f"there are campaigns on: {', '.join(lists) or 'none'}"
+        )
+    return max(found, key=lambda campaign: (_age_mark(campaign), campaign.path.name))
+
+
+def _campaign(path: Path) -> PastCampaign | None:
+    """The campaign in the folder ``path``, if that is one."""
+    name, _, tag = path.name.rpartition("-")
+    is_one = name and _HASH.fullmatch(tag) and (path / "results.csv").is_file()
+    return PastCampaign(path) if is_one else None
+
+
+def _age_mark(campaign: PastCampaign) -> int:
+    return campaign.results.path.stat().st_mtime_ns
+
+
+def _models(output: Path) -> str:
+    if not output.is_dir():
+        return "none, the folder does not exist"
+    names = {path.parent.parent.name for path in output.glob("*/*-*/results.csv")}
+    return ", ".join(sorted(names)) or "none"
