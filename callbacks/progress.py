@@ -1,0 +1,143 @@
+"""A progress bar over the faults of a campaign."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fi.fault_test import FaultTest
+from fi.record import CampaignCallback, CampaignRecord
+
+#: What ``--progress`` takes -> what is counted, and its name in the bar.
+WATCHED = {
+    "predictions": ("sdc_1", "predictions changed (no accuracy loss)"),
+    "scores": ("fully_masked", "scores changed (no accuracy loss)"),
+}
+_REFRESH, _LINE = 0.2, 10.0  # seconds
+
+
+class CampaignProgress(CampaignCallback):
+    """Faults done, pairs per second, time left, and the running part of changed answers.
+
+    Within a test run of many faults the bar moves with the batches. Where the output is no
+    terminal it is a plain line every ten seconds.
+
+    Args:
+        watched: ``predictions`` or ``scores``: changes of the top class, or of the top score.
+        console: where to draw; standard error by default.
+    """
+
+    def __init__(self, watched: str = "predictions", console: Console | None = None) -> None:
+        self.column, self.caption = WATCHED[watched]
+        self.console = console or Console(stderr=True)
+        self._bar: Progress | None = None
+        self._record: CampaignRecord | None = None
+        self._faults, self._pairs, self._changed = 0.0, 0, 0
+        self._start = self._shown = 0.0
+
+    def on_campaign_start(self, record: CampaignRecord) -> None:
+        self._record = record
+        self._faults, self._pairs, self._changed = float(record.done), 0, 0
+        self._start = self._shown = time.monotonic()
+        if self.console.is_terminal:
+            self._bar = _bar(self.console)
+            self._bar.add_task("faults", total=record.faults, completed=record.done, text="")
+            self._bar.start()
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if not isinstance(pl_module, FaultTest) or self._record is None or not self._due():
+            return
+        within = (batch_idx + 1) / self._record.batches
+        self._show(len(pl_module.group) * within, *self._seen(pl_module))
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not isinstance(pl_module, FaultTest) or self._record is None:
+            return
+        pairs, changed = self._seen(pl_module)
+        self._faults += len(pl_module.group)
+        self._pairs += pairs
+        self._changed += changed
+        if self._due():
+            self._show()
+
+    def _seen(self, module: FaultTest) -> tuple[int, int]:
+        """Pairs of the running test, and how many of them changed."""
+        pairs = module.metric.total("samples")
+        hits = module.metric.total(self.column)
+        return pairs, pairs - hits if self.column == "fully_masked" else hits
+
+    def on_campaign_end(self) -> None:
+        if self._record is None:
+            return
+        self._show()
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        self._record = None
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._shown > (_REFRESH if self._bar else _LINE)
+
+    def _show(self, faults: float = 0, pairs: int = 0, changed: int = 0) -> None:
+        """Draw what is done, ``faults``, ``pairs`` and ``changed`` of the running test included."""
+        assert self._record is not None
+        self._shown = time.monotonic()
+        done, pairs, changed = self._faults + faults, self._pairs + pairs, self._changed + changed
+        speed = pairs / max(1e-9, self._shown - self._start)
+        text = f"{_short(speed)} pairs/s  {100 * changed / max(1, pairs):.2f} % {self.caption}"
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=int(done), text=text)
+        else:
+            left = self._left(done)
+            self.console.print(
+                f"{int(done)}/{self._record.faults} faults  {text}{left}",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+    def _left(self, done: float) -> str:
+        assert self._record is not None
+        new = done - self._record.done
+        if new <= 0 or done >= self._record.faults:
+            return ""
+        seconds = (self._shown - self._start) / new * (self._record.faults - done)
+        return f"  {_duration(seconds)} left"
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+        console=console,
+        transient=False,
+    )
+
+
+def _short(number: float) -> str:
+    """Three digits and a unit: ``1.23k``."""
+    for unit in ("", "k", "M"):
+        if number < 1000:
+            return f"{number:.3g}{unit}"
+        number /= 1000
+    return f"{number:.3g}G"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

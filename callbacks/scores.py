@@ -1,0 +1,71 @@
+"""Score tensors on disk, in the folders that SpikingJET publishes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from fi.engine.base import Pairs
+from fi.fault_test import FaultTest
+from fi.record import CampaignCallback, CampaignRecord
+
+
+class ScoreFiles(CampaignCallback):
+    """Writes golden scores and labels of every batch, and on request those of every fault.
+
+    Files: ``pt/clean`` and ``pt/label`` ``/batch_size_<B>/batch_<i>.pt``, scores
+    ``[batch, classes]`` and labels ``[batch]``; ``pt/faulty/batch_size_<B>/fault_<f>_batch_<i>.pt``
+    with ``f`` the injection number. The next run overwrites them.
+    """
+
+    def __init__(self, faulty: bool = False) -> None:
+        self.faulty = faulty
+        self._folder = Path()
+        self._batch_size = 0
+
+    def on_campaign_start(self, record: CampaignRecord) -> None:
+        self._folder = record.output / record.model / "pt"
+        self._batch_size = record.golden.batch_size
+        self._write("clean", "batch_{}.pt", record.golden.scores)
+        self._write("label", "batch_{}.pt", record.golden.labels)
+        if self.faulty:
+            self._place("faulty").mkdir(parents=True, exist_ok=True)
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if not self.faulty or not isinstance(pl_module, FaultTest) or outputs is None:
+            return
+        golden = pl_module.golden.scores[batch_idx]
+        for fault, scores in enumerate(faulty_scores(golden, outputs["pairs"], pl_module)):
+            name = f"fault_{pl_module.faults[fault].injection}_batch_{batch_idx}.pt"
+            torch.save(scores, self._place("faulty") / name)
+
+    def _place(self, kind: str) -> Path:
+        return self._folder / kind / f"batch_size_{self._batch_size}"
+
+    def _write(self, kind: str, name: str, tensors: Sequence[Tensor]) -> None:
+        self._place(kind).mkdir(parents=True, exist_ok=True)
+        for number, tensor in enumerate(tensors):
+            torch.save(tensor, self._place(kind) / name.format(number))
+
+
+def faulty_scores(golden: Tensor, portions: Sequence[Pairs], module: FaultTest) -> list[Tensor]:
+    """Scores ``[batch, classes]`` of each fault; a pair that is not listed has the golden ones."""
+    scores = [golden.clone() for _ in module.faults]
+    for pairs in portions:
+        rows = zip(pairs.fault.tolist(), pairs.sample.tolist(), pairs.scores.cpu(), strict=True)
+        for fault, sample, values in rows:
+            scores[fault][sample] = values
+    return scores

@@ -1,0 +1,109 @@
+"""The test set in numbered batches, the same in every test run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fi.errors import UserError
+
+Batch = tuple[Tensor, Tensor]
+#: A test set up to this size is kept in memory, so that test runs need not load it again.
+KEEP_BYTES = 2 * 2**30
+
+
+class Batches:
+    """Checked batches ``(events [time, batch, ...], labels [batch])`` of a test loader.
+
+    Args:
+        loader: yields such pairs.
+        source: what to call it in errors, the name of the datamodule.
+        limit: take the first ``limit`` samples only.
+
+    Attributes:
+        digest: hash of all events and labels, known after the first complete pass.
+    """
+
+    def __init__(self, loader: Iterable[Any], source: str, limit: int | None = None) -> None:
+        if limit is not None and limit < 1:
+            raise UserError(f"--limit-samples {limit}: at least 1 sample is needed")
+        self.loader = loader
+        self.source = source
+        self.limit = limit
+        self.digest: str | None = None
+        self._kept: list[Batch] | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self._kept) if self._kept is not None else self._pass()
+
+    def first(self) -> Batch:
+        """The first batch."""
+        for batch in self:
+            return batch
+        raise UserError(f"{self.source}: the test loader has no samples")
+
+    def forget(self) -> None:
+        """Load everything anew in the next pass."""
+        self._kept = None
+
+    def _pass(self) -> Iterator[Batch]:
+        """One pass over the loader; a complete one sets the digest and keeps small test sets."""
+        digest, kept, size = hashlib.sha256(), list[Batch](), 0
+        for events, labels in self._limited():
+            digest.update(_header(events) + _bytes(events) + _bytes(labels))
+            size += events.nbytes
+            if size <= KEEP_BYTES:
+                kept.append((events, labels))
+            else:
+                kept.clear()
+            yield events, labels
+        self.digest = digest.hexdigest()
+        self._kept = kept if size <= KEEP_BYTES else None
+
+    def _limited(self) -> Iterator[Batch]:
+        left = self.limit
+        for number, batch in enumerate(self.loader):
+            events, labels = self._checked(batch, number)
+            if left is not None:
+                events, labels = events[:, :left], labels[:left]
+                left -= len(labels)
+            yield events, labels
+            if left == 0:
+                return
+
+    def _checked(self, batch: Any, number: int) -> Batch:
+        where = f"{self.source}, batch {number}"
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            raise UserError(f"{where}: a batch must be (events, labels), not {_kind(batch)}")
+        events, labels = batch
+        if not isinstance(events, Tensor) or not isinstance(labels, Tensor):
+            kinds = f"({_kind(events)}, {_kind(labels)})"
+            raise UserError(f"{where}: a batch must be two tensors (events, labels), not {kinds}")
+        fits = events.ndim >= 3 and labels.ndim == 1 and events.shape[1] == len(labels)
+        if not fits or labels.is_floating_point() or not len(events):
+            raise UserError(
+                f"{where}: events must be [time, batch, ...] and labels integer [batch], not "
+                f"{list(events.shape)} and {labels.dtype} {list(labels.shape)}"
+            )
+        events = events if events.is_floating_point() else events.to(torch.get_default_dtype())
+        return events, labels.to(torch.int64)
+
+
+def _kind(value: Any) -> str:
+    return (
+        f"{type(value).__name__} {list(value.shape)}"
+        if isinstance(value, Tensor)
+        else repr(type(value).__name__)
+    )
+
+
+def _header(events: Tensor) -> bytes:
+    return f"{events.dtype}{list(events.shape)}".encode()
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().numpy().tobytes()

@@ -1,0 +1,66 @@
+"""The test run of a group of faults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import pytorch_lightning as pl
+
+from fi.batches import Batch
+from fi.engine.base import Engine
+from fi.faults import Fault
+from fi.golden import GoldenRun
+from fi.metrics import FaultCounts
+
+
+class FaultTest(pl.LightningModule):
+    """Tests a network under a group of faults, against its golden run.
+
+    With several processes each one takes its share of every group and sees all samples.
+
+    Args:
+        engine: runs the faults.
+        golden: what the fault-free network gave, batch by batch.
+        metric: counts for the largest group.
+        keep_pairs: hand each batch's pairs to ``on_test_batch_end``, as ``{"pairs": [...]}``.
+    """
+
+    def __init__(
+        self, engine: Engine, golden: GoldenRun, metric: FaultCounts, keep_pairs: bool = False
+    ) -> None:
+        super().__init__()
+        self.network = engine.network
+        self.engine = engine
+        self.golden = golden
+        self.metric = metric
+        self.keep_pairs = keep_pairs
+        self.group: Sequence[Fault] = ()
+        self.entries = slice(0, 0)
+
+    def take(self, group: Sequence[Fault], rank: int = 0, processes: int = 1) -> None:
+        """Make ``group`` the faults of the next test run, and part of it this process's."""
+        self.group = group
+        ends = [len(group) * part // processes for part in (rank, rank + 1)]
+        self.entries = slice(*ends)
+        self.metric.reset()
+
+    @property
+    def faults(self) -> Sequence[Fault]:
+        """The faults of the group that this process runs."""
+        return self.group[self.entries]
+
+    def injected(self) -> AbstractContextManager[None]:
+        """This process's faults in place."""
+        return self.engine.injected(self.faults) if self.faults else nullcontext()
+
+    def test_step(self, batch: Batch, number: int) -> dict[str, Any] | None:
+        if not self.faults:
+            return None
+        events, labels = batch
+        portions = self.engine.pairs(events, number)
+        kept = list(portions) if self.keep_pairs else None
+        golden = self.golden.scores[number].to(events.device)
+        self.metric.update(portions if kept is None else kept, golden, labels, self.entries)
+        return {"pairs": kept} if self.keep_pairs else None

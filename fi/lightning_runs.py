@@ -1,0 +1,114 @@
+"""Lightning's Trainer as the campaign uses it: one Trainer, many test runs."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from fi.batches import Batches
+from fi.errors import reported
+
+#: A warning of Lightning about its own use of PyTorch.
+_LIGHTNINGS_OWN = ".*LeafSpec.*"
+#: Precisions in which a float32 word of the network keeps its meaning.
+PRECISIONS = ("32-true", "64-true")
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What to run on; names and values are those of Lightning's Trainer.
+
+    Attributes:
+        accelerator: auto, cpu, gpu, ...
+        devices: number of processes on each machine, or a list such as 0,2.
+        num_nodes: number of machines.
+        strategy: auto, ddp, ...
+        precision: 32-true or 64-true.
+    """
+
+    accelerator: str = "auto"
+    devices: int | str = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+
+    def trainer(self, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+        """The one Trainer of a campaign; ``UserError`` where the machine has no such device."""
+        if self.precision not in PRECISIONS:
+            raise_precision(self.precision)
+        logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+        with reported(MisconfigurationException, RuntimeError, ValueError, prefix="Lightning: "):
+            return pl.Trainer(
+                accelerator=self.accelerator,
+                devices=self.devices,
+                num_nodes=self.num_nodes,
+                strategy=self.strategy,
+                precision=self.precision,  # type: ignore[arg-type]  # checked above
+                callbacks=list(callbacks),
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                use_distributed_sampler=False,
+                benchmark=False,
+            )
+
+
+def raise_precision(given: str) -> None:
+    """Raise ``UserError`` for a precision in which float32 words would lose their meaning."""
+    with reported(ValueError):
+        raise ValueError(f"--precision {given}: allowed are {' and '.join(PRECISIONS)}")
+
+
+def on_gpu(trainer: pl.Trainer) -> bool:
+    """Whether the Trainer runs on a CUDA device."""
+    return trainer.strategy.root_device.type == "cuda"
+
+
+@contextmanager
+def exact_arithmetic(gpu: bool) -> Iterator[None]:
+    """No TF32, no autotuning, and deterministic algorithms on a GPU; put back afterwards."""
+    before = (
+        torch.backends.cuda.matmul.allow_tf32,
+        torch.backends.cudnn.allow_tf32,
+        torch.backends.cudnn.benchmark,
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(gpu)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before[:2]
+        torch.backends.cudnn.benchmark = before[2]
+        torch.use_deterministic_algorithms(before[3], warn_only=before[4])
+
+
+def run_test(trainer: pl.Trainer, module: pl.LightningModule, batches: Batches) -> None:
+    """One ``trainer.test``; Ctrl-C arrives as ``KeyboardInterrupt``.
+
+    Lightning answers Ctrl-C with ``exit(1)`` and leaves the signal switched off.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=_LIGHTNINGS_OWN)
+            trainer.test(module, dataloaders=batches, verbose=False)
+    except SystemExit as stop:
+        if trainer.interrupted:
+            raise KeyboardInterrupt from stop
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)

@@ -1,0 +1,96 @@
+"""What a group of faults did, counted over samples: a torchmetric with a fault axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from fi.counts import COUNT_COLUMNS
+from fi.engine.base import Pairs
+from fi.outcomes import FULLY_MASKED, OUTCOMES, judge, top
+
+_SAMPLES, _NON_FINITE, _CORRECT, _GOLDEN_CORRECT = (
+    COUNT_COLUMNS.index(name) for name in ("samples", "non_finite", "correct", "golden_correct")
+)
+_FIRST_OUTCOME = COUNT_COLUMNS.index(OUTCOMES[0])
+_OUTCOME_ROWS = slice(_FIRST_OUTCOME, _FIRST_OUTCOME + len(OUTCOMES))
+
+
+def correct_samples(scores: Tensor, labels: Tensor) -> Tensor:
+    """Which samples are classified right, bool ``[batch]``, of ``scores`` ``[batch, classes]``."""
+    return top(scores.to(torch.float32))[1] == labels
+
+
+def batch_counts(portions: Iterable[Pairs], golden: Tensor, labels: Tensor, faults: int) -> Tensor:
+    """What ``faults`` faults did to one batch, int64 ``[columns, faults]``.
+
+    Args:
+        portions: all computed pairs of the batch; any other pair has the golden scores.
+        golden: fault-free scores ``[batch, classes]``.
+        labels: true classes ``[batch]``.
+        faults: the number of faults in the group.
+    """
+    right = correct_samples(golden, labels)
+    counts = torch.zeros(len(COUNT_COLUMNS), faults, dtype=torch.int64, device=golden.device)
+    counts[_SAMPLES] = counts[_FIRST_OUTCOME + FULLY_MASKED] = len(golden)
+    counts[_CORRECT] = counts[_GOLDEN_CORRECT] = right.sum()
+    for pairs in portions:
+        _count_portion(counts, pairs, golden, labels, right)
+    return counts
+
+
+def _count_portion(
+    counts: Tensor, pairs: Pairs, golden: Tensor, labels: Tensor, right: Tensor
+) -> None:
+    """Move the pairs of one portion from fully masked, in ``counts``, to what they really did."""
+    fault, sample, scores = pairs
+    faults = counts.shape[1]
+    outcome, non_finite, correct = judge(golden[sample], scores, labels[sample])
+
+    def per_fault(chosen: Tensor) -> Tensor:
+        return torch.bincount(fault[chosen], minlength=faults)
+
+    kinds = torch.bincount(outcome * faults + fault, minlength=len(OUTCOMES) * faults)
+    counts[_OUTCOME_ROWS] += kinds.view(len(OUTCOMES), faults)
+    counts[_FIRST_OUTCOME + FULLY_MASKED] -= torch.bincount(fault, minlength=faults)
+    counts[_NON_FINITE] += per_fault(non_finite)
+    counts[_CORRECT] += per_fault(correct) - per_fault(right[sample])
+
+
+class FaultCounts(Metric):
+    """Counts over samples for each of at most ``faults`` faults; one state a column of the results.
+
+    The states are int64 of shape ``(faults,)`` and add up over batches and processes. It is built
+    once for a campaign and reset for every group; a smaller group uses the first entries.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    higher_is_better = False
+
+    def __init__(self, faults: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name in COUNT_COLUMNS:
+            self.add_state(name, torch.zeros(faults, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(
+        self, portions: Iterable[Pairs], golden: Tensor, labels: Tensor, entries: slice
+    ) -> None:
+        """Add one batch: all its ``portions`` at once, for the faults at ``entries``."""
+        size = entries.stop - entries.start
+        for name, values in zip(
+            COUNT_COLUMNS, batch_counts(portions, golden, labels, size), strict=True
+        ):
+            getattr(self, name)[entries] += values
+
+    def compute(self) -> dict[str, Tensor]:
+        """The counts, int64 ``[faults]`` each, by column."""
+        return {name: getattr(self, name) for name in COUNT_COLUMNS}
+
+    def total(self, column: str) -> int:
+        """This process's count of one column so far, over all faults."""
+        return int(getattr(self, column).sum())

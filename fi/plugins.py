@@ -1,0 +1,127 @@
+"""Classes by name: our own networks, datamodules and callbacks, and a user's.
+
+A user may run the commands from a folder that has ``models/``, ``datamodules/`` or ``callbacks/``
+of its own. Our packages are therefore loaded by their place next to ``fi``, under a private name;
+``models.mynet.MyNet`` then means the user's.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from fi.errors import UserError, first_line
+
+_HOME = Path(__file__).resolve().parent.parent
+_NOUNS = {"models": "model", "datamodules": "datamodule", "callbacks": "callback"}
+
+
+def own_package(kind: str) -> ModuleType:
+    """Our package ``models``, ``datamodules`` or ``callbacks``, whatever ``sys.path`` says."""
+    alias = f"faulty_snn_{kind}"
+    if alias in sys.modules:
+        return sys.modules[alias]
+    folder = _HOME / kind
+    spec = importlib.util.spec_from_file_location(
+        alias, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    return _executed(spec, str(folder))
+
+
+def own_module(kind: str, name: str) -> ModuleType:
+    """The module ``name`` of our package ``kind``."""
+    return importlib.import_module(f"{own_package(kind).__name__}.{name}")
+
+
+def own_classes(kind: str) -> dict[str, str]:
+    """Public class name -> module of our networks or datamodules, found without importing them.
+
+    A class counts if it has a base class: the others are helpers.
+    """
+    found: dict[str, str] = {}
+    for file in sorted((_HOME / kind).glob("*.py")):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and node.bases and not node.name.startswith("_"):
+                found[node.name] = file.stem
+    return found
+
+
+def find_class(name: str, kind: str) -> type:
+    """The class that ``--model`` or ``--data`` names.
+
+    Args:
+        name: a class of our package (``CSNN``), a dotted path (``my_package.MyNet``) or a file and
+            a class (``./models/mynet.py:MyNet``).
+        kind: ``models`` or ``datamodules``.
+
+    Raises:
+        UserError: there is no such class; the message names the known ones.
+    """
+    if ".py:" in name:
+        return _from_file(name, kind)
+    if "." in name:
+        return _from_path(name, kind)
+    known = own_classes(kind)
+    if name not in known:
+        raise UserError(
+            f"unknown {_NOUNS[kind]} {name!r}; known: {', '.join(known)}, "
+            "or a dotted path (my_package.MyClass) or a file (./my_file.py:MyClass)"
+        )
+    cls: type = getattr(own_module(kind, known[name]), name)
+    return cls
+
+
+def _from_path(name: str, kind: str) -> type:
+    module_name, _, class_name = name.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # whatever a user's module raises when it is imported
+        raise UserError(
+            f"{_NOUNS[kind]} {name!r}: cannot import {module_name!r}: "
+            f"{type(error).__name__}: {first_line(error)}"
+        ) from error
+    return _class_in(module, class_name, name, kind)
+
+
+def _from_file(name: str, kind: str) -> type:
+    file_name, _, class_name = name.rpartition(":")
+    path = Path(file_name).expanduser().resolve()
+    if not path.is_file():
+        raise UserError(f"{_NOUNS[kind]} {name!r}: no such file: {file_name}")
+    alias = f"faulty_snn_user_{path.stem}"
+    try:
+        module = _executed(importlib.util.spec_from_file_location(alias, path), file_name)
+    except Exception as error:  # whatever a user's module raises when it is imported
+        raise UserError(
+            f"{_NOUNS[kind]} {name!r}: cannot import {file_name}: "
+            f"{type(error).__name__}: {first_line(error)}"
+        ) from error
+    return _class_in(module, class_name, name, kind)
+
+
+def _class_in(module: ModuleType, class_name: str, name: str, kind: str) -> type:
+    found = getattr(module, class_name, None)
+    if isinstance(found, type):
+        return found
+    classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+    known = ", ".join(classes) or "none"
+    raise UserError(f"{_NOUNS[kind]} {name!r}: no class {class_name!r} there; classes: {known}")
+
+
+def _executed(spec: importlib.machinery.ModuleSpec | None, place: str) -> ModuleType:
+    """The module of ``spec``, run; it is forgotten again where that fails."""
+    if spec is None or spec.loader is None:
+        raise ImportError(f"no Python module at {place}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[spec.name]
+        raise
+    return module

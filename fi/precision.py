@@ -1,0 +1,33 @@
+"""The floating-point type that a network computes in during a campaign."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+
+import torch
+from torch import nn
+
+from fi.neurons import reset_neurons
+
+
+@contextmanager
+def computing_in(network: nn.Module, precision: str) -> Iterator[None]:
+    """The network in float64 for ``64-true``; afterwards in the types that it had.
+
+    Going to float64 and back loses nothing. Lightning would convert it too, and leave it so.
+    """
+    before = {name: tensor.dtype for name, tensor in _tensors(network)}
+    try:
+        if precision == "64-true":
+            network.double()
+        yield
+    finally:
+        reset_neurons(network)
+        for name, tensor in _tensors(network):
+            tensor.data = tensor.data.to(before[name])
+
+
+def _tensors(network: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    return chain(network.named_parameters(), network.named_buffers())

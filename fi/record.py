@@ -1,0 +1,62 @@
+"""What callbacks are told of a campaign, and the hooks by which they hear of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+from numpy.typing import NDArray
+
+from fi.faults import Fault
+from fi.golden import GoldenRun
+
+#: Counts of some faults by column of the results file, int64 ``[faults]`` each.
+GroupCounts = Mapping[str, NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class CampaignRecord:
+    """A campaign that is about to run.
+
+    Attributes:
+        model: name of the network.
+        output: the root of all results.
+        folder: of this campaign, ``output/<model>/<list name>-<hash>``.
+        golden: the golden run.
+        batches: number of batches in the test set.
+        faults: length of the fault list.
+        earlier: results of the faults that an earlier run finished.
+        settings: what was asked for, plain values by name.
+    """
+
+    model: str
+    output: Path
+    folder: Path
+    golden: GoldenRun
+    batches: int
+    faults: int
+    earlier: pd.DataFrame
+    settings: Mapping[str, Any]
+
+    @property
+    def done(self) -> int:
+        """The number of faults that an earlier run finished."""
+        return len(self.earlier)
+
+
+class CampaignCallback(pl.Callback):
+    """A Lightning callback that also hears of the campaign around the test runs."""
+
+    def on_campaign_start(self, record: CampaignRecord) -> None:
+        """Before the first fault, after the golden run."""
+
+    def on_results(self, faults: Sequence[Fault], counts: GroupCounts) -> None:
+        """After the counts of ``faults`` were stored."""
+
+    def on_campaign_end(self) -> None:
+        """After the last fault, an error or Ctrl-C."""

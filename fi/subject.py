@@ -1,0 +1,119 @@
+"""The network under test and its test set, checked against each other by a trial run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from fi.adapter import Adapter
+from fi.batches import Batches
+from fi.engine.base import Infer
+from fi.errors import UserError, first_line
+from fi.network import SpikingNetwork
+from fi.neurons import floating_parameters, spiking_neurons
+from fi.sites import SiteFamily, observe, site_families
+
+
+class Subject:
+    """What a campaign tests: a network, its data, and where faults can strike.
+
+    Args:
+        network: a ``SpikingNetwork``, or any module with snnTorch neurons.
+        data: a datamodule (``setup`` and ``test_dataloader`` suffice), or an iterable of batches
+            ``(events [time, batch, ...], labels [batch])``.
+        name: of the network, in paths and tables; its class name by default.
+        readout, time_axis: for a network that is no ``SpikingNetwork``, see ``Adapter``.
+        limit: take the first ``limit`` test samples only.
+
+    Attributes:
+        infer: scores of events.
+        batches: the test set.
+        families: the site families, in the order of the network's modules.
+        steps: the number of time steps.
+
+    Raises:
+        UserError: the network cannot take the data.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        data: Any,
+        name: str | None = None,
+        readout: str = "auto",
+        time_axis: int = 0,
+        limit: int | None = None,
+    ) -> None:
+        self.network = network.eval()
+        self.name = name or type(network).__name__
+        self.data_name = type(data).__name__
+        if not spiking_neurons(network):
+            raise UserError(f"{self.name} has no snnTorch neuron: there is no spike to compare")
+        floating_parameters(network)
+        self.infer: Infer = self._infer(readout, time_axis)
+        self.batches = Batches(loader_of(data), self.data_name, limit)
+        self.families: list[SiteFamily] = []
+        self.steps = 0
+        self._try()
+
+    def _infer(self, readout: str, time_axis: int) -> Infer:
+        if isinstance(self.network, SpikingNetwork):
+            if readout != "auto" or time_axis:
+                raise UserError(
+                    f"--readout and --time-axis are for networks that are no SpikingNetwork; "
+                    f"{self.name} is one and has its own readout"
+                )
+            return self.network
+        return Adapter(self.network, readout, time_axis)
+
+    def _try(self) -> None:
+        """Run one sample and note families and steps."""
+        events, _ = self.batches.first()
+        scores: list[Tensor] = []
+
+        def infer(sample: Tensor) -> Tensor:
+            scores.append(self.infer(sample))
+            return scores[-1]
+
+        try:
+            activity = observe(self.network, infer, events[:, :1].to(self.dtype))
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            raise UserError(
+                f"{self.name} cannot take the events of {self.data_name}, [time, batch, ...] = "
+                f"{list(events.shape)}: {first_line(error)}"
+            ) from error
+        if scores[0].ndim != 2 or len(scores[0]) != 1:
+            raise UserError(
+                f"{self.name} must give scores [batch, classes]: for 1 sample it gave "
+                f"{list(scores[0].shape)}; see --readout and --time-axis"
+            )
+        self.families = site_families(self.network, activity)
+        self.steps = max(activity.steps.values(), default=0)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type that the network computes in."""
+        parameter = next(self.network.parameters(), None)
+        return torch.get_default_dtype() if parameter is None else parameter.dtype
+
+
+def loader_of(data: Any) -> Iterable[Any]:
+    """The test batches of a datamodule, which needs only ``setup`` and ``test_dataloader``."""
+    if not hasattr(data, "test_dataloader"):
+        if isinstance(data, Iterable):
+            return data
+        raise UserError(f"{type(data).__name__} is no datamodule: it has no test_dataloader")
+    if isinstance(data, pl.LightningDataModule) or hasattr(data, "prepare_data"):
+        data.prepare_data()
+    data.setup("test")
+    loader = data.test_dataloader()
+    if isinstance(loader, (list, tuple)) and len(loader) != 1:
+        raise UserError(
+            f"{type(data).__name__}: test_dataloader must give one loader, not {len(loader)}"
+        )
+    found: Iterable[Any] = loader[0] if isinstance(loader, (list, tuple)) else loader
+    return found
