@@ -1,0 +1,299 @@
+"""The fast path of the differential engine: compiled kernels on all cores of a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from fi.engine import kernels
+from fi.engine.base import Pairs
+from fi.engine.stage_model import Array, StageModel, stage_model, why_not_fast
+from fi.engine.strikes import (
+    CurrentStrikes,
+    NeuronStrikes,
+    current_strikes,
+    fast_word,
+    neuron_strikes,
+)
+from fi.engine.trace import (
+    FlowTrace,
+    StrikeTrace,
+    flow_trace,
+    readout_prefix,
+    slack,
+    strike_trace,
+    takes_maximum,
+)
+from fi.faults import Fault
+from fi.network import SpikingNetwork, StageActivity
+from fi.readout import MaxMembrane, SpikeCount
+
+#: Bytes of one difference: step, neuron, change.
+_ENTRY = 16
+_VECTOR = 8
+
+
+class Differences(NamedTuple):
+    """Pairs whose spikes differ after a stage, and where: see ``fi.engine.kernels``."""
+
+    strike: Array
+    sample: Array
+    ends: Array
+    step: Array
+    neuron: Array
+    change: Array
+    undecided: int
+
+
+@dataclass
+class Tally:
+    """How the pairs were decided.
+
+    Attributes:
+        pairs: all of them.
+        simulated: those that no proof decided in the fault's own stage.
+        diverged: those whose spikes differ from the golden ones there.
+        computed: those that reached the readout with another statistic.
+    """
+
+    pairs: int = 0
+    simulated: int = 0
+    diverged: int = 0
+    computed: int = 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """Some strikes of one kind in one stage: what a thread does at a time."""
+
+    stage: int
+    strikes: CurrentStrikes | NeuronStrikes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A group of faults, resolved."""
+
+    tasks: list[tuple[int, CurrentStrikes | NeuronStrikes]]
+    struck: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The golden trace of one batch: by stage, in the layouts that the plan needs."""
+
+    strikes: dict[int, StrikeTrace]
+    flows: dict[int, FlowTrace]
+    prefix: Array
+
+
+class FastPath:
+    """Runs faults of a chain of Leaky and Synaptic stages on compiled kernels.
+
+    Args:
+        network: the network, on a CPU.
+        activities: golden activity of every stage of any one batch; it gives the shapes.
+        memory: budget in bytes for the differences of all threads.
+        threads: number of threads.
+    """
+
+    def __init__(
+        self,
+        network: SpikingNetwork,
+        activities: Sequence[StageActivity],
+        memory: int,
+        threads: int | None = None,
+    ) -> None:
+        pairs = zip(network.stages(), activities, strict=True)
+        self.network = network
+        self.models = [stage_model(stage, activity) for stage, activity in pairs]
+        self.padded = [_Padded.of(model) for model in self.models[-1:]]
+        self.threads = threads or torch.get_num_threads()
+        self.memory = memory // self.threads
+        self.maximum = takes_maximum(network.readout)
+        self.tally = Tally()
+
+    @staticmethod
+    def why_not(network: SpikingNetwork, activities: Sequence[StageActivity]) -> str | None:
+        """Why the kernels cannot take this network; ``None`` where they can."""
+        if type(network.readout) not in (SpikeCount, MaxMembrane):
+            return f"the readout {type(network.readout).__name__} has no kernel"
+        if activities[0].inputs.device.type != "cpu":
+            return f"the kernels run on a CPU, not on {activities[0].inputs.device.type}"
+        for number, (stage, activity) in enumerate(zip(network.stages(), activities, strict=True)):
+            reason = why_not_fast(stage, activity)
+            if reason:
+                return f"stage {number + 1}: {reason}"
+        last = stage_model(network.stages()[-1], activities[-1])
+        if last.synapse.cells != 1 or last.max_pooled:
+            return "the last stage is not a linear one"
+        return None
+
+    def takes(self, fault: Fault) -> bool:
+        """Whether the kernels know the word that is hit."""
+        module, attribute = self._module(fault.layer)
+        return any(fast_word(model, module, attribute) for model in self.models)
+
+    def plan(self, faults: Sequence[Fault], positions: Array) -> Plan:
+        """Resolve faults; ``positions`` are their places in the group."""
+        families: dict[str, list[int]] = {}
+        for place, fault in enumerate(faults):
+            families.setdefault(fault.layer, []).append(place)
+        tasks = []
+        for layer, places in families.items():
+            module, attribute = self._module(layer)
+            number = next(k for k, m in enumerate(self.models) if fast_word(m, module, attribute))
+            resolve = neuron_strikes if module is self.models[number].stage.neuron else current_strikes
+            chosen = [faults[place] for place in places]
+            strikes = resolve(self.models[number], attribute, chosen, positions[places])
+            if len(strikes):
+                tasks.append((number, strikes))
+        return Plan(tasks, frozenset(number for number, _ in tasks))
+
+    def trace(self, plan: Plan, activities: Sequence[StageActivity]) -> Trace:
+        """The golden trace of one batch, in the layouts that ``plan`` needs."""
+        lowest = min(plan.struck, default=len(self.models))
+        strikes = {k: strike_trace(self.models[k], activities[k]) for k in sorted(plan.struck)}
+        flows = {
+            k: flow_trace(self.models[k], activities[k])
+            for k in range(lowest + 1, len(self.models))
+        }
+        return Trace(strikes, flows, readout_prefix(self.network.readout, activities[-1]))
+
+    def pairs(self, plan: Plan, trace: Trace) -> Iterator[Pairs]:
+        """The pairs of one batch whose statistic differs from the golden one."""
+        batch = len(trace.prefix)
+        tasks = [task for number, strikes in plan.tasks for task in self._cut(number, strikes, trace)]
+        with ThreadPoolExecutor(self.threads) as pool:
+            for found in pool.map(lambda task: self._run(task, trace), tasks):
+                fault, sample, statistic, simulated, diverged = found
+                self.tally.simulated += simulated
+                self.tally.diverged += diverged
+                self.tally.computed += len(fault)
+                if len(fault):
+                    scores = self.network.readout.scores(torch.from_numpy(statistic))
+                    yield Pairs(torch.from_numpy(fault), torch.from_numpy(sample), scores)
+        self.tally.pairs += batch * sum(len(strikes) for _, strikes in plan.tasks)
+
+    def _module(self, layer: str) -> tuple[nn.Module, str]:
+        name, _, attribute = layer.rpartition(".")
+        return self.network.get_submodule(name), attribute
+
+    def _cut(
+        self, number: int, strikes: CurrentStrikes | NeuronStrikes, trace: Trace
+    ) -> Iterator[Task]:
+        """Portions whose differences fit the budget, and small enough for all threads."""
+        batch, steps = trace.prefix.shape[0], trace.prefix.shape[1] - 1
+        cone = self.models[number].synapse.cells
+        if isinstance(strikes, NeuronStrikes):
+            cone = int(np.diff(strikes.first).max())
+        fit = self.memory // max(1, _ENTRY * cone * batch * steps)
+        even = -(-len(strikes) // (4 * self.threads))
+        size = int(max(1, min(fit, even)))
+        for start in range(0, len(strikes), size):
+            yield Task(number, strikes.part(slice(start, start + size)))
+
+    def _run(self, task: Task, trace: Trace) -> tuple[Array, Array, Array, int, int]:
+        found = self._strike(task, trace)
+        simulated, diverged = found.undecided, len(found.strike)
+        if task.stage == len(self.models) - 1:
+            strike, sample, statistic = _replaced(found, trace.prefix[:, -1])
+        else:
+            for number in range(task.stage + 1, len(self.models) - 1):
+                found = self._flow(number, found, trace)
+            strike, sample, statistic = self._finish(found, trace)
+        fault = task.strikes.fault[strike].astype(np.int64)
+        return fault, sample.astype(np.int64), statistic, simulated, diverged
+
+    def _strike(self, task: Task, trace: Trace) -> Differences:
+        model, golden = self.models[task.stage], trace.strikes[task.stage]
+        steps = golden.inputs.shape[2]
+        is_last = task.stage == len(self.models) - 1
+        last = trace.prefix[:, -1] if is_last else trace.prefix[:0, -1]
+        neuron = (model.alpha, model.beta, model.threshold, model.synaptic, model.reset)
+        readout = (self.maximum, np.ascontiguousarray(last))
+        s = task.strikes
+        if isinstance(s, CurrentStrikes):
+            return Differences(
+                *kernels.strike_currents(
+                    s.row, s.channel, s.change, s.step, 1 + slack(model, steps), model.taps,
+                    model.window_of, model.level, golden.inputs, golden.currents, golden.packed,
+                    golden.up, golden.down, golden.peak, golden.bias_peak, golden.negative,
+                    *neuron, *readout,
+                )
+            )  # fmt: skip
+        return Differences(
+            *kernels.strike_neurons(
+                s.word, s.value, s.keep, s.force, s.flip, s.low, s.high, s.step, s.first, s.cone,
+                golden.currents, golden.syn, golden.mem, golden.spikes, *neuron, *readout,
+            )
+        )  # fmt: skip
+
+    def _flow(self, number: int, found: Differences, trace: Trace) -> Differences:
+        model, golden = self.models[number], trace.flows[number]
+        cells = model.synapse.cells
+        by_cell = [
+            np.ascontiguousarray(values.reshape(-1, cells).T)
+            for values in (model.alpha, model.beta, model.threshold)
+        ]
+        return Differences(
+            *kernels.flow(
+                *found[:-1], model.reach, model.slots, model.slot_rows, model.rows,
+                _largest_weights(model), golden.before, golden.currents, golden.syn, golden.mem,
+                golden.spikes, golden.margin, *by_cell, model.alpha.max(), model.beta.max(),
+                1 + slack(model, golden.before.shape[2]), model.synaptic, model.reset,
+            )
+        )  # fmt: skip
+
+    def _finish(self, found: Differences, trace: Trace) -> tuple[Array, Array, Array]:
+        model, golden = self.models[-1], trace.flows[len(self.models) - 1]
+        (padded,) = self.padded
+        return kernels.finish(
+            *found[:-1], model.reach, model.slot_rows, padded.rows, _pad(golden.currents[:, 0]),
+            _pad(golden.syn[:, 0]), _pad(golden.mem[:, 0]), _pad(trace.prefix), padded.alpha,
+            padded.beta, padded.threshold, model.neurons, model.synaptic, model.reset, self.maximum,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Padded:
+    """The last stage's constants, its neurons padded to whole vectors."""
+
+    rows: Array
+    alpha: Array
+    beta: Array
+    threshold: Array
+
+    @classmethod
+    def of(cls, model: StageModel) -> _Padded:
+        return cls(*(_pad(a) for a in (model.rows, model.alpha, model.beta, model.threshold)))
+
+
+def _pad(array: Array) -> Array:
+    """Zeros behind the last axis, up to a multiple of the vector width."""
+    missing = -array.shape[-1] % _VECTOR
+    widths = [(0, 0)] * (array.ndim - 1) + [(0, missing)]
+    return np.ascontiguousarray(np.pad(array, widths))
+
+
+def _largest_weights(model: StageModel) -> Array:
+    """``[inputs]``: the largest weight that an input has anywhere."""
+    largest = np.abs(model.rows).max(axis=1)
+    reached = np.zeros(len(model.reach) - 1, model.rows.dtype)
+    sources = np.repeat(np.arange(len(reached)), np.diff(model.reach))
+    np.maximum.at(reached, sources, largest[model.slot_rows])
+    return reached
+
+
+def _replaced(found: Differences, golden: Array) -> tuple[Array, Array, Array]:
+    """Statistics ``[pairs, classes]`` with the classes that a fault in the last stage changed."""
+    statistic = golden[found.sample].copy()
+    counts = np.diff(found.ends, prepend=0)
+    statistic[np.repeat(np.arange(len(counts)), counts), found.neuron] = found.change
+    return found.strike, found.sample, statistic

@@ -1,0 +1,104 @@
+"""The golden activity of one stage, for a block of samples, as the generic path looks at it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from fi.network import Stage, StageActivity
+
+
+class Golden:
+    """What a stage did without a fault, its neurons in one axis.
+
+    Args:
+        stage: the stage.
+        activity: what it did on the whole batch.
+        samples: the block of samples to look at.
+        is_last: whether the readout follows it.
+    """
+
+    def __init__(
+        self, stage: Stage, activity: StageActivity, samples: slice, is_last: bool
+    ) -> None:
+        self.stage, self.samples, self.is_last = stage, samples, is_last
+        self.inputs = activity.inputs[:, samples]
+        self.shape = activity.spikes.shape[2:]
+        self._activity = activity
+        self._signals: dict[int, Tensor] = {}
+
+    @property
+    def steps(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def batch(self) -> int:
+        return self.inputs.shape[1]
+
+    @property
+    def neurons(self) -> int:
+        return self.shape.numel()
+
+    @property
+    def device(self) -> torch.device:
+        return self.inputs.device
+
+    @cached_property
+    def currents(self) -> Tensor:
+        """``[time, batch, neurons]``, the recurrence not included."""
+        return self._activity.currents[:, self.samples].flatten(2)
+
+    @cached_property
+    def spikes(self) -> Tensor:
+        """``[time, batch, neurons]``."""
+        return self._activity.spikes[:, self.samples].flatten(2)
+
+    @cached_property
+    def fed_back(self) -> Tensor:
+        """``[time, batch, neurons]``: the spikes of the step before, which the recurrence sees."""
+        return torch.cat([torch.zeros_like(self.spikes[:1]), self.spikes[:-1]])
+
+    @cached_property
+    def feedback(self) -> Tensor:
+        """``[time, batch, neurons]``: the current that the recurrence adds."""
+        return torch.stack([self.recur(self.stage.recurrent, spikes) for spikes in self.fed_back])
+
+    def recur(self, recurrent: torch.nn.Module | None, spikes: Tensor) -> Tensor:
+        """What ``recurrent`` makes of ``spikes``, both ``[batch, neurons]``."""
+        assert recurrent is not None
+        current: Tensor = recurrent(spikes.unflatten(1, self.shape))
+        return current.flatten(1)
+
+    def states(self, start: int) -> dict[str, Tensor]:
+        """The stored states at the begin of step ``start``, ``[batch, neurons]``; {} at step 0."""
+        if start == 0:
+            return {}
+        states = self._activity.states[start - 1]
+        return {name: state[self.samples].flatten(1) for name, state in states.items()}
+
+    def membranes(self, step: int) -> Tensor:
+        """``[batch, neurons]`` after ``step``."""
+        return self._activity.states[step]["mem"][self.samples].flatten(1)
+
+    def signal(self, depth: int, start: int = 0) -> Tensor:
+        """The inputs after ``depth`` modules of the synapse, ``[time * batch, ...]``."""
+        if depth not in self._signals:
+            signal = self.inputs.flatten(0, 1)
+            if signal.ndim == 4:  # as Stage.conduct does
+                signal = signal.contiguous(memory_format=torch.channels_last)
+            for module in self.stage.modules[:depth]:
+                signal = module(signal)
+            self._signals[depth] = signal
+        return self._signals[depth][start * self.batch :]
+
+    @cached_property
+    def footprint(self) -> int:
+        """Elements that one sample needs per step: the inputs, all signals, and the neurons."""
+        signal = self.inputs[:1, :1].flatten(0, 1)
+        elements = signal.numel()
+        for module in self.stage.modules:
+            signal = module(signal)
+            elements += signal.numel()
+        return elements + 4 * self.neurons

@@ -1,0 +1,131 @@
+"""Some neurons of a stage, stepped through time by snnTorch's own arithmetic."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from types import MethodType
+
+import torch
+from snntorch import SpikingNeuron
+from torch import Tensor
+
+from fi.neurons import output_spikes, state_attributes
+from fi.words import corrupt
+
+#: (step, spikes of the step before) -> the current that they add.
+Feedback = Callable[[int, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Strike:
+    """What faults do to a parameter, a state or the output of some neurons.
+
+    Attributes:
+        attribute: snnTorch's name of the word: ``beta``, ``mem``, ``spike``.
+        masks: keep, force and flip, int32 ``[3, faults, 1]``.
+        steps: when each is active, int64 ``[faults, 1]``; ``None`` is always.
+        neurons: which neurons each strikes, bool ``[faults, neurons]``; ``None`` is all of them.
+    """
+
+    attribute: str
+    masks: Tensor
+    steps: Tensor | None
+    neurons: Tensor | None = None
+
+    def hit(self, values: Tensor, step: int) -> Tensor:
+        """``values`` ``[..., faults, neurons]`` as they read at ``step``."""
+        faulty = corrupt(values, *self.masks)
+        if self.steps is not None:
+            faulty = torch.where(self.steps == step, faulty, values)
+        if self.neurons is not None:
+            faulty = torch.where(self.neurons, faulty, values)
+        return faulty
+
+    def of_pairs(self, fault: Tensor, neurons: Tensor) -> Strike:
+        """One row a pair: its ``fault`` ``[pairs]`` and the ``neurons`` ``[pairs, all]`` struck."""
+        steps = None if self.steps is None else self.steps[fault]
+        return replace(self, masks=self.masks[:, fault], steps=steps, neurons=neurons)
+
+
+def twin(neuron: SpikingNeuron, words: dict[str, Tensor]) -> SpikingNeuron:
+    """A second ``neuron`` with no state, and with ``words`` in place of its parameters."""
+    other = copy.copy(neuron)
+    stored = {**neuron._parameters, **neuron._buffers, **words}
+    for name in neuron._non_persistent_buffers_set:
+        state = getattr(neuron, name)
+        stored[name] = torch.zeros(0, dtype=state.dtype, device=state.device)
+    if "reset_mechanism_val" in stored:  # a switch that snnTorch reads in every step
+        stored["reset_mechanism_val"] = neuron.reset_mechanism_val.cpu()
+    other.__dict__.update(_parameters={}, _buffers=stored)
+    for name, value in vars(neuron).items():
+        if inspect.ismethod(value) and value.__self__ is neuron:  # state_function
+            other.__dict__[name] = MethodType(value.__func__, other)
+    return other
+
+
+def spread(value: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """A parameter as the neurons of ``shape`` see it, ``[neurons]``."""
+    if value.ndim == 0:  # takes no part in type promotion
+        value = value.to(dtype)
+    if value.ndim == len(shape) + 1:  # a batch dimension of one
+        value = value.squeeze(0)
+    return value.expand(shape).reshape(-1)
+
+
+def cut(
+    neuron: SpikingNeuron, shape: torch.Size, cone: Tensor, dtype: torch.dtype, struck: str | None
+) -> SpikingNeuron:
+    """Those neurons of a layer of ``shape`` that ``cone``, int64 ``[..., neurons]``, names.
+
+    Parameters become ``[..., neurons]``; scalars remain unless they are ``struck``.
+    """
+    own = {**neuron._parameters, **neuron._buffers}
+    words: dict[str, Tensor] = {}
+    for name, value in own.items():
+        if value is None or name in neuron._non_persistent_buffers_set:
+            continue
+        if value.numel() > 1 or name == struck:
+            words[name] = spread(value.detach(), shape, dtype)[cone]
+        elif value.ndim:
+            words[name] = value.detach().reshape(1)
+    return twin(neuron, words)
+
+
+def simulate(
+    neuron: SpikingNeuron,
+    currents: Tensor,
+    start: int = 0,
+    strike: Strike | None = None,
+    feedback: Feedback | None = None,
+    previous: Tensor | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Spikes and membrane, ``[..., neurons]`` each, of every step.
+
+    Args:
+        neuron: a ``twin`` with its states as they are at the begin of step ``start``.
+        currents: ``[time, ..., neurons]`` from step ``start`` on.
+        start: number of the first step.
+        strike: what faults do to the neurons.
+        feedback: of a recurrent stage.
+        previous: spikes of the step before ``start``, ``[..., neurons]``.
+    """
+    attribute = strike.attribute if strike else None
+    is_state = attribute in state_attributes(neuron).values()
+    word = getattr(neuron, attribute) if attribute not in (None, "spike") and not is_state else None
+    for step, current in enumerate(currents, start):
+        if feedback is not None:
+            assert previous is not None
+            current = current + feedback(step, previous)
+        if strike is not None and word is not None:
+            setattr(neuron, strike.attribute, strike.hit(word, step))
+        spikes = output_spikes(neuron(current))
+        if strike is not None and is_state:
+            state = getattr(neuron, strike.attribute)
+            setattr(neuron, strike.attribute, strike.hit(state, step))
+        if strike is not None and attribute == "spike":
+            spikes = strike.hit(spikes, step)
+        previous = spikes.to(current.dtype)  # as Stage.fire does
+        yield previous, neuron.mem

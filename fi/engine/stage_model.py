@@ -1,0 +1,185 @@
+"""What the kernels need of one stage, batch or no batch: constants as flat arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import snntorch as snn
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fi.engine.synapse import Ints, Synapse, normal_form
+from fi.network import Stage, StageActivity
+from fi.neurons import spiking_neurons
+
+Array = NDArray[Any]
+
+#: Reset mechanisms by snnTorch's own numbers.
+SUBTRACT, ZERO, NO_RESET = 0, 1, 2
+#: How many decay rates the bounds distinguish; each neuron uses the next one above its own.
+DECAY_LEVELS = 4
+_MODES = {"subtract": SUBTRACT, "zero": ZERO, "none": NO_RESET}
+
+
+@dataclass(frozen=True)
+class StageModel:
+    """One stage for the kernels; ``N = channels * cells`` neurons, ``f`` the run's float type.
+
+    Attributes:
+        stage: the stage itself.
+        shape: of its neurons, batch left out.
+        synapse: its normal form.
+        taps: ``[rows, cells, K]`` effective input of a window's position (-1: none).
+        pools: for a mean pool the inputs of each effective input ``[effective, width]``, else None.
+        windows: ``[distinct, K]`` distinct windows of effective inputs.
+        window_of: ``[rows, cells]`` which of them a row and a cell have.
+        rows: ``f [rows, channels]`` weights, as they reach a neuron.
+        reach, slots, slot_rows: input ``i`` reaches ``slots[reach[i]:reach[i + 1]]`` (cell * K + k)
+            through the rows ``slot_rows`` of the same range.
+        alpha, beta, threshold: ``f [N]``, decays clamped as snnTorch does; alpha 0 for Leaky.
+        synaptic: whether the neuron is a Synaptic (second order).
+        reset: SUBTRACT, ZERO or NO_RESET.
+        level, decays: ``[N]`` level of each neuron; ``[levels, 2]`` (alpha, beta) of the bounds.
+    """
+
+    stage: Stage
+    shape: tuple[int, ...]
+    synapse: Synapse
+    taps: Ints
+    pools: Ints | None
+    windows: Ints
+    window_of: Ints
+    rows: Array
+    reach: Ints
+    slots: Ints
+    slot_rows: Ints
+    alpha: Array
+    beta: Array
+    threshold: Array
+    synaptic: bool
+    reset: int
+    level: Ints
+    decays: Array
+
+    @property
+    def neurons(self) -> int:
+        """Neurons in the stage."""
+        return len(self.beta)
+
+    @property
+    def max_pooled(self) -> bool:
+        """Whether a cell sees the largest of several positions."""
+        return self.taps.shape[2] > 1
+
+
+def why_not_fast(stage: Stage, activity: StageActivity) -> str | None:
+    """Why the kernels cannot take this stage; ``None`` where they can."""
+    neuron = stage.neuron
+    kind = type(neuron).__name__
+    if type(neuron) not in (snn.Leaky, snn.Synaptic):
+        return f"{kind} has no kernel"
+    if stage.recurrent is not None:
+        return "its recurrence has no kernel"
+    if not neuron.reset_delay or neuron.state_quant or neuron.inhibition:
+        return f"{kind} with reset_delay=False, state_quant or inhibition has no kernel"
+    if float(neuron.graded_spikes_factor) != 1.0:
+        return "graded spikes have no kernel"
+    if len(spiking_neurons(neuron)) != 1 or list(neuron.children()):
+        return f"{kind} with modules of its own has no kernel"
+    if normal_form(stage, activity.inputs.shape[2:]) is None:
+        return "its synapse is no (conv or linear, norm, pool) chain"
+    if not _fires_at_threshold(activity, neuron):
+        return f"{kind}'s spikes are not (membrane > threshold)"
+    return None
+
+
+def _fires_at_threshold(activity: StageActivity, neuron: snn.Leaky) -> bool:
+    """Whether the golden spikes are what the kernels would compute (unusual surrogates differ)."""
+    fires = torch.stack([state["mem"] - neuron.threshold > 0 for state in activity.states])
+    return bool(torch.equal(fires.to(activity.spikes.dtype), activity.spikes))
+
+
+def stage_model(stage: Stage, activity: StageActivity) -> StageModel:
+    """The constants of a stage, from its modules and the shapes of one golden activity."""
+    synapse = normal_form(stage, activity.inputs.shape[2:])
+    if synapse is None:
+        raise ValueError("this synapse has no normal form")
+    shape = tuple(activity.currents.shape[2:])
+    neuron = stage.neuron
+    dtype = activity.currents.dtype
+    synaptic = isinstance(neuron, snn.Synaptic)
+    beta = _spread(neuron.beta.clamp(0, 1), shape, dtype)
+    alpha = _spread(neuron.alpha.clamp(0, 1), shape, dtype) if synaptic else np.zeros_like(beta)
+    pools, taps = _effective(synapse)
+    windows, window_of = _distinct(taps)
+    reach, slots, slot_rows = _reach(synapse, int(np.prod(activity.inputs.shape[2:])))
+    scale = 1.0 / synapse.taps.shape[2] if synapse.mean else 1.0
+    level, decays = _levels(alpha, beta)
+    return StageModel(
+        stage=stage,
+        shape=shape,
+        synapse=synapse,
+        taps=taps,
+        pools=pools,
+        windows=windows,
+        window_of=window_of,
+        rows=np.ascontiguousarray((synapse.rows * scale).to(dtype).cpu().numpy()),
+        reach=reach,
+        slots=slots,
+        slot_rows=slot_rows,
+        alpha=alpha,
+        beta=beta,
+        threshold=_spread(neuron.threshold, shape, dtype),
+        synaptic=synaptic,
+        reset=_MODES[neuron._reset_mechanism],
+        level=level,
+        decays=decays,
+    )
+
+
+def _spread(parameter: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
+    """A neuron parameter as ``[N]``."""
+    spread = parameter.detach().to(dtype).expand(shape).flatten()
+    return np.ascontiguousarray(spread.cpu().numpy())
+
+
+def _effective(synapse: Synapse) -> tuple[Ints | None, Ints]:
+    """Pools and taps of the effective inputs: a mean pool's windows become inputs themselves."""
+    if not synapse.mean:
+        return None, synapse.taps
+    rows, cells, width = synapse.taps.shape
+    pools, number = np.unique(synapse.taps.reshape(-1, width), axis=0, return_inverse=True)
+    return pools.astype(np.int32), number.reshape(rows, cells, 1).astype(np.int32)
+
+
+def _distinct(taps: Ints) -> tuple[Ints, Ints]:
+    """Distinct windows ``[distinct, K]`` and which one each (row, cell) has."""
+    windows, number = np.unique(taps.reshape(-1, taps.shape[2]), axis=0, return_inverse=True)
+    return windows.astype(np.int32), number.reshape(taps.shape[:2]).astype(np.int32)
+
+
+def _reach(synapse: Synapse, inputs: int) -> tuple[Ints, Ints, Ints]:
+    """The taps by input: ranges ``[inputs + 1]``, slots and rows."""
+    rows, cells, width = synapse.taps.shape
+    slots = 1 if synapse.mean else width
+    row, cell, place = np.nonzero(synapse.taps >= 0)
+    entry = synapse.taps[row, cell, place]
+    slot = cell * slots + (0 if synapse.mean else place)
+    order = np.lexsort((row, slot, entry))
+    counts = np.bincount(entry, minlength=inputs)
+    reach = np.concatenate([[0], np.cumsum(counts)])
+    return tuple(a.astype(np.int32) for a in (reach, slot[order], row[order]))  # type: ignore[return-value]
+
+
+def _levels(alpha: Array, beta: Array) -> tuple[Ints, Array]:
+    """Decay levels: neurons sorted by beta in equal parts; the largest decays of a part bound it."""
+    order = np.argsort(beta, kind="stable")
+    parts = np.array_split(order, min(DECAY_LEVELS, len(np.unique(np.stack([alpha, beta]), axis=1).T)))
+    level = np.zeros(len(beta), np.int32)
+    for number, part in enumerate(parts):
+        level[part] = number
+    decays = [(alpha[part].max(), beta[part].max()) for part in parts]
+    return level, np.array(decays, dtype=np.float64)

@@ -1,0 +1,199 @@
+"""A group of faults resolved to what the kernels do with each: strikes, in arrays by stage and kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from fi.engine.stage_model import Array, StageModel
+from fi.engine.synapse import Ints
+from fi.faults import Fault
+from fi.neurons import neuron_words, state_attributes
+from fi.words import corrupt
+
+#: The words of a neuron that the kernels know.
+PARAMETERS = {"alpha": 0, "beta": 1, "threshold": 2}
+STATES = {"syn": 3, "potential": 4}
+SPIKE = 5
+PERMANENT = -1
+
+
+@dataclass(frozen=True)
+class CurrentStrikes:
+    """Faults in weights and biases of one stage: they change currents.
+
+    ``fault`` position in the group; ``row`` of weights (-1 for a bias); ``channel``; ``change`` of
+    the value as it reaches a neuron; ``step`` (-1 permanent). All ``[strikes]``.
+    """
+
+    fault: Array
+    row: Ints
+    channel: Ints
+    change: Array
+    step: Ints
+
+    def __len__(self) -> int:
+        return len(self.fault)
+
+    def part(self, chosen: slice | Array) -> CurrentStrikes:
+        """Some of the strikes."""
+        fields = (self.fault, self.row, self.channel, self.change, self.step)
+        return CurrentStrikes(*(field[chosen] for field in fields))
+
+
+@dataclass(frozen=True)
+class NeuronStrikes:
+    """Faults in the neurons of one stage: parameters, states, spikes.
+
+    ``word`` which of PARAMETERS, STATES, SPIKE; ``value`` the faulty parameter; ``keep, force, flip``
+    masks of a state; ``low, high`` what a silent and a spiking output become; strike ``i`` hits the
+    neurons ``cone[first[i]:first[i + 1]]``.
+    """
+
+    fault: Array
+    word: Ints
+    value: Array
+    keep: Array
+    force: Array
+    flip: Array
+    low: Array
+    high: Array
+    step: Ints
+    first: Array
+    cone: Ints
+
+    def __len__(self) -> int:
+        return len(self.fault)
+
+    def part(self, chosen: slice) -> NeuronStrikes:
+        """A run of strikes."""
+        ends = self.first[chosen.start : chosen.stop + 1]
+        return NeuronStrikes(
+            self.fault[chosen],
+            self.word[chosen],
+            self.value[chosen],
+            self.keep[chosen],
+            self.force[chosen],
+            self.flip[chosen],
+            self.low[chosen],
+            self.high[chosen],
+            self.step[chosen],
+            ends - ends[0],
+            self.cone[ends[0] : ends[-1]],
+        )
+
+
+def fast_word(model: StageModel, module: nn.Module, attribute: str) -> bool:
+    """Whether the kernels know this word of the stage."""
+    if module is model.stage.neuron:
+        own = neuron_words(model.stage.neuron)
+        known = (attribute in PARAMETERS and attribute in own) or attribute == "spike"
+        return known or attribute in STATES and attribute in state_attributes(model.stage.neuron)
+    return module is model.synapse.weights and attribute in ("weight", "bias")
+
+
+def current_strikes(
+    model: StageModel, attribute: str, faults: Sequence[Fault], positions: Array
+) -> CurrentStrikes:
+    """Weight or bias faults of one stage; those that change nothing are left out."""
+    golden, faulty, flat = _parameter_values(model.synapse.weights, attribute, faults)
+    parameter: torch.Tensor = getattr(model.synapse.weights, attribute)
+    per_channel = parameter[0].numel()
+    channel = (flat // per_channel).astype(np.int32)
+    is_bias = attribute == "bias"
+    row = np.full(len(flat), -1, np.int32) if is_bias else (flat % per_channel).astype(np.int32)
+    scale = model.synapse.scale[torch.from_numpy(channel.astype(np.int64))].cpu().numpy()
+    with np.errstate(all="ignore"):
+        change = ((faulty - golden) * scale).astype(model.beta.dtype)
+    strikes = CurrentStrikes(positions, row, channel, change, _steps(faults))
+    changed = (golden.view(f"u{golden.itemsize}") != faulty.view(f"u{faulty.itemsize}")).nonzero()[0]
+    chosen = changed[np.lexsort((row[changed], channel[changed]))]
+    return strikes.part(chosen)
+
+
+def neuron_strikes(
+    model: StageModel, attribute: str, faults: Sequence[Fault], positions: Array
+) -> NeuronStrikes:
+    """Faults in one word of a stage's neurons; parameters that do not change are left out."""
+    dtype = model.beta.dtype
+    count = len(faults)
+    value = np.zeros(count, dtype)
+    chosen = np.arange(count)
+    if attribute in PARAMETERS:
+        golden, faulty, flat = _parameter_values(model.stage.neuron, attribute, faults)
+        value = _as_used(faulty, attribute).astype(dtype)
+        changed = golden.view(f"u{golden.itemsize}") != faulty.view(f"u{faulty.itemsize}")
+        chosen = changed.nonzero()[0]
+        shape = tuple(getattr(model.stage.neuron, attribute).shape)
+        cones = _cones(shape, model.shape)
+    else:
+        flat = _flat(faults, model.shape)
+        cones = [np.array([n], np.int32) for n in range(model.neurons)]
+    word = {**PARAMETERS, **STATES, "spike": SPIKE}[attribute]
+    masks = np.array([fault.masks.signed() for fault in faults], np.int32).reshape(-1, 3)
+    low, high = _spike_values(masks, dtype)
+    hit = [cones[flat[i]] for i in chosen]
+    first = np.concatenate([[0], np.cumsum([len(cone) for cone in hit])]).astype(np.int64)
+    return NeuronStrikes(
+        fault=positions[chosen],
+        word=np.full(len(chosen), word, np.int32),
+        value=value[chosen],
+        keep=masks[chosen, 0].view(np.uint32),
+        force=masks[chosen, 1].view(np.uint32),
+        flip=masks[chosen, 2].view(np.uint32),
+        low=low[chosen],
+        high=high[chosen],
+        step=_steps(faults)[chosen],
+        first=first,
+        cone=np.concatenate(hit) if hit else np.zeros(0, np.int32),
+    )
+
+
+def _parameter_values(
+    module: nn.Module, attribute: str, faults: Sequence[Fault]
+) -> tuple[Array, Array, Array]:
+    """Golden and faulty values, and the flat index of each word."""
+    parameter: torch.Tensor = getattr(module, attribute)
+    flat = _flat(faults, tuple(parameter.shape))
+    golden = parameter.detach().flatten()[torch.from_numpy(flat)].cpu()
+    masks = torch.tensor([fault.masks.signed() for fault in faults], dtype=torch.int32)
+    faulty = corrupt(golden, *masks.reshape(-1, 3).unbind(1))
+    return golden.numpy(), faulty.numpy(), flat
+
+
+def _flat(faults: Sequence[Fault], shape: tuple[int, ...]) -> Array:
+    """Row-major number of each word."""
+    if not shape:
+        return np.zeros(len(faults), np.int64)
+    index = np.array([fault.index for fault in faults], np.int64).reshape(-1, len(shape))
+    return np.ravel_multi_index(tuple(index.T), shape).astype(np.int64)
+
+
+def _steps(faults: Sequence[Fault]) -> Ints:
+    return np.array([PERMANENT if f.step is None else f.step for f in faults], np.int32)
+
+
+def _as_used(values: Array, attribute: str) -> Array:
+    """Decays are clamped to [0, 1] by the neuron at each use; NaN stays."""
+    return values if attribute == "threshold" else np.clip(values, 0, 1)
+
+
+def _cones(parameter: tuple[int, ...], neurons: tuple[int, ...]) -> list[Ints]:
+    """Per word of a parameter the neurons that it broadcasts to."""
+    words = int(np.prod(parameter))
+    used = np.broadcast_to(np.arange(words).reshape(parameter), neurons).ravel()
+    order = np.argsort(used, kind="stable").astype(np.int32)
+    return np.split(order, np.cumsum(np.bincount(used, minlength=words))[:-1])
+
+
+def _spike_values(masks: Array, dtype: np.dtype) -> tuple[Array, Array]:
+    """What the outputs 0 and 1 become under each fault."""
+    keep, force, flip = torch.from_numpy(np.ascontiguousarray(masks)).unbind(1)
+    outputs = [torch.full((len(masks),), value) for value in (0.0, 1.0)]
+    low, high = (corrupt(output, keep, force, flip).numpy().astype(dtype) for output in outputs)
+    return low, high
+

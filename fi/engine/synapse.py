@@ -1,0 +1,182 @@
+"""The synapse of a stage in one form: rows of weights that inputs reach through taps.
+
+A linear layer, a convolution, a norm behind it and a pool behind that all do the same: input ``i``
+adds its spike times one row of weights (a value a channel) to a position, and a cell of neurons sees
+the largest (or the mean) of a window of positions. What fits this form runs on the fast kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fi.network import Stage
+
+Ints = NDArray[np.int32]
+_RESHAPING = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+@dataclass(frozen=True)
+class Synapse:
+    """What input reaches which neuron through which weight; neuron = channel * cells + cell.
+
+    Attributes:
+        weights: the linear or convolutional module.
+        before_pool: modules up to the pool, which give ``[batch, channels, positions]``.
+        windows: ``[cells, width]`` positions that a cell sees, -1 outside.
+        taps: ``[rows, cells, width]`` input that meets row ``r`` in that window, -1 for none.
+        scale: ``[channels]`` what a norm multiplies the weights with.
+        mean: whether a cell sees the mean of its window, else the largest.
+    """
+
+    weights: nn.Linear | nn.Conv2d
+    before_pool: tuple[nn.Module, ...]
+    windows: Ints
+    taps: Ints
+    scale: Tensor
+    mean: bool
+
+    @property
+    def channels(self) -> int:
+        """Weights in a row."""
+        return len(self.scale)
+
+    @property
+    def cells(self) -> int:
+        """Neurons of a channel."""
+        return len(self.windows)
+
+    @property
+    def rows(self) -> Tensor:
+        """The weights ``[rows, channels]``, norm included."""
+        return (self.weights.weight.detach().flatten(1) * self.scale[:, None]).T.contiguous()
+
+    def before(self, inputs: Tensor) -> Tensor:
+        """Currents before the pool, ``[batch, channels, positions]``, of ``[batch, ...]``."""
+        if inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        for module in self.before_pool:
+            inputs = module(inputs)
+        return inputs.reshape(len(inputs), self.channels, -1)
+
+
+def normal_form(stage: Stage, input_shape: Sequence[int]) -> Synapse | None:
+    """The stage's synapse in this form, or ``None`` where it has another structure."""
+    modules = stage.modules
+    numbers = torch.arange(1, 1 + int(np.prod(input_shape)), dtype=torch.float64)
+    image = numbers.reshape(1, *input_shape)
+    position = 0
+    while position < len(modules) and isinstance(modules[position], _RESHAPING):
+        image = _reshaped(modules[position], image)
+        position += 1
+    if position == len(modules):
+        return None
+    weights = modules[position]
+    if not isinstance(weights, nn.Linear | nn.Conv2d):
+        return None
+    found = _inputs_of_positions(weights, image)
+    if found is None:
+        return None
+    inputs, shape = found
+    position += 1
+    scale = torch.ones(shape[0], dtype=weights.weight.dtype, device=weights.weight.device)
+    if position < len(modules) and isinstance(modules[position], _NORMS):
+        norm = _norm_scale(modules[position])
+        if norm is None:
+            return None
+        scale, position = norm, position + 1
+    before = tuple(modules[:position])
+    pool = modules[position] if position < len(modules) else None
+    windows, pooled = _windows(pool, shape)
+    if windows is None:
+        return None
+    position += pool is not None and not isinstance(pool, _RESHAPING)
+    if not _keeps_order(modules[position:], (shape[0], *pooled)):
+        return None
+    padded = np.concatenate([inputs, np.full((len(inputs), 1), -1, np.int32)], axis=1)
+    taps = np.ascontiguousarray(padded[:, windows])
+    return Synapse(weights, before, windows, taps, scale, isinstance(pool, nn.AvgPool2d))
+
+
+def _reshaped(module: nn.Module, image: Tensor) -> Tensor:
+    return image if isinstance(module, nn.Dropout) else module(image)
+
+
+def _inputs_of_positions(
+    weights: nn.Linear | nn.Conv2d, image: Tensor
+) -> tuple[Ints, tuple[int, ...]] | None:
+    """``[rows, positions]`` inputs (-1: padding) and the shape of the output."""
+    if isinstance(weights, nn.Linear):
+        if image.ndim != 2 or image.shape[1] != weights.in_features:
+            return None
+        return _zero_based(image.T), (weights.out_features, 1)
+    if weights.groups != 1 or weights.padding_mode != "zeros" or isinstance(weights.padding, str):
+        return None
+    if image.ndim != 4 or image.shape[1] != weights.in_channels:
+        return None
+    columns = functional.unfold(
+        image, _pair(weights.kernel_size), weights.dilation, weights.padding, weights.stride
+    )
+    with torch.no_grad():
+        one = torch.zeros(1, *image.shape[1:], dtype=weights.weight.dtype)
+        shape = weights(one.to(weights.weight.device)).shape[1:]
+    return _zero_based(columns[0]), tuple(shape)
+
+
+def _zero_based(numbers: Tensor) -> Ints:
+    return numbers.numpy().astype(np.int32) - 1
+
+
+def _pair(value: int | Sequence[int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def _norm_scale(norm: nn.Module) -> Tensor | None:
+    """What an evaluated norm multiplies each channel with."""
+    if norm.training or norm.running_var is None or norm.running_mean is None:
+        return None
+    assert isinstance(norm.running_var, Tensor)
+    scale = (norm.running_var + norm.eps).rsqrt()
+    return (scale if norm.weight is None else scale * norm.weight).detach()
+
+
+def _windows(pool: nn.Module | None, shape: tuple[int, ...]) -> tuple[Ints | None, tuple[int, ...]]:
+    """``[cells, width]`` positions of each cell and the shape of the cells; ``None``: unknown pool."""
+    positions = torch.arange(1, 1 + int(np.prod(shape[1:])), dtype=torch.float64)
+    if pool is None or isinstance(pool, _RESHAPING):
+        return _zero_based(positions[:, None]), shape[1:]
+    if not isinstance(pool, nn.MaxPool2d | nn.AvgPool2d) or pool.ceil_mode or len(shape) != 3:
+        return None, ()
+    size = _pair(pool.kernel_size)
+    stride = size if pool.stride is None else _pair(pool.stride)
+    padding, dilation = _pair(pool.padding), (1, 1)
+    if isinstance(pool, nn.MaxPool2d):
+        dilation = _pair(pool.dilation)
+    elif padding != (0, 0) or pool.divisor_override is not None:
+        return None, ()
+    image = positions.reshape(1, 1, *shape[1:])
+    columns = functional.unfold(image, size, dilation, padding, stride)[0]
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, size, strict=True)]
+    pooled = tuple(
+        (n + 2 * p - r) // s + 1
+        for n, p, r, s in zip(shape[1:], padding, reach, stride, strict=True)
+    )
+    return np.ascontiguousarray(_zero_based(columns.T)), pooled
+
+
+def _keeps_order(modules: Sequence[nn.Module], shape: tuple[int, ...]) -> bool:
+    """Whether the modules only give another shape, and none remain that do more."""
+    if not all(isinstance(module, _RESHAPING) for module in modules):
+        return False
+    image = torch.arange(int(np.prod(shape)), dtype=torch.float64).reshape(1, *shape)
+    numbers = image
+    for module in modules:
+        numbers = _reshaped(module, numbers)
+    return torch.equal(numbers.flatten(), image.flatten())

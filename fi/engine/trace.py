@@ -1,0 +1,244 @@
+"""The golden trace of one batch, laid out for the kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fi.engine.stage_model import Array, StageModel
+from fi.network import StageActivity
+from fi.readout import MaxMembrane, Readout
+
+#: Steps of spikes in one word of a bit-packed spike train.
+PACKED = 32
+
+
+@dataclass(frozen=True)
+class StrikeTrace:
+    """One stage as the faults in it see it: time is innermost. ``B`` samples, ``T`` steps.
+
+    Attributes:
+        inputs: ``f [effective inputs, B, T]``.
+        currents: ``f [N, K, B, T]``, before a maximum pool over ``K`` positions.
+        syn, mem: ``f [N, B, T]``, states after each step (syn is ``mem`` again for Leaky).
+        spikes: ``uint8 [N, B, T]``, golden.
+        packed: ``uint32 [N, B, words]``, the same, 32 steps a word.
+        up, down: ``f [N, B]``: a rise of the membrane below ``up`` makes no spike more, a fall below
+            ``down`` none less; rounding is taken off already.
+        peak: ``f [levels, windows, B]``, the largest response of the membrane to an input window.
+        bias_peak: ``f [N]``, the same to a constant current of 1.
+        negative: whether an input may be negative: then both margins count.
+    """
+
+    inputs: Array
+    currents: Array
+    syn: Array
+    mem: Array
+    spikes: Array
+    packed: Array
+    up: Array
+    down: Array
+    peak: Array
+    bias_peak: Array
+    negative: bool
+
+
+@dataclass(frozen=True)
+class FlowTrace:
+    """One stage as differences from below see it: channels are innermost.
+
+    Attributes:
+        before: ``f [B, cells, T, K, channels]``, currents before a maximum pool.
+        currents: ``f [B, cells, T, channels]``.
+        syn, mem: the states, same shape.
+        spikes: ``uint8``, same shape.
+        margin: ``f [B, cells]``, the smallest margin of the cell's neurons.
+    """
+
+    before: Array
+    currents: Array
+    syn: Array
+    mem: Array
+    spikes: Array
+    margin: Array
+
+
+def strike_trace(model: StageModel, activity: StageActivity) -> StrikeTrace:
+    """The layout for faults in this stage."""
+    steps, batch = activity.inputs.shape[:2]
+    inputs = _effective_inputs(model, activity.inputs.flatten(2))
+    syn, mem = _states(activity)
+    spikes = activity.spikes.flatten(2) != 0
+    up, down = margins(model, activity, mem, spikes)
+    before = _before(model, activity).permute(2, 3, 4, 1, 0)  # [C, cells, K, B, T]
+    return StrikeTrace(
+        inputs=_array(inputs.permute(2, 1, 0)),
+        currents=_array(before.reshape(model.neurons, -1, batch, steps)),
+        syn=_array(syn.permute(2, 1, 0)),
+        mem=_array(mem.permute(2, 1, 0)),
+        spikes=_array(spikes.to(torch.uint8).permute(2, 1, 0)),
+        packed=_packed(spikes),
+        up=_array(up),
+        down=_array(down),
+        peak=_peaks(model, inputs),
+        bias_peak=_bias_peak(model, steps).astype(_array(mem[:0]).dtype),
+        negative=bool((inputs < 0).any()),
+    )
+
+
+def flow_trace(model: StageModel, activity: StageActivity) -> FlowTrace:
+    """The layout for differences that come from the stages below."""
+    steps, batch = activity.inputs.shape[:2]
+    syn, mem = _states(activity)
+    spikes = activity.spikes.flatten(2) != 0
+    up, down = margins(model, activity, mem, spikes)
+    margin = torch.minimum(up, down).reshape(-1, model.synapse.cells, batch).amin(0).T
+    currents = _by_cell(model, activity.currents.flatten(2))
+    before = currents[:, :, :, None]
+    if model.max_pooled:
+        before = _array(_before(model, activity).permute(1, 3, 0, 4, 2))
+    return FlowTrace(
+        before=before,
+        currents=currents,
+        syn=_by_cell(model, syn),
+        mem=_by_cell(model, mem),
+        spikes=_by_cell(model, spikes.to(torch.uint8)),
+        margin=_array(margin),
+    )
+
+
+def readout_prefix(readout: Readout, activity: StageActivity) -> Array:
+    """``f [B, T + 1, classes]``: what the readout has gathered before each step, and in the end."""
+    folded = readout.initial(activity.states[0]["mem"])
+    prefix = [folded]
+    for spikes, state in zip(activity.spikes, activity.states, strict=True):
+        folded = readout.accumulate(folded, spikes, state["mem"])
+        prefix.append(folded)
+    return _array(torch.stack(prefix, dim=1).flatten(2))
+
+
+def takes_maximum(readout: Readout) -> bool:
+    """Whether the readout is the largest membrane (else it counts spikes)."""
+    return type(readout) is MaxMembrane
+
+
+def margins(
+    model: StageModel, activity: StageActivity, mem: Tensor, spikes: Tensor
+) -> tuple[Tensor, Tensor]:
+    """How far each neuron's membrane may rise or fall without a change of spikes, ``[N, batch]``.
+
+    With the golden membrane ``v`` and a faulty current ``I + d``, the membranes differ by
+    ``D[t] = beta D[t-1] + d[t]`` as long as no spike has changed (a reset to zero only shrinks
+    ``D``). No spike changes while ``D < threshold - v`` in silent steps and ``-D < v - threshold``
+    in spiking ones. In floating point each of the two runs rounds at most six times a step, values
+    no larger than ``S = 2 max|v| + max|I| + |threshold|`` (plus ``|D|``, which the factor
+    ``1 + SLACK`` on ``D`` covers), and an error decays as the membrane does: both runs together err
+    by at most ``12 u S G`` with ``G = min(T, 1 / (1 - beta))`` (``/ (1 - alpha)`` again for a second
+    order neuron) and ``u`` half the distance from 1 to the next float. That is taken off here.
+    """
+    threshold = torch.from_numpy(model.threshold)[None, None]
+    distance = mem - threshold
+    infinite = torch.full_like(distance, float("inf"))
+    up = torch.where(spikes, infinite, -distance).amin(0)
+    down = torch.where(spikes, distance, infinite).amin(0)
+    size = 2 * mem.abs().amax(0) + activity.currents.flatten(2).abs().amax(0) + threshold[0].abs()
+    unit = torch.finfo(mem.dtype).eps / 2
+    rounding = 12 * unit * size * torch.from_numpy(_gain(model, len(mem))).to(mem.dtype)
+    return (up - rounding).T, (down - rounding).T
+
+
+def slack(model: StageModel, steps: int) -> float:
+    """How much larger than computed a difference may be, relative: see ``margins``."""
+    gain = float(_gain(model, steps).max())
+    return 24 * float(np.finfo(model.beta.dtype).eps) * max(gain, float(steps))
+
+
+def _gain(model: StageModel, steps: int) -> Array:
+    """The largest sum of an error of 1 made at every step, ``[N]``."""
+
+    def gathered(decay: Array) -> Array:
+        with np.errstate(divide="ignore"):
+            return np.minimum(float(steps), 1.0 / (1.0 - decay.astype(np.float64)))
+
+    gain = gathered(model.beta)
+    return gain * gathered(model.alpha) if model.synaptic else gain
+
+
+def _bias_peak(model: StageModel, steps: int) -> Array:
+    """The membrane's response to a constant current of 1: at most the gain."""
+    return _gain(model, steps)
+
+
+def _peaks(model: StageModel, inputs: Tensor) -> Array:
+    """``[levels, windows, B]``: largest response to ``max |input|`` over each distinct window."""
+    windows = torch.from_numpy(model.windows.astype(np.int64))
+    steps, batch, _ = inputs.shape
+    silent = inputs.new_zeros(steps, batch, 1)
+    padded = torch.cat([inputs.abs(), silent], dim=2)  # index -1 finds the silent one
+    driven = padded[:, :, windows[:, 0]]
+    for place in range(1, windows.shape[1]):
+        driven = torch.maximum(driven, padded[:, :, windows[:, place]])
+    peaks = [_peak(driven, *decay) for decay in model.decays]
+    return _array(torch.stack(peaks).transpose(1, 2))
+
+
+def _peak(driven: Tensor, alpha: float, beta: float) -> Tensor:
+    """The largest value over time of a leaky sum of ``driven`` ``[time, ...]``."""
+    syn, mem = torch.zeros_like(driven[0]), torch.zeros_like(driven[0])
+    peak = torch.zeros_like(mem)
+    for drive in driven:
+        syn = syn.mul_(alpha).add_(drive)
+        mem = mem.mul_(beta).add_(syn)
+        peak = torch.maximum(peak, mem)
+    return peak
+
+
+def _effective_inputs(model: StageModel, inputs: Tensor) -> Tensor:
+    """``[T, B, effective]`` of ``[T, B, inputs]``: the windows' means where a mean pool follows."""
+    if model.pools is None:
+        return inputs
+    padded = torch.cat([inputs, inputs.new_zeros(*inputs.shape[:2], 1)], dim=2)
+    return padded[:, :, torch.from_numpy(model.pools.astype(np.int64))].mean(-1)
+
+
+def _states(activity: StageActivity) -> tuple[Tensor, Tensor]:
+    """syn and mem ``[T, B, N]``."""
+    mem = torch.stack([state["mem"] for state in activity.states]).flatten(2)
+    if "syn" not in activity.states[0]:
+        return mem, mem
+    return torch.stack([state["syn"] for state in activity.states]).flatten(2), mem
+
+
+def _before(model: StageModel, activity: StageActivity) -> Tensor:
+    """Currents before a maximum pool, ``[T, B, channels, cells, K]``; -inf outside."""
+    steps, batch = activity.inputs.shape[:2]
+    synapse = model.synapse
+    if not model.max_pooled:
+        return activity.currents.reshape(steps, batch, synapse.channels, synapse.cells, 1)
+    flat = synapse.before(activity.inputs.flatten(0, 1)).contiguous()
+    outside = flat.new_full((*flat.shape[:2], 1), float("-inf"))
+    windows = torch.from_numpy(synapse.windows.astype(np.int64))
+    seen = torch.cat([flat, outside], dim=2)[:, :, windows]
+    return seen.unflatten(0, (steps, batch))
+
+
+def _by_cell(model: StageModel, values: Tensor) -> Array:
+    """``[B, cells, T, channels]`` of ``[T, B, N]``."""
+    steps, batch, _ = values.shape
+    cells = model.synapse.cells
+    return _array(values.reshape(steps, batch, -1, cells).permute(1, 3, 0, 2))
+
+
+def _packed(spikes: Tensor) -> Array:
+    """``uint32 [N, B, words]`` of ``[T, B, N]``; bit ``t % 32`` of word ``t // 32`` is step ``t``."""
+    trains = _array(spikes.permute(2, 1, 0)).view(np.uint8)
+    padding = -trains.shape[2] % PACKED
+    padded = np.pad(trains, ((0, 0), (0, 0), (0, padding)))
+    return np.packbits(padded, axis=2, bitorder="little").view(np.uint32)
+
+
+def _array(tensor: Tensor) -> Array:
+    return np.ascontiguousarray(tensor.detach().cpu().numpy())
