@@ -11,9 +11,9 @@ import pandas as pd
 from jsonargparse import ArgumentParser
 from rich.console import Console
 
-from fi.past_campaign import PastCampaign, newest_campaign
 from fi.errors import UserError
 from fi.files import FileError, write_text
+from fi.past_campaign import PastCampaign, newest_campaign
 from fi.table import FAULTS, OVERALL, Draw, result_table, table_csv
 from fi.table_view import print_table
 

@@ -1,0 +1,119 @@
+"""Intervals by fault: hand-worked numbers, the defining equation, and exact coverage."""
+
+from __future__ import annotations
+
+from math import inf, isnan, sqrt
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy.stats import hypergeom, norm
+
+from fi.statistics import Sample, effective_size, estimate, score_interval, wilson
+
+
+def test_wilson_by_hand() -> None:
+    # p = 1/2, n = 100, z = 1.95996: 0.5 +- z / (1 + z^2 / 100) sqrt(1 / 400 + z^2 / 40000)
+    assert wilson(0.5, 100, confidence=0.95) == pytest.approx((0.4038315, 0.5961685), abs=1e-7)
+    # p = 0: from 0 to z^2 / (n + z^2), z^2 = 6.634897
+    assert wilson(0.0, 10) == pytest.approx((0.0, 6.634897 / 16.634897), abs=1e-7)
+    assert wilson(1.0, 10) == pytest.approx((10 / 16.634897, 1.0), abs=1e-7)
+
+
+def test_finite_population_by_hand() -> None:
+    # 10 of 20: as many as 10 * 19 / 10 = 19 with replacement; p = 0: z^2 / (19 + z^2)
+    assert effective_size(10, 20) == 19
+    assert wilson(0.0, 10, 20) == pytest.approx((0.0, 6.634897 / 25.634897), abs=1e-7)
+    assert effective_size(1, 20) == 1
+    assert effective_size(5) == 5
+
+
+def test_the_whole_population_leaves_nothing_open() -> None:
+    assert effective_size(20, 20) == inf
+    assert wilson(0.3, 20, 20) == (0.3, 0.3)
+    assert wilson(0.0, 1, 1) == (0.0, 0.0)
+
+
+def test_nothing_seen_leaves_all_open() -> None:
+    assert wilson(0.3, 0, 20) == (0.0, 1.0)
+    assert wilson(float("nan"), 0) == (0.0, 1.0)
+
+
+@given(st.floats(0, 1), st.integers(1, 10**6), st.integers(1, 10**6), st.floats(0.5, 0.999))
+def test_wilson_solves_its_equation(rate: float, n: int, more: int, confidence: float) -> None:
+    population = n + more
+    assume(population > 1)
+    z = norm.ppf((1 + confidence) / 2)
+    low, high = wilson(rate, n, population, confidence)
+    assert 0 <= low <= rate <= high <= 1
+    for end in (low, high):
+        spread = end * (1 - end) / n * (population - n) / (population - 1)
+        assert (rate - end) ** 2 == pytest.approx(z**2 * spread, rel=1e-5, abs=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((1.2, 10), "rate is 1.2"),
+        ((float("nan"), 10), "rate is nan"),
+        ((0.5, 11, 10), "n is 11; allowed: 0 to the population, 10"),
+        ((0.5, -1), "n is -1"),
+        ((0.5, 10, 20, 1.0), "confidence is 1.0"),
+    ],
+)
+def test_a_wrong_argument_is_named(arguments: tuple, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        wilson(*arguments)
+
+
+def test_exact_coverage_without_replacement() -> None:
+    population, n = 200, 80
+    seen = np.arange(n + 1)
+    intervals = np.array([wilson(k / n, n, population) for k in seen])
+    coverages = []
+    for faulty in range(population + 1):
+        inside = (intervals[:, 0] <= faulty / population) & (faulty / population <= intervals[:, 1])
+        coverages.append(hypergeom(population, faulty, n).pmf(seen)[inside].sum())
+    assert np.mean(coverages) > 0.989
+    assert min(coverages) > 0.95  # a discrete distribution dips, Wald goes to 0 here
+
+
+def test_stratified_estimate_by_hand() -> None:
+    # weights 0.9 and 0.1, rates 0.2 and 0.5: 0.18 + 0.05
+    strata = [Sample(0.2, 100, None, 0.9), Sample(0.5, 50, None, 0.1)]
+    found = estimate(strata)
+    assert found.rate == pytest.approx(0.23)
+    # effective sizes 100 / 0.9 = 111.1 and 50 / 0.1 = 500: the smaller one
+    assert (found.low, found.high) == pytest.approx(score_interval(0.23, 100 / 0.9))
+
+
+def test_one_stratum_is_wilson() -> None:
+    assert estimate([Sample(0.2, 30, 90)]) == (0.2, *wilson(0.2, 30, 90))
+
+
+def test_the_stratified_size_bounds_the_variance() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(500):
+        weights = rng.dirichlet(np.ones(4))
+        rates, sizes = rng.random(4) ** 3, rng.integers(1, 500, 4)
+        mean = float(weights @ rates)
+        variance = float((weights**2 * rates * (1 - rates) / sizes).sum())
+        bound = mean * (1 - mean) / min(sizes / weights)
+        assert variance <= bound * (1 + 1e-12)
+        low, high = estimate(
+            [Sample(*row) for row in zip(rates, sizes, [None] * 4, weights, strict=True)]
+        )[1:]
+        assert high - low >= 2 * 0.9 * sqrt(variance) or variance == 0
+
+
+def test_a_stratum_that_was_not_run_leaves_the_mean_of_the_others() -> None:
+    found = estimate([Sample(0.2, 10, 100, 0.5), Sample(float("nan"), 0, 100, 0.5)])
+    assert found == (pytest.approx(0.2), 0.0, 1.0)
+    assert estimate([Sample(0.2, 10, 10, 1.0), Sample(float("nan"), 0, 0, 0.0)]) == (0.2, 0.2, 0.2)
+
+
+def test_no_fault_at_all_has_no_rate() -> None:
+    found = estimate([Sample(float("nan"), 0, 100)])
+    assert isnan(found.rate)
+    assert found[1:] == (0.0, 1.0)
