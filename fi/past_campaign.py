@@ -89,18 +89,23 @@ def _summary(entries: dict[str, Any]) -> Summary:
     )
 
 
+def class_name(model: str) -> str:
+    """The name that results are filed under, of ``MyNet``, ``my.MyNet`` or ``./my.py:MyNet``."""
+    return re.split("[.:]", model)[-1]
+
+
 def newest_campaign(output: Path, model: str, fault_list: str) -> PastCampaign:
     """The last campaign of ``model`` on the list of that name or path.
 
     Raises:
         CampaignNotFound: there is no output of the model, or no campaign on the list.
     """
-    folder = output / model
+    folder = output / class_name(model)
     if not folder.is_dir():
         raise CampaignNotFound(f"no results of {model!r} in {output}; there are: {_models(output)}")
-    wanted = Path(fault_list).name.removesuffix(".csv")
+    wanted = Path(fault_list).stem
     campaigns = [campaign for path in folder.iterdir() if (campaign := _campaign(path))]
-    found = [campaign for campaign in campaigns if campaign.list_name == wanted]
+    found = [campaign for campaign in campaigns if campaign.list_name in (wanted, fault_list)]
     if not found:
         lists = sorted({campaign.list_name for campaign in campaigns})
         raise CampaignNotFound(

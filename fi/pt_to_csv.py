@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fi.errors import UserError
 from fi.files import FileError, csv_text, write_text
+from fi.past_campaign import class_name
 
 #: Folders of ``pt/`` whose tensors are converted, and the number of their dimensions.
 _KINDS = {"clean": 2, "label": 1, "faulty": 2}
@@ -30,7 +31,7 @@ def pt_to_csv(model: str, batch_size: int, output: str = "output") -> int:
     Raises:
         FileError: there are no tensors of that batch size, or a file holds no such tensor.
     """
-    files = list(_tensor_files(Path(output) / model, batch_size))
+    files = list(_tensor_files(Path(output) / class_name(model), batch_size))
     for source, target, dimensions in files:
         text = tensor_csv(load_tensor(source, dimensions))
         try:
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
-    print(f"{written} files written to {Path(options.output) / options.model / 'csv'}")
+    print(f"{written} files written to {Path(options.output, class_name(options.model), 'csv')}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Which faults to inject: sample sizes, and seeded draws that never list the fault space."""
+"""Which faults to inject: seeded draws that never list the fault space."""
 
 from __future__ import annotations
 
@@ -7,63 +7,21 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
-from fractions import Fraction
 from typing import Literal, get_args
 
 import numpy as np
 
 from fi.faults import Fault, fault_model
+from fi.sample_size import Rounding, check_size_arguments, sample_size
 from fi.sites import SiteFamily
 from fi.space import FaultSpace
 from fi.words import WORD_BITS
 
 Scheme = Literal["network-wise", "layer-wise", "exhaustive"]
-Rounding = Literal["floor", "nearest"]
 
 DEFAULT_SEED = 51196
 #: A list of more faults is refused: it would be held in memory.
 LONGEST_LIST = 10_000_000
-
-
-def sample_size(
-    population: int,
-    margin: float = 0.01,
-    t: float = 2.58,
-    p: float = 0.5,
-    rounding: Rounding = "floor",
-) -> int:
-    """How many faults to draw from ``population`` faults, at least 1.
-
-    ``n(N, p, e, t) = N / (1 + e^2 (N - 1) / (t^2 p (1 - p)))``: Leveugle et al., DATE 2009; Ruospo
-    et al., DATE 2023, doi 10.23919/DATE56975.2023.10136998. Computed exactly, in fractions.
-
-    Args:
-        population: ``N``, the number of faults in the stratum.
-        margin: ``e``, the half-width of the interval.
-        t: quantile of the normal distribution, 2.58 for a confidence of 99 %.
-        p: the expected rate; 0.5 is the worst case.
-        rounding: ``floor`` as SpikingJET, ``nearest`` as the tables of DATE 2023.
-
-    Raises:
-        ValueError: an argument outside its range.
-    """
-    if population < 1:
-        raise ValueError(f"population is {population}; allowed: 1 or more")
-    _check_size_arguments(margin, t, p, rounding)
-    e, quantile, rate = (Fraction(str(value)) for value in (margin, t, p))
-    n = population / (1 + e**2 * (population - 1) / (quantile**2 * rate * (1 - rate)))
-    return max(1, int(n if rounding == "floor" else n + Fraction(1, 2)))
-
-
-def _check_size_arguments(margin: float, t: float, p: float, rounding: str) -> None:
-    if not 0 < margin < 1:
-        raise ValueError(f"margin is {margin}; allowed: above 0 and below 1, 0.01 is 1 %")
-    if not 0 < t < 100:
-        raise ValueError(f"t is {t}; allowed: above 0 and below 100, 2.58 is a confidence of 99 %")
-    if not 0 < p < 1:
-        raise ValueError(f"p is {p}; allowed: above 0 and below 1, 0.5 is the worst case")
-    if rounding not in get_args(Rounding):
-        raise ValueError(f"rounding is {rounding!r}; allowed: {', '.join(get_args(Rounding))}")
 
 
 @dataclass(frozen=True)
@@ -95,7 +53,7 @@ class SamplingPlan:
     def __post_init__(self) -> None:
         if self.scheme not in get_args(Scheme):
             raise ValueError(f"scheme is {self.scheme!r}; allowed: {', '.join(get_args(Scheme))}")
-        _check_size_arguments(self.margin, self.t, self.p, self.rounding)
+        check_size_arguments(self.margin, self.t, self.p, self.rounding)
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; allowed: 0 or more")
         for name in ("models", "bits", "sites"):

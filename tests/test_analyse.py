@@ -93,6 +93,13 @@ def test_an_interrupted_campaign_shows_what_is_done(
     assert (folder / "results.csv").read_bytes() == before
 
 
+@pytest.mark.parametrize("model", ["CSNN", "my_package.CSNN", "./models/mine.py:CSNN"])
+def test_a_network_is_known_by_its_class(tmp_path: Path, model: str) -> None:
+    campaign(tmp_path, "mine-1a2b")
+    assert command(tmp_path, "mine", model) == 0
+    assert (tmp_path / "fault_list/CSNN/mine_result.csv").exists()
+
+
 def failure(output: Path, capsys: pytest.CaptureFixture[str], **options: str) -> str:
     """The one line on stderr of a command that fails."""
     assert command(output, **options) == 2

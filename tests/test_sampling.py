@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from fi.sample_size import sample_size
 from fi.sampling import (
     SamplingPlan,
     _below,
     _distinct,
     _random_words,
     draw,
-    sample_size,
     strata,
 )
 from fi.sites import Kind, SiteFamily
