@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -22,6 +23,10 @@ class Change:
 
     #: What the faults do to the neurons themselves.
     strike: Strike | None = None
+    #: The most faults that one chunk may have.
+    most: int | None = None
+    #: Whether all pairs are taken to spike differently from the golden run.
+    diverges = False
 
     def __init__(self, golden: Golden, struck: Struck) -> None:
         self.golden, self.struck = golden, struck
@@ -42,6 +47,11 @@ class Change:
     def feedback(self, fault: Tensor) -> Callable[[int, Tensor], Tensor]:
         """The recurrence of pairs ``[pairs]``, from and to ``[pairs, neurons]``."""
         return lambda step, spikes: self.golden.recur(self.golden.stage.recurrent, spikes)
+
+    @property
+    def width(self) -> int:
+        """Elements that one fault needs per sample and step."""
+        return 6 * self.cone().shape[1]
 
     def active(self, dims: int) -> Tensor | None:
         """``struck.active`` as ``[time, 1, faults, 1, ...]`` of ``dims`` dimensions."""
@@ -105,6 +115,10 @@ class StageChange(Change):
         rows = [self._under(row) for row in range(len(self.struck))]
         return torch.stack(rows, dim=2)
 
+    @property
+    def width(self) -> int:
+        return super().width + self.golden.footprint
+
     def _under(self, row: int) -> Tensor:
         """``[time, batch, neurons]`` under one fault."""
         golden, fault = self.golden, self.struck.faults[row]
@@ -146,9 +160,34 @@ class RecurrentLinearChange(Change):
         def faulty(step: int, spikes: Tensor) -> Tensor:
             added = delta * spikes.gather(1, source) if source.shape[1] else delta
             current = plain(step, spikes)
+            now = current.scatter_add(1, target, added)
             if steps is None:
-                return current.scatter_add(1, target, added)
-            now = torch.where(steps == step, current.gather(1, target) + added, added)
-            return torch.where(steps == step, current.scatter(1, target, now), current)
+                return now
+            return torch.where(steps == step, now, current)
 
         return faulty
+
+
+class RecurrentModuleChange(Change):
+    """A fault of any recurrent module: all samples run with a faulty copy of it."""
+
+    most = 1
+    diverges = True
+
+    def __init__(self, golden: Golden, struck: Struck, network: nn.Module) -> None:
+        super().__init__(golden, struck)
+        (self.fault,) = struck.faults[:1]
+        with injected(network, replace(self.fault, step=None)):
+            self.faulty = copy.deepcopy(golden.stage.recurrent)
+
+    def cone(self) -> Tensor:
+        return torch.arange(self.golden.neurons, device=self.golden.device).unsqueeze(0)
+
+    def feedback(self, fault: Tensor) -> Callable[[int, Tensor], Tensor]:
+        golden, step_of_fault = self.golden, self.fault.step
+
+        def feedback(step: int, spikes: Tensor) -> Tensor:
+            active = step_of_fault is None or step == step_of_fault
+            return golden.recur(self.faulty if active else golden.stage.recurrent, spikes)
+
+        return feedback

@@ -6,6 +6,9 @@ that follows a convolution up to the neurons (norm, pool) works channel by chann
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -50,9 +53,7 @@ class ChannelChange(Change):
 
     def cone(self) -> Tensor:
         """The neurons of the channel."""
-        channels = getattr(self.module, "out_channels", getattr(self.module, "out_features", None))
-        channels = channels or self.module.num_features
-        size = self.golden.neurons // int(channels)
+        size = self.golden.neurons // len(getattr(self.module, self.attribute))
         neurons = torch.arange(size, device=self.golden.device)
         return self.channel.unsqueeze(1) * size + neurons
 
@@ -64,13 +65,124 @@ class ChannelChange(Change):
             signal = self.while_active(signal.unflatten(0, by_step), golden).flatten(0, 1)
         for module in self.after:
             signal = _by_channel(module, signal, self.channel)
-        return signal.flatten(2 if signal.ndim > 2 else 1).unflatten(0, by_step).flatten(3) if (
-            signal.ndim > 2
-        ) else signal.unflatten(0, by_step).unsqueeze(3)
+        return signal.reshape(-1, self.golden.batch, len(self.struck), self.cone().shape[1])
+
+    @property
+    def width(self) -> int:
+        made = self.golden.signal(self.depth + 1) if self.after else self.golden.currents
+        return super().width + 4 * made[0, 0].numel()
+
+
+class LinearChange(ChannelChange):
+    """Faults of an ``nn.Linear``: ``golden + change * input``."""
+
+    def faulty_outputs(self) -> Tensor:
+        change = self.faulty - self.before
+        if self.attribute == "weight":
+            change = change * self.inputs[:, self.struck.index[:, 1]]
+        return self.outputs + change
+
+
+class RowChange(ChannelChange):
+    """Faults of an ``nn.Linear`` whose exact result matters: PyTorch's own product.
+
+    Each product has the shape of the golden one and holds one faulty row per output: its results
+    are, bit for bit, those of a network with that one fault.
+    """
+
+    def faulty_outputs(self) -> Tensor:
+        outputs = self.outputs.clone()
+        for rows in self._products():
+            words = {name: word.detach().clone() for name, word in self._words().items()}
+            words[self.attribute][tuple(self.struck.index[rows].T)] = self.faulty[rows]
+            product = functional.linear(self.inputs, words["weight"], words.get("bias"))
+            outputs[:, rows] = product[:, self.channel[rows]]
+        return outputs
+
+    def _words(self) -> dict[str, Tensor]:
+        return {name: word for name, word in self.module._parameters.items() if word is not None}
+
+    def _products(self) -> list[Tensor]:
+        """The faults of each product, which strike different rows."""
+        products: list[list[int]] = []
+        met: Counter[int] = Counter()
+        for row, fault in enumerate(self.struck.faults):
+            turn = met[fault.index[0]]
+            met[fault.index[0]] += 1
+            if turn == len(products):
+                products.append([])
+            products[turn].append(row)
+        return [torch.tensor(rows, device=self.channel.device) for rows in products]
+
+
+class ConvChange(ChannelChange):
+    """Faults of an ``nn.Conv2d``: ``golden + change * input`` shifted by the tap."""
+
+    def faulty_outputs(self) -> Tensor:
+        outputs = self.outputs
+        change = (self.faulty - self.before).reshape(-1, 1, 1)
+        if self.attribute == "weight":
+            change = change * self._tap(*outputs.shape[2:])
+        return outputs + change
+
+    def _tap(self, height: int, width: int) -> Tensor:
+        """What each struck weight multiplies, ``[time * batch, faults, height, width]``."""
+        conv = self.module
+        assert isinstance(conv, nn.Conv2d)
+        padded = functional.pad(self.inputs, conv._reversed_padding_repeated_twice)
+        out_channel, in_channel, row, column = self.struck.index.T
+        group = out_channel // (conv.out_channels // conv.groups)
+        channel = group * (conv.in_channels // conv.groups) + in_channel
+        rows = _positions(row, height, conv.stride[0], conv.dilation[0])
+        columns = _positions(column, width, conv.stride[1], conv.dilation[1])
+        return padded[:, channel[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def _positions(tap: Tensor, size: int, stride: int, dilation: int) -> Tensor:
+    """Where the taps ``[faults]`` of one axis lie in the input, ``[faults, size]``."""
+    return tap.unsqueeze(1) * dilation + stride * torch.arange(size, device=tap.device)
+
+
+class NormChange(ChannelChange):
+    """Faults of a batch norm: its parameters and its running statistics."""
+
+    def faulty_outputs(self) -> Tensor:
+        words = {self.attribute: self.faulty}
+        return norm_channels(self.module, self.inputs[:, self.channel], self.channel, words)
+
+
+def channel_change(golden: Golden, depth: int) -> type[ChannelChange] | None:
+    """How faults of the module at ``depth`` of the synapse are cut to their channel, if at all."""
+    modules = golden.stage.modules
+    module, after = modules[depth], modules[depth + 1 :]
+    if sum(other is module for other in modules) > 1 or not _keep_channels(after):
+        return None
+    dims = golden.signal(depth).ndim
+    if type(module) is nn.Linear and dims == 2:
+        return RowChange if golden.is_last else LinearChange
+    if type(module) is nn.Conv2d and dims == 4 and module.padding_mode == "zeros":
+        return ConvChange
+    return NormChange if _is_plain_norm(module) else None
+
+
+def _keep_channels(modules: Sequence[nn.Module]) -> bool:
+    """Whether the modules work channel by channel, or only flatten in the end."""
+    flat = False
+    for module in modules:
+        whole = isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1)
+        spatial = type(module) in POOLS or _is_plain_norm(module)
+        if not (type(module) in POINTWISE or whole or (spatial and not flat)):
+            return False
+        flat = flat or whole
+    return True
+
+
+def _is_plain_norm(module: nn.Module) -> bool:
+    return type(module) in NORMS and module._buffers["running_mean"] is not None
 
 
 def _by_channel(module: nn.Module, signal: Tensor, channel: Tensor) -> Tensor:
-    """``module`` on ``signal`` ``[.., faults, ...]``, whose channels are ``channel`` ``[faults]``."""
+    """``module`` on ``signal`` ``[.., faults, ...]``, the channels ``channel`` ``[faults]``."""
     if isinstance(module, nn.Flatten):
         return signal
     if isinstance(module, NORMS):

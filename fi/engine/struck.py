@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from fi.faults import Fault, fault_model
 from fi.words import corrupt, to_words
 
 
-@lru_cache(maxsize=None)
+@cache
 def _masks(model: str, bit: int) -> tuple[int, int, int]:
     return fault_model(model).masks(bit).signed()
 

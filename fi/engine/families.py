@@ -1,0 +1,134 @@
+"""The faults of a group by site family, and how to compute what they change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from snntorch import SpikingNeuron
+from torch import Tensor, nn
+
+from fi.engine.changes import (
+    Change,
+    NeuronChange,
+    ParameterChange,
+    RecurrentLinearChange,
+    RecurrentModuleChange,
+    StageChange,
+)
+from fi.engine.channels import channel_change
+from fi.engine.eligible import parts
+from fi.engine.golden import Golden
+from fi.engine.struck import Struck
+from fi.faults import Fault
+from fi.network import SpikingNetwork, Stage
+from fi.neurons import state_attributes
+
+
+@dataclass(frozen=True)
+class Family:
+    """Faults of one site family that change something.
+
+    Attributes:
+        network: the whole network.
+        stage: number of the stage that they strike.
+        module: the module that holds the words.
+        attribute: of the module: ``weight``, ``beta``, ``potential``, ``spike``.
+        struck: the faults.
+        whole: whether their stage is to be computed as a whole.
+    """
+
+    network: SpikingNetwork
+    stage: int
+    module: nn.Module
+    attribute: str
+    struck: Struck
+    whole: bool = False
+
+    def change(self, golden: Golden, struck: Struck) -> Change:
+        """What ``struck``, some faults of the family, do to their stage."""
+        stage = golden.stage
+        if self.module is stage.neuron:
+            state = state_attributes(stage.neuron).get(self.attribute)
+            if state or self.attribute == "spike":
+                return NeuronChange(golden, struck, state or "spike")
+            return ParameterChange(golden, struck, self.attribute)
+        if self._is_recurrent(stage):
+            if self.most > 1:
+                return RecurrentLinearChange(golden, struck, getattr(self.module, self.attribute))
+            return RecurrentModuleChange(golden, struck, self.network)
+        return self._synaptic(golden, struck)
+
+    def _synaptic(self, golden: Golden, struck: Struck) -> Change:
+        modules = golden.stage.modules
+        depths = [depth for depth, part in enumerate(modules) if part is self.module]
+        kind = channel_change(golden, depths[0]) if depths and not self.whole else None
+        if kind is None:
+            return StageChange(golden, struck, self.network)
+        return kind(golden, struck, depths[0], self.attribute)
+
+    def _is_recurrent(self, stage: Stage) -> bool:
+        recurrent = stage.recurrent
+        return recurrent is not None and any(self.module is part for part in recurrent.modules())
+
+    @property
+    def most(self) -> int:
+        """The most faults that may be computed together."""
+        stage = self.network.stages()[self.stage]
+        if self._is_recurrent(stage) and type(self.module) is not nn.Linear:
+            return 1
+        return len(self.struck)
+
+
+def families(
+    network: SpikingNetwork, faults: Sequence[Fault], positions: Tensor, steps: int
+) -> list[Family]:
+    """All but the faults that change no stored word or come after the last of ``steps``.
+
+    Args:
+        network: that they strike.
+        faults: in any order.
+        positions: of each in its group, int64 ``[faults]``.
+        steps: time steps of the run.
+    """
+    rows: dict[tuple[str, bool], list[int]] = {}
+    for row, fault in enumerate(faults):
+        if fault.step is None or fault.step < steps:
+            rows.setdefault((fault.layer, fault.step is None), []).append(row)
+    found: list[Family] = []
+    for chosen in rows.values():
+        position = positions[torch.tensor(chosen, device=positions.device)]
+        found += _families_of(network, Struck.of([faults[row] for row in chosen], position))
+    return [family for family in found if len(family.struck)]
+
+
+def _families_of(network: SpikingNetwork, struck: Struck) -> Iterator[Family]:
+    """One family, or two where some of a convolution's words turn infinite or NaN."""
+    name, _, attribute = struck.faults[0].layer.rpartition(".")
+    module = network.get_submodule(name)
+    number = stage_of(network.stages(), module)
+    family = Family(network, number, module, attribute, struck)
+    if not hasattr(module, attribute) or _is_state(module, attribute):
+        yield family
+        return
+    struck = struck.changing(getattr(module, attribute))
+    if not isinstance(module, nn.Conv2d):
+        yield replace(family, struck=struck)
+        return
+    finite = struck.words(getattr(module, attribute))[1].isfinite()
+    yield replace(family, struck=struck.where(finite))
+    # what an infinite weight makes of a zero, or of the padding, is PyTorch's own affair
+    yield replace(family, struck=struck.where(~finite), whole=True)
+
+
+def _is_state(module: nn.Module, attribute: str) -> bool:
+    return isinstance(module, SpikingNeuron) and attribute in state_attributes(module)
+
+
+def stage_of(stages: Sequence[Stage], module: nn.Module) -> int:
+    """The number of the stage that ``module`` is part of."""
+    for number, stage in enumerate(stages):
+        if any(module is part for part in parts(stage)):
+            return number
+    raise ValueError(f"{module} is part of no stage")
