@@ -11,7 +11,7 @@ import pandas as pd
 from jsonargparse import ArgumentParser
 from rich.console import Console
 
-from fi.errors import UserError
+from fi.cli import run_command
 from fi.files import FileError, write_text
 from fi.past_campaign import PastCampaign, newest_campaign
 from fi.table import FAULTS, OVERALL, Draw, result_table, table_csv
@@ -72,13 +72,13 @@ def analyse(model: str, fault_list: str, output: str = "output") -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit status is 2 after an error, which is printed in one line."""
-    options = _parser().parse_args(None if arguments is None else list(arguments))
-    try:
-        analyse(options.model, options.fault_list, options.output)
-    except UserError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command("python -m fi.analyse", run, arguments)
+
+
+def run(argv: list[str]) -> None:
+    """The command with these arguments; ``UserError`` says what is wrong."""
+    options = _parser().parse_args(argv)
+    analyse(options.model, options.fault_list, options.output)
 
 
 def _parser() -> ArgumentParser:

@@ -11,7 +11,7 @@ import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor
 
-from fi.errors import UserError
+from fi.cli import run_command
 from fi.files import FileError, csv_text, write_text
 from fi.past_campaign import class_name
 
@@ -80,14 +80,14 @@ def tensor_csv(tensor: Tensor) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit status is 2 after an error, which is printed in one line."""
-    options = _parser().parse_args(None if arguments is None else list(arguments))
-    try:
-        written = pt_to_csv(options.model, options.batch_size, options.output)
-    except UserError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 2
+    return run_command("python -m fi.pt_to_csv", run, arguments)
+
+
+def run(argv: list[str]) -> None:
+    """The command with these arguments; ``UserError`` says what is wrong."""
+    options = _parser().parse_args(argv)
+    written = pt_to_csv(options.model, options.batch_size, options.output)
     print(f"{written} files written to {Path(options.output, class_name(options.model), 'csv')}")
-    return 0
 
 
 def _parser() -> ArgumentParser:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from fi.fault_list import FaultListError, read_fault_list, write_fault_list
 from fi.faults import FAULT_MODELS, Fault
+from fi.sampling import SamplingPlan, draw
 from fi.sites import Kind, SiteFamily
-from fi.space import check_fault
+from fi.space import FaultSpace, check_fault
 
 HEADER = "Injection,Layer,TensorIndex,Bit,Model,Step"
 FAMILIES = (
@@ -42,6 +43,22 @@ def test_the_published_lists_load(network: str, faults: int) -> None:
     if network == "NMNIST":
         assert found[0] == Fault(0, "fc1.weight", (0, 290), 11)
         assert Counter(fault.layer for fault in found)["fc1.weight"] == 15_482
+
+
+def test_the_published_list_fits_its_network_and_its_draw() -> None:
+    """The 578-20-10 network: 11,910 words, 381,120 faults, of which 15,944 are drawn."""
+    path = PUBLISHED / "NMNIST" / "51196_fault_list.csv"
+    if not path.exists():
+        pytest.skip("SpikingJET's fault lists are not here")
+    shapes = {"fc1.weight": (20, 578), "fc1.bias": (20,), "fc2.weight": (10, 20), "fc2.bias": (10,)}
+    for attribute in ("beta", "threshold", "potential", "spike"):
+        shapes |= {f"lif1.{attribute}": (20,), f"lif2.{attribute}": (10,)}
+    families = [SiteFamily(name, shape, Kind.SYNAPSE) for name, shape in shapes.items()]
+    assert sum(family.words for family in families) == 11_910
+    faults = read_fault_list(path, families, steps=100)
+    assert len(draw(FaultSpace(tuple(families)), SamplingPlan())) == len(faults) == 15_944
+    with pytest.raises(FaultListError, match=r"csv:\d+: index .* is outside fc1.weight of shape"):
+        read_fault_list(path, [SiteFamily("fc1.weight", (20, 500), Kind.SYNAPSE), *families[1:]])
 
 
 def test_a_list_is_written_as_documented(tmp_path: Path) -> None:
