@@ -231,6 +231,6 @@ def test_100_000_faults_are_read_in_about_a_second(tmp_path: Path) -> None:
     write_fault_list(
         path, (Fault(n, "fc1.weight", (n % 20, n % 578), n % 32) for n in range(100_000))
     )
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(read_fault_list(path, FAMILIES, steps=10)) == 100_000
-    assert time.perf_counter() - start < 5  # 0.7 s on an idle core
+    assert time.process_time() - start < 5  # 0.7 s on an idle core
