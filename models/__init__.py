@@ -1,0 +1,6 @@
+"""Spiking networks: one file each, trained weights in ``pretrained``."""
+
+from .csnn import CSNN
+from .nmnist import NMNIST
+
+__all__ = ["CSNN", "NMNIST"]

@@ -1,0 +1,196 @@
+"""A training run: loaders checked, Lightning's fit, and the best weights put into the network."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.utilities.warnings import PossibleUserWarning
+from torch import nn
+
+from fi.batches import Batches
+from fi.checkpoint import load_checkpoint
+from fi.errors import UserError, first_line, reported
+from fi.lightning_runs import exact_arithmetic
+from fi.neurons import floating_parameters, reset_neurons
+from fi.training import Training
+
+#: Warnings of Lightning about its own use of PyTorch, and about folders and workers.
+_LIGHTNINGS_OWN = ".*LeafSpec.*|.*Checkpoint directory .* exists and is not empty.*"
+
+
+def fit(
+    module: Training, data: Any, folder: Path, progress: bool = True, **options: Any
+) -> dict[str, float]:
+    """Train ``module.network`` on ``data``; it ends with its best weights.
+
+    The best epoch is the one of the highest validation accuracy (the first of equals), the last
+    one where ``data`` has no ``val_dataloader``. It is kept as ``best.ckpt`` in ``folder``.
+
+    Args:
+        module: the network and its recipe.
+        data: a datamodule with ``setup`` and ``train_dataloader``, perhaps ``val_dataloader``.
+        folder: where the best checkpoint and TensorBoard's files go.
+        progress: draw a bar.
+        options: further options of Lightning's Trainer, as ``accelerator``.
+
+    Returns:
+        The losses and accuracies of the last epoch, and ``best_val_accuracy``.
+
+    Raises:
+        UserError: network and data do not fit, or the training diverges.
+    """
+    train, validation = loaders(data)
+    floating_parameters(module.network)
+    check_fit(module, train, type(data).__name__)
+    accelerator = options.get("accelerator", "auto")
+    on_gpu = accelerator not in ("cpu", "mps") and torch.cuda.is_available()
+    with quiet_lightning(), exact_arithmetic(on_gpu), _signals_kept():
+        pl.seed_everything(module.recipe.seed, workers=True, verbose=False)
+        best = _best(folder, validation is not None)
+        trainer = _trainer(module, folder, [best], progress, options)
+        try:
+            trainer.fit(module, train, validation)
+        except SystemExit as stop:  # Lightning's answer to Ctrl-C
+            if trainer.interrupted:
+                raise KeyboardInterrupt from stop
+            raise
+    load_checkpoint(module.network, Path(best.best_model_path))
+    reset_neurons(module.network)
+    found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    if best.best_model_score is not None:
+        found["best_val_accuracy"] = float(best.best_model_score)
+    return found
+
+
+def _best(folder: Path, validated: bool) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        folder,
+        "best",
+        monitor="val_accuracy" if validated else None,
+        mode="max",
+        enable_version_counter=False,
+    )
+
+
+def _trainer(
+    module: Training,
+    folder: Path,
+    callbacks: list[pl.Callback],
+    progress: bool,
+    options: dict[str, Any],
+) -> pl.Trainer:
+    with reported(MisconfigurationException, RuntimeError, ValueError, prefix="Lightning: "):
+        return pl.Trainer(
+            max_epochs=module.recipe.epochs,
+            deterministic=True,
+            callbacks=[*callbacks, *([RichProgressBar(leave=True)] if progress else [])],
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+            logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+            **options,
+        )
+
+
+def loaders(data: Any) -> tuple[Iterable[Any], Iterable[Any] | None]:
+    """The batches of a datamodule to train on, and those to validate with if it has any.
+
+    Raises:
+        UserError: it has no batches to train on.
+    """
+    if hasattr(data, "prepare_data"):
+        data.prepare_data()
+    if hasattr(data, "setup"):
+        data.setup("fit")
+    train = loader(data, "train_dataloader")
+    if train is None:
+        raise UserError(f"{type(data).__name__} has no train_dataloader: it cannot be trained on")
+    return train, loader(data, "val_dataloader")
+
+
+def loader(data: Any, name: str) -> Iterable[Any] | None:
+    """What ``data``'s method ``name`` gives, ``None`` where it has none or gives nothing."""
+    try:
+        made: Iterable[Any] | None = getattr(data, name)() if hasattr(data, name) else None
+    except MisconfigurationException:  # Lightning's own method, which nobody has overridden
+        return None
+    return made or None if isinstance(made, (list, tuple)) else made
+
+
+def check_fit(module: Training, train: Iterable[Any], source: str) -> None:
+    """Raise ``UserError`` where the first batch is malformed or does not suit the network."""
+    name = type(module.network).__name__
+    if not any(parameter.requires_grad for parameter in module.network.parameters()):
+        raise UserError(f"{name} has no learnable parameter: there is nothing to train")
+    events, labels = Batches(train, source).first()
+    try:
+        logits = module.logits(events[:, :1])
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        raise UserError(
+            f"{name} cannot take the events of {source}, [time, batch, ...] = "
+            f"{list(events.shape)}: {first_line(error)}"
+        ) from error
+    if logits.ndim != 2 or not logits.requires_grad:
+        raise UserError(
+            f"{name} must give scores [batch, classes] that depend on what it learns: "
+            f"it gave {list(logits.shape)}; see --readout and --time-axis"
+        )
+    if not 0 <= int(labels.min()) <= int(labels.max()) < logits.shape[1]:
+        raise UserError(
+            f"{name} has {logits.shape[1]} classes, but the labels of {source} lie in "
+            f"{int(labels.min())}..{int(labels.max())}"
+        )
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Write the state dict, float32 and on the CPU, whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    state = {
+        name: (value.float() if value.is_floating_point() else value).cpu().contiguous()
+        for name, value in network.state_dict().items()
+    }
+    draft = path.with_name(f".{path.name}.tmp")
+    try:
+        with reported(OSError, RuntimeError, prefix=f"{path} cannot be written: "):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(state, draft)
+            draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """No notes about devices, and no warnings about Lightning's own ways."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=_LIGHTNINGS_OWN)
+        warnings.filterwarnings("ignore", category=PossibleUserWarning)
+        yield
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ctrl-C works afterwards as before: Lightning leaves it switched off."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)

@@ -1,0 +1,183 @@
+"""``python -m fi.train``: train a spiking network and write its weights."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from jsonargparse import Namespace
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
+from torch import nn
+
+from fi.adapter import READOUTS
+from fi.batches import Batches
+from fi.cli import CommandParser, chosen_classes, run_command
+from fi.errors import UserError
+from fi.files import write_text
+from fi.fitting import fit, loader, save_weights
+from fi.network import SpikingNetwork
+from fi.neurons import spiking_neurons
+from fi.training import Recipe, Training
+
+COMMAND = "python -m fi.train"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit status is 2 after an error, which is printed in one line."""
+    return run_command(COMMAND, run, arguments)
+
+
+def run(argv: list[str]) -> None:
+    """Parse, train, write the weights, and print how good they are."""
+    parser = command_parser(chosen_classes(argv, ("model", "data")))
+    options = parser.parse(argv)
+    pl.seed_everything(options.seed, workers=True, verbose=False)  # the first weights, too
+    network = parser.built(options, "model")
+    if not isinstance(network, nn.Module):
+        raise UserError(f"--model {options.model} is no torch.nn.Module")
+    data = parser.built(options, "data")
+    folder = Path(options.output) / type(network).__name__ / "training" / f"seed{options.seed}"
+    path = Path(options.save) if options.save else folder / "weights.pt"
+    module = Training(network, recipe_of(options), options.readout, options.time_axis)
+    found = fit(module, data, folder, not options.quiet, **trainer_options(options))
+    if module.global_rank == 0:
+        save_weights(network, path)
+        write_text(folder / "config.yaml", parser.replayable(options, ("quiet", "save")))
+        print("\n".join(report(module, data, found)))
+        print(f"Weights in {path}")
+
+
+def recipe_of(options: Namespace) -> Recipe:
+    """How to train."""
+    return Recipe(**{name: options[name] for name in vars(Recipe())})
+
+
+def trainer_options(options: Namespace) -> dict[str, Any]:
+    """Options that Lightning's Trainer knows under the same names."""
+    names = ("accelerator", "devices", "num_nodes", "strategy", "precision")
+    devices = options.devices
+    number = int(devices) if devices.lstrip("-").isdigit() else devices
+    return {name: options[name] for name in names} | {"devices": number}
+
+
+def report(module: Training, data: Any, found: dict[str, float]) -> list[str]:
+    """Accuracy on validation and test samples, and how often the neurons fire."""
+    lines = []
+    if "best_val_accuracy" in found:
+        lines.append(f"Validation accuracy {found['best_val_accuracy']:.2%}")
+    if hasattr(data, "setup"):
+        data.setup("test")
+    test = loader(data, "test_dataloader")
+    if test is None:
+        return lines
+    network = module.network.cpu().float().eval()
+    batches = Batches(test, type(data).__name__)
+    lines.append(f"Test accuracy {accuracy(module, batches):.2%}")
+    if isinstance(network, SpikingNetwork):
+        rates = firing_rates(network, batches)
+        lines += [
+            f"{name} fires at {mean:.1%} of the steps; {silent:.1%} of its neurons never do"
+            for name, (mean, silent) in rates.items()
+        ]
+    return lines
+
+
+@torch.no_grad()
+def accuracy(module: Training, batches: Iterable[Any]) -> float:
+    """Part of the samples that the network classifies right."""
+    right = total = 0
+    for events, labels in batches:
+        right += int((module.logits(events).argmax(dim=-1) == labels).sum())
+        total += len(labels)
+    return right / total
+
+
+@torch.no_grad()
+def firing_rates(network: SpikingNetwork, batches: Iterable[Any]) -> dict[str, tuple[float, float]]:
+    """Per neuron layer: spikes per neuron and step, and the part of its neurons that never fire."""
+    names = {neuron: name for name, neuron in spiking_neurons(network).items()}
+    counts: dict[str, torch.Tensor] = {}
+    steps = 0
+    for events, _ in batches:
+        steps += events.shape[0] * events.shape[1]
+        for stage, activity in zip(network.stages(), network.activities(events), strict=True):
+            spikes = activity.spikes.sum(dim=(0, 1))
+            counts[names[stage.neuron]] = counts.get(names[stage.neuron], 0) + spikes
+    return {
+        name: (float(count.mean() / steps), float((count == 0).float().mean()))
+        for name, count in counts.items()
+    }
+
+
+def command_parser(classes: dict[str, type]) -> CommandParser:
+    """The parser; ``classes`` are the network and the datamodule where these are known."""
+    more = "" if classes else " Name a network to see its arguments: --model MODEL --help."
+    parser = CommandParser(
+        COMMAND, "Train a spiking network and write its weights." + more, classes
+    )
+    parser.add_argument("--config", action="config", help="a YAML file of options, as runs write")
+    _subject_options(parser)
+    _recipe_options(parser)
+    _run_options(parser)
+    parser.add_constructors()
+    return parser
+
+
+def _subject_options(parser: CommandParser) -> None:
+    add = parser.add_argument_group("What to train").add_argument
+    add("--model", type=str, help="a network of models/, my_package.MyNet or ./my_file.py:MyNet")
+    add("--data", type=str, help="a datamodule of datamodules/, or named likewise; the network's")
+    allowed = ", ".join(READOUTS)
+    add("--readout", default="auto", type=str, help=f"what a forward of its own returns: {allowed}")
+    add("--time-axis", default=0, metavar="N", type=int, help="where such a forward wants time")
+
+
+def _recipe_options(parser: CommandParser) -> None:
+    add = parser.add_argument_group("How to train").add_argument
+    recipe = Recipe()
+    add("--epochs", default=recipe.epochs, metavar="N", type=PositiveInt, help="passes")
+    add(
+        "--lr", default=recipe.lr, type=PositiveFloat, help="first learning rate, falls as a cosine"
+    )
+    add(
+        "--neuron-lr",
+        default=recipe.neuron_lr,
+        metavar="PART",
+        type=PositiveFloat,
+        help="that of betas and thresholds, as a part of it",
+    )
+    add(
+        "--temperature",
+        default=recipe.temperature,
+        metavar="T",
+        type=PositiveFloat,
+        help="cross-entropy is of spike counts divided by it",
+    )
+    add(
+        "--shift",
+        default=recipe.shift,
+        metavar="PIXELS",
+        type=NonNegativeInt,
+        help="move each training sample at random by up to so many",
+    )
+    add("--seed", default=recipe.seed, metavar="N", type=NonNegativeInt, help="of all draws")
+
+
+def _run_options(parser: CommandParser) -> None:
+    add = parser.add_argument_group("Where to run and to write").add_argument
+    add("--accelerator", default="auto", type=str, help="auto, cpu, gpu, ...")
+    add("--devices", default="1", type=str, help="how many, or which: 0,2")
+    add("--num_nodes", default=1, metavar="N", type=PositiveInt, help="machines")
+    add("--strategy", default="auto", type=str, help="Lightning's strategy, as ddp")
+    add("--precision", default="32-true", type=str, help="Lightning's precision, as 16-mixed")
+    add("--output", default="output", metavar="DIR", type=str, help="folder of all results")
+    add("--save", metavar="FILE", type=str, help="where the weights go; below --output")
+    add("--quiet", action="store_true", help="no progress bar")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

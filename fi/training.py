@@ -1,0 +1,155 @@
+"""Training of a spiking network with surrogate gradients, as a Lightning module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fi.adapter import Adapter
+from fi.errors import UserError
+from fi.network import SpikingNetwork
+from fi.neurons import neuron_words, spiking_neurons
+
+#: Where training keeps what a neuron learns: name of the parameter -> (lowest, highest).
+BOUNDS = {"beta": (0.01, 0.99), "alpha": (0.01, 0.99), "threshold": (0.1, float("inf"))}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How weights are found.
+
+    Attributes:
+        epochs: passes over the training samples.
+        lr: Adam's first learning rate; it falls to 0 as half a cosine.
+        neuron_lr: learning rate of betas and thresholds, as a part of ``lr``.
+        temperature: cross-entropy is of spike counts divided by it.
+        shift: each batch is moved by up to this many pixels in both directions.
+        seed: of the first weights and of every draw.
+    """
+
+    epochs: int = 6
+    lr: float = 2e-3
+    neuron_lr: float = 0.2
+    temperature: float = 4.0
+    shift: int = 0
+    seed: int = 51196
+
+
+class Training(pl.LightningModule):
+    """Cross-entropy of what the readout gathers, for a ``SpikingNetwork``, else of the scores.
+
+    Args:
+        network: any module with snnTorch neurons.
+        recipe: how to train it.
+        readout, time_axis: for a network that is no ``SpikingNetwork``, see ``Adapter``.
+    """
+
+    def __init__(
+        self, network: nn.Module, recipe: Recipe, readout: str = "auto", time_axis: int = 0
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.recipe = recipe
+        self.logits: Callable[[Tensor], Tensor] = (
+            network.statistic
+            if isinstance(network, SpikingNetwork)
+            else Adapter(network, readout, time_axis)
+        )
+
+    def loss(self, events: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss and accuracy of events ``[time, batch, ...]`` with labels ``[batch]``."""
+        logits = self.logits(as_floats(events))
+        correct = (logits.argmax(dim=-1) == labels).float().mean()
+        return functional.cross_entropy(logits / self.recipe.temperature, labels.long()), correct
+
+    def training_step(self, batch: Any, number: int) -> Tensor:
+        events, labels = batch
+        loss, accuracy = self.loss(shifted(as_floats(events), self.recipe.shift), labels)
+        if not loss.isfinite():
+            raise UserError(
+                f"training diverged: the loss is {loss.item()} in epoch {self.current_epoch}, "
+                f"batch {number}; a smaller --lr may help"
+            )
+        self._log("train", loss, accuracy, len(labels))
+        return loss
+
+    def validation_step(self, batch: Any, number: int) -> None:
+        self._log("val", *self.loss(*batch), len(batch[1]))
+
+    def _log(self, part: str, loss: Tensor, accuracy: Tensor, samples: int) -> None:
+        """Means over an epoch."""
+        values = {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
+        self.log_dict(
+            values, prog_bar=True, on_step=False, on_epoch=True, batch_size=samples, sync_dist=True
+        )
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        keep_in_bounds(self.network)
+
+    def configure_optimizers(self) -> Any:
+        lr, recipe = self.recipe.lr, self.recipe
+        own, synaptic = split_parameters(self.network)
+        groups = [{"params": synaptic, "lr": lr}, {"params": own, "lr": lr * recipe.neuron_lr}]
+        optimizer = torch.optim.Adam([group for group in groups if group["params"]])
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps))
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+
+def split_parameters(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The learnable parameters of the neurons, and all others."""
+    own = {
+        id(parameter)
+        for neuron in spiking_neurons(network).values()
+        for parameter in neuron.parameters(recurse=False)
+    }
+    learnable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    neurons = [parameter for parameter in learnable if id(parameter) in own]
+    return neurons, [parameter for parameter in learnable if id(parameter) not in own]
+
+
+@torch.no_grad()
+def keep_in_bounds(network: nn.Module) -> None:
+    """Clamp what the neurons learn to ``BOUNDS``, in place; what they do not learn stays."""
+    for neuron in spiking_neurons(network).values():
+        for name in neuron_words(neuron):
+            parameter = getattr(neuron, name)
+            if name in BOUNDS and parameter.requires_grad:
+                parameter.clamp_(*BOUNDS[name])
+
+
+def as_floats(events: Tensor) -> Tensor:
+    """Integer counts as floats."""
+    return events if events.is_floating_point() else events.to(torch.get_default_dtype())
+
+
+def shifted(events: Tensor, most: int) -> Tensor:
+    """Frames ``[time, batch, channels, height, width]``, each sample moved by a random offset.
+
+    The offset is -``most`` to ``most`` pixels in both directions; what leaves the frame is lost,
+    what comes in is empty.
+
+    Raises:
+        UserError: the events are no frames.
+    """
+    if not most:
+        return events
+    if events.ndim != 5:
+        raise UserError(
+            f"--shift {most}: only frames [time, batch, channels, height, width] can be moved, "
+            f"the events are {list(events.shape)}"
+        )
+    height, width = events.shape[-2:]
+    padded = functional.pad(events, (most,) * 4)
+    offsets = torch.randint(2 * most + 1, (events.shape[1], 2)).tolist()
+    moved = [
+        padded[:, sample, :, down : down + height, right : right + width]
+        for sample, (down, right) in enumerate(offsets)
+    ]
+    return torch.stack(moved, dim=1)

@@ -1,0 +1,72 @@
+"""What the networks here are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import snntorch as snn
+import torch
+from snntorch import surrogate
+from torch import Tensor
+from torch.nn import functional
+
+
+def leaky(shape: Sequence[int], beta: float, threshold: float) -> snn.Leaky:
+    """Leaky neurons that learn a beta and a threshold of this shape, broadcast over the neurons.
+
+    Raises:
+        ValueError: beta is not in 0..1, or the threshold is not above 0.
+    """
+    if not 0 <= beta <= 1:
+        raise ValueError(f"beta must lie in 0..1, got {beta}")
+    if not threshold > 0:
+        raise ValueError(f"threshold must be above 0, got {threshold}")
+    return snn.Leaky(
+        beta=torch.full(tuple(shape), float(beta)),
+        threshold=torch.full(tuple(shape), float(threshold)),
+        learn_beta=True,
+        learn_threshold=True,
+        spike_grad=surrogate.atan(alpha=2.0),
+    )
+
+
+def resized(frames: Tensor, size: int | None) -> Tensor:
+    """Frames ``[time, batch, channels, height, width]`` of ``size`` x ``size`` pixels.
+
+    Takes the nearest pixel: event counts stay counts. ``None`` leaves the frames as they are.
+
+    Raises:
+        ValueError: they are no frames.
+    """
+    if frames.ndim != 5:
+        raise ValueError(
+            "events must be frames [time, batch, channels, height, width], "
+            f"not {list(frames.shape)}"
+        )
+    if size is None or frames.shape[-2:] == (size, size):
+        return frames
+    pixels = functional.interpolate(frames.flatten(0, 1), size=(size, size), mode="nearest")
+    return pixels.unflatten(0, frames.shape[:2])
+
+
+def seen_shape(input_shape: Sequence[int], resize: int | None) -> tuple[int, int, int]:
+    """``(channels, height, width)`` of frames of ``input_shape`` after ``resized``.
+
+    Raises:
+        ValueError: they are no three positive numbers.
+    """
+    if len(input_shape) != 3 or min(input_shape) < 1:
+        raise ValueError(f"input_shape must be (channels, height, width), got {input_shape}")
+    if resize is not None and resize < 1:
+        raise ValueError(f"resize must be a number of pixels, at least 1, got {resize}")
+    channels, height, width = input_shape
+    return (channels, height, width) if resize is None else (channels, resize, resize)
+
+
+def check_frames(frames: Tensor, shape: tuple[int, int, int]) -> None:
+    """Raise ``ValueError`` where ``frames`` ``[time, batch, ...]`` have another shape."""
+    if frames.shape[2:] != shape:
+        raise ValueError(
+            f"built for frames [channels, height, width] of {list(shape)}, "
+            f"but the events give {list(frames.shape[2:])}; see input_shape and resize"
+        )
