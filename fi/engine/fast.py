@@ -92,6 +92,13 @@ class Trace:
     flows: dict[int, FlowTrace]
     prefix: Array
 
+    @property
+    def bytes(self) -> int:
+        """What it takes in memory; arrays that stand in two places count once."""
+        parts = [*self.strikes.values(), *self.flows.values()]
+        arrays = {id(a): a.nbytes for part in parts for a in vars(part).values() if hasattr(a, "nbytes")}
+        return sum(arrays.values()) + self.prefix.nbytes
+
 
 class FastPath:
     """Runs faults of a chain of Leaky and Synaptic stages on compiled kernels.
@@ -231,21 +238,22 @@ class FastPath:
         return Differences(
             *kernels.strike_neurons(
                 s.word, s.value, s.keep, s.force, s.flip, s.low, s.high, s.step, s.first, s.cone,
-                golden.currents, golden.syn, golden.mem, golden.spikes, *neuron, *readout,
+                golden.currents, golden.syn, golden.mem, golden.spikes, golden.packed,
+                *neuron, *readout,
             )
         )  # fmt: skip
 
     def _flow(self, number: int, found: Differences, trace: Trace) -> Differences:
         model, golden = self.models[number], trace.flows[number]
-        cells = model.synapse.cells
+        cells, runs = model.synapse.cells, model.runs
         by_cell = [
             np.ascontiguousarray(values.reshape(-1, cells).T)
             for values in (model.alpha, model.beta, model.threshold)
         ]
         return Differences(
             *kernels.flow(
-                *found[:-1], model.reach, model.slots, model.slot_rows, model.rows,
-                _largest_weights(model), golden.before, golden.currents, golden.syn, golden.mem,
+                *found[:-1], runs.first, runs.position, runs.row, runs.length, runs.cells_first,
+                runs.cells, model.rows, runs.largest, runs.positions, runs.windows, golden.before, golden.currents, golden.syn, golden.mem,
                 golden.spikes, golden.margin, *by_cell, model.alpha.max(), model.beta.max(),
                 1 + slack(model, golden.before.shape[2]), model.synaptic, model.reset,
             )
@@ -255,7 +263,7 @@ class FastPath:
         model, golden = self.models[-1], trace.flows[len(self.models) - 1]
         (padded,) = self.padded
         return kernels.finish(
-            *found[:-1], model.reach, model.slot_rows, padded.rows, _pad(golden.currents[:, 0]),
+            *found[:-1], model.runs.first, model.runs.row, padded.rows, _pad(golden.currents[:, 0]),
             _pad(golden.syn[:, 0]), _pad(golden.mem[:, 0]), _pad(trace.prefix), padded.alpha,
             padded.beta, padded.threshold, model.neurons, model.synaptic, model.reset, self.maximum,
         )  # fmt: skip
@@ -280,15 +288,6 @@ def _pad(array: Array) -> Array:
     missing = -array.shape[-1] % _VECTOR
     widths = [(0, 0)] * (array.ndim - 1) + [(0, missing)]
     return np.ascontiguousarray(np.pad(array, widths))
-
-
-def _largest_weights(model: StageModel) -> Array:
-    """``[inputs]``: the largest weight that an input has anywhere."""
-    largest = np.abs(model.rows).max(axis=1)
-    reached = np.zeros(len(model.reach) - 1, model.rows.dtype)
-    sources = np.repeat(np.arange(len(reached)), np.diff(model.reach))
-    np.maximum.at(reached, sources, largest[model.slot_rows])
-    return reached
 
 
 def _replaced(found: Differences, golden: Array) -> tuple[Array, Array, Array]:

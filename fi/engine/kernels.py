@@ -316,26 +316,30 @@ def strike_currents(
 
 @_compiled
 def _corrupt(values, keep, force, flip, store, words):
-    """Corrupt ``values[0]`` as a stored float32 word; ``store`` and ``words`` share their memory."""
-    store[0] = values[0]
-    golden = words[0]
-    faulty = ((golden & keep) | force) ^ flip
-    if faulty != golden:
-        words[0] = faulty
-        values[0] = store[0]
+    """Corrupt values as stored float32 words; ``store`` and ``words`` share their memory."""
+    for lane in range(len(values)):
+        store[lane] = values[lane]
+    for lane in range(len(values)):
+        golden = words[lane]
+        faulty = ((golden & keep) | force) ^ flip
+        words[lane] = faulty
+        if faulty != golden:
+            values[lane] = store[lane]
 
 
 @_compiled
 def strike_neurons(
     word, value, keep, force, flip, low, high, when, first, cone, currents, golden_syn, golden_mem,
-    spikes, alpha, beta, threshold, synaptic, reset, maximum, last,
+    spikes, packed, alpha, beta, threshold, synaptic, reset, maximum, last,
 ):  # fmt: skip
     """Faults of neuron parameters, states and outputs: simulate the cone, list what differs.
 
     ``word``: 0 alpha, 1 beta, 2 threshold, 3 syn, 4 potential, 5 spike. Returns as
-    ``strike_currents`` does. A cone neuron is left as soon as it is back in the golden state.
+    ``strike_currents`` does. Samples are simulated side by side; a transient starts from the golden
+    state before its step and ends where all of them are back in it.
     """
     width, batch, steps = currents.shape[1], currents.shape[2], currents.shape[3]
+    words = packed.shape[2]
     dtype = currents.dtype
     zero, one = dtype.type(0), dtype.type(1)
     is_last = last.shape[0] > 0
@@ -344,85 +348,123 @@ def strike_neurons(
     d_step, d_neuron = np.empty(4096, np.int32), np.empty(4096, np.int32)
     d_change = np.empty(4096, dtype)
     pairs = entries = 0
-    now, syn, mem = np.empty(1, dtype), np.empty(1, dtype), np.empty(1, dtype)
-    statistic = np.empty(1, dtype)
-    a, b, limit = np.empty(1, dtype), np.empty(1, dtype), np.empty(1, dtype)
-    store = np.empty(1, np.float32)
+    now, syn, mem = np.empty(LANES, dtype), np.empty(LANES, dtype), np.empty(LANES, dtype)
+    statistic = np.empty(LANES, dtype)
+    a, b, limit = np.empty(LANES, dtype), np.empty(LANES, dtype), np.empty(LANES, dtype)
+    store = np.empty(LANES, np.float32)
     stored = store.view(np.uint32)
+    sizes = first[1:] - first[:-1]
+    largest = np.max(sizes) if len(sizes) else 0
+    trains = np.empty((largest, words, LANES), np.uint32)
+    values = np.empty((largest, LANES), dtype)
+    flat = currents.reshape(-1)
     for strike in range(len(word)):
         kind, at = word[strike], when[strike]
-        masks = keep[strike], force[strike], flip[strike]
-        for sample in range(batch):
-            pair_start = entries
-            for position in range(first[strike], first[strike + 1]):
-                neuron = cone[position]
-                while entries + steps > len(d_step):
-                    d_step, d_neuron = _grown(d_step, entries), _grown(d_neuron, entries)
-                    d_change = _grown(d_change, entries)
+        cone_size = sizes[strike]
+        for block in range(0, batch, LANES):
+            lanes = min(LANES, batch - block)
+            for position in range(cone_size):
+                neuron = cone[first[strike] + position]
                 if kind == 5 and not is_last:
-                    for t in range(max(at, 0), steps if at < 0 else at + 1):
-                        fired = spikes[neuron, sample, t] != 0
-                        golden = one if fired else zero
-                        faulty = high[strike] if fired else low[strike]
-                        if not (faulty == golden):
-                            d_step[entries], d_neuron[entries] = t, neuron
-                            d_change[entries] = faulty - golden
-                            entries += 1
                     continue
+                for w in range(words):  # steps that are not simulated are golden
+                    for lane in range(LANES):
+                        sample = block + min(lane, lanes - 1)
+                        trains[position, w, lane] = packed[neuron, sample, w]
                 begin = 0 if is_last else max(at, 0)
-                syn[0] = golden_syn[neuron, sample, begin - 1] if begin > 0 else zero
-                mem[0] = golden_mem[neuron, sample, begin - 1] if begin > 0 else zero
-                statistic[0] = -np.inf if maximum else zero
+                for lane in range(LANES):
+                    sample = block + min(lane, lanes - 1)
+                    syn[lane] = golden_syn[neuron, sample, begin - 1] if begin > 0 else zero
+                    mem[lane] = golden_mem[neuron, sample, begin - 1] if begin > 0 else zero
+                statistic[:] = -np.inf if maximum else zero
+                a[:], b[:], limit[:] = alpha[neuron], beta[neuron], threshold[neuron]
                 for t in range(begin, steps):
                     active = at < 0 or at == t
-                    a[0], b[0], limit[0] = alpha[neuron], beta[neuron], threshold[neuron]
-                    if active:
-                        if kind == 0:
-                            a[0] = value[strike]
-                        elif kind == 1:
-                            b[0] = value[strike]
-                        elif kind == 2:
-                            limit[0] = value[strike]
-                    now[0] = currents[neuron, 0, sample, t]
-                    for place in range(1, width):
-                        other = currents[neuron, place, sample, t]
-                        now[0] = other if (other > now[0] or other != other) else now[0]
+                    if kind <= 2 and (t == begin or t == at or t == at + 1):
+                        a[:] = value[strike] if active and kind == 0 else alpha[neuron]
+                        b[:] = value[strike] if active and kind == 1 else beta[neuron]
+                        limit[:] = value[strike] if active and kind == 2 else threshold[neuron]
+                    for place in range(width):
+                        base = ((neuron * width + place) * batch + block) * steps + t
+                        for lane in range(LANES):
+                            v = flat[base + min(lane, lanes - 1) * steps]
+                            if place == 0 or v > now[lane] or v != v:
+                                now[lane] = v
                     _advance(now, syn, mem, a, b, limit, synaptic, reset)
-                    fired = mem[0] - limit[0] > 0
-                    if active and kind == 3:
-                        _corrupt(syn, masks[0], masks[1], masks[2], store, stored)
-                    if active and kind == 4:
-                        _corrupt(mem, masks[0], masks[1], masks[2], store, stored)
-                    output = one if fired else zero
+                    bit = np.uint32(1) << np.uint32(t & (PACKED - 1))
+                    train = trains[position, t // PACKED]
+                    for lane in range(LANES):
+                        fired = mem[lane] - limit[lane] > 0
+                        train[lane] = (train[lane] | bit) if fired else (train[lane] & ~bit)
+                    if active and (kind == 3 or kind == 4):
+                        target = syn if kind == 3 else mem
+                        # the spikes of this step are out before the state is stored
+                        _corrupt(target, keep[strike], force[strike], flip[strike], store, stored)
                     if is_last:
-                        if active and kind == 5:
-                            output = high[strike] if fired else low[strike]
-                        if maximum:
-                            m = mem[0]
-                            larger = m > statistic[0] or m != m
-                            statistic[0] = m if larger else statistic[0]
-                        else:
-                            statistic[0] += output
-                    elif fired != (spikes[neuron, sample, t] != 0):
-                        d_step[entries], d_neuron[entries] = t, neuron
-                        d_change[entries] = one if fired else -one
-                        entries += 1
-                    if at >= 0 and not is_last:
-                        same = mem[0] == golden_mem[neuron, sample, t]
-                        if same and (not synaptic or syn[0] == golden_syn[neuron, sample, t]):
+                        for lane in range(LANES):
+                            if maximum:
+                                m = mem[lane]
+                                larger = m > statistic[lane] or m != m
+                                statistic[lane] = m if larger else statistic[lane]
+                            else:
+                                fired = (train[lane] & bit) != 0
+                                if active and kind == 5:
+                                    statistic[lane] += high[strike] if fired else low[strike]
+                                else:
+                                    statistic[lane] += one if fired else zero
+                    elif at >= 0:
+                        back = True
+                        for lane in range(lanes):
+                            back &= mem[lane] == golden_mem[neuron, block + lane, t]
+                            back &= syn[lane] == golden_syn[neuron, block + lane, t] or not synaptic
+                        if back:
                             break
-                if is_last and not (statistic[0] == last[sample, neuron]):
-                    d_step[entries], d_neuron[entries] = 0, neuron
-                    d_change[entries] = statistic[0]
-                    entries += 1
-            if entries > pair_start:
-                if pairs == len(pair_strike):
-                    pair_strike = _grown(pair_strike, pairs)
-                    pair_sample = _grown(pair_sample, pairs)
-                    pair_end = _grown(pair_end, pairs)
-                pair_strike[pairs], pair_sample[pairs] = strike, sample
-                pair_end[pairs] = entries
-                pairs += 1
+                for lane in range(LANES):
+                    values[position, lane] = statistic[lane]
+            for lane in range(lanes):
+                sample = block + lane
+                start = entries
+                for position in range(cone_size):
+                    neuron = cone[first[strike] + position]
+                    while entries + steps > len(d_step):
+                        d_step, d_neuron = _grown(d_step, entries), _grown(d_neuron, entries)
+                        d_change = _grown(d_change, entries)
+                    if is_last:
+                        if not (values[position, lane] == last[sample, neuron]):
+                            d_step[entries], d_neuron[entries] = 0, neuron
+                            d_change[entries] = values[position, lane]
+                            entries += 1
+                        continue
+                    if kind == 5:
+                        for t in range(max(at, 0), steps if at < 0 else at + 1):
+                            fired = spikes[neuron, sample, t] != 0
+                            golden = one if fired else zero
+                            faulty = high[strike] if fired else low[strike]
+                            if not (faulty == golden):
+                                d_step[entries], d_neuron[entries] = t, neuron
+                                d_change[entries] = faulty - golden
+                                entries += 1
+                        continue
+                    for w in range(words):
+                        train = trains[position, w, lane]
+                        other = train ^ packed[neuron, sample, w]
+                        t = w * PACKED
+                        while other != 0:
+                            if other & np.uint32(1):
+                                d_step[entries], d_neuron[entries] = t, neuron
+                                d_change[entries] = one if train & np.uint32(1) else -one
+                                entries += 1
+                            other >>= np.uint32(1)
+                            train >>= np.uint32(1)
+                            t += 1
+                if entries > start:
+                    if pairs == len(pair_strike):
+                        pair_strike = _grown(pair_strike, pairs)
+                        pair_sample = _grown(pair_sample, pairs)
+                        pair_end = _grown(pair_end, pairs)
+                    pair_strike[pairs], pair_sample[pairs] = strike, sample
+                    pair_end[pairs] = entries
+                    pairs += 1
     return (
         pair_strike[:pairs], pair_sample[:pairs], pair_end[:pairs], d_step[:entries],
         d_neuron[:entries], d_change[:entries], len(word) * batch,
@@ -431,11 +473,13 @@ def strike_neurons(
 
 @_compiled
 def _proved_below(
-    first, end, d_step, d_neuron, d_change, reach, slots, width, largest_weight, margin, alpha, beta,
+    first, end, d_step, d_neuron, d_change, cells_of, cells, largest_weight, margin, alpha, beta,
     factor, steps,
 ):  # fmt: skip
     """Whether differences of one input neuron are too small to change a spike of any cell."""
     source = d_neuron[first]
+    if d_neuron[end - 1] != source:
+        return False
     for k in range(first, end):
         if d_neuron[k] != source:
             return False
@@ -451,125 +495,148 @@ def _proved_below(
         peak = max(peak, mem)
         if k == end and alpha == 0:
             break
-    bound = peak * largest_weight[source] * factor * width
-    cell = np.int32(-1)
-    for e in range(reach[source], reach[source + 1]):
-        if slots[e] // width != cell:
-            cell = slots[e] // width
-            if not (bound < margin[cell]):
-                return False
+    bound = peak * largest_weight[source] * factor
+    for e in range(cells_of[source], cells_of[source + 1]):
+        if not (bound < margin[cells[e]]):
+            return False
     return True
 
 
 @_compiled
 def flow(
-    pair_strike, pair_sample, pair_end, d_step, d_neuron, d_change, reach, slots, slot_rows, rows,
-    largest_weight, before, currents, golden_syn, golden_mem, spikes, margin, alpha, beta, threshold,
-    top_alpha, top_beta, factor, synaptic, reset,
+    pair_strike, pair_sample, pair_end, d_step, d_neuron, d_change, reach, run_position, run_row,
+    run_length, cells_of, cells_reached, rows, largest_weight, positions, windows, before, currents,
+    golden_syn, golden_mem, spikes, margin, alpha, beta, threshold, top_alpha, top_beta, factor,
+    synaptic, reset,
 ):  # fmt: skip
     """Carry differences of the stage below through a stage that is not the last.
 
-    ``alpha, beta, threshold``: ``f [cells, channels]``. Returns
+    All cells that a difference reaches are simulated side by side, ``channels`` lanes each, from
+    the first step that differs on. ``alpha, beta, threshold``: ``f [cells, channels]``. Returns
     ``(strike, sample, ends, step, neuron, change, undecided)`` of the pairs that still differ.
     """
     cells, steps = before.shape[1], before.shape[2]
     width, channels = before.shape[3], before.shape[4]
     dtype = before.dtype
-    one = dtype.type(1)
+    zero, one = dtype.type(0), dtype.type(1)
     out_strike, out_sample = np.empty(1024, np.int32), np.empty(1024, np.int32)
     out_end = np.empty(1024, np.int64)
     o_step, o_neuron = np.empty(4096, np.int32), np.empty(4096, np.int32)
     o_change = np.empty(4096, dtype)
     pairs = entries = undecided = 0
-    change = np.empty((cells, steps, width, channels), dtype)
-    hit = np.zeros((cells, steps, width), np.uint8)
-    begin = np.full(cells, steps, np.int32)
+    change = np.zeros(steps * positions * channels, dtype)
+    hit = np.zeros((steps, cells), np.uint8)
+    place_of = np.full(cells, -1, np.int32)
     touched = np.empty(cells, np.int32)
-    now, syn, mem = np.empty(channels, dtype), np.empty(channels, dtype), np.empty(channels, dtype)
+    size = cells * channels
+    all_now, all_syn, all_mem = np.empty(size, dtype), np.empty(size, dtype), np.empty(size, dtype)
+    all_a, all_b, all_limit = np.empty(size, dtype), np.empty(size, dtype), np.empty(size, dtype)
+    flat_rows = rows.reshape(-1)
+    flat_before, flat_currents = before.reshape(-1), currents.reshape(-1)
+    flat_spikes = spikes.reshape(-1)
+    flat_syn, flat_mem = golden_syn.reshape(-1), golden_mem.reshape(-1)
     for pair in range(len(pair_strike)):
         first = pair_end[pair - 1] if pair > 0 else np.int64(0)
         end = pair_end[pair]
-        sample = pair_sample[pair]
+        sample = np.int64(pair_sample[pair])
         if _proved_below(
-            first, end, d_step, d_neuron, d_change, reach, slots, width, largest_weight,
+            first, end, d_step, d_neuron, d_change, cells_of, cells_reached, largest_weight,
             margin[sample], top_alpha, top_beta, factor, steps,
         ):  # fmt: skip
             continue
         undecided += 1
-        # scatter: what the differences add to each position of each touched cell
         number = 0
-        for k in range(first, end):
-            t, source, d = d_step[k], d_neuron[k], d_change[k]
-            for e in range(reach[source], reach[source + 1]):
-                cell, place = slots[e] // width, slots[e] % width
-                if begin[cell] == steps:
+        start = steps
+        for k in range(first, end):  # scatter: what each difference adds to the positions it reaches
+            t, source, d = np.int64(d_step[k]), d_neuron[k], d_change[k]
+            start = min(start, t)
+            for e in range(cells_of[source], cells_of[source + 1]):
+                cell = cells_reached[e]
+                hit[t, cell] = 1
+                if place_of[cell] < 0:
+                    place_of[cell] = number
                     touched[number] = cell
                     number += 1
-                begin[cell] = min(begin[cell], t)
-                weights = rows[slot_rows[e]]
-                target = change[cell, t, place]
-                if hit[cell, t, place]:
-                    for c in range(channels):
-                        target[c] += d * weights[c]
-                else:
-                    hit[cell, t, place] = 1
-                    for c in range(channels):
-                        target[c] = d * weights[c]
-        pair_start = entries
+            for e in range(reach[source], reach[source + 1]):
+                length = run_length[e] * channels
+                base = (t * positions + run_position[e]) * channels
+                target = change[base : base + length]
+                base = np.int64(run_row[e]) * channels
+                weights = flat_rows[base : base + length]
+                for c in range(length):
+                    target[c] += d * weights[c]
+        lanes = number * channels
+        now, syn, mem = all_now[:lanes], all_syn[:lanes], all_mem[:lanes]
+        a, b, limit = all_a[:lanes], all_b[:lanes], all_limit[:lanes]
         for position in range(number):
             cell = touched[position]
-            start = begin[cell]
-            begin[cell] = steps
-            if start > 0:
-                for c in range(channels):
-                    syn[c] = golden_syn[sample, cell, start - 1, c]
-                    mem[c] = golden_mem[sample, cell, start - 1, c]
-            else:
-                syn[:], mem[:] = dtype.type(0), dtype.type(0)
-            a, b, limit = alpha[cell], beta[cell], threshold[cell]
-            for t in range(start, steps):
-                changed = False
-                for place in range(width):
-                    changed |= hit[cell, t, place] != 0
-                if changed:
+            place_of[cell] = -1
+            lane = position * channels
+            base = ((sample * cells + cell) * steps + start - 1) * channels
+            for c in range(channels):
+                a[lane + c], b[lane + c] = alpha[cell, c], beta[cell, c]
+                limit[lane + c] = threshold[cell, c]
+                syn[lane + c] = flat_syn[base + c] if start > 0 else zero
+                mem[lane + c] = flat_mem[base + c] if start > 0 else zero
+        pair_start = entries
+        for t in range(start, steps):
+            for position in range(number):
+                cell = touched[position]
+                lane = position * channels
+                place_now = now[lane : lane + channels]
+                row = (sample * cells + cell) * steps + t
+                if hit[t, cell]:
+                    hit[t, cell] = 0
                     for place in range(width):
-                        line = before[sample, cell, t, place]
-                        extra = change[cell, t, place]
-                        if hit[cell, t, place]:
+                        base = (row * width + place) * channels
+                        line = flat_before[base : base + channels]
+                        where = windows[cell, place]
+                        if where < 0:
                             if place == 0:
                                 for c in range(channels):
-                                    now[c] = line[c] + extra[c]
-                            else:
-                                for c in range(channels):
-                                    v = line[c] + extra[c]
-                                    now[c] = v if (v > now[c] or v != v) else now[c]
-                        elif place == 0:
+                                    place_now[c] = line[c]
+                            continue  # outside the image: -inf, never the largest
+                        base = (t * positions + where) * channels
+                        extra = change[base : base + channels]
+                        if place == 0:
                             for c in range(channels):
-                                now[c] = line[c]
+                                place_now[c] = line[c] + extra[c]
                         else:
                             for c in range(channels):
-                                v = line[c]
-                                now[c] = v if (v > now[c] or v != v) else now[c]
-                        hit[cell, t, place] = 0
+                                v = line[c] + extra[c]
+                                old = place_now[c]
+                                place_now[c] = v if (v > old or v != v) else old
                 else:
-                    line = currents[sample, cell, t]
+                    base = row * channels
+                    line = flat_currents[base : base + channels]
                     for c in range(channels):
-                        now[c] = line[c]
-                _advance(now, syn, mem, a, b, limit, synaptic, reset)
-                golden = spikes[sample, cell, t]
+                        place_now[c] = line[c]
+            _advance(now, syn, mem, a, b, limit, synaptic, reset)
+            for position in range(number):
+                cell = touched[position]
+                lane = position * channels
+                base = ((sample * cells + cell) * steps + t) * channels
+                golden = flat_spikes[base : base + channels]
+                cell_mem, cell_limit = mem[lane : lane + channels], limit[lane : lane + channels]
                 different = 0
                 for c in range(channels):
-                    different += (mem[c] - limit[c] > 0) != (golden[c] != 0)
+                    fired = np.uint8(cell_mem[c] - cell_limit[c] > 0)
+                    different += fired ^ golden[c]
                 if different:
                     while entries + different > len(o_step):
                         o_step, o_neuron = _grown(o_step, entries), _grown(o_neuron, entries)
                         o_change = _grown(o_change, entries)
                     for c in range(channels):
-                        fired = mem[c] - limit[c] > 0
+                        fired = cell_mem[c] - cell_limit[c] > 0
                         if fired != (golden[c] != 0):
                             o_step[entries], o_neuron[entries] = t, c * cells + cell
                             o_change[entries] = one if fired else -one
                             entries += 1
+        for k in range(first, end):  # leave the scatter space clean
+            t, source = np.int64(d_step[k]), d_neuron[k]
+            for e in range(reach[source], reach[source + 1]):
+                base = (t * positions + run_position[e]) * channels
+                change[base : base + run_length[e] * channels] = zero
         if entries > pair_start:
             if pairs == len(out_strike):
                 out_strike, out_sample = _grown(out_strike, pairs), _grown(out_sample, pairs)
@@ -585,7 +652,7 @@ def flow(
 
 @_compiled
 def finish(
-    pair_strike, pair_sample, pair_end, d_step, d_neuron, d_change, reach, slot_rows, rows, currents,
+    pair_strike, pair_sample, pair_end, d_step, d_neuron, d_change, reach, run_row, rows, currents,
     golden_syn, golden_mem, prefix, alpha, beta, threshold, classes, synaptic, reset, maximum,
 ):  # fmt: skip
     """Carry differences through the last stage, a linear one, to the readout's statistic.
@@ -621,7 +688,7 @@ def finish(
                 start = min(start, t)
                 target = change[t, member * padded : (member + 1) * padded]
                 for e in range(reach[source], reach[source + 1]):
-                    weights = rows[slot_rows[e]]
+                    weights = rows[run_row[e]]
                     if hit[t, member]:
                         for c in range(padded):
                             target[c] += d * weights[c]

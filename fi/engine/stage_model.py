@@ -25,6 +25,33 @@ _MODES = {"subtract": SUBTRACT, "zero": ZERO, "none": NO_RESET}
 
 
 @dataclass(frozen=True)
+class Runs:
+    """Input ``i`` owns the runs ``first[i]`` to ``first[i + 1]``.
+
+    A run adds the rows ``row, row + 1, ...`` to the positions ``position, position + 1, ...``,
+    ``length`` of them: in a convolution neighbours meet neighbouring weights, in reversed order.
+
+    Attributes:
+        first: ``[inputs + 1]``.
+        position, row, length: ``[runs]``; a position is a cell where a mean pool follows.
+        cells_first, cells: input ``i`` reaches ``cells[cells_first[i]:cells_first[i + 1]]``.
+        positions: how many positions there are.
+        windows: ``[cells, K]`` positions of a cell, -1 outside.
+        largest: ``f [inputs]``, the largest weight of each input.
+    """
+
+    first: Ints
+    position: Ints
+    row: Ints
+    length: Ints
+    cells_first: Ints
+    cells: Ints
+    positions: int
+    windows: Ints
+    largest: Array
+
+
+@dataclass(frozen=True)
 class StageModel:
     """One stage for the kernels; ``N = channels * cells`` neurons, ``f`` the run's float type.
 
@@ -36,9 +63,8 @@ class StageModel:
         pools: for a mean pool the inputs of each effective input ``[effective, width]``, else None.
         windows: ``[distinct, K]`` distinct windows of effective inputs.
         window_of: ``[rows, cells]`` which of them a row and a cell have.
-        rows: ``f [rows, channels]`` weights, as they reach a neuron.
-        reach, slots, slot_rows: input ``i`` reaches ``slots[reach[i]:reach[i + 1]]`` (cell * K + k)
-            through the rows ``slot_rows`` of the same range.
+        rows: ``f [rows, channels]`` weights, as they reach a position, in reversed order.
+        runs: which positions an input reaches through which of these rows.
         alpha, beta, threshold: ``f [N]``, decays clamped as snnTorch does; alpha 0 for Leaky.
         synaptic: whether the neuron is a Synaptic (second order).
         reset: SUBTRACT, ZERO or NO_RESET.
@@ -53,9 +79,7 @@ class StageModel:
     windows: Ints
     window_of: Ints
     rows: Array
-    reach: Ints
-    slots: Ints
-    slot_rows: Ints
+    runs: Runs
     alpha: Array
     beta: Array
     threshold: Array
@@ -115,8 +139,8 @@ def stage_model(stage: Stage, activity: StageActivity) -> StageModel:
     alpha = _spread(neuron.alpha.clamp(0, 1), shape, dtype) if synaptic else np.zeros_like(beta)
     pools, taps = _effective(synapse)
     windows, window_of = _distinct(taps)
-    reach, slots, slot_rows = _reach(synapse, int(np.prod(activity.inputs.shape[2:])))
     scale = 1.0 / synapse.taps.shape[2] if synapse.mean else 1.0
+    rows = np.ascontiguousarray((synapse.rows * scale).to(dtype).cpu().numpy()[::-1])
     level, decays = _levels(alpha, beta)
     return StageModel(
         stage=stage,
@@ -126,10 +150,8 @@ def stage_model(stage: Stage, activity: StageActivity) -> StageModel:
         pools=pools,
         windows=windows,
         window_of=window_of,
-        rows=np.ascontiguousarray((synapse.rows * scale).to(dtype).cpu().numpy()),
-        reach=reach,
-        slots=slots,
-        slot_rows=slot_rows,
+        rows=rows,
+        runs=_runs(synapse, int(np.prod(activity.inputs.shape[2:])), rows),
         alpha=alpha,
         beta=beta,
         threshold=_spread(neuron.threshold, shape, dtype),
@@ -161,17 +183,44 @@ def _distinct(taps: Ints) -> tuple[Ints, Ints]:
     return windows.astype(np.int32), number.reshape(taps.shape[:2]).astype(np.int32)
 
 
-def _reach(synapse: Synapse, inputs: int) -> tuple[Ints, Ints, Ints]:
-    """The taps by input: ranges ``[inputs + 1]``, slots and rows."""
-    rows, cells, width = synapse.taps.shape
-    slots = 1 if synapse.mean else width
+def _runs(synapse: Synapse, inputs: int, rows: Array) -> Runs:
+    """The taps by input, neighbours joined."""
     row, cell, place = np.nonzero(synapse.taps >= 0)
-    entry = synapse.taps[row, cell, place]
-    slot = cell * slots + (0 if synapse.mean else place)
-    order = np.lexsort((row, slot, entry))
-    counts = np.bincount(entry, minlength=inputs)
-    reach = np.concatenate([[0], np.cumsum(counts)])
-    return tuple(a.astype(np.int32) for a in (reach, slot[order], row[order]))  # type: ignore[return-value]
+    source = synapse.taps[row, cell, place]
+    position = cell if synapse.mean else synapse.windows[cell, place]
+    windows = synapse.windows
+    if synapse.mean:
+        windows = np.arange(synapse.cells, dtype=np.int32)[:, None]
+    reversed_row = len(rows) - 1 - row
+    entries = np.stack([source, position, reversed_row], axis=1)
+    if synapse.mean:  # a weight may meet several positions of one window: each adds
+        entries = entries[np.lexsort(entries.T[::-1])]
+    else:
+        entries = np.unique(entries, axis=0)  # overlapping windows share positions
+    step = np.diff(entries, axis=0, prepend=-2)
+    starts = np.flatnonzero((step != (0, 1, 1)).any(axis=1))
+    source, position, row = entries[starts].T
+    length = np.diff(np.append(starts, len(entries)))
+    reached = np.unique(np.stack([synapse.taps[synapse.taps >= 0], cell], axis=1), axis=0)
+    largest = np.zeros(inputs, rows.dtype)
+    np.maximum.at(largest, entries[:, 0], np.abs(rows).max(axis=1)[entries[:, 2]])
+    return Runs(
+        first=_firsts(source, inputs),
+        position=position.astype(np.int32),
+        row=row.astype(np.int32),
+        length=length.astype(np.int32),
+        cells_first=_firsts(reached[:, 0], inputs),
+        cells=reached[:, 1].astype(np.int32),
+        positions=int(windows.max()) + 1,
+        windows=np.ascontiguousarray(windows),
+        largest=largest,
+    )
+
+
+def _firsts(owners: Array, count: int) -> Ints:
+    """Where each owner's entries begin in a list sorted by owner, ``[count + 1]``."""
+    counts = np.bincount(owners, minlength=count)
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
 
 
 def _levels(alpha: Array, beta: Array) -> tuple[Ints, Array]:

@@ -74,17 +74,18 @@ def strike_trace(model: StageModel, activity: StageActivity) -> StrikeTrace:
     spikes = activity.spikes.flatten(2) != 0
     up, down = margins(model, activity, mem, spikes)
     before = _before(model, activity).permute(2, 3, 4, 1, 0)  # [C, cells, K, B, T]
+    membranes = _array(mem.permute(2, 1, 0))
     return StrikeTrace(
         inputs=_array(inputs.permute(2, 1, 0)),
         currents=_array(before.reshape(model.neurons, -1, batch, steps)),
-        syn=_array(syn.permute(2, 1, 0)),
-        mem=_array(mem.permute(2, 1, 0)),
+        syn=_array(syn.permute(2, 1, 0)) if model.synaptic else membranes,
+        mem=membranes,
         spikes=_array(spikes.to(torch.uint8).permute(2, 1, 0)),
         packed=_packed(spikes),
         up=_array(up),
         down=_array(down),
         peak=_peaks(model, inputs),
-        bias_peak=_bias_peak(model, steps).astype(_array(mem[:0]).dtype),
+        bias_peak=_gain(model, steps).astype(membranes.dtype),
         negative=bool((inputs < 0).any()),
     )
 
@@ -97,14 +98,15 @@ def flow_trace(model: StageModel, activity: StageActivity) -> FlowTrace:
     up, down = margins(model, activity, mem, spikes)
     margin = torch.minimum(up, down).reshape(-1, model.synapse.cells, batch).amin(0).T
     currents = _by_cell(model, activity.currents.flatten(2))
+    membranes = _by_cell(model, mem)
     before = currents[:, :, :, None]
     if model.max_pooled:
         before = _array(_before(model, activity).permute(1, 3, 0, 4, 2))
     return FlowTrace(
         before=before,
         currents=currents,
-        syn=_by_cell(model, syn),
-        mem=_by_cell(model, mem),
+        syn=_by_cell(model, syn) if model.synaptic else membranes,
+        mem=membranes,
         spikes=_by_cell(model, spikes.to(torch.uint8)),
         margin=_array(margin),
     )
@@ -165,11 +167,6 @@ def _gain(model: StageModel, steps: int) -> Array:
 
     gain = gathered(model.beta)
     return gain * gathered(model.alpha) if model.synaptic else gain
-
-
-def _bias_peak(model: StageModel, steps: int) -> Array:
-    """The membrane's response to a constant current of 1: at most the gain."""
-    return _gain(model, steps)
 
 
 def _peaks(model: StageModel, inputs: Tensor) -> Array:

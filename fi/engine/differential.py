@@ -1,0 +1,129 @@
+"""The differential engine: golden run once, then only what each fault changes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fi.engine.base import Engine, Infer, Pairs
+from fi.engine.fast import FastPath, Plan, Trace
+from fi.engine.generic import GenericPath
+from fi.faults import Fault
+from fi.network import SpikingNetwork, StageActivity
+
+#: A group is a quarter of the list, within these bounds: few golden runs, some milestones.
+SMALLEST_GROUP, LARGEST_GROUP = 4096, 65536
+
+
+def default_memory() -> int:
+    """A quarter of the machine's memory, in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+
+
+class DifferentialEngine(Engine):
+    """Carries the difference between the faulty and the golden run through the network.
+
+    Faults that the compiled kernels know take the fast path, the others the generic torch path.
+
+    Args:
+        network: a network that declares stages.
+        infer: its scores.
+        memory: budget in bytes for traces and differences.
+        threads: threads of the kernels; as many as torch uses by default.
+    """
+
+    name: ClassVar[str] = "differential"
+
+    def __init__(
+        self,
+        network: nn.Module,
+        infer: Infer,
+        memory: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        super().__init__(network, infer)
+        reason = self.why_not(network)
+        if reason or not isinstance(network, SpikingNetwork):
+            raise ValueError(f"the differential engine cannot take this network: {reason}")
+        self.stages: SpikingNetwork = network
+        self.memory = memory or default_memory()
+        self.threads = threads
+        self.generic = GenericPath(network, self.memory // 2)
+        self.fast: FastPath | None = None
+        self.why_not_fast: str | None = None
+        self._group: Sequence[Fault] = ()
+        self._plan: Plan | None = None
+        self._generic_places: list[int] = []
+        self._traces: dict[int, Trace] = {}
+
+    @staticmethod
+    def why_not(network: nn.Module) -> str | None:
+        """Why this engine cannot take the network; ``None`` where it can."""
+        if not isinstance(network, SpikingNetwork):
+            return f"{type(network).__name__} is no SpikingNetwork: it declares no stages"
+        return GenericPath.why_not(network)
+
+    def group_size(self, faults: int) -> int:
+        return max(1, min(faults, LARGEST_GROUP, max(SMALLEST_GROUP, -(-faults // 4))))
+
+    @contextmanager
+    def injected(self, faults: Sequence[Fault]) -> Iterator[None]:
+        self._group, self._plan = faults, None
+        try:
+            yield
+        finally:
+            self._group, self._plan = (), None
+
+    def pairs(self, events: Tensor, batch: int) -> Iterator[Pairs]:
+        activities = list(self.stages.activities(events))
+        self._prepare(activities)
+        if self.fast is not None and self._plan is not None:
+            yield from self.fast.pairs(self._plan, self._trace(self.fast, batch, activities))
+        if self._generic_places:
+            yield from self._generic_pairs(activities)
+
+    def _prepare(self, activities: Sequence[StageActivity]) -> None:
+        """Choose the path of each fault, once a group."""
+        if self.fast is None and self.why_not_fast is None:
+            self.why_not_fast = FastPath.why_not(self.stages, activities)
+            if self.why_not_fast is None:
+                self.fast = FastPath(self.stages, activities, self.memory // 2, self.threads)
+        if self._plan is not None:
+            return
+        takes = self.fast.takes if self.fast is not None else lambda _: False
+        places: dict[bool, list[int]] = {True: [], False: []}
+        for place, fault in enumerate(self._group):
+            places[takes(fault)].append(place)
+        self._generic_places = places[False]
+        chosen = [self._group[place] for place in places[True]]
+        if self.fast is not None:
+            self._plan = self.fast.plan(chosen, np.array(places[True], np.int64))
+        else:
+            self._plan = Plan([], frozenset())
+
+    def _trace(self, fast: FastPath, batch: int, activities: Sequence[StageActivity]) -> Trace:
+        """The golden trace of a batch, kept while the memory budget allows it."""
+        assert self._plan is not None
+        known = self._traces.get(batch)
+        if known is not None and self._plan.struck <= known.strikes.keys():
+            return known
+        trace = fast.trace(self._plan, activities)
+        held = sum(kept.bytes for key, kept in self._traces.items() if key != batch)
+        if held + trace.bytes <= self.memory // 2:
+            self._traces[batch] = trace
+        return trace
+
+    def _generic_pairs(self, activities: Sequence[StageActivity]) -> Iterator[Pairs]:
+        last = activities[-1]
+        membranes = (state["mem"] for state in last.states)
+        steps = zip(last.spikes, membranes, strict=True)
+        scores = self.stages.readout.scores(self.stages.readout.gather(steps))
+        positions = torch.tensor(self._generic_places, device=scores.device)
+        faults = [self._group[place] for place in self._generic_places]
+        yield from self.generic.pairs(activities, scores, faults, positions)
