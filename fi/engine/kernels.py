@@ -126,29 +126,27 @@ def _drive(out, row, change, step, neuron, cell, sample, taps, inputs, currents)
         base = ((neuron * width + place) * batch + sample) * steps
         line = flat_currents[base : base + steps]
         source = np.int64(taps[row, cell, place]) if row >= 0 else np.int64(-1)
-        signal = line
-        if source >= 0:
-            base = (source * batch + sample) * steps
-            signal = flat_inputs[base : base + steps]
+        base = (source * batch + sample) * steps if source >= 0 else np.int64(0)
+        signal = flat_inputs[base : base + steps]
         reached = source >= 0 or row < 0
-        if place == 0:
-            if reached and step < 0 and row >= 0:
-                for t in range(steps):
-                    out[t] = line[t] + change * signal[t]
-            elif reached and step < 0:
-                for t in range(steps):
-                    out[t] = line[t] + change
-            else:
-                for t in range(steps):
-                    out[t] = line[t]
-                if reached:
-                    out[step] = line[step] + (change * signal[step] if row >= 0 else change)
-        else:
+        if step >= 0 or not reached:  # one step at most is another: rare, or outside the image
             for t in range(steps):
                 value = line[t]
-                if reached and (step < 0 or step == t):
+                if reached and step == t:
                     value = value + (change * signal[t] if row >= 0 else change)
-                out[t] = value if (value > out[t] or value != value) else out[t]
+                old = out[t]
+                out[t] = value if (place == 0 or value > old or value != value) else old
+        elif row < 0:
+            for t in range(steps):
+                value, old = line[t] + change, out[t]
+                out[t] = value if (place == 0 or value > old or value != value) else old
+        elif place == 0:
+            for t in range(steps):
+                out[t] = line[t] + change * signal[t]
+        else:
+            for t in range(steps):
+                value, old = line[t] + change * signal[t], out[t]
+                out[t] = value if (value > old or value != value) else old
 
 
 @_compiled
@@ -503,6 +501,30 @@ def _proved_below(
 
 
 @_compiled
+def _emit(
+    mem, limit, golden, flags, flag_words, step, touched, cells, channels, o_step, o_neuron, o_change,
+    entries,
+):  # fmt: skip
+    """List the lanes whose spike is not the golden one; the new number of entries."""
+    lanes = len(mem)
+    for lane in range(lanes):
+        flags[lane] = np.uint8(mem[lane] - limit[lane] > 0) ^ golden[lane]
+    for word in range((lanes + 7) // 8):
+        if flag_words[word] == 0:
+            continue
+        for lane in range(8 * word, min(8 * word + 8, lanes)):
+            if flags[lane]:
+                position = lane // channels
+                o_step[entries] = step
+                o_neuron[entries] = (lane - position * channels) * cells + touched[position]
+                o_change[entries] = 1 - 2 * np.int32(golden[lane])
+                entries += 1
+    if lanes % 8:  # what the next pair reads as part of its last word
+        flag_words[lanes // 8] = 0
+    return entries
+
+
+@_compiled
 def flow(
     pair_strike, pair_sample, pair_end, d_step, d_neuron, d_change, reach, run_position, run_row,
     run_length, cells_of, cells_reached, rows, largest_weight, positions, windows, before, currents,
@@ -518,7 +540,7 @@ def flow(
     cells, steps = before.shape[1], before.shape[2]
     width, channels = before.shape[3], before.shape[4]
     dtype = before.dtype
-    zero, one = dtype.type(0), dtype.type(1)
+    zero = dtype.type(0)
     out_strike, out_sample = np.empty(1024, np.int32), np.empty(1024, np.int32)
     out_end = np.empty(1024, np.int64)
     o_step, o_neuron = np.empty(4096, np.int32), np.empty(4096, np.int32)
@@ -531,6 +553,9 @@ def flow(
     size = cells * channels
     all_now, all_syn, all_mem = np.empty(size, dtype), np.empty(size, dtype), np.empty(size, dtype)
     all_a, all_b, all_limit = np.empty(size, dtype), np.empty(size, dtype), np.empty(size, dtype)
+    all_golden = np.empty(size, np.uint8)
+    flags = np.zeros(size + 8 - size % 8, np.uint8)
+    flag_words = flags.view(np.uint64)
     flat_rows = rows.reshape(-1)
     flat_before, flat_currents = before.reshape(-1), currents.reshape(-1)
     flat_spikes = spikes.reshape(-1)
@@ -566,7 +591,7 @@ def flow(
                 for c in range(length):
                     target[c] += d * weights[c]
         lanes = number * channels
-        now, syn, mem = all_now[:lanes], all_syn[:lanes], all_mem[:lanes]
+        now, syn, mem, golden = all_now[:lanes], all_syn[:lanes], all_mem[:lanes], all_golden[:lanes]
         a, b, limit = all_a[:lanes], all_b[:lanes], all_limit[:lanes]
         for position in range(number):
             cell = touched[position]
@@ -585,6 +610,11 @@ def flow(
                 lane = position * channels
                 place_now = now[lane : lane + channels]
                 row = (sample * cells + cell) * steps + t
+                base = row * channels
+                line_spikes = flat_spikes[base : base + channels]
+                place_golden = golden[lane : lane + channels]
+                for c in range(channels):
+                    place_golden[c] = line_spikes[c]
                 if hit[t, cell]:
                     hit[t, cell] = 0
                     for place in range(width):
@@ -612,26 +642,13 @@ def flow(
                     for c in range(channels):
                         place_now[c] = line[c]
             _advance(now, syn, mem, a, b, limit, synaptic, reset)
-            for position in range(number):
-                cell = touched[position]
-                lane = position * channels
-                base = ((sample * cells + cell) * steps + t) * channels
-                golden = flat_spikes[base : base + channels]
-                cell_mem, cell_limit = mem[lane : lane + channels], limit[lane : lane + channels]
-                different = 0
-                for c in range(channels):
-                    fired = np.uint8(cell_mem[c] - cell_limit[c] > 0)
-                    different += fired ^ golden[c]
-                if different:
-                    while entries + different > len(o_step):
-                        o_step, o_neuron = _grown(o_step, entries), _grown(o_neuron, entries)
-                        o_change = _grown(o_change, entries)
-                    for c in range(channels):
-                        fired = cell_mem[c] - cell_limit[c] > 0
-                        if fired != (golden[c] != 0):
-                            o_step[entries], o_neuron[entries] = t, c * cells + cell
-                            o_change[entries] = one if fired else -one
-                            entries += 1
+            while entries + lanes > len(o_step):
+                o_step, o_neuron = _grown(o_step, entries), _grown(o_neuron, entries)
+                o_change = _grown(o_change, entries)
+            entries = _emit(
+                mem, limit, golden, flags, flag_words, t, touched, cells, channels, o_step, o_neuron,
+                o_change, entries,
+            )  # fmt: skip
         for k in range(first, end):  # leave the scatter space clean
             t, source = np.int64(d_step[k]), d_neuron[k]
             for e in range(reach[source], reach[source + 1]):
