@@ -1,4 +1,4 @@
-"""A training run: loaders checked, Lightning's fit, and the best weights put into the network."""
+"""A training run: Lightning's fit, and the best weights put into the network and into a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,26 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.warnings import PossibleUserWarning
 from torch import nn
 
-from fi.batches import Batches
 from fi.checkpoint import load_checkpoint
-from fi.errors import UserError, first_line, reported
+from fi.errors import reported
 from fi.lightning_runs import exact_arithmetic
 from fi.neurons import floating_parameters, reset_neurons
 from fi.training import Training
+from fi.training_data import check_fit, loaders
 
 #: Warnings of Lightning about its own use of PyTorch, and about folders and workers.
 _LIGHTNINGS_OWN = ".*LeafSpec.*|.*Checkpoint directory .* exists and is not empty.*"
+
+
+class _Bar(RichProgressBar):
+    """Lightning's bar without the number of the run."""
+
+    def get_metrics(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
 
 
 def fit(
@@ -95,63 +106,13 @@ def _trainer(
         return pl.Trainer(
             max_epochs=module.recipe.epochs,
             deterministic=True,
-            callbacks=[*callbacks, *([RichProgressBar(leave=True)] if progress else [])],
+            callbacks=[*callbacks, *([_Bar(leave=True)] if progress else [])],
             enable_progress_bar=progress,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             logger=TensorBoardLogger(folder, name="", version="tensorboard"),
             **options,
-        )
-
-
-def loaders(data: Any) -> tuple[Iterable[Any], Iterable[Any] | None]:
-    """The batches of a datamodule to train on, and those to validate with if it has any.
-
-    Raises:
-        UserError: it has no batches to train on.
-    """
-    if hasattr(data, "prepare_data"):
-        data.prepare_data()
-    if hasattr(data, "setup"):
-        data.setup("fit")
-    train = loader(data, "train_dataloader")
-    if train is None:
-        raise UserError(f"{type(data).__name__} has no train_dataloader: it cannot be trained on")
-    return train, loader(data, "val_dataloader")
-
-
-def loader(data: Any, name: str) -> Iterable[Any] | None:
-    """What ``data``'s method ``name`` gives, ``None`` where it has none or gives nothing."""
-    try:
-        made: Iterable[Any] | None = getattr(data, name)() if hasattr(data, name) else None
-    except MisconfigurationException:  # Lightning's own method, which nobody has overridden
-        return None
-    return made or None if isinstance(made, (list, tuple)) else made
-
-
-def check_fit(module: Training, train: Iterable[Any], source: str) -> None:
-    """Raise ``UserError`` where the first batch is malformed or does not suit the network."""
-    name = type(module.network).__name__
-    if not any(parameter.requires_grad for parameter in module.network.parameters()):
-        raise UserError(f"{name} has no learnable parameter: there is nothing to train")
-    events, labels = Batches(train, source).first()
-    try:
-        logits = module.logits(events[:, :1])
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        raise UserError(
-            f"{name} cannot take the events of {source}, [time, batch, ...] = "
-            f"{list(events.shape)}: {first_line(error)}"
-        ) from error
-    if logits.ndim != 2 or not logits.requires_grad:
-        raise UserError(
-            f"{name} must give scores [batch, classes] that depend on what it learns: "
-            f"it gave {list(logits.shape)}; see --readout and --time-axis"
-        )
-    if not 0 <= int(labels.min()) <= int(labels.max()) < logits.shape[1]:
-        raise UserError(
-            f"{name} has {logits.shape[1]} classes, but the labels of {source} lie in "
-            f"{int(labels.min())}..{int(labels.max())}"
         )
 
 

@@ -18,10 +18,11 @@ from fi.batches import Batches
 from fi.cli import CommandParser, chosen_classes, run_command
 from fi.errors import UserError
 from fi.files import write_text
-from fi.fitting import fit, loader, save_weights
+from fi.fitting import fit, save_weights
 from fi.network import SpikingNetwork
 from fi.neurons import spiking_neurons
 from fi.training import Recipe, Training
+from fi.training_data import loader
 
 COMMAND = "python -m fi.train"
 
@@ -139,7 +140,13 @@ def _subject_options(parser: CommandParser) -> None:
 def _recipe_options(parser: CommandParser) -> None:
     add = parser.add_argument_group("How to train").add_argument
     recipe = Recipe()
-    add("--epochs", default=recipe.epochs, metavar="N", type=PositiveInt, help="passes")
+    add(
+        "--epochs",
+        default=recipe.epochs,
+        metavar="N",
+        type=PositiveInt,
+        help="passes over the training samples",
+    )
     add(
         "--lr", default=recipe.lr, type=PositiveFloat, help="first learning rate, falls as a cosine"
     )

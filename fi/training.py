@@ -84,10 +84,11 @@ class Training(pl.LightningModule):
 
     def _log(self, part: str, loss: Tensor, accuracy: Tensor, samples: int) -> None:
         """Means over an epoch."""
-        values = {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
-        self.log_dict(
-            values, prog_bar=True, on_step=False, on_epoch=True, batch_size=samples, sync_dist=True
-        )
+        for name, value in ((f"{part}_loss", loss), (f"{part}_accuracy", accuracy)):
+            shown = name in ("train_loss", "val_accuracy")
+            self.log(
+                name, value, shown, on_step=False, on_epoch=True, batch_size=samples, sync_dist=True
+            )
 
     def on_train_batch_end(self, *args: Any) -> None:
         keep_in_bounds(self.network)
