@@ -93,7 +93,7 @@ class Campaign:
         self.callbacks = [*self._own_callbacks(), *callbacks]
         self.engine, self.why = choose_engine(self.settings.engine, subject)
         self.trainer = self.settings.hardware.trainer(self.callbacks)
-        self.folder: CampaignFiles | None = None
+        self.files: CampaignFiles | None = None
 
     def run(self) -> pd.DataFrame:
         """Run what is not done yet; the results of the whole list, in its order.
@@ -105,7 +105,7 @@ class Campaign:
         """
         with self._network_kept(), exact_arithmetic(on_gpu(self.trainer)):
             golden = self._golden_run()
-            self.folder = folder = self._folder(golden)
+            self.files = folder = self._files(golden)
             if self.trainer.is_global_zero and self.settings.overwrite:
                 folder.clear()
             earlier = folder.earlier(self.faults, repair=self.trainer.is_global_zero)
@@ -145,7 +145,7 @@ class Campaign:
         )
         return golden
 
-    def _folder(self, golden: GoldenRun) -> CampaignFiles:
+    def _files(self, golden: GoldenRun) -> CampaignFiles:
         identity = {
             "network": network_hash(self.subject.network),
             "weights": self._weights,

@@ -15,7 +15,7 @@ import torch
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from fi.batches import Batches
-from fi.errors import reported
+from fi.errors import UserError, reported
 
 #: A warning of Lightning about its own use of PyTorch.
 _LIGHTNINGS_OWN = ".*LeafSpec.*"
@@ -44,9 +44,11 @@ class Hardware:
     def trainer(self, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
         """The one Trainer of a campaign; ``UserError`` where the machine has no such device."""
         if self.precision not in PRECISIONS:
-            raise_precision(self.precision)
+            allowed = " and ".join(PRECISIONS)
+            raise UserError(f"--precision {self.precision}: allowed are {allowed}")
         logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
-        with reported(MisconfigurationException, RuntimeError, ValueError, prefix="Lightning: "):
+        asked = f"--accelerator {self.accelerator} --devices {self.devices}: "
+        with reported(MisconfigurationException, RuntimeError, ValueError, TypeError, prefix=asked):
             return pl.Trainer(
                 accelerator=self.accelerator,
                 devices=self.devices,
@@ -61,12 +63,6 @@ class Hardware:
                 use_distributed_sampler=False,
                 benchmark=False,
             )
-
-
-def raise_precision(given: str) -> None:
-    """Raise ``UserError`` for a precision in which float32 words would lose their meaning."""
-    with reported(ValueError):
-        raise ValueError(f"--precision {given}: allowed are {' and '.join(PRECISIONS)}")
 
 
 def on_gpu(trainer: pl.Trainer) -> bool:

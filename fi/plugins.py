@@ -20,6 +20,9 @@ from fi.errors import UserError, first_line
 _HOME = Path(__file__).resolve().parent.parent
 _NOUNS = {"models": "model", "datamodules": "datamodule", "callbacks": "callback"}
 
+#: A class that defines one of these is a network or a datamodule.
+_METHODS = {"models": {"stages", "forward"}, "datamodules": {"test_dataloader"}}
+
 
 def own_package(kind: str) -> ModuleType:
     """Our package ``models``, ``datamodules`` or ``callbacks``, whatever ``sys.path`` says."""
@@ -39,16 +42,17 @@ def own_module(kind: str, name: str) -> ModuleType:
 
 
 def own_classes(kind: str) -> dict[str, str]:
-    """Public class name -> module of our networks or datamodules, found without importing them.
-
-    A class counts if it has a base class: the others are helpers.
-    """
+    """Class name -> module of our networks or datamodules, found without importing them."""
     found: dict[str, str] = {}
     for file in sorted((_HOME / kind).glob("*.py")):
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef) and node.bases and not node.name.startswith("_"):
+            if isinstance(node, ast.ClassDef) and _METHODS[kind] & _defined(node):
                 found[node.name] = file.stem
     return found
+
+
+def _defined(node: ast.ClassDef) -> set[str]:
+    return {part.name for part in node.body if isinstance(part, ast.FunctionDef)}
 
 
 def find_class(name: str, kind: str) -> type:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from fi.engine.base import Engine
+from fi.engine.differential import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.errors import UserError
 from fi.subject import Subject
 
 #: What ``--engine`` takes.
-ENGINES = ("auto", "full")
+ENGINES = ("auto", "full", "differential")
 
 
 def choose_engine(wanted: str, subject: Subject) -> tuple[Engine, str]:
-    """The engine for ``--engine wanted``, and one line that says which and why."""
+    """The engine for ``--engine wanted``, and one line that says which and why.
+
+    Raises:
+        UserError: no such engine, or it cannot take the network.
+    """
     if wanted not in ENGINES:
         raise UserError(f"--engine {wanted}: allowed are {', '.join(ENGINES)}")
-    full = FullEngine(subject.network, subject.infer)
-    if wanted == "full":
-        return full, "full engine, as asked: one fault is one test run"
-    return full, "full engine: one fault is one test run"
+    reason = DifferentialEngine.why_not(subject.network)
+    if wanted == "differential" and reason:
+        raise UserError(f"--engine differential: {reason}; --engine full takes any network")
+    if wanted == "full" or reason:
+        engine: Engine = FullEngine(subject.network, subject.infer)
+        return engine, f"full engine, one fault a test run: {reason or 'as asked'}"
+    engine = DifferentialEngine(subject.network, subject.infer)
+    return engine, "differential engine, a group of faults a test run: the network declares stages"

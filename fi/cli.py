@@ -1,0 +1,203 @@
+"""What the commands share: their parser, the network and data that options name, errors."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+from fi.errors import UserError, first_line
+from fi.plugins import find_class, own_classes
+
+#: ``--model.beta`` is ``model_args.beta`` in a config file, beside ``model``.
+_ARGUMENTS = {"model": "model_args", "data": "data_args"}
+_KINDS = {"model": "models", "data": "datamodules"}
+
+
+class _Help(argparse.HelpFormatter):
+    """Options with their defaults, where these say something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        shown = action.default not in (None, False, argparse.SUPPRESS) and action.option_strings
+        return f"{text} [%(default)s]" if shown and "%(default)s" not in text else text
+
+
+class CommandParser(ArgumentParser):
+    """jsonargparse's parser; errors are one line, ``--model.x`` are arguments of the network.
+
+    Args:
+        command: the command, ``python -m fi.test``.
+        description: what it does.
+        classes: for ``model`` and ``data``, the class whose constructor arguments are options.
+    """
+
+    def __init__(self, command: str, description: str, classes: dict[str, type]) -> None:
+        super().__init__(
+            prog=command,
+            description=description,
+            usage="%(prog)s --model MODEL [options]",
+            formatter_class=_Help,
+            exit_on_error=False,
+            allow_abbrev=False,
+            print_config=None,
+        )
+        self.classes = classes
+
+    def add_constructors(self) -> None:
+        """Add the constructor arguments of the classes, the last groups of the help."""
+        for option, cls in self.classes.items():
+            key = _ARGUMENTS[option]
+            self.add_class_arguments(cls, key, fail_untyped=False)
+            for group in self._action_groups:
+                if any(action.dest.startswith(f"{key}.") for action in group._group_actions):
+                    group.title = f"Arguments of {cls.__name__}"
+            for action in self._actions:
+                if action.dest == key:  # a file for these arguments alone
+                    action.help = argparse.SUPPRESS
+                elif action.dest.startswith(f"{key}."):
+                    action.metavar = action.dest.rpartition(".")[2].upper()
+
+    def format_help(self) -> str:
+        return _spoken(super().format_help())
+
+    def parse(self, argv: Sequence[str]) -> Namespace:
+        """The options in ``argv``; ``UserError`` says in one line what is wrong."""
+        try:
+            found: Namespace = self.parse_args(_arranged(argv))
+        except (argparse.ArgumentError, TypeError, ValueError, OSError) as error:
+            raise UserError(_one_line(str(error))) from error
+        return found
+
+    def built(self, options: Namespace, which: str) -> Any:
+        """The network or the datamodule that ``options`` describe."""
+        cls, key = self.classes[which], _ARGUMENTS[which]
+        try:
+            arguments = Namespace({key: options[key]}) if key in options else Namespace()
+            made = self.instantiate_classes(arguments).get(key)
+            return made if isinstance(made, cls) else cls()
+        except Exception as error:  # whatever a user's constructor raises
+            what = f"--{which} {options[which] or cls.__name__}"
+            raise UserError(f"{what}: {type(error).__name__}: {first_line(error)}") from error
+
+    def replayable(self, options: Namespace, without: Sequence[str]) -> str:
+        """The options as YAML that ``--config`` reads."""
+        kept = options.clone()
+        for name in ("config", *without):
+            kept.pop(name, None)
+        text: str = self.dump(kept, skip_validation=True)
+        return text
+
+
+def chosen_classes(argv: Sequence[str], options: Sequence[str]) -> dict[str, type]:
+    """The classes that ``--model`` and ``--data`` name, in ``argv`` or its ``--config``.
+
+    Without ``--data`` it is the datamodule that the network names as its default. Empty where
+    only help is asked for and no network is named.
+    """
+    given = {**_from_config(_value(argv, "config")), **_from_argv(argv)}
+    if "model" not in given:
+        if {"-h", "--help"} & set(argv):
+            return {}
+        raise UserError(f"--model is missing; known: {', '.join(own_classes('models'))}")
+    classes = {"model": find_class(given["model"], "models")}
+    if "data" in options:
+        data = given.get("data") or getattr(classes["model"], "default_data", None)
+        if data is None:
+            known = ", ".join(own_classes("datamodules"))
+            raise UserError(f"{given['model']} names no default data: give --data; known: {known}")
+        classes["data"] = find_class(data, "datamodules")
+    return classes
+
+
+def _from_argv(argv: Sequence[str]) -> dict[str, str]:
+    values = {option: _value(argv, option) for option in _KINDS}
+    return {option: value for option, value in values.items() if value is not None}
+
+
+def _from_config(path: str | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"--config {path} cannot be read: {error.strerror}") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise UserError(f"--config {path} is no YAML: {_one_line(str(error))}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"--config {path}: wanted are options by name, not {content!r:.60}")
+    return {option: str(content[option]) for option in _KINDS if content.get(option)}
+
+
+def _value(argv: Sequence[str], option: str) -> str | None:
+    """The last value of ``--option`` in ``argv``."""
+    found = None
+    for position, word in enumerate(argv):
+        if word == f"--{option}" and position + 1 < len(argv):
+            found = argv[position + 1]
+        elif word.startswith(f"--{option}="):
+            found = word.partition("=")[2]
+    return found
+
+
+def _arranged(argv: Sequence[str]) -> list[str]:
+    """``argv`` with ``--config`` in front, so that options win wherever they stand."""
+    first: list[str] = []
+    rest: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if word == "--config":
+            first += [word, *([following] if (following := next(words, "")) else [])]
+        elif word.startswith("--config="):
+            first.append(word)
+        else:
+            rest.append(_written(word))
+    return first + rest
+
+
+def _written(word: str) -> str:
+    """``--model.beta`` as the parser knows it, ``--model_args.beta``."""
+    return re.sub(r"^--(model|data)\.", lambda m: f"--{_ARGUMENTS[m[1]]}.", word)
+
+
+def _spoken(text: str) -> str:
+    """The inverse of ``_written``, in any text."""
+    return re.sub(r"(?:--)?\b(model|data)_args\.", r"--\1.", text)
+
+
+def _one_line(text: str) -> str:
+    """jsonargparse's errors, several lines long, as one."""
+    text = _spoken(" ".join(text.split()))
+    key = re.search(r'Parser key "(?:--)?([^"]+)":', text)
+    value = re.search(r"(?:Got|Given) value: (.*)", text)
+    wanted = re.findall(r"Expected an? <class '(.*?)'>", text)
+    if not (key and value and wanted):
+        return text
+    return f"--{key[1].replace('_', '-')} {value[1]}: wanted is {' or '.join(wanted)}"
+
+
+def run_command(
+    command: str, run: Callable[[list[str]], None], arguments: Sequence[str] | None
+) -> int:
+    """Exit status of ``run(argv)``: 0, 2 after an error of the user's, 130 after Ctrl-C."""
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        run(argv)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        kept = shlex.join(word for word in argv if word != "--overwrite")
+        print(
+            f"\ninterrupted; what is done is kept. To continue:\n  {command} {kept}",
+            file=sys.stderr,
+        )
+        return 130
+    return 0

@@ -1,0 +1,76 @@
+"""``--dry-run``: what a campaign would do, and how long it would take."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from fi.batches import Batches
+from fi.campaign import Campaign
+from fi.sampling import SamplingPlan
+from fi.space import FaultSpace
+
+#: What a test run costs beside its inference.
+_RUN_SECONDS = 0.003
+_PROBE = 256
+
+
+def show_plan(campaign: Campaign, space: FaultSpace, plan: SamplingPlan | None) -> None:
+    """Print fault space, sample size and time; nothing is run but one batch, nothing written."""
+    console = Console(highlight=False)
+    subject = campaign.subject
+    console.print(f"{subject.name} on {subject.data_name}, {subject.steps} time steps")
+    console.print(_space_table(campaign, space))
+    if plan is not None:
+        console.print(
+            f"{plan.scheme}: {len(campaign.faults)} of {space.size} faults "
+            f"(margin {plan.margin:g}, t {plan.t:g}, p {plan.p:g}, seed {plan.seed})",
+            soft_wrap=True,
+        )
+    console.print(f"{campaign.source.name}: {len(campaign.faults)} faults; {campaign.why}")
+    console.print(f"estimated time: {_spoken(estimate(campaign))}; nothing was run")
+
+
+def _space_table(campaign: Campaign, space: FaultSpace) -> Table:
+    table = Table(title="Fault space")
+    for name in ("site family", "shape", "words", "faults", "in the list"):
+        table.add_column(name, justify="left" if name in ("site family", "shape") else "right")
+    listed: dict[str, int] = {}
+    for fault in campaign.faults:
+        listed[fault.layer] = listed.get(fault.layer, 0) + 1
+    for family in space.families:
+        numbers = (family.words, space.size_of(family), listed.get(family.name, 0))
+        table.add_row(family.name, str(family.shape), *map(str, numbers))
+    words = sum(family.words for family in space.families)
+    table.add_section()
+    table.add_row("all", "", str(words), str(space.size), str(len(campaign.faults)))
+    return table
+
+
+def estimate(campaign: Campaign) -> float:
+    """Seconds, from a few faults on the first batch (after one run to warm up)."""
+    faults = campaign.faults[: campaign.engine.group_size(min(len(campaign.faults), _PROBE))]
+    events, _ = campaign.subject.batches.first()
+    with torch.no_grad(), campaign.engine.injected(faults):
+        for _ in range(2):
+            start = time.monotonic()
+            for _pairs in campaign.engine.pairs(events, 0):
+                pass
+            seconds = time.monotonic() - start
+    runs = len(campaign.faults) / campaign.engine.group_size(len(campaign.faults))
+    batches = _batches(campaign.subject.batches)
+    return seconds / len(faults) * batches * len(campaign.faults) + runs * _RUN_SECONDS
+
+
+def _batches(batches: Batches) -> int:
+    return sum(1 for _ in batches)
+
+
+def _spoken(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

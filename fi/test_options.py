@@ -1,0 +1,163 @@
+"""The options of ``python -m fi.test``, and what they mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from fi.adapter import READOUTS
+from fi.campaign import Settings
+from fi.cli import CommandParser
+from fi.engine.choice import ENGINES
+from fi.errors import UserError, reported
+from fi.lightning_runs import PRECISIONS, Hardware
+from fi.sampling import DEFAULT_SEED, SamplingPlan
+
+COMMAND = "python -m fi.test"
+#: Options that are no part of what a config file replays.
+NOT_REPLAYED = ("dry_run", "overwrite", "quiet")
+
+
+def command_parser(classes: dict[str, type]) -> CommandParser:
+    """The parser; ``classes`` are the network and the datamodule where these are known."""
+    more = "" if classes else " Name a network to see its arguments: --model MODEL --help."
+    parser = CommandParser(
+        COMMAND,
+        "Inject the faults of a list into a spiking network, one campaign, and print what they did."
+        + more,
+        classes,
+    )
+    parser.add_argument("--config", action="config", help="a YAML file of options, as runs write")
+    _subject_options(parser)
+    _fault_options(parser)
+    _run_options(parser)
+    _output_options(parser)
+    parser.add_constructors()
+    return parser
+
+
+def _subject_options(parser: CommandParser) -> None:
+    add = parser.add_argument_group("What to test").add_argument
+    add("--model", type=str, help="a network of models/, my_package.MyNet or ./my_file.py:MyNet")
+    add("--data", type=str, help="a datamodule of datamodules/, or named likewise; the network's")
+    add("--checkpoint", metavar="FILE", type=str, help="weights; the network's, or 'none'")
+    add("--limit-samples", metavar="N", type=int, help="take the first N test samples")
+    add(
+        "--readout",
+        default="auto",
+        type=str,
+        help=f"what a forward of its own returns: {', '.join(READOUTS)}",
+    )
+    add("--time-axis", default=0, metavar="N", type=int, help="where such a forward wants time")
+
+
+def _fault_options(parser: CommandParser) -> None:
+    add = parser.add_argument_group("Which faults").add_argument
+    plan = SamplingPlan()
+    add("--fault-list", metavar="LIST", type=str, help="replay a list, by name or path")
+    add("--scheme", default=plan.scheme, type=str, help="network-wise, layer-wise or exhaustive")
+    add("--margin", default=plan.margin, metavar="E", type=float, help="margin of error")
+    add(
+        "--t",
+        "--confidence-t",
+        default=plan.t,
+        metavar="T",
+        type=float,
+        help="quantile of the confidence, 2.58 is 99 %%",
+    )
+    add("--p", default=plan.p, type=float, help="expected rate, 0.5 is the worst case")
+    add("--seed", default=DEFAULT_SEED, metavar="N", type=int, help="of the draw")
+    add("--faults.models", default="bit-flip", metavar="M,M", type=str, help="fault models")
+    add("--faults.bits", default="0-31", metavar="B,B-B", type=str, help="bits that may be hit")
+    add(
+        "--faults.layers",
+        default="*",
+        metavar="L,L",
+        type=str,
+        help="site families, such as fc1.*,*.potential",
+    )
+    add(
+        "--faults.steps",
+        default="permanent",
+        metavar="WHEN",
+        type=str,
+        help="permanent, or transient: at any one time step",
+    )
+
+
+def _run_options(parser: CommandParser) -> None:
+    add = parser.add_argument_group("How to run").add_argument
+    default = Hardware()
+    add("--engine", default="auto", type=str, help=", ".join(ENGINES))
+    add("--accelerator", default=default.accelerator, type=str, help="auto, cpu, gpu, ...")
+    add("--devices", default=str(default.devices), type=str, help="how many, or which: 0,2")
+    add("--num_nodes", default=default.num_nodes, metavar="N", type=int, help="machines")
+    add("--strategy", default=default.strategy, type=str, help="Lightning's strategy, as ddp")
+    add("--precision", default=default.precision, type=str, help=" or ".join(PRECISIONS))
+    add("--dry-run", action="store_true", help="show fault space, sample size and time; run nothing")
+    add("--overwrite", action="store_true", help="run a finished campaign again")
+
+
+def _output_options(parser: CommandParser) -> None:
+    add = parser.add_argument_group("Output").add_argument
+    add("--output", default="output", metavar="DIR", type=str, help="folder of all results")
+    add("--save-scores", action="store_true", help="keep every faulty score tensor")
+    add("--progress", default="predictions", type=str, help="changed predictions or scores")
+    add("--quiet", action="store_true", help="print the table only")
+
+
+def settings_of(options: Namespace) -> Settings:
+    """How the campaign is run."""
+    if options.progress not in ("predictions", "scores"):
+        raise UserError(f"--progress {options.progress}: allowed are predictions, scores")
+    devices = options.devices
+    hardware = Hardware(
+        options.accelerator,
+        int(devices) if devices.lstrip("-").isdigit() else devices,
+        options.num_nodes,
+        options.strategy,
+        options.precision,
+    )
+    return Settings(
+        Path(options.output),
+        options.engine,
+        hardware,
+        options.save_scores,
+        None if options.quiet else options.progress,
+        options.overwrite,
+    )
+
+
+def plan_of(options: Namespace) -> SamplingPlan:
+    """Which faults are drawn."""
+    faults = options.faults
+    if faults.steps not in ("permanent", "transient"):
+        raise UserError(f"--faults.steps {faults.steps}: allowed are permanent, transient")
+    with reported(ValueError):
+        return SamplingPlan(
+            scheme=options.scheme,
+            margin=options.margin,
+            t=options.t,
+            p=options.p,
+            seed=options.seed,
+            models=_words(faults.models),
+            bits=bits_of(faults.bits),
+            sites=_words(faults.layers),
+            transient=faults.steps == "transient",
+        )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def bits_of(text: str) -> tuple[int, ...]:
+    """The bits in ``0,23-31``, in ascending order."""
+    bits: set[int] = set()
+    for part in _words(text):
+        first, _, last = part.partition("-")
+        if not first.isdigit() or not (last or first).isdigit():
+            raise UserError(f"--faults.bits {text}: allowed are numbers and ranges, as 0,23-31")
+        bits.update(range(int(first), min(int(last or first), 10**3) + 1))
+    return tuple(sorted(bits))

@@ -1,0 +1,52 @@
+"""Fixtures: small networks under test and the campaigns on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_networks import INPUT_SHAPES, SmallLinear, event_batches, small
+from torch import nn
+
+from fi.campaign import Campaign, Settings
+from fi.faults import Fault
+from fi.lightning_runs import Hardware
+from fi.sampling import SamplingPlan, draw
+from fi.subject import Subject
+
+torch.set_num_threads(1)  # the networks are so small that a second thread only costs time
+Run = Callable[..., Campaign]
+
+
+def subject_of(kind: type[nn.Module], **options: Any) -> Subject:
+    """A small network with its data."""
+    return Subject(small(kind), event_batches(INPUT_SHAPES[kind]), **options)
+
+
+@pytest.fixture
+def subject() -> Subject:
+    return subject_of(SmallLinear)
+
+
+@pytest.fixture
+def faults(subject: Subject) -> list[Fault]:
+    """About a hundred faults in all families."""
+    plan = SamplingPlan(margin=0.12, models=("bit-flip", "stuck-at-1"))
+    return draw(plan.space(subject.families, subject.steps), plan)
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> Run:
+    """Makes campaigns that write to a folder of the test and say nothing."""
+
+    def make(subject: Subject, faults: Sequence[Fault], **options: Any) -> Campaign:
+        arguments = {k: options.pop(k) for k in ("callbacks", "source") if k in options}
+        hardware = Hardware(accelerator="cpu", precision=options.pop("precision", "32-true"))
+        defaults = {"output": tmp_path, "engine": "full", "progress": None, "hardware": hardware}
+        settings = Settings(**{**defaults, **options})
+        return Campaign(subject, faults, settings, say=lambda line: None, **arguments)
+
+    return make

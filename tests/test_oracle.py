@@ -1,0 +1,177 @@
+"""The campaign's counts against an independent oracle in plain Python.
+
+The oracle knows nothing of the tool but the meaning of a fault: it changes bits with ``struct``,
+runs its own loop over time after snnTorch's formulas, and compares sample by sample.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Callable, Iterator
+
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as functional
+from conftest import Run, subject_of
+from small_networks import SAMPLES, SmallConv, SmallLinear
+from torch import Tensor, nn
+
+from fi.faults import Fault
+from fi.subject import Subject
+
+MODELS = ("bit-flip", "stuck-at-0", "stuck-at-1")
+BITS = (18, 22, 23, 26, 29, 30, 31)
+
+
+def corrupted(value: float, model: str, bit: int) -> float:
+    """The float32 ``value`` with one bit wrong."""
+    (word,) = struct.unpack("<I", struct.pack("<f", value))
+    mask = 1 << bit
+    word = {"bit-flip": word ^ mask, "stuck-at-0": word & ~mask, "stuck-at-1": word | mask}[model]
+    (result,) = struct.unpack("<f", struct.pack("<I", word))
+    return float(result)
+
+
+class Oracle:
+    """A faulty inference by hand: ``words`` are the golden parameters by name."""
+
+    def __init__(self, network: nn.Module, fault: Fault | None) -> None:
+        self.words = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        self.fault = fault
+        self.membranes: dict[str, Tensor] = {}
+
+    def active(self, step: int) -> bool:
+        return self.fault is not None and self.fault.step in (None, step)
+
+    def word(self, name: str, step: int) -> Tensor:
+        """A parameter as it reads at ``step``."""
+        value = self.words[name].clone()
+        if self.fault is not None and self.fault.layer == name and self.active(step):
+            golden = float(value[self.fault.index])
+            value[self.fault.index] = corrupted(golden, self.fault.model, self.fault.bit)
+        return value
+
+    def strike(self, name: str, values: Tensor, step: int) -> Tensor:
+        """A state or spikes ``[batch, ...]``, wrong where the fault is."""
+        if self.fault is None or self.fault.layer != name or not self.active(step):
+            return values
+        values = values.clone()
+        for sample in range(len(values)):
+            place = (sample, *self.fault.index)
+            values[place] = corrupted(float(values[place]), self.fault.model, self.fault.bit)
+        return values
+
+    def leaky(self, name: str, current: Tensor, step: int) -> Tensor:
+        """One step of snnTorch's Leaky, reset by subtraction; returns spikes."""
+        beta, threshold = self.word(f"{name}.beta", step), self.word(f"{name}.threshold", step)
+        before = self.membranes.get(name, torch.zeros_like(current))
+        reset = (before - threshold > 0).float()
+        membrane = beta.clamp(0, 1) * before + current - reset * threshold
+        spikes = (membrane - threshold > 0).float()
+        self.membranes[name] = self.strike(f"{name}.potential", membrane, step)
+        return self.strike(f"{name}.spike", spikes, step)
+
+    def linear(self, name: str, signal: Tensor, step: int) -> Tensor:
+        weight, bias = self.word(f"{name}.weight", step), self.word(f"{name}.bias", step)
+        return functional.linear(signal, weight, bias)
+
+    def conv(self, name: str, signal: Tensor, step: int) -> Tensor:
+        weight, bias = self.word(f"{name}.weight", step), self.word(f"{name}.bias", step)
+        return functional.max_pool2d(functional.conv2d(signal, weight, bias), 2)
+
+    def run(self, forward: Callable[[Oracle, Tensor, int], Tensor], events: Tensor) -> list:
+        """Scores of each sample: the softmax of its spike counts."""
+        self.membranes = {}
+        counts = sum(forward(self, signal, step) for step, signal in enumerate(events))
+        return torch.softmax(counts, dim=-1).tolist()
+
+
+def linear_step(oracle: Oracle, signal: Tensor, step: int) -> Tensor:
+    hidden = oracle.leaky("lif1", oracle.linear("fc1", signal, step), step)
+    return oracle.leaky("lif2", oracle.linear("fc2", hidden, step), step)
+
+
+def conv_step(oracle: Oracle, signal: Tensor, step: int) -> Tensor:
+    first = oracle.leaky("lif1", oracle.conv("conv1", signal, step), step)
+    second = oracle.leaky("lif2", oracle.conv("conv2", first, step), step)
+    return oracle.leaky("lif3", oracle.linear("fc1", second.flatten(1), step), step)
+
+
+FORWARD = {SmallLinear: linear_step, SmallConv: conv_step}
+
+
+def outcome(golden: list[float], faulty: list[float]) -> str:
+    """What one pair did."""
+    if any(score != score for score in faulty):
+        return "sdc_1"
+    best, now = golden.index(max(golden)), faulty.index(max(faulty))
+    if best != now:
+        return "sdc_1"
+    before, after = golden[best], faulty[now]
+    if before == after:
+        return "fully_masked"
+    change = abs(after - before) / before * 100 if before else float("inf")
+    bands = ((5, "sdc_0_5"), (10, "sdc_5_10"), (20, "sdc_10_20"))
+    return next((name for end, name in bands if change < end), "sdc_20")
+
+
+def golden_scores(subject: Subject, kind: type[nn.Module]) -> list[list]:
+    """Per batch and sample."""
+    oracle = Oracle(subject.network, None)
+    return [oracle.run(FORWARD[kind], events) for events, _ in subject.batches]
+
+
+def expected(
+    subject: Subject, kind: type[nn.Module], fault: Fault, scores: list[list]
+) -> dict[str, int]:
+    """The counts of one fault; ``scores`` are the golden ones."""
+    names = ("samples", "fully_masked", "sdc_1", "sdc_0_5", "sdc_5_10", "sdc_10_20", "sdc_20")
+    counts = dict.fromkeys((*names, "non_finite", "correct", "golden_correct"), 0)
+    for golden, (events, labels) in zip(scores, subject.batches, strict=True):
+        faulty = Oracle(subject.network, fault).run(FORWARD[kind], events)
+        for one, other, label in zip(golden, faulty, labels.tolist(), strict=True):
+            finite = all(abs(score) < float("inf") for score in other)
+            nan = any(score != score for score in other)
+            counts["samples"] += 1
+            counts[outcome(one, other)] += 1
+            counts["non_finite"] += not finite
+            counts["correct"] += not nan and other.index(max(other)) == label
+            counts["golden_correct"] += one.index(max(one)) == label
+    return counts
+
+
+def every_case(subject: Subject, each: int) -> Iterator[Fault]:
+    """Faults of every family x model x {permanent, transient}, ``each`` with random word and bit."""
+    choose, injection = random.Random(7), 0
+    for family in subject.families:
+        for model in MODELS:
+            for transient in (False, True):
+                for _ in range(each):
+                    index = tuple(choose.randrange(size) for size in family.shape)
+                    step = choose.randrange(subject.steps) if transient else None
+                    bit = choose.choice(BITS)
+                    yield Fault(injection, family.name, index, bit, model, step)
+                    injection += 1
+
+
+@pytest.mark.parametrize(("kind", "families"), [(SmallLinear, 12), (SmallConv, 18)])
+def test_counts_are_those_of_the_oracle(
+    campaign: Run, kind: type[nn.Module], families: int
+) -> None:
+    subject = subject_of(kind)
+    faults = list(every_case(subject, each=3))
+    assert len({fault.layer for fault in faults}) == families
+    assert sum(len(labels) for _, labels in subject.batches) == SAMPLES >= 20
+    scores = golden_scores(subject, kind)
+    wanted = pd.DataFrame([expected(subject, kind, fault, scores) for fault in faults])
+    for engine in ("full", "differential"):
+        results = campaign(subject, faults, engine=engine).run()
+        different = (results[wanted.columns] != wanted).any(axis=1).to_numpy().nonzero()[0]
+        shown = [f"{engine}, {faults[i]}: {results.loc[i].to_dict()}" for i in different]
+        assert not shown, "\n".join(shown)
+    masked = wanted["fully_masked"].sum() / wanted["samples"].sum()
+    assert 0.2 < masked < 0.95
+    by_kind = wanted.groupby([fault.step is None for fault in faults])
+    assert (by_kind["sdc_1"].sum() > 0).all()
