@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.event_camera import SENSOR, Bytes, Recordings, record
+from .event_camera import SENSOR, Bytes, Recordings, record
 
 log = logging.getLogger(__name__)
 
