@@ -23,7 +23,7 @@ class Change:
 
     #: What the faults do to the neurons themselves.
     strike: Strike | None = None
-    #: The most faults that one chunk may have.
+    #: The most faults that one chunk may have; ``None`` is any number.
     most: int | None = None
     #: Whether all pairs are taken to spike differently from the golden run.
     diverges = False
@@ -140,6 +140,11 @@ class RecurrentLinearChange(Change):
         super().__init__(golden, struck)
         before, after = struck.words(word)
         self.delta = after - before
+
+    @staticmethod
+    def fits(golden: Golden) -> bool:
+        """Whether the recurrence of a stage is of this form."""
+        return type(golden.stage.recurrent) is nn.Linear and len(golden.shape) == 1
 
     def cone(self) -> Tensor:
         return self.struck.index[:, :1]

@@ -55,7 +55,7 @@ class Family:
                 return NeuronChange(golden, struck, state or "spike")
             return ParameterChange(golden, struck, self.attribute)
         if self._is_recurrent(stage):
-            if self.most > 1:
+            if self.module is stage.recurrent and RecurrentLinearChange.fits(golden):
                 return RecurrentLinearChange(golden, struck, getattr(self.module, self.attribute))
             return RecurrentModuleChange(golden, struck, self.network)
         return self._synaptic(golden, struck)
@@ -71,14 +71,6 @@ class Family:
     def _is_recurrent(self, stage: Stage) -> bool:
         recurrent = stage.recurrent
         return recurrent is not None and any(self.module is part for part in recurrent.modules())
-
-    @property
-    def most(self) -> int:
-        """The most faults that may be computed together."""
-        stage = self.network.stages()[self.stage]
-        if self._is_recurrent(stage) and type(self.module) is not nn.Linear:
-            return 1
-        return len(self.struck)
 
 
 def families(

@@ -90,8 +90,8 @@ class GenericPath:
         golden, struck = onward.goldens[family.stage], family.struck
         room = self._room(golden)
         portion = max(1, room // onward.footprint(family.stage))
-        size = max(1, room // (golden.batch * family.change(golden, struck[:1]).width))
-        size = min(size, family.most)
+        one = family.change(golden, struck[:1])
+        size = one.most or max(1, room // (golden.batch * one.width))
         for first in range(0, len(struck), size):
             chunk = struck[first : first + size]
             cone = Cone(family.change(golden, chunk), family.stage, onward)
