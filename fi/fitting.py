@@ -67,6 +67,7 @@ def fit(
     check_fit(module, train, type(data).__name__)
     accelerator = options.get("accelerator", "auto")
     on_gpu = accelerator not in ("cpu", "mps") and torch.cuda.is_available()
+    (folder / "best.ckpt").unlink(missing_ok=True)
     with quiet_lightning(), exact_arithmetic(on_gpu), _signals_kept():
         pl.seed_everything(module.recipe.seed, workers=True, verbose=False)
         best = _best(folder, validation is not None)
@@ -91,6 +92,7 @@ def _best(folder: Path, validated: bool) -> ModelCheckpoint:
         "best",
         monitor="val_accuracy" if validated else None,
         mode="max",
+        save_weights_only=True,
         enable_version_counter=False,
     )
 

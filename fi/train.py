@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from jsonargparse import Namespace
-from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import nn
 
 from fi.adapter import READOUTS
@@ -18,9 +18,8 @@ from fi.batches import Batches
 from fi.cli import CommandParser, chosen_classes, run_command
 from fi.errors import UserError
 from fi.files import write_text
+from fi.firing import firing_rates
 from fi.fitting import fit, save_weights
-from fi.network import SpikingNetwork
-from fi.neurons import spiking_neurons
 from fi.training import Recipe, Training
 from fi.training_data import loader
 
@@ -44,7 +43,11 @@ def run(argv: list[str]) -> None:
     folder = Path(options.output) / type(network).__name__ / "training" / f"seed{options.seed}"
     path = Path(options.save) if options.save else folder / "weights.pt"
     module = Training(network, recipe_of(options), options.readout, options.time_axis)
-    found = fit(module, data, folder, not options.quiet, **trainer_options(options))
+    try:
+        found = fit(module, data, folder, not options.quiet, **trainer_options(options))
+    except KeyboardInterrupt:
+        print(f"interrupted; {best_so_far(folder)}", file=sys.stderr)
+        raise SystemExit(130) from None
     if module.global_rank == 0:
         save_weights(network, path)
         write_text(folder / "config.yaml", parser.replayable(options, ("quiet", "save")))
@@ -52,9 +55,20 @@ def run(argv: list[str]) -> None:
         print(f"Weights in {path}")
 
 
+def best_so_far(folder: Path) -> str:
+    """Where the best weights of an interrupted training are."""
+    path = folder / "best.ckpt"
+    return f"the best weights so far are in {path}" if path.exists() else "nothing is kept"
+
+
+def default_recipe(network: type | None) -> Recipe:
+    """The recipe of a network's class attribute ``default_training``, by name of the option."""
+    return Recipe(**getattr(network, "default_training", {}))
+
+
 def recipe_of(options: Namespace) -> Recipe:
-    """How to train."""
-    return Recipe(**{name: options[name] for name in vars(Recipe())})
+    """How to train, in plain numbers: jsonargparse's own types would get into the checkpoint."""
+    return Recipe(**{name: type(value)(options[name]) for name, value in vars(Recipe()).items()})
 
 
 def trainer_options(options: Namespace) -> dict[str, Any]:
@@ -78,13 +92,11 @@ def report(module: Training, data: Any, found: dict[str, float]) -> list[str]:
     network = module.network.cpu().float().eval()
     batches = Batches(test, type(data).__name__)
     lines.append(f"Test accuracy {accuracy(module, batches):.2%}")
-    if isinstance(network, SpikingNetwork):
-        rates = firing_rates(network, batches)
-        lines += [
-            f"{name} fires at {mean:.1%} of the steps; {silent:.1%} of its neurons never do"
-            for name, (mean, silent) in rates.items()
-        ]
-    return lines
+    return lines + [
+        f"{name} fires at {rate.mean():.1%} of the steps; "
+        f"{(rate == 0).float().mean():.1%} of its neurons never do"
+        for name, rate in firing_rates(network, module.logits, batches).items()
+    ]
 
 
 @torch.no_grad()
@@ -97,23 +109,6 @@ def accuracy(module: Training, batches: Iterable[Any]) -> float:
     return right / total
 
 
-@torch.no_grad()
-def firing_rates(network: SpikingNetwork, batches: Iterable[Any]) -> dict[str, tuple[float, float]]:
-    """Per neuron layer: spikes per neuron and step, and the part of its neurons that never fire."""
-    names = {neuron: name for name, neuron in spiking_neurons(network).items()}
-    counts: dict[str, torch.Tensor] = {}
-    steps = 0
-    for events, _ in batches:
-        steps += events.shape[0] * events.shape[1]
-        for stage, activity in zip(network.stages(), network.activities(events), strict=True):
-            spikes = activity.spikes.sum(dim=(0, 1))
-            counts[names[stage.neuron]] = counts.get(names[stage.neuron], 0) + spikes
-    return {
-        name: (float(count.mean() / steps), float((count == 0).float().mean()))
-        for name, count in counts.items()
-    }
-
-
 def command_parser(classes: dict[str, type]) -> CommandParser:
     """The parser; ``classes`` are the network and the datamodule where these are known."""
     more = "" if classes else " Name a network to see its arguments: --model MODEL --help."
@@ -122,7 +117,7 @@ def command_parser(classes: dict[str, type]) -> CommandParser:
     )
     parser.add_argument("--config", action="config", help="a YAML file of options, as runs write")
     _subject_options(parser)
-    _recipe_options(parser)
+    _recipe_options(parser, default_recipe(classes.get("model")))
     _run_options(parser)
     parser.add_constructors()
     return parser
@@ -137,9 +132,8 @@ def _subject_options(parser: CommandParser) -> None:
     add("--time-axis", default=0, metavar="N", type=int, help="where such a forward wants time")
 
 
-def _recipe_options(parser: CommandParser) -> None:
+def _recipe_options(parser: CommandParser, recipe: Recipe) -> None:
     add = parser.add_argument_group("How to train").add_argument
-    recipe = Recipe()
     add(
         "--epochs",
         default=recipe.epochs,
@@ -163,6 +157,13 @@ def _recipe_options(parser: CommandParser) -> None:
         metavar="T",
         type=PositiveFloat,
         help="cross-entropy is of spike counts divided by it",
+    )
+    add(
+        "--rate-penalty",
+        default=recipe.rate_penalty,
+        metavar="WEIGHT",
+        type=NonNegativeFloat,
+        help="of the layers' mean squared firing rates in the loss",
     )
     add(
         "--shift",

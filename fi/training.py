@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from fi.adapter import Adapter
 from fi.errors import UserError
+from fi.firing import rates_of, recorded_spikes
 from fi.network import SpikingNetwork
 from fi.neurons import neuron_words, spiking_neurons
 
@@ -29,7 +30,9 @@ class Recipe:
         lr: Adam's first learning rate; it falls to 0 as half a cosine.
         neuron_lr: learning rate of betas and thresholds, as a part of ``lr``.
         temperature: cross-entropy is of spike counts divided by it.
-        shift: each batch is moved by up to this many pixels in both directions.
+        rate_penalty: added to the loss times the mean squared firing rate of each layer: neurons
+            that fire all the time cost energy and tell little.
+        shift: each sample is moved by up to this many pixels in both directions.
         seed: of the first weights and of every draw.
     """
 
@@ -37,6 +40,7 @@ class Recipe:
     lr: float = 2e-3
     neuron_lr: float = 0.2
     temperature: float = 4.0
+    rate_penalty: float = 0.0
     shift: int = 0
     seed: int = 51196
 
@@ -70,7 +74,11 @@ class Training(pl.LightningModule):
 
     def training_step(self, batch: Any, number: int) -> Tensor:
         events, labels = batch
-        loss, accuracy = self.loss(shifted(as_floats(events), self.recipe.shift), labels)
+        with recorded_spikes(self.network) as spikes:
+            loss, accuracy = self.loss(shifted(as_floats(events), self.recipe.shift), labels)
+        if self.recipe.rate_penalty:
+            squares = [rate.square().mean() for rate in rates_of(spikes).values()]
+            loss = loss + self.recipe.rate_penalty * torch.stack(squares).sum()
         if not loss.isfinite():
             raise UserError(
                 f"training diverged: the loss is {loss.item()} in epoch {self.current_epoch}, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -40,6 +40,7 @@ class CSNN(SpikingNetwork):
 
     default_data: ClassVar[str | None] = "SaccadeMNIST"
     default_checkpoint: ClassVar[str | None] = "CSNN.pt"
+    default_training: ClassVar[dict[str, Any]] = {"epochs": 12, "lr": 3e-3, "shift": 2}
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -31,6 +31,7 @@ class NMNIST(SpikingNetwork):
 
     default_data: ClassVar[str | None] = "SaccadeMNIST"
     default_checkpoint: ClassVar[str | None] = "NMNIST.pt"
+    default_training: ClassVar[dict[str, Any]] = {"epochs": 30, "lr": 6e-3}
 
     def __init__(
         self,

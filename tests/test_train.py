@@ -14,9 +14,10 @@ from torch.utils.data import DataLoader
 
 from fi.checkpoint import load_checkpoint
 from fi.errors import UserError
+from fi.firing import firing_rates
 from fi.fitting import fit, save_weights
 from fi.readout import MaxMembrane
-from fi.train import accuracy, firing_rates, main
+from fi.train import accuracy, main
 from fi.training import Recipe, Training, keep_in_bounds, shifted
 from models import NMNIST
 
@@ -61,7 +62,9 @@ def trained(
     folder: Path, data: Any = None, network: nn.Module | None = None, **recipe: Any
 ) -> tuple[Training, dict[str, float]]:
     """A network after ``fit``, on one CPU process without a bar."""
-    module = Training(network or tiny(), Recipe(**{"epochs": 1, "lr": 3e-2, "temperature": 1.0} | recipe))
+    module = Training(
+        network or tiny(), Recipe(**{"epochs": 1, "lr": 3e-2, "temperature": 1.0} | recipe)
+    )
     data = ValidatedHalves() if data is None else data
     return module, fit(module, data, folder, progress=False, accelerator="cpu")
 
@@ -214,16 +217,28 @@ def test_firing_rates_are_spikes_per_neuron_and_step() -> None:
     with torch.no_grad():
         for layer in (network.fc1, network.fc2):
             layer.weight.zero_()
-            layer.bias.fill_(2.0)  # every neuron fires at every step but
-        network.fc1.bias[0] = -1.0  # the first one
-    rates = firing_rates(network, [batch(0), batch(1)])
-    assert rates["lif1"] == pytest.approx((5 / 6, 1 / 6))
-    assert rates["lif2"] == pytest.approx((1.0, 0.0))
+            layer.bias.fill_(2.0)
+        network.fc1.bias[0] = -1.0
+    rates = firing_rates(network, network, [batch(0), batch(1, samples=4)])
+    assert rates["lif1"].tolist() == pytest.approx([0, 1, 1, 1, 1, 1])
+    assert rates["lif2"].tolist() == pytest.approx([1, 1])
+    assert not network.lif1._forward_hooks
+
+
+def test_a_rate_penalty_makes_neurons_fire_less(tmp_path: Path) -> None:
+    data = Halves()
+    data.setup("test")
+    rates = []
+    for penalty in (0.0, 20.0):
+        module, _ = trained(tmp_path, epochs=8, rate_penalty=penalty)
+        found = firing_rates(module.network, module.logits, data.test_dataloader())
+        rates.append(torch.stack([rate.square().mean() for rate in found.values()]).sum())
+    assert rates[1] < 0.8 * rates[0]
 
 
 def command(folder: Path, *options: str) -> int:
     here = f"{Path(__file__)}:ValidatedHalves"
-    sizes = ["--model.input_shape", f"[2,{SIZE},{SIZE}]", "--model.resize", "null"]
+    sizes = ["--model.input_shape", f"[2,{SIZE},{SIZE}]", "--model.resize", str(SIZE)]
     sizes += ["--model.num_classes", str(CLASSES), "--model.hidden", "6"]
     start = ["--model", "NMNIST", "--data", here, "--accelerator", "cpu", "--output", str(folder)]
     return main([*start, *sizes, *options])
