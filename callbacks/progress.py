@@ -69,7 +69,7 @@ class CampaignProgress(CampaignCallback):
         self._faults += len(pl_module.group)
         self._pairs += pairs
         self._changed += changed
-        if self._due():
+        if self._faults < self._record.faults and self._due():
             self._show()
 
     def _seen(self, module: FaultTest) -> tuple[int, int]:

@@ -75,8 +75,9 @@ class CampaignBoard(CampaignCallback):
         }
         rates = {f"result/{rate}": value for rate, value in self._rates("all").items()}
         rates["result/golden_accuracy"] = self._record.golden.accuracy
-        for summary in hparams(settings, rates):  # SummaryWriter.add_hparams opens another file
-            self._writer.file_writer.add_summary(summary)
+        file = self._writer._get_file_writer()  # SummaryWriter.add_hparams opens another one
+        for summary in hparams(settings, rates):
+            file.add_summary(summary)
         for rate, value in rates.items():
             self._writer.add_scalar(rate, value, self._done)
         self._writer.close()

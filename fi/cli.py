@@ -65,7 +65,7 @@ class CommandParser(ArgumentParser):
                 elif action.dest.startswith(f"{key}."):
                     action.metavar = action.dest.rpartition(".")[2].upper()
 
-    def format_help(self) -> str:
+    def format_help(self, formatter: argparse.HelpFormatter | None = None) -> str:
         return _spoken(super().format_help())
 
     def parse(self, argv: Sequence[str]) -> Namespace:
@@ -81,7 +81,7 @@ class CommandParser(ArgumentParser):
         cls, key = self.classes[which], _ARGUMENTS[which]
         try:
             arguments = Namespace({key: options[key]}) if key in options else Namespace()
-            made = self.instantiate_classes(arguments).get(key)
+            made = self.instantiate(arguments).get(key)
             return made if isinstance(made, cls) else cls()
         except Exception as error:  # whatever a user's constructor raises
             what = f"--{which} {options[which] or cls.__name__}"

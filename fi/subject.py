@@ -8,6 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from fi.adapter import Adapter
 from fi.batches import Batches
@@ -110,10 +111,11 @@ def loader_of(data: Any) -> Iterable[Any]:
     if isinstance(data, pl.LightningDataModule) or hasattr(data, "prepare_data"):
         data.prepare_data()
     data.setup("test")
-    loader = data.test_dataloader()
-    if isinstance(loader, (list, tuple)) and len(loader) != 1:
-        raise UserError(
-            f"{type(data).__name__}: test_dataloader must give one loader, not {len(loader)}"
-        )
-    found: Iterable[Any] = loader[0] if isinstance(loader, (list, tuple)) else loader
-    return found
+    loader: Iterable[Any] = data.test_dataloader()
+    if isinstance(loader, (list, tuple)) and any(isinstance(part, DataLoader) for part in loader):
+        if len(loader) != 1:
+            raise UserError(
+                f"{type(data).__name__}: test_dataloader must give one loader, not {len(loader)}"
+            )
+        loader = loader[0]
+    return loader

@@ -95,7 +95,9 @@ def _run_options(parser: CommandParser) -> None:
     add("--num_nodes", default=default.num_nodes, metavar="N", type=int, help="machines")
     add("--strategy", default=default.strategy, type=str, help="Lightning's strategy, as ddp")
     add("--precision", default=default.precision, type=str, help=" or ".join(PRECISIONS))
-    add("--dry-run", action="store_true", help="show fault space, sample size and time; run nothing")
+    add(
+        "--dry-run", action="store_true", help="show fault space, sample size and time; run nothing"
+    )
     add("--overwrite", action="store_true", help="run a finished campaign again")
 
 

@@ -143,7 +143,7 @@ def expected(
 
 
 def every_case(subject: Subject, each: int) -> Iterator[Fault]:
-    """Faults of every family x model x {permanent, transient}, ``each`` with random word and bit."""
+    """``each`` random faults of every family x model x {permanent, transient}."""
     choose, injection = random.Random(7), 0
     for family in subject.families:
         for model in MODELS:

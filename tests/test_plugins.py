@@ -1,0 +1,62 @@
+"""Classes by name, also beside folders of the same names."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from fi.errors import UserError
+from fi.network import SpikingNetwork
+from fi.plugins import find_class, own_classes, own_package
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder first in the path that has a ``models`` package of its own."""
+    package = tmp_path / "models"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "mynet.py").write_text("class MyNet:\n    pass\n")
+    (package / "broken.py").write_text("import nothing_of_that_name\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [name for name in sys.modules if name.split(".")[0] == "models"]:
+        monkeypatch.delitem(sys.modules, name)
+    return tmp_path
+
+
+def test_our_own_classes_are_known() -> None:
+    assert set(own_classes("models")) == {"CSNN", "NMNIST"}
+    assert set(own_classes("datamodules")) == {"SaccadeMNIST"}
+
+
+def test_a_bare_name_is_ours_and_a_dotted_one_the_users(home: Path) -> None:
+    assert issubclass(find_class("CSNN", "models"), SpikingNetwork)
+    assert Path(own_package("models").__file__ or "").parent != home / "models"
+    found = find_class("models.mynet.MyNet", "models")
+    assert Path(sys.modules[found.__module__].__file__ or "") == home / "models" / "mynet.py"
+
+
+def test_a_file_and_a_class(home: Path) -> None:
+    assert find_class("./models/mynet.py:MyNet", "models").__name__ == "MyNet"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Nothing", "unknown model 'Nothing'; known: CSNN, NMNIST"),
+        ("models.mynet.Nothing", "no class 'Nothing' there; classes: MyNet"),
+        ("models.nothing.MyNet", "cannot import 'models.nothing': ModuleNotFoundError"),
+        ("models.broken.MyNet", "No module named 'nothing_of_that_name'"),
+        ("./models/nothing.py:MyNet", "no such file: ./models/nothing.py"),
+        ("./models/broken.py:MyNet", "cannot import ./models/broken.py"),
+        ("./models/mynet.py:Nothing", "no class 'Nothing' there; classes: MyNet"),
+    ],
+)
+def test_unknown_names(home: Path, name: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        find_class(name, "models")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
