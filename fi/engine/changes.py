@@ -143,8 +143,9 @@ class RecurrentLinearChange(Change):
 
     @staticmethod
     def fits(golden: Golden) -> bool:
-        """Whether the recurrence of a stage is of this form."""
-        return type(golden.stage.recurrent) is nn.Linear and len(golden.shape) == 1
+        """Whether a recurrence is of this form; a membrane that is read out has to be exact."""
+        is_linear = type(golden.stage.recurrent) is nn.Linear and len(golden.shape) == 1
+        return is_linear and not golden.is_last
 
     def cone(self) -> Tensor:
         return self.struck.index[:, :1]

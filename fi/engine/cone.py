@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fi.engine.changes import Change
+from fi.engine.differences import Differences
 from fi.engine.golden import Golden
 from fi.engine.propagation import Onward, Step, differing
 from fi.engine.slices import cut, simulate
@@ -66,7 +67,8 @@ class Cone:
     def _read_out(self) -> Scored:
         """Last stage: the pairs whose statistic differs."""
         readout = self.onward.readout
-        statistic = readout.gather_cone(self.start, self.neurons, self._steps())
+        start = readout.statistics[self.start][:, self.neurons]
+        statistic = readout.fold(start, self._steps())
         golden = readout.statistics[-1]
         differs = (statistic != golden[:, self.neurons]).any(-1)
         sample, fault = differs.nonzero().T
@@ -92,29 +94,38 @@ class Cone:
 
     def _carry_on(self, fault: Tensor, sample: Tensor) -> Scored:
         """The pairs ``fault`` and ``sample`` ``[pairs]`` to the readout."""
-        readout, steps = self.onward.readout, self._whole_stage(fault, sample)
+        readout = self.onward.readout
         if self.golden.is_last:
-            statistic = readout.gather(self.start, sample, steps)
+            statistic = readout.gather(self.start, sample, self._whole_stage(fault, sample))
             return fault, sample, readout.scores(statistic)
-        spikes = torch.stack([spikes for spikes, _ in steps])
-        pairs, scores = self.onward.scores(self.number, self.start, sample, spikes)
+        spikes = self._differences(fault, sample)
+        pairs, scores = self.onward.scores(self.number, self.start, spikes)
         return fault[pairs], sample[pairs], scores
 
+    def _differences(self, fault: Tensor, sample: Tensor) -> Differences:
+        """The spikes of the pairs that differ."""
+        golden = self.golden.spikes[self.start :, sample]
+        if self.golden.stage.recurrent is None:
+            neurons, spikes = self.neurons[fault], self.spikes[:, sample, fault]
+            golden = golden.gather(2, neurons.expand(spikes.shape))
+            return Differences.between(sample, spikes, golden, neurons)
+        spikes = torch.stack([spikes for spikes, _ in self._closed_loop(fault, sample)])
+        return Differences.between(sample, spikes, golden)
+
     def _whole_stage(self, fault: Tensor, sample: Tensor) -> Iterator[Step]:
-        """All neurons of the stage, ``[pairs, neurons]`` a step."""
+        """All neurons of the last stage, ``[pairs, neurons]`` a step."""
         if self.golden.stage.recurrent is not None:
             yield from self._closed_loop(fault, sample)
             return
-        neurons = self.neurons[fault]
+        neurons, chosen = self.neurons[fault], (sample, fault)
         for step in range(self.start, self.golden.steps):
             spikes = self.golden.spikes[step, sample]
-            membrane = spikes
-            faulty = self.spikes[step - self.start, sample, fault]
-            if self.golden.is_last:
-                membrane = self.golden.membranes(step)[sample]
-                changed = self.membranes[step - self.start, sample, fault]
-                membrane = membrane.scatter(1, neurons, changed)
-            yield spikes.scatter(1, neurons, faulty), membrane
+            membrane = self.golden.membranes(step)[sample]
+            fired, changed = self.spikes[step - self.start], self.membranes[step - self.start]
+            yield (
+                spikes.scatter(1, neurons, fired[chosen]),
+                membrane.scatter(1, neurons, changed[chosen]),
+            )
 
     def _closed_loop(self, fault: Tensor, sample: Tensor) -> Iterator[Step]:
         """The same where the difference runs through the stage's own recurrence."""

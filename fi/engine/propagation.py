@@ -8,8 +8,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from fi.engine.differences import Columns, Differences, Frames
 from fi.engine.golden import Golden
-from fi.engine.slices import simulate, twin
+from fi.engine.slices import cut, simulate
 from fi.readout import MaxMembrane, Readout, SpikeCount
 
 #: Spikes and membrane of a step.
@@ -49,9 +50,8 @@ class GoldenReadout:
             statistic = self.readout.accumulate(statistic, spikes, membrane)
         return statistic.flatten(1)
 
-    def gather_cone(self, start: int, cone: Tensor, steps: Iterable[Step]) -> Tensor:
-        """The statistic ``[batch, faults, cone]`` of some neurons; only where elementwise."""
-        statistic = self.statistics[start][:, cone]
+    def fold(self, statistic: Tensor, steps: Iterable[Step]) -> Tensor:
+        """``statistic`` of some neurons, of any shape, after ``steps``; only where elementwise."""
         for spikes, membrane in steps:
             statistic = self.readout.accumulate(statistic, spikes, membrane)
         return statistic
@@ -83,45 +83,91 @@ class Onward:
         widths = [golden.footprint for golden in self.goldens[number + 1 :]]
         return max([6 * self.goldens[number].neurons, *widths])
 
-    def scores(
-        self, number: int, start: int, sample: Tensor, spikes: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def scores(self, number: int, start: int, spikes: Differences) -> tuple[Tensor, Tensor]:
         """The pairs that still differ at the readout, and their scores ``[pairs, classes]``.
 
         Args:
-            number: of the stage that fired.
+            number: of the stage that fired; not the last one.
             start: before this step all is golden.
-            sample: of each pair, int64 ``[pairs]``.
-            spikes: ``[time, pairs, neurons]`` from ``start`` on; not the last stage's.
+            spikes: that differ.
         """
-        pairs = torch.arange(len(sample), device=sample.device)
+        pairs = torch.arange(len(spikes.sample), device=spikes.sample.device)
         for before, golden in zip(self.goldens[number:], self.goldens[number + 1 :], strict=False):
-            inputs = spikes.unflatten(2, before.shape)
-            steps = run(golden, start, sample, inputs)
+            frames = Frames.of(before, golden, start, spikes)
+            by_neuron = golden.stage.recurrent is None
             if golden.is_last:
-                return pairs, self.readout.scores(self.readout.gather(start, sample, steps))
-            spikes = torch.stack([spikes for spikes, _ in steps])
-            rows = differing(spikes, golden.spikes[start:, sample]).nonzero().squeeze(1)
-            pairs, sample, spikes = pairs[rows], sample[rows], spikes[:, rows]
+                alone = by_neuron and self.readout.is_elementwise
+                read = self._read_columns if alone else self._read_pairs
+                left, scores = read(start, spikes.sample, frames)
+                return pairs[left], scores
+            fire = self._fire_columns if by_neuron else self._fire_pairs
+            left, spikes = fire(golden, start, spikes.sample, frames).compressed()
+            pairs = pairs[left]
             if not len(pairs):
                 break
-        return pairs, self.readout.scores(self.readout.statistics[-1][sample])
+        return pairs, self.readout.scores(self.readout.statistics[-1][spikes.sample])
+
+    def _fire_columns(
+        self, golden: Golden, start: int, sample: Tensor, frames: Frames
+    ) -> Differences:
+        """The spikes that differ: only neurons whose current does can fire differently."""
+        columns = Columns.of(golden, start, sample, frames)
+        spikes = torch.stack([spikes for spikes, _ in run_columns(golden, start, columns)])
+        before = golden.spikes[start:, columns.sample, columns.neuron]
+        step, column = (spikes != before).nonzero().unbind(1)
+        pair, neuron = columns.pair[column], columns.neuron[column]
+        return Differences(sample, step, pair, neuron, spikes[step, column])
+
+    def _fire_pairs(
+        self, golden: Golden, start: int, sample: Tensor, frames: Frames
+    ) -> Differences:
+        """The same for a recurrent stage, whose neurons depend on each other."""
+        currents = frames.dense(golden, start, sample)
+        spikes = torch.stack([spikes for spikes, _ in run_pairs(golden, start, sample, currents)])
+        return Differences.between(sample, spikes, golden.spikes[start:, sample])
+
+    def _read_columns(self, start: int, sample: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
+        """The pairs whose statistic differs, and their scores."""
+        last, readout = self.goldens[-1], self.readout
+        columns = Columns.of(last, start, sample, frames)
+        where = columns.sample, columns.neuron
+        steps = run_columns(last, start, columns)
+        statistic = readout.fold(readout.statistics[start][where], steps)
+        differs = statistic != readout.statistics[-1][where]
+        full = readout.statistics[-1][sample]
+        full[columns.pair[differs], columns.neuron[differs]] = statistic[differs]
+        left = torch.zeros(len(sample), dtype=torch.bool, device=sample.device)
+        left[columns.pair[differs]] = True
+        pairs = left.nonzero().squeeze(1)
+        return pairs, readout.scores(full[pairs])
+
+    def _read_pairs(self, start: int, sample: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
+        """All pairs and their scores."""
+        last = self.goldens[-1]
+        currents = frames.dense(last, start, sample)
+        statistic = self.readout.gather(start, sample, run_pairs(last, start, sample, currents))
+        return torch.arange(len(sample), device=sample.device), self.readout.scores(statistic)
 
 
-def run(golden: Golden, start: int, sample: Tensor, inputs: Tensor) -> Iterator[Step]:
-    """A fault-free stage on faulty ``inputs`` ``[time, pairs, ...]``, from step ``start`` on."""
-    stage = golden.stage
-    neuron = twin(stage.neuron, {})
+def run_columns(golden: Golden, start: int, columns: Columns) -> Iterator[Step]:
+    """Single neurons of a fault-free stage, ``[columns]`` a step."""
+    dtype = columns.currents.dtype
+    neuron = cut(golden.stage.neuron, golden.shape, columns.neuron, dtype, None)
     for name, state in golden.states(start).items():
-        setattr(neuron, name, state[sample].unflatten(1, golden.shape))
-    recurrent, feedback, previous = stage.recurrent, None, None
-    if recurrent is not None:
-        previous = golden.fed_back[start, sample].unflatten(1, golden.shape)
+        setattr(neuron, name, state[columns.sample, columns.neuron])
+    return simulate(neuron, columns.currents, start)
 
-        def feedback(step: int, spikes: Tensor) -> Tensor:
-            current: Tensor = recurrent(spikes)
-            return current
 
-    currents = stage.currents(inputs)
-    for spikes, membrane in simulate(neuron, currents, start, None, feedback, previous):
-        yield spikes.flatten(1), membrane.flatten(1)
+def run_pairs(golden: Golden, start: int, sample: Tensor, currents: Tensor) -> Iterator[Step]:
+    """A fault-free stage on ``currents`` ``[time, pairs, neurons]``, all neurons of each pair."""
+    everything = torch.arange(golden.neurons, device=golden.device)
+    neuron = cut(golden.stage.neuron, golden.shape, everything, currents.dtype, None)
+    for name, state in golden.states(start).items():
+        setattr(neuron, name, state[sample])
+    recurrent = golden.stage.recurrent
+    if recurrent is None:
+        return simulate(neuron, currents, start)
+    previous = golden.fed_back[start, sample]
+    return simulate(
+        neuron, currents, start, None, lambda _, spikes: golden.recur(recurrent, spikes), previous
+    )
