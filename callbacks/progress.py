@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytorch_lightning as pl
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from fi.fault_test import FaultTest
 from fi.record import CampaignCallback, CampaignRecord
@@ -34,7 +36,7 @@ class CampaignProgress(CampaignCallback):
     def __init__(self, watched: str = "predictions", console: Console | None = None) -> None:
         self.column, self.caption = WATCHED[watched]
         self.console = console or Console(stderr=True)
-        self._bar: Progress | None = None
+        self._bar: _Bar | None = None
         self._record: CampaignRecord | None = None
         self._faults, self._pairs, self._changed = 0.0, 0, 0
         self._start = self._shown = 0.0
@@ -45,7 +47,7 @@ class CampaignProgress(CampaignCallback):
         self._start = self._shown = time.monotonic()
         if self.console.is_terminal:
             self._bar = _bar(self.console)
-            self._bar.add_task("faults", total=record.faults, completed=record.done, text="")
+            self._bar.add_task("faults", total=record.faults, completed=record.done)
             self._bar.start()
 
     def on_test_batch_end(
@@ -98,7 +100,8 @@ class CampaignProgress(CampaignCallback):
         speed = pairs / max(1e-9, self._shown - self._start)
         text = f"{_short(speed)} pairs/s  {100 * changed / max(1, pairs):.2f} % {self.caption}"
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=int(done), text=text)
+            self._bar.note = text
+            self._bar.update(self._bar.task_ids[0], completed=int(done))
         else:
             left = self._left(done)
             self.console.print(
@@ -116,15 +119,24 @@ class CampaignProgress(CampaignCallback):
         return f"  {_duration(seconds)} left"
 
 
-def _bar(console: Console) -> Progress:
-    return Progress(
-        BarColumn(bar_width=None),
+class _Bar(Progress):
+    """The bar, and a line below it: together they fit in 80 columns."""
+
+    note = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        yield Text(self.note)
+
+
+def _bar(console: Console) -> _Bar:
+    return _Bar(
+        BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.description}"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("left"),
         console=console,
-        transient=False,
     )
 
 

@@ -18,10 +18,16 @@ from conftest import Run, subject_of
 from small_networks import SAMPLES, SmallConv, SmallLinear
 from torch import Tensor, nn
 
+from datamodules import event_camera, saccade_mnist
+from fi.checkpoint import load_checkpoint
 from fi.faults import Fault
+from fi.network import SpikingNetwork
+from fi.plugins import find_class
 from fi.subject import Subject
+from fi.test import checkpoint_of
 
 MODELS = ("bit-flip", "stuck-at-0", "stuck-at-1")
+Step = Callable[["Oracle", Tensor, int], Tensor]
 BITS = (18, 22, 23, 26, 29, 30, 31)
 
 
@@ -81,7 +87,7 @@ class Oracle:
         weight, bias = self.word(f"{name}.weight", step), self.word(f"{name}.bias", step)
         return functional.max_pool2d(functional.conv2d(signal, weight, bias), 2)
 
-    def run(self, forward: Callable[[Oracle, Tensor, int], Tensor], events: Tensor) -> list:
+    def run(self, forward: Step, events: Tensor) -> list:
         """Scores of each sample: the softmax of its spike counts."""
         self.membranes = {}
         counts = sum(forward(self, signal, step) for step, signal in enumerate(events))
@@ -99,7 +105,10 @@ def conv_step(oracle: Oracle, signal: Tensor, step: int) -> Tensor:
     return oracle.leaky("lif3", oracle.linear("fc1", second.flatten(1), step), step)
 
 
-FORWARD = {SmallLinear: linear_step, SmallConv: conv_step}
+FORWARD = {"SmallLinear": linear_step, "NMNIST": linear_step} | {
+    "SmallConv": conv_step,
+    "CSNN": conv_step,
+}
 
 
 def outcome(golden: list[float], faulty: list[float]) -> str:
@@ -117,21 +126,25 @@ def outcome(golden: list[float], faulty: list[float]) -> str:
     return next((name for end, name in bands if change < end), "sdc_20")
 
 
-def golden_scores(subject: Subject, kind: type[nn.Module]) -> list[list]:
-    """Per batch and sample."""
-    oracle = Oracle(subject.network, None)
-    return [oracle.run(FORWARD[kind], events) for events, _ in subject.batches]
+def scores_of(subject: Subject, fault: Fault | None) -> list[list]:
+    """The oracle's scores, per batch and sample."""
+    oracle, forward = Oracle(subject.network, fault), FORWARD[subject.name]
+    return [oracle.run(forward, encoded(subject, events)) for events, _ in subject.batches]
 
 
-def expected(
-    subject: Subject, kind: type[nn.Module], fault: Fault, scores: list[list]
-) -> dict[str, int]:
-    """The counts of one fault; ``scores`` are the golden ones."""
+def encoded(subject: Subject, events: Tensor) -> Tensor:
+    """The events as the first layer sees them; no fault is in the resizing."""
+    assert isinstance(subject.network, SpikingNetwork)
+    return subject.network.encode(events)
+
+
+def expected(subject: Subject, fault: Fault, golden: list[list]) -> dict[str, int]:
+    """The counts of one fault; ``golden`` are the scores without it."""
     names = ("samples", "fully_masked", "sdc_1", "sdc_0_5", "sdc_5_10", "sdc_10_20", "sdc_20")
     counts = dict.fromkeys((*names, "non_finite", "correct", "golden_correct"), 0)
-    for golden, (events, labels) in zip(scores, subject.batches, strict=True):
-        faulty = Oracle(subject.network, fault).run(FORWARD[kind], events)
-        for one, other, label in zip(golden, faulty, labels.tolist(), strict=True):
+    batches = zip(golden, scores_of(subject, fault), subject.batches, strict=True)
+    for before, after, (_, labels) in batches:
+        for one, other, label in zip(before, after, labels.tolist(), strict=True):
             finite = all(abs(score) < float("inf") for score in other)
             nan = any(score != score for score in other)
             counts["samples"] += 1
@@ -156,6 +169,18 @@ def every_case(subject: Subject, each: int) -> Iterator[Fault]:
                     injection += 1
 
 
+def assert_oracle_agrees(campaign: Run, subject: Subject, faults: list[Fault]) -> pd.DataFrame:
+    """Both engines count what the oracle counts, which is returned."""
+    golden = scores_of(subject, None)
+    wanted = pd.DataFrame([expected(subject, fault, golden) for fault in faults])
+    for engine in ("full", "differential"):
+        results = campaign(subject, faults, engine=engine).run()
+        different = (results[wanted.columns] != wanted).any(axis=1).to_numpy().nonzero()[0]
+        shown = [f"{engine}, {faults[i]}: {results.loc[i].to_dict()}" for i in different]
+        assert not shown, "\n".join(shown)
+    return wanted
+
+
 @pytest.mark.parametrize(("kind", "families"), [(SmallLinear, 12), (SmallConv, 18)])
 def test_counts_are_those_of_the_oracle(
     campaign: Run, kind: type[nn.Module], families: int
@@ -164,14 +189,28 @@ def test_counts_are_those_of_the_oracle(
     faults = list(every_case(subject, each=3))
     assert len({fault.layer for fault in faults}) == families
     assert sum(len(labels) for _, labels in subject.batches) == SAMPLES >= 20
-    scores = golden_scores(subject, kind)
-    wanted = pd.DataFrame([expected(subject, kind, fault, scores) for fault in faults])
-    for engine in ("full", "differential"):
-        results = campaign(subject, faults, engine=engine).run()
-        different = (results[wanted.columns] != wanted).any(axis=1).to_numpy().nonzero()[0]
-        shown = [f"{engine}, {faults[i]}: {results.loc[i].to_dict()}" for i in different]
-        assert not shown, "\n".join(shown)
+    wanted = assert_oracle_agrees(campaign, subject, faults)
     masked = wanted["fully_masked"].sum() / wanted["samples"].sum()
     assert 0.2 < masked < 0.95
     by_kind = wanted.groupby([fault.step is None for fault in faults])
     assert (by_kind["sdc_1"].sum() > 0).all()
+
+
+@pytest.mark.parametrize("name", ["NMNIST", "CSNN"])
+def test_the_shipped_networks_count_as_the_oracle(campaign: Run, name: str) -> None:
+    cls = find_class(name, "models")
+    network = cls()
+    load_checkpoint(network, checkpoint_of(network, None))
+    subject = Subject(network, [first_digits(20)])
+    wanted = assert_oracle_agrees(campaign, subject, list(every_case(subject, each=1)))
+    assert wanted["golden_correct"].min() >= 14
+    assert 0.2 < wanted["fully_masked"].sum() / wanted["samples"].sum() < 0.99
+    assert wanted["sdc_1"].sum() > 0
+
+
+def first_digits(samples: int) -> tuple[Tensor, Tensor]:
+    """The first test digits of SaccadeMNIST, ``[time, batch, 2, 34, 34]``, and their labels."""
+    images, labels = saccade_mnist.digits()
+    chosen = saccade_mnist.split(labels, 400)["test"][:samples]
+    frames = event_camera.emulate(images[chosen], 25, 0.18)
+    return torch.from_numpy(frames).float().movedim(1, 0), torch.from_numpy(labels[chosen])
