@@ -178,8 +178,13 @@ class Case:
         self.events = events.to(dtype)
         with torch.no_grad():
             calibrate(network, self.events)
-            self.activities = list(network.activities(self.events))
-            self.golden = network(self.events)
+        self.run()
+
+    def run(self) -> None:
+        """The golden run of the network as it is now."""
+        with torch.no_grad():
+            self.activities = list(self.network.activities(self.events))
+            self.golden = self.network(self.events)
 
     def families(self) -> list[SiteFamily]:
         return site_families(self.network, observe(self.network, self.network, self.events))
@@ -212,7 +217,7 @@ class Case:
         for pairs in path.pairs(self.activities, self.golden, faults[::-1], position):
             scores[pairs.fault, pairs.sample] = pairs.scores
             listed[pairs.fault, pairs.sample] += 1
-        assert listed.max() == 1, "a pair was listed twice, or no pair diverged"
+        assert listed.max() <= 1, "a pair was listed twice"
         return scores
 
     def outcomes(self, scores: Tensor) -> Tensor:
@@ -280,3 +285,83 @@ def test_a_small_memory_budget_changes_no_outcome(case64: Case) -> None:
     outcomes = [case64.outcomes(case64.generic(faults, memory)) for memory in (1, 200_000, 1 << 30)]
     assert torch.equal(outcomes[0], outcomes[2])
     assert torch.equal(outcomes[1], outcomes[2])
+
+
+def test_words_that_turn_infinite_or_nan_agree(case64: Case) -> None:
+    faults = []
+    for family in case64.families():
+        layer, _, attribute = family.name.rpartition(".")
+        word = getattr(case64.network.get_submodule(layer), attribute, None)
+        if word is None or not word.is_floating_point() or word.shape != family.shape:
+            continue
+        for index, value in ((0, 1.0), (-1, 1.5)):  # bit 30 makes them infinite, and NaN
+            place = unravel(index % family.words, family.shape)
+            before = word.data[place].clone()
+            word.data[place] = value
+            case64.run()
+            fault = [Fault(0, family.name, place, 30, step=step) for step in (None, 2)]
+            outcomes = case64.outcomes(case64.reference(fault))
+            assert torch.equal(case64.outcomes(case64.generic(fault)), outcomes), fault[0]
+            faults.append(outcomes)
+            word.data[place] = before
+    case64.run()
+    assert 0.05 < float((torch.cat(faults) != 0).float().mean()) < 1
+
+
+class Halving(snn.Leaky):
+    """A neuron of a user's own: the membrane halves after each step."""
+
+    elementwise = True
+
+    def forward(self, current: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        spikes, membrane = super().forward(current)
+        self.mem = membrane * 0.5
+        return spikes, self.mem
+
+
+def user_neuron() -> Net:
+    return Net([Stage(nn.Linear(9, 6), Halving(0.9)), Stage(nn.Linear(6, 3), Halving(0.8))])
+
+
+def test_a_neuron_of_ones_own_agrees() -> None:
+    case = Case(user_neuron, SMALL, torch.float64)
+    assert GenericPath.why_not(case.network) is None
+    faults = case.faults()
+    assert torch.equal(case.outcomes(case.generic(faults)), case.outcomes(case.reference(faults)))
+
+
+def test_all_cases_can_be_run(case32: Case) -> None:
+    assert GenericPath.why_not(case32.network) is None
+
+
+def test_the_network_is_left_as_it_was(case64: Case) -> None:
+    before = {name: word.clone() for name, word in case64.network.state_dict().items()}
+    case64.generic(case64.faults())
+    after = case64.network.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_faults_that_change_nothing_give_no_pairs() -> None:
+    case = Case(linear_chain, SMALL, torch.float32)
+    late = Fault(0, "synapse0.0.weight", (0, 0), 30, step=STEPS)
+    sign = int(case.network.stages()[0].modules[0].weight[0, 0] < 0)
+    kept = Fault(1, "synapse0.0.weight", (0, 0), 31, f"stuck-at-{sign}")
+    path = GenericPath(case.network, 1 << 20)
+    assert not list(path.pairs(case.activities, case.golden, [late, kept], torch.arange(2)))
+
+
+def refused(stages: list[Stage], **parts: nn.Module) -> str | None:
+    network = Net(stages)
+    for name, part in parts.items():
+        network.add_module(name, part)
+    return GenericPath.why_not(network)
+
+
+def test_reasons_against_the_generic_path() -> None:
+    linear, leaky = nn.Linear(4, 4), snn.Leaky(beta=0.9)
+    assert "RLeaky" in str(refused([Stage(linear, snn.RLeaky(0.9, linear_features=4))]))
+    assert "part of no stage" in str(refused([Stage(linear, leaky)], extra=nn.Linear(2, 2)))
+    assert "shares its words" in str(refused([Stage(linear, leaky), Stage(linear, leaky)]))
+    with pytest.warns(UserWarning, match="unstable"):
+        inhibited = snn.Leaky(beta=0.9, inhibition=True)
+    assert "inhibits" in str(refused([Stage(linear, inhibited)]))

@@ -166,7 +166,7 @@ class RecurrentLinearChange(Change):
         def faulty(step: int, spikes: Tensor) -> Tensor:
             added = delta * spikes.gather(1, source) if source.shape[1] else delta
             current = plain(step, spikes)
-            now = current.scatter_add(1, target, added)
+            now = current.scatter(1, target, current.gather(1, target) + added)
             if steps is None:
                 return now
             return torch.where(steps == step, now, current)

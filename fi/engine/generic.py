@@ -58,6 +58,7 @@ class GenericPath:
             faults: of any families and models.
             positions: of each fault in its group, int64 ``[faults]``.
         """
+        positions = positions.to(scores.device)
         found = families(self.network, faults, positions, len(activities[0].inputs))
         block = self._block(activities)
         for first in range(0, len(scores), block):
