@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fi.engine.base import Engine, Infer, Pairs
-from fi.engine.fast import FastPath, Plan, Trace
+from fi.engine.fast import FastPath, Plan, Tally, Trace
 from fi.engine.generic import GenericPath
 from fi.faults import Fault
 from fi.network import SpikingNetwork, StageActivity
@@ -60,6 +60,7 @@ class DifferentialEngine(Engine):
         self._group: Sequence[Fault] = ()
         self._plan: Plan | None = None
         self._generic_places: list[int] = []
+        self._generic_used = False
         self._traces: dict[int, Trace] = {}
 
     @staticmethod
@@ -68,6 +69,11 @@ class DifferentialEngine(Engine):
         if not isinstance(network, SpikingNetwork):
             return f"{type(network).__name__} is no SpikingNetwork: it declares no stages"
         return GenericPath.why_not(network)
+
+    @property
+    def tally(self) -> Tally | None:
+        """How the pairs were decided; ``None`` where some took the generic path, uncounted."""
+        return None if self.fast is None or self._generic_used else self.fast.tally
 
     def group_size(self, faults: int) -> int:
         return max(1, min(faults, LARGEST_GROUP, max(SMALLEST_GROUP, -(-faults // 4))))
@@ -101,6 +107,7 @@ class DifferentialEngine(Engine):
         for place, fault in enumerate(self._group):
             places[takes(fault)].append(place)
         self._generic_places = places[False]
+        self._generic_used |= bool(places[False])
         chosen = [self._group[place] for place in places[True]]
         if self.fast is not None:
             self._plan = self.fast.plan(chosen, np.array(places[True], np.int64))

@@ -1,0 +1,91 @@
+"""Do two engines say the same? Compared pair by pair, by outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fi.batches import Batch
+from fi.engine.base import Engine
+from fi.faults import Fault
+from fi.outcomes import FULLY_MASKED, judge
+
+#: Part of the pairs that may differ in float32, where an order of summation moves a membrane
+#: across its threshold; in float64 none may.
+TOLERATED = 1e-5
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How two engines' outcomes compare.
+
+    Attributes:
+        pairs: compared pairs.
+        differing: those with different outcomes.
+        unmasked: those that the reference does not call fully masked.
+        examples: the first few faults with a differing pair.
+    """
+
+    pairs: int
+    differing: int
+    unmasked: int
+    examples: tuple[Fault, ...] = ()
+
+    @property
+    def rate(self) -> float:
+        """The part of the pairs that agree."""
+        return 1 - self.differing / self.pairs if self.pairs else 1.0
+
+    def holds(self, tolerated: float) -> bool:
+        """Whether no more than this part differs; a single pair is let pass in small samples."""
+        allowed = max(1.0, tolerated * self.pairs) if tolerated else 0.0
+        return self.differing <= allowed
+
+    def __str__(self) -> str:
+        return (
+            f"{self.pairs - self.differing:,} of {self.pairs:,} pairs agree "
+            f"({self.differing} differ, {self.unmasked:,} are not masked)"
+        )
+
+
+def outcomes(engine: Engine, faults: Sequence[Fault], batches: Iterable[Batch]) -> Tensor:
+    """The outcome of every pair, ``uint8 [faults, samples]``, with indices of ``OUTCOMES``."""
+    size = engine.group_size(len(faults))
+    batches = list(batches)
+    rows = []
+    with torch.inference_mode():
+        golden = [engine.infer(events) for events, _ in batches]
+        for start in range(0, len(faults), size):
+            group = faults[start : start + size]
+            with engine.injected(group):
+                columns = [
+                    _judged(engine, len(group), events, number, golden[number])
+                    for number, (events, _) in enumerate(batches)
+                ]
+            rows.append(torch.cat(columns, dim=1))
+    return torch.cat(rows)
+
+
+def _judged(engine: Engine, faults: int, events: Tensor, number: int, golden: Tensor) -> Tensor:
+    """Outcomes ``[faults, batch]`` of one batch."""
+    found = torch.full((faults, len(golden)), FULLY_MASKED, dtype=torch.uint8)
+    for pairs in engine.pairs(events, number):
+        labels = torch.zeros_like(pairs.sample)
+        judged = judge(golden[pairs.sample], pairs.scores, labels)
+        found[pairs.fault.cpu(), pairs.sample.cpu()] = judged.outcome.to("cpu", torch.uint8)
+    return found
+
+
+def agreement(reference: Tensor, other: Tensor, faults: Sequence[Fault]) -> Agreement:
+    """Compare outcomes ``[faults, samples]`` of two engines."""
+    differs = reference != other
+    rows = differs.any(dim=1).nonzero().flatten().tolist()
+    return Agreement(
+        pairs=reference.numel(),
+        differing=int(differs.sum()),
+        unmasked=int((reference != FULLY_MASKED).sum()),
+        examples=tuple(faults[row] for row in rows[:5]),
+    )

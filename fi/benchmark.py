@@ -1,0 +1,262 @@
+"""``python -m fi.benchmark``: both engines in one run, on the same faults."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from jsonargparse import Namespace
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from fi.agreement import Agreement, agreement, outcomes
+from fi.batches import Batch
+from fi.checkpoint import load_checkpoint
+from fi.cli import CommandParser, chosen_classes, run_command
+from fi.engine.differential import DifferentialEngine
+from fi.engine.full import FullEngine
+from fi.errors import UserError
+from fi.faults import Fault
+from fi.network import SpikingNetwork
+from fi.sampling import DEFAULT_SEED, SamplingPlan
+from fi.subject import Subject
+from fi.test import checkpoint_of
+
+COMMAND = "python -m fi.benchmark"
+#: Batch sizes among which the full engine has its best.
+BATCH_SIZES = (1, 8, 16, 32, 64, 128, 256)
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Report:
+    """The JSON line. Times are wall-clock microseconds a pair (fault x sample).
+
+    Attributes:
+        full_us_per_pair: one sample through the plain forward, at its best batch size and order.
+        agreement: part of ``checked_pairs`` with the same outcome in both engines.
+        masked_without_simulation: part of the pairs that were decided by a no-op or a proof.
+        diverged: part of the pairs whose spikes differ in the fault's own stage.
+    """
+
+    model: str
+    device: str
+    threads: int
+    faults: int
+    samples: int
+    steps: int
+    full_us_per_pair: float
+    full_batch_size: int
+    full_order: str
+    full_other_order_us_per_pair: float
+    differential_us_per_pair: float
+    speedup: float
+    agreement: float
+    checked_pairs: int
+    checked_unmasked: int
+    masked_without_simulation: float | None
+    diverged: float | None
+    peak_memory_mb: float
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    return run_command(COMMAND, run, arguments)
+
+
+def run(argv: list[str]) -> None:
+    """Measure, print the table, then the JSON line."""
+    parser = _parser(chosen_classes(argv, ("model", "data")))
+    options = parser.parse(argv)
+    report = measured(*_prepared(parser, options), options)
+    Console().print(_table(report))
+    print(json.dumps(asdict(report)))
+
+
+def measured(
+    subject: Subject, batches: list[Batch], faults: list[Fault], options: Namespace
+) -> Report:
+    """Time both engines in turn, then compare some faults pair by pair."""
+    network = subject.network
+    assert isinstance(network, SpikingNetwork)
+    samples = sum(len(labels) for _, labels in batches)
+    pairs = len(faults) * samples
+    events = torch.cat([events for events, _ in batches], dim=1)
+    with torch.inference_mode():
+        size, layered, stepped = _best_plain(network, events)
+        network.layer_by_layer = layered <= stepped
+        engine = DifferentialEngine(network, network, threads=options.threads or None)
+        _differential_seconds(engine, faults[:64], batches)  # compiles
+        plain, differential = [], []
+        for _ in range(ROUNDS):
+            engine = DifferentialEngine(network, network, threads=options.threads or None)
+            plain.append(_plain_seconds(network, events, size))
+            differential.append(_differential_seconds(engine, faults, batches))
+    tally = engine.tally
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    compared = _compared(network, batches, faults, options)
+    full, fast = 1e6 * np.median(plain), 1e6 * np.median(differential) / pairs
+    return Report(
+        model=subject.name,
+        device=options.device,
+        threads=options.threads or torch.get_num_threads(),
+        faults=len(faults),
+        samples=samples,
+        steps=subject.steps,
+        full_us_per_pair=round(float(full), 3),
+        full_batch_size=size,
+        full_order="layer by layer" if network.layer_by_layer else "step by step",
+        full_other_order_us_per_pair=round(1e6 * max(layered, stepped), 3),
+        differential_us_per_pair=round(float(fast), 6),
+        speedup=round(float(np.median(np.array(plain) / np.array(differential)) * pairs), 1),
+        agreement=compared.rate,
+        checked_pairs=compared.pairs,
+        checked_unmasked=compared.unmasked,
+        masked_without_simulation=None if tally is None else 1 - tally.simulated / pairs,
+        diverged=None if tally is None else tally.diverged / pairs,
+        peak_memory_mb=round(peak, 1),
+    )
+
+
+def _parser(classes: dict[str, type]) -> CommandParser:
+    parser = CommandParser(COMMAND, "Time both engines on the same faults.", classes)
+    add = parser.add_argument_group("What to measure").add_argument
+    add("--model", type=str, help="a network, as in fi.test")
+    add("--data", type=str, help="a datamodule; the network's")
+    add("--checkpoint", metavar="FILE", type=str, help="weights; the network's, or 'none'")
+    add("--faults", default=4000, metavar="K", type=int, help="faults, drawn network-wise")
+    add("--samples", default=256, metavar="S", type=int, help="the first test samples")
+    add("--check", default=50, metavar="K", type=int, help="faults compared pair by pair")
+    add("--models", default="bit-flip", metavar="M,M", type=str, help="fault models")
+    add("--layers", default="*", metavar="L,L", type=str, help="site families, as fc1.*")
+    add("--transient", action="store_true", help="faults of one time step each")
+    add("--seed", default=DEFAULT_SEED, metavar="N", type=int, help="of the draw")
+    add("--device", default="cpu", type=str, help="cpu, cuda, ...")
+    add("--threads", default=0, metavar="N", type=int, help="CPU threads; 0: all")
+    add("--precision", default="32-true", type=str, help="32-true or 64-true")
+    parser.add_constructors()
+    return parser
+
+
+def _prepared(
+    parser: CommandParser, options: Namespace
+) -> tuple[Subject, list[Batch], list[Fault]]:
+    """The network on its device, its batches, and the faults."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    network = parser.built(options, "model")
+    path = checkpoint_of(network, options.checkpoint)
+    if path is not None:
+        load_checkpoint(network, path)
+    subject = Subject(network, parser.built(options, "data"), limit=options.samples)
+    reason = DifferentialEngine.why_not(network)
+    if reason:
+        raise UserError(f"there is only the full engine to measure: {reason}")
+    dtype = torch.float64 if options.precision == "64-true" else torch.float32
+    network.to(device=options.device, dtype=dtype)
+    batches = [(e.to(options.device, dtype), y.to(options.device)) for e, y in subject.batches]
+    return subject, batches, _drawn(subject, options)
+
+
+def _drawn(subject: Subject, options: Namespace) -> list[Fault]:
+    """``--faults`` faults, drawn network-wise."""
+    plan = SamplingPlan(
+        models=tuple(options.models.split(",")),
+        sites=tuple(options.layers.split(",")),
+        seed=options.seed,
+        transient=options.transient,
+    )
+    space = plan.space(subject.families, subject.steps)
+    rng = np.random.default_rng(options.seed)
+    numbers = rng.choice(space.size, size=min(options.faults, space.size), replace=False)
+    return [space.fault(int(number), place) for place, number in enumerate(numbers)]
+
+
+def _best_plain(network: SpikingNetwork, events: Tensor) -> tuple[int, float, float]:
+    """The best batch size, and seconds a sample layer by layer and step by step, each at its best."""
+    best: dict[bool, tuple[float, int]] = {}
+    for layer_by_layer in (True, False):
+        network.layer_by_layer = layer_by_layer
+        sizes = [size for size in BATCH_SIZES if size <= max(1, events.shape[1])]
+        best[layer_by_layer] = min((_plain_seconds(network, events, size), size) for size in sizes)
+    (layered, size), (stepped, other) = best[True], best[False]
+    return (size if layered <= stepped else other), layered, stepped
+
+
+def _plain_seconds(network: SpikingNetwork, events: Tensor, size: int) -> float:
+    """Seconds a sample of a plain forward in batches of ``size``; the best of a few."""
+    parts = [part.contiguous() for part in events[:, : max(size, 64)].split(size, dim=1)]
+    return min(_timed(lambda: [network(part) for part in parts], events) for _ in range(ROUNDS)) / (
+        sum(part.shape[1] for part in parts)
+    )
+
+
+def _differential_seconds(
+    engine: DifferentialEngine, faults: Sequence[Fault], batches: Sequence[Batch]
+) -> float:
+    """Seconds for all faults on all batches, golden runs included."""
+
+    def work() -> None:
+        with engine.injected(faults):
+            for number, (events, _) in enumerate(batches):
+                for _ in engine.pairs(events, number):
+                    pass
+
+    return _timed(work, batches[0][0])
+
+
+def _timed(work: Callable[[], object], on: Tensor) -> float:
+    """Wall-clock seconds, the device's queue included."""
+    start = time.perf_counter()
+    work()
+    if on.is_cuda:
+        torch.cuda.synchronize(on.device)
+    return time.perf_counter() - start
+
+
+def _compared(
+    network: SpikingNetwork, batches: Sequence[Batch], faults: Sequence[Fault], options: Namespace
+) -> Agreement:
+    """Both engines on the first faults, pair by pair."""
+    chosen = faults[: options.check]
+    engine = DifferentialEngine(network, network, threads=options.threads or None)
+    reference = outcomes(FullEngine(network, network), chosen, batches)
+    return agreement(reference, outcomes(engine, chosen, batches), chosen)
+
+
+def _table(report: Report) -> Table:
+    """The report for a reader."""
+    table = Table(title=f"{report.model}: {report.faults} faults x {report.samples} samples")
+    table.add_column("what")
+    table.add_column("value", justify="right")
+    plain = f"plain forward, {report.full_order}, batches of {report.full_batch_size}"
+    rows = {
+        plain: f"{report.full_us_per_pair:,.2f} us/pair",
+        "plain forward, the other order": f"{report.full_other_order_us_per_pair:,.2f} us/pair",
+        "differential engine": f"{report.differential_us_per_pair:.4f} us/pair",
+        "speedup": f"{report.speedup:,.0f}",
+        "agreement": f"{report.agreement:.6%} of {report.checked_pairs:,} pairs",
+        "not masked among these": f"{report.checked_unmasked:,}",
+        "masked without simulation": _percent(report.masked_without_simulation),
+        "diverged in their own stage": _percent(report.diverged),
+        "peak memory": f"{report.peak_memory_mb:,.0f} MB",
+        "steps, device, threads": f"{report.steps}, {report.device}, {report.threads}",
+    }
+    for what, value in rows.items():
+        table.add_row(what, value)
+    return table
+
+
+def _percent(part: float | None) -> str:
+    return "not counted" if part is None else f"{part:.2%}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
