@@ -17,9 +17,9 @@ from fi.errors import UserError
 from fi.firing import firing_rates
 from fi.fitting import fit, save_weights
 from fi.readout import MaxMembrane
-from fi.train import accuracy, main
+from fi.train import accuracy, default_recipe, main
 from fi.training import Recipe, Training, keep_in_bounds, shifted
-from models import NMNIST
+from models import CSNN, NMNIST
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
 STEPS, CLASSES, SIZE = 5, 2, 8
@@ -234,6 +234,11 @@ def test_a_rate_penalty_makes_neurons_fire_less(tmp_path: Path) -> None:
         found = firing_rates(module.network, module.logits, data.test_dataloader())
         rates.append(torch.stack([rate.square().mean() for rate in found.values()]).sum())
     assert rates[1] < 0.8 * rates[0]
+
+
+def test_a_network_may_bring_its_own_recipe() -> None:
+    assert default_recipe(CSNN) == Recipe(**CSNN.default_training) != Recipe()
+    assert default_recipe(Foreign) == Recipe()
 
 
 def command(folder: Path, *options: str) -> int:
