@@ -25,6 +25,7 @@ from fi.engine.trace import (
     FlowTrace,
     StrikeTrace,
     flow_trace,
+    padded,
     readout_prefix,
     slack,
     strike_trace,
@@ -37,6 +38,8 @@ from fi.readout import MaxMembrane, SpikeCount
 #: Bytes of one difference: step, neuron, change.
 _ENTRY = 16
 _VECTOR = 8
+#: Pairs that are scored at a time.
+PORTION = 1 << 16
 
 
 class Differences(NamedTuple):
@@ -91,12 +94,15 @@ class Trace:
     strikes: dict[int, StrikeTrace]
     flows: dict[int, FlowTrace]
     prefix: Array
+    padded: Array
 
     @property
     def bytes(self) -> int:
         """What it takes in memory; arrays that stand in two places count once."""
         parts = [*self.strikes.values(), *self.flows.values()]
-        arrays = {id(a): a.nbytes for part in parts for a in vars(part).values() if hasattr(a, "nbytes")}
+        arrays = {
+            id(a): a.nbytes for part in parts for a in vars(part).values() if hasattr(a, "nbytes")
+        }
         return sum(arrays.values()) + self.prefix.nbytes
 
 
@@ -156,7 +162,9 @@ class FastPath:
         for layer, places in families.items():
             module, attribute = self._module(layer)
             number = next(k for k, m in enumerate(self.models) if fast_word(m, module, attribute))
-            resolve = neuron_strikes if module is self.models[number].stage.neuron else current_strikes
+            resolve = (
+                neuron_strikes if module is self.models[number].stage.neuron else current_strikes
+            )
             chosen = [faults[place] for place in places]
             strikes = resolve(self.models[number], attribute, chosen, positions[places])
             if len(strikes):
@@ -166,27 +174,41 @@ class FastPath:
     def trace(self, plan: Plan, activities: Sequence[StageActivity]) -> Trace:
         """The golden trace of one batch, in the layouts that ``plan`` needs."""
         lowest = min(plan.struck, default=len(self.models))
+        last = len(self.models) - 1
         strikes = {k: strike_trace(self.models[k], activities[k]) for k in sorted(plan.struck)}
         flows = {
-            k: flow_trace(self.models[k], activities[k])
-            for k in range(lowest + 1, len(self.models))
+            k: flow_trace(self.models[k], activities[k], _VECTOR if k == last else 1)
+            for k in range(lowest + 1, last + 1)
         }
-        return Trace(strikes, flows, readout_prefix(self.network.readout, activities[-1]))
+        prefix = readout_prefix(self.network.readout, activities[-1])
+        return Trace(strikes, flows, prefix, _pad(prefix))
 
     def pairs(self, plan: Plan, trace: Trace) -> Iterator[Pairs]:
         """The pairs of one batch whose statistic differs from the golden one."""
         batch = len(trace.prefix)
-        tasks = [task for number, strikes in plan.tasks for task in self._cut(number, strikes, trace)]
+        tasks = [
+            task for number, strikes in plan.tasks for task in self._cut(number, strikes, trace)
+        ]
+        waiting: list[tuple[Array, Array, Array]] = []
         with ThreadPoolExecutor(self.threads) as pool:
             for found in pool.map(lambda task: self._run(task, trace), tasks):
                 fault, sample, statistic, simulated, diverged = found
                 self.tally.simulated += simulated
                 self.tally.diverged += diverged
                 self.tally.computed += len(fault)
-                if len(fault):
-                    scores = self.network.readout.scores(torch.from_numpy(statistic))
-                    yield Pairs(torch.from_numpy(fault), torch.from_numpy(sample), scores)
+                waiting.append((fault, sample, statistic))
+                if sum(len(part[0]) for part in waiting) > PORTION:
+                    yield self._scored(waiting)
+                    waiting = []
+        if waiting:
+            yield self._scored(waiting)
         self.tally.pairs += batch * sum(len(strikes) for _, strikes in plan.tasks)
+
+    def _scored(self, waiting: Sequence[tuple[Array, Array, Array]]) -> Pairs:
+        fault, sample, statistic = (
+            torch.from_numpy(np.concatenate(parts)) for parts in zip(*waiting, strict=True)
+        )
+        return Pairs(fault, sample, self.network.readout.scores(statistic))
 
     def _module(self, layer: str) -> tuple[nn.Module, str]:
         name, _, attribute = layer.rpartition(".")
@@ -252,8 +274,9 @@ class FastPath:
         ]
         return Differences(
             *kernels.flow(
-                *found[:-1], runs.first, runs.position, runs.row, runs.length, runs.cells_first,
-                runs.cells, model.rows, runs.largest, runs.positions, runs.windows, golden.before, golden.currents, golden.syn, golden.mem,
+                np.argsort(found.sample, kind="stable"), *found[:-1], runs.first, runs.position, runs.row, runs.length, runs.cells_first,
+                runs.cells, model.rows, runs.largest, runs.positions, runs.windows, runs.paired,
+                golden.before, golden.currents, golden.syn, golden.mem,
                 golden.spikes, golden.margin, *by_cell, model.alpha.max(), model.beta.max(),
                 1 + slack(model, golden.before.shape[2]), model.synaptic, model.reset,
             )
@@ -261,11 +284,11 @@ class FastPath:
 
     def _finish(self, found: Differences, trace: Trace) -> tuple[Array, Array, Array]:
         model, golden = self.models[-1], trace.flows[len(self.models) - 1]
-        (padded,) = self.padded
+        (constants,) = self.padded
         return kernels.finish(
-            *found[:-1], model.runs.first, model.runs.row, padded.rows, _pad(golden.currents[:, 0]),
-            _pad(golden.syn[:, 0]), _pad(golden.mem[:, 0]), _pad(trace.prefix), padded.alpha,
-            padded.beta, padded.threshold, model.neurons, model.synaptic, model.reset, self.maximum,
+            *found[:-1], model.runs.first, model.runs.row, constants.rows, golden.currents[:, 0],
+            golden.syn[:, 0], golden.mem[:, 0], trace.padded, constants.alpha, constants.beta,
+            constants.threshold, model.neurons, model.synaptic, model.reset, self.maximum,
         )  # fmt: skip
 
 
@@ -284,10 +307,7 @@ class _Padded:
 
 
 def _pad(array: Array) -> Array:
-    """Zeros behind the last axis, up to a multiple of the vector width."""
-    missing = -array.shape[-1] % _VECTOR
-    widths = [(0, 0)] * (array.ndim - 1) + [(0, missing)]
-    return np.ascontiguousarray(np.pad(array, widths))
+    return padded(array, _VECTOR)
 
 
 def _replaced(found: Differences, golden: Array) -> tuple[Array, Array, Array]:

@@ -8,7 +8,6 @@ Differences are three arrays with an entry for each changed spike: step, neuron,
 of a pair list owns the entries from ``ends[k - 1]`` to ``ends[k]``.
 """
 
-# ruff: noqa: ANN001, ANN201, ANN202
 # mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
@@ -33,14 +32,50 @@ def _grown(array, used):
     return larger
 
 
+#: De Bruijn's sequence: the product with a power of two has that power in its upper five bits.
+_DE_BRUIJN = np.uint32(0x077CB531)
+_PLACES = np.empty(PACKED, np.int32)
+for _bit in range(PACKED):
+    _PLACES[((1 << _bit) * 0x077CB531 & 0xFFFFFFFF) >> 27] = _bit
+
+
 @_compiled
-def _bits(word):
-    """The number of set bits."""
-    count = 0
-    while word != 0:
-        count += 1
-        word &= word - np.uint32(1)
-    return count
+def _place(bit):
+    """The number of the only set bit of a word."""
+    return _PLACES[np.uint32(bit * _DE_BRUIJN) >> np.uint32(27)]
+
+
+@_compiled
+def peaks(inputs, windows, decays):
+    """``f [levels, windows, B]``: see ``StrikeTrace.peak``; ``inputs f [effective, B, T]``."""
+    batch, steps = inputs.shape[1], inputs.shape[2]
+    width = windows.shape[1]
+    found = np.zeros((len(decays), len(windows), batch), inputs.dtype)
+    driven = np.empty(steps, inputs.dtype)
+    for window in range(len(windows)):
+        for sample in range(batch):
+            driven[:] = 0
+            for place in range(width):
+                source = windows[window, place]
+                if source >= 0:
+                    signal = inputs[source, sample]
+                    for t in range(steps):
+                        size = abs(signal[t])
+                        driven[t] = size if (size > driven[t] or size != size) else driven[t]
+            silent = True
+            for t in range(steps):
+                silent &= driven[t] == 0
+            if silent:
+                continue
+            for level in range(len(decays)):
+                alpha, beta = decays[level, 0], decays[level, 1]
+                syn = mem = peak = inputs.dtype.type(0)
+                for t in range(steps):
+                    syn = alpha * syn + driven[t]
+                    mem = beta * mem + syn
+                    peak = mem if (mem > peak or mem != mem) else peak
+                found[level, window, sample] = peak
+    return found
 
 
 @_compiled
@@ -117,13 +152,15 @@ def _sort_by_sample(cell_of, sample_of, per_sample, found):
 
 
 @_compiled
-def _drive(out, row, change, step, neuron, cell, sample, taps, inputs, currents):
-    """The faulty current of one neuron and sample, all steps; the maximum over its window."""
-    batch, steps = inputs.shape[1], inputs.shape[2]
-    width = taps.shape[2]
-    flat_inputs, flat_currents = inputs.reshape(-1), currents.reshape(-1)
-    for place in range(width):
-        base = ((neuron * width + place) * batch + sample) * steps
+def _drive(
+    out, row, change, step, neuron, cell, sample, taps, batch, steps, flat_inputs, flat_currents, plain
+):  # fmt: skip
+    """The faulty current of one neuron and sample, all steps; the maximum over its window.
+
+    ``plain``: the change is finite, so that no NaN can come up in the window.
+    """
+    for place in range(taps.shape[2]):
+        base = ((neuron * taps.shape[2] + place) * batch + sample) * steps
         line = flat_currents[base : base + steps]
         source = np.int64(taps[row, cell, place]) if row >= 0 else np.int64(-1)
         base = (source * batch + sample) * steps if source >= 0 else np.int64(0)
@@ -143,6 +180,10 @@ def _drive(out, row, change, step, neuron, cell, sample, taps, inputs, currents)
         elif place == 0:
             for t in range(steps):
                 out[t] = line[t] + change * signal[t]
+        elif plain:
+            for t in range(steps):
+                value, old = line[t] + change * signal[t], out[t]
+                out[t] = value if value > old else old
         else:
             for t in range(steps):
                 value, old = line[t] + change * signal[t], out[t]
@@ -223,6 +264,7 @@ def strike_currents(
     statistic = np.empty(LANES, dtype)
     fired = np.empty(LANES, np.uint32)
     trains = np.empty((words, LANES), np.uint32)
+    flat_inputs, flat_currents = inputs.reshape(-1), currents.reshape(-1)
     for strike in range(len(rows)):
         row, channel, change, at = rows[strike], channels[strike], changes[strike], when[strike]
         if is_last and maximum:  # every membrane counts, spikes or not
@@ -235,6 +277,7 @@ def strike_currents(
                 up, down, negative, cell_of, sample_of, per_sample,
             )  # fmt: skip
         previous = -1
+        plain = np.isfinite(change)
         for block in range(0, found, LANES):
             lanes = min(LANES, found - block)
             for lane in range(LANES):
@@ -247,8 +290,9 @@ def strike_currents(
                 lane_threshold[lane] = threshold[neuron]
                 if lane < lanes:
                     _drive(
-                        drive[lane], row, change, at, neuron, cell, sample, taps, inputs, currents
-                    )
+                        drive[lane], row, change, at, neuron, cell, sample, taps, batch, steps,
+                        flat_inputs, flat_currents, plain,
+                    )  # fmt: skip
             syn[:], mem[:], fired[:] = zero, zero, np.uint32(0)
             statistic[:] = -np.inf if maximum else zero
             for t in range(steps):
@@ -284,15 +328,13 @@ def strike_currents(
                     for word in range(words):
                         train = trains[word, lane]
                         other = train ^ packed[neuron, sample, word]
-                        t = word * PACKED
                         while other != 0:
-                            if other & np.uint32(1):
-                                d_step[entries], d_neuron[entries] = t, neuron
-                                d_change[entries] = one if train & np.uint32(1) else -one
-                                entries += 1
-                            other >>= np.uint32(1)
-                            train >>= np.uint32(1)
-                            t += 1
+                            lowest = other & (~other + np.uint32(1))
+                            d_step[entries] = word * PACKED + _place(lowest)
+                            d_neuron[entries] = neuron
+                            d_change[entries] = one if train & lowest else -one
+                            entries += 1
+                            other ^= lowest
                 if entries == start:
                     continue
                 known = pairs > 0 and pair_strike[pairs - 1] == strike
@@ -526,15 +568,16 @@ def _emit(
 
 @_compiled
 def flow(
-    pair_strike, pair_sample, pair_end, d_step, d_neuron, d_change, reach, run_position, run_row,
-    run_length, cells_of, cells_reached, rows, largest_weight, positions, windows, before, currents,
-    golden_syn, golden_mem, spikes, margin, alpha, beta, threshold, top_alpha, top_beta, factor,
+    order, pair_strike, pair_sample, pair_end, d_step, d_neuron, d_change, reach, run_position, run_row,
+    run_length, cells_of, cells_reached, rows, largest_weight, positions, windows, paired, before,
+    currents, golden_syn, golden_mem, spikes, margin, alpha, beta, threshold, top_alpha, top_beta, factor,
     synaptic, reset,
 ):  # fmt: skip
     """Carry differences of the stage below through a stage that is not the last.
 
     All cells that a difference reaches are simulated side by side, ``channels`` lanes each, from
-    the first step that differs on. ``alpha, beta, threshold``: ``f [cells, channels]``. Returns
+    the first step that differs on. Pairs are taken in ``order``: sample by sample, so that the
+    golden trace of one stays in the cache. ``alpha, beta, threshold``: ``f [cells, channels]``. Returns
     ``(strike, sample, ends, step, neuron, change, undecided)`` of the pairs that still differ.
     """
     cells, steps = before.shape[1], before.shape[2]
@@ -560,7 +603,7 @@ def flow(
     flat_before, flat_currents = before.reshape(-1), currents.reshape(-1)
     flat_spikes = spikes.reshape(-1)
     flat_syn, flat_mem = golden_syn.reshape(-1), golden_mem.reshape(-1)
-    for pair in range(len(pair_strike)):
+    for pair in order:
         first = pair_end[pair - 1] if pair > 0 else np.int64(0)
         end = pair_end[pair]
         sample = np.int64(pair_sample[pair])
@@ -572,7 +615,10 @@ def flow(
         undecided += 1
         number = 0
         start = steps
-        for k in range(first, end):  # scatter: what each difference adds to the positions it reaches
+        plain = True
+        for k in range(first, end):
+            plain &= np.isfinite(d_change[k])
+        for k in range(first, end):  # scatter: what each difference adds where it reaches
             t, source, d = np.int64(d_step[k]), d_neuron[k], d_change[k]
             start = min(start, t)
             for e in range(cells_of[source], cells_of[source + 1]):
@@ -591,7 +637,12 @@ def flow(
                 for c in range(length):
                     target[c] += d * weights[c]
         lanes = number * channels
-        now, syn, mem, golden = all_now[:lanes], all_syn[:lanes], all_mem[:lanes], all_golden[:lanes]
+        now, syn, mem, golden = (
+            all_now[:lanes],
+            all_syn[:lanes],
+            all_mem[:lanes],
+            all_golden[:lanes],
+        )
         a, b, limit = all_a[:lanes], all_b[:lanes], all_limit[:lanes]
         for position in range(number):
             cell = touched[position]
@@ -615,7 +666,20 @@ def flow(
                 place_golden = golden[lane : lane + channels]
                 for c in range(channels):
                     place_golden[c] = line_spikes[c]
-                if hit[t, cell]:
+                if hit[t, cell] and paired and plain:  # 2x2 windows: two runs of two positions
+                    hit[t, cell] = 0
+                    base = row * width * channels
+                    line = flat_before[base : base + 4 * channels]
+                    base = (t * positions + windows[cell, 0]) * channels
+                    upper = change[base : base + 2 * channels]
+                    base = (t * positions + windows[cell, 2]) * channels
+                    lower = change[base : base + 2 * channels]
+                    for c in range(channels):
+                        left = max(line[c] + upper[c], line[2 * channels + c] + lower[c])
+                        v, w = line[channels + c] + upper[channels + c], line[3 * channels + c]
+                        right = max(v, w + lower[channels + c])
+                        place_now[c] = max(left, right)
+                elif hit[t, cell]:
                     hit[t, cell] = 0
                     for place in range(width):
                         base = (row * width + place) * channels

@@ -37,6 +37,7 @@ class Runs:
         cells_first, cells: input ``i`` reaches ``cells[cells_first[i]:cells_first[i + 1]]``.
         positions: how many positions there are.
         windows: ``[cells, K]`` positions of a cell, -1 outside.
+        paired: whether each window is two runs of two neighbouring positions, as 2x2 pools have.
         largest: ``f [inputs]``, the largest weight of each input.
     """
 
@@ -48,6 +49,7 @@ class Runs:
     cells: Ints
     positions: int
     windows: Ints
+    paired: bool
     largest: Array
 
 
@@ -213,8 +215,17 @@ def _runs(synapse: Synapse, inputs: int, rows: Array) -> Runs:
         cells=reached[:, 1].astype(np.int32),
         positions=int(windows.max()) + 1,
         windows=np.ascontiguousarray(windows),
+        paired=_paired(windows) and bool(np.isfinite(rows).all()),
         largest=largest,
     )
+
+
+def _paired(windows: Ints) -> bool:
+    """Whether each window is two runs of two neighbouring positions."""
+    if windows.shape[1] != 4:
+        return False
+    neighbours = (windows[:, 1::2] == windows[:, ::2] + 1).all()
+    return bool(neighbours and (windows >= 0).all())
 
 
 def _firsts(owners: Array, count: int) -> Ints:
@@ -226,7 +237,9 @@ def _firsts(owners: Array, count: int) -> Ints:
 def _levels(alpha: Array, beta: Array) -> tuple[Ints, Array]:
     """Decay levels: neurons sorted by beta in equal parts; the largest decays of a part bound it."""
     order = np.argsort(beta, kind="stable")
-    parts = np.array_split(order, min(DECAY_LEVELS, len(np.unique(np.stack([alpha, beta]), axis=1).T)))
+    parts = np.array_split(
+        order, min(DECAY_LEVELS, len(np.unique(np.stack([alpha, beta]), axis=1).T))
+    )
     level = np.zeros(len(beta), np.int32)
     for number, part in enumerate(parts):
         level[part] = number

@@ -110,7 +110,9 @@ def current_strikes(
     with np.errstate(all="ignore"):
         change = ((faulty - golden) * scale).astype(model.beta.dtype)
     strikes = CurrentStrikes(positions, row, channel, change, _steps(faults))
-    changed = (golden.view(f"u{golden.itemsize}") != faulty.view(f"u{faulty.itemsize}")).nonzero()[0]
+    changed = (golden.view(f"u{golden.itemsize}") != faulty.view(f"u{faulty.itemsize}")).nonzero()[
+        0
+    ]
     chosen = changed[np.lexsort((row[changed], channel[changed]))]
     return strikes.part(chosen)
 
@@ -196,4 +198,3 @@ def _spike_values(masks: Array, dtype: np.dtype) -> tuple[Array, Array]:
     outputs = [torch.full((len(masks),), value) for value in (0.0, 1.0)]
     low, high = (corrupt(output, keep, force, flip).numpy().astype(dtype) for output in outputs)
     return low, high
-

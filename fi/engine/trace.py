@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fi.engine import kernels
 from fi.engine.stage_model import Array, StageModel
 from fi.network import StageActivity
 from fi.readout import MaxMembrane, Readout
@@ -69,14 +71,15 @@ class FlowTrace:
 def strike_trace(model: StageModel, activity: StageActivity) -> StrikeTrace:
     """The layout for faults in this stage."""
     steps, batch = activity.inputs.shape[:2]
-    inputs = _effective_inputs(model, activity.inputs.flatten(2))
+    effective = _effective_inputs(model, activity.inputs.flatten(2))
+    inputs = _array(effective.permute(2, 1, 0))
     syn, mem = _states(activity)
     spikes = activity.spikes.flatten(2) != 0
     up, down = margins(model, activity, mem, spikes)
     before = _before(model, activity).permute(2, 3, 4, 1, 0)  # [C, cells, K, B, T]
     membranes = _array(mem.permute(2, 1, 0))
     return StrikeTrace(
-        inputs=_array(inputs.permute(2, 1, 0)),
+        inputs=inputs,
         currents=_array(before.reshape(model.neurons, -1, batch, steps)),
         syn=_array(syn.permute(2, 1, 0)) if model.synaptic else membranes,
         mem=membranes,
@@ -86,30 +89,38 @@ def strike_trace(model: StageModel, activity: StageActivity) -> StrikeTrace:
         down=_array(down),
         peak=_peaks(model, inputs),
         bias_peak=_gain(model, steps).astype(membranes.dtype),
-        negative=bool((inputs < 0).any()),
+        negative=bool((effective < 0).any()),
     )
 
 
-def flow_trace(model: StageModel, activity: StageActivity) -> FlowTrace:
-    """The layout for differences that come from the stages below."""
+def flow_trace(model: StageModel, activity: StageActivity, vector: int = 1) -> FlowTrace:
+    """The layout for differences that come from below, channels padded to whole vectors."""
     steps, batch = activity.inputs.shape[:2]
     syn, mem = _states(activity)
     spikes = activity.spikes.flatten(2) != 0
     up, down = margins(model, activity, mem, spikes)
     margin = torch.minimum(up, down).reshape(-1, model.synapse.cells, batch).amin(0).T
-    currents = _by_cell(model, activity.currents.flatten(2))
-    membranes = _by_cell(model, mem)
+    currents = padded(_by_cell(model, activity.currents.flatten(2)), vector)
+    membranes = padded(_by_cell(model, mem), vector)
     before = currents[:, :, :, None]
     if model.max_pooled:
         before = _array(_before(model, activity).permute(1, 3, 0, 4, 2))
     return FlowTrace(
         before=before,
         currents=currents,
-        syn=_by_cell(model, syn) if model.synaptic else membranes,
+        syn=padded(_by_cell(model, syn), vector) if model.synaptic else membranes,
         mem=membranes,
         spikes=_by_cell(model, spikes.to(torch.uint8)),
         margin=_array(margin),
     )
+
+
+def padded(array: Array, vector: int) -> Array:
+    """Zeros behind the last axis, up to a multiple of ``vector``."""
+    missing = -array.shape[-1] % vector
+    if not missing:
+        return np.ascontiguousarray(array)
+    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)])
 
 
 def readout_prefix(readout: Readout, activity: StageActivity) -> Array:
@@ -169,28 +180,13 @@ def _gain(model: StageModel, steps: int) -> Array:
     return gain * gathered(model.alpha) if model.synaptic else gain
 
 
-def _peaks(model: StageModel, inputs: Tensor) -> Array:
+def _peaks(model: StageModel, inputs: Array) -> Array:
     """``[levels, windows, B]``: largest response to ``max |input|`` over each distinct window."""
-    windows = torch.from_numpy(model.windows.astype(np.int64))
-    steps, batch, _ = inputs.shape
-    silent = inputs.new_zeros(steps, batch, 1)
-    padded = torch.cat([inputs.abs(), silent], dim=2)  # index -1 finds the silent one
-    driven = padded[:, :, windows[:, 0]]
-    for place in range(1, windows.shape[1]):
-        driven = torch.maximum(driven, padded[:, :, windows[:, place]])
-    peaks = [_peak(driven, *decay) for decay in model.decays]
-    return _array(torch.stack(peaks).transpose(1, 2))
-
-
-def _peak(driven: Tensor, alpha: float, beta: float) -> Tensor:
-    """The largest value over time of a leaky sum of ``driven`` ``[time, ...]``."""
-    syn, mem = torch.zeros_like(driven[0]), torch.zeros_like(driven[0])
-    peak = torch.zeros_like(mem)
-    for drive in driven:
-        syn = syn.mul_(alpha).add_(drive)
-        mem = mem.mul_(beta).add_(syn)
-        peak = torch.maximum(peak, mem)
-    return peak
+    parts = np.array_split(model.windows, 4 * torch.get_num_threads())
+    decays = model.decays.astype(inputs.dtype)
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        found = list(pool.map(lambda part: kernels.peaks(inputs, part, decays), parts))
+    return np.concatenate(found, axis=1)
 
 
 def _effective_inputs(model: StageModel, inputs: Tensor) -> Tensor:
@@ -215,11 +211,29 @@ def _before(model: StageModel, activity: StageActivity) -> Tensor:
     synapse = model.synapse
     if not model.max_pooled:
         return activity.currents.reshape(steps, batch, synapse.channels, synapse.cells, 1)
-    flat = synapse.before(activity.inputs.flatten(0, 1)).contiguous()
-    outside = flat.new_full((*flat.shape[:2], 1), float("-inf"))
+    flat = synapse.before(activity.inputs.flatten(0, 1)).unflatten(0, (steps, batch))
+    tiled = _tiled(flat, model)
+    if tiled is not None:
+        return tiled
+    outside = flat.new_full((*flat.shape[:3], 1), float("-inf"))
     windows = torch.from_numpy(synapse.windows.astype(np.int64))
-    seen = torch.cat([flat, outside], dim=2)[:, :, windows]
-    return seen.unflatten(0, (steps, batch))
+    return torch.cat([flat, outside], dim=3)[..., windows]
+
+
+def _tiled(flat: Tensor, model: StageModel) -> Tensor | None:
+    """A view of ``[T, B, channels, positions]`` by windows, where 2x2 windows tile the image."""
+    if not model.runs.paired:
+        return None
+    height, width = model.shape[1:]
+    line = int(model.runs.windows[0, 2])  # positions in a line of the image
+    tall = flat.shape[3] // line
+    expected = torch.arange(tall * line).view(tall, line)[: 2 * height, : 2 * width]
+    tiles = expected.reshape(height, 2, width, 2).permute(0, 2, 1, 3).reshape(-1, 4)
+    if flat.shape[3] != tall * line or not np.array_equal(tiles.numpy(), model.runs.windows):
+        return None
+    image = flat.unflatten(3, (tall, line))[..., : 2 * height, : 2 * width]
+    split = image.unflatten(4, (width, 2)).unflatten(3, (height, 2))
+    return split.permute(0, 1, 2, 3, 5, 4, 6).flatten(5).flatten(3, 4)
 
 
 def _by_cell(model: StageModel, values: Tensor) -> Array:
