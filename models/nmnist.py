@@ -31,7 +31,13 @@ class NMNIST(SpikingNetwork):
 
     default_data: ClassVar[str | None] = "SaccadeMNIST"
     default_checkpoint: ClassVar[str | None] = "NMNIST.pt"
-    default_training: ClassVar[dict[str, Any]] = {"epochs": 30, "lr": 6e-3}
+    default_training: ClassVar[dict[str, Any]] = {
+        "epochs": 30,
+        "lr": 6e-3,
+        "temperature": 2.0,
+        "rate_penalty": 1.0,
+        "seed": 1,  # of a few tried, one where every hidden neuron fires
+    }
 
     def __init__(
         self,
