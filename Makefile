@@ -1,0 +1,51 @@
+# Two commands do all of it: make demo, make test.
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+# Processes of the tests. Each computes on one thread: the networks under test are small.
+WORKERS ?= auto
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+PYTEST := $(ONE_THREAD) $(RUN) -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
+
+.PHONY: help demo install test test-slow lint clean
+
+help:
+	@echo "make demo       install, then run the main campaign: python -m fi.test --model CSNN"
+	@echo "make test       install, then run the tests (make test-slow: the slow ones)"
+	@echo "make lint       install, then check style and types"
+	@echo "make install    make $(VENV) and install what constraints.txt pins into it"
+	@echo "make clean      remove $(VENV) and caches; results in output/ stay"
+
+demo: install
+	$(RUN) -m fi.test --model CSNN
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "Python 3.10 or newer is needed: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Python's venv is missing. On Debian or Ubuntu: apt install python3-venv"; exit 1; }
+	@echo "Installing into $(VENV), once; PyTorch is large, so this takes minutes."
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[dev]" -c constraints.txt
+	@touch $@
+	@echo "Installed."
+
+test: install
+	$(PYTEST) -m "not slow"
+
+test-slow: install
+	$(PYTEST) -m slow
+
+lint: install
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy -p fi -p models -p datamodules -p callbacks
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
