@@ -1,5 +1,8 @@
 """Lightning datamodules: event data as batches `(events [time, batch, ...], labels [batch])`."""
 
+from .dvs_gesture import DVSGesture
+from .nmnist import NMNIST
 from .saccade_mnist import SaccadeMNIST
+from .shd import SHD
 
-__all__ = ["SaccadeMNIST"]
+__all__ = ["NMNIST", "SHD", "DVSGesture", "SaccadeMNIST"]

@@ -2,5 +2,6 @@
 
 from .csnn import CSNN
 from .nmnist import NMNIST
+from .shd import SHD
 
-__all__ = ["CSNN", "NMNIST"]
+__all__ = ["CSNN", "NMNIST", "SHD"]

@@ -28,8 +28,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_our_own_classes_are_known() -> None:
-    assert set(own_classes("models")) == {"CSNN", "NMNIST"}
-    assert set(own_classes("datamodules")) == {"SaccadeMNIST"}
+    assert set(own_classes("models")) == {"CSNN", "NMNIST", "SHD"}
+    assert set(own_classes("datamodules")) == {"DVSGesture", "NMNIST", "SHD", "SaccadeMNIST"}
 
 
 def test_a_bare_name_is_ours_and_a_dotted_one_the_users(home: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_file_and_a_class(home: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Nothing", "unknown model 'Nothing'; known: CSNN, NMNIST"),
+        ("Nothing", "unknown model 'Nothing'; known: CSNN, NMNIST, SHD"),
         ("models.mynet.Nothing", "no class 'Nothing' there; classes: MyNet"),
         ("models.nothing.MyNet", "cannot import 'models.nothing': ModuleNotFoundError"),
         ("models.broken.MyNet", "No module named 'nothing_of_that_name'"),
