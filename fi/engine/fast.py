@@ -25,6 +25,7 @@ from fi.engine.trace import (
     FlowTrace,
     StrikeTrace,
     flow_trace,
+    impulse,
     padded,
     readout_prefix,
     slack,
@@ -249,9 +250,12 @@ class FastPath:
         readout = (self.maximum, np.ascontiguousarray(last))
         s = task.strikes
         if isinstance(s, CurrentStrikes):
+            factor = 1 + slack(model, steps)
+            if (s.step >= 0).any():  # the kernel's bound is the current of that step
+                factor *= impulse(model, steps)
             return Differences(
                 *kernels.strike_currents(
-                    s.row, s.channel, s.change, s.step, 1 + slack(model, steps), model.taps,
+                    s.row, s.channel, s.change, s.step, factor, model.taps,
                     model.window_of, model.level, golden.inputs, golden.currents, golden.packed,
                     golden.up, golden.down, golden.peak, golden.bias_peak, golden.negative,
                     *neuron, *readout,

@@ -169,6 +169,17 @@ def slack(model: StageModel, steps: int) -> float:
     return 24 * float(np.finfo(model.beta.dtype).eps) * max(gain, float(steps))
 
 
+def impulse(model: StageModel, steps: int) -> float:
+    """The largest membrane that a current of 1 in one step alone leads to; 1 for Leaky."""
+    syn = mem = np.ones_like(model.alpha, dtype=np.float64)
+    largest = 1.0
+    for _ in range(1, steps if model.synaptic else 1):
+        syn = model.alpha * syn
+        mem = model.beta * mem + syn
+        largest = max(largest, float(mem.max()))
+    return largest
+
+
 def _gain(model: StageModel, steps: int) -> Array:
     """The largest sum of an error of 1 made at every step, ``[N]``."""
 
