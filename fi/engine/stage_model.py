@@ -204,8 +204,6 @@ def _runs(synapse: Synapse, inputs: int, rows: Array) -> Runs:
     source, position, row = entries[starts].T
     length = np.diff(np.append(starts, len(entries)))
     reached = np.unique(np.stack([synapse.taps[synapse.taps >= 0], cell], axis=1), axis=0)
-    largest = np.zeros(inputs, rows.dtype)
-    np.maximum.at(largest, entries[:, 0], np.abs(rows).max(axis=1)[entries[:, 2]])
     return Runs(
         first=_firsts(source, inputs),
         position=position.astype(np.int32),
@@ -216,8 +214,22 @@ def _runs(synapse: Synapse, inputs: int, rows: Array) -> Runs:
         positions=int(windows.max()) + 1,
         windows=np.ascontiguousarray(windows),
         paired=_paired(windows) and bool(np.isfinite(rows).all()),
-        largest=largest,
+        largest=_largest(entries, rows, inputs, synapse.mean),
     )
+
+
+def _largest(entries: Array, rows: Array, inputs: int, mean: bool) -> Array:
+    """``[inputs]``: how much a spike of 1 moves a cell's current at most; sorted ``entries``."""
+    size = np.abs(rows)
+    if mean:  # a cell sees the sum of all that reach its window, else the largest of them
+        starts = np.flatnonzero((np.diff(entries[:, :2], axis=0, prepend=-1) != 0).any(axis=1))
+        reach = np.add.reduceat(size[entries[:, 2]], starts, axis=0).max(axis=1)
+        source = entries[starts, 0]
+    else:
+        reach, source = size.max(axis=1)[entries[:, 2]], entries[:, 0]
+    largest = np.zeros(inputs, rows.dtype)
+    np.maximum.at(largest, source, reach)
+    return largest
 
 
 def _paired(windows: Ints) -> bool:
