@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-#: Neurons that are simulated side by side.
-LANES = 16
+#: Neurons that are simulated side by side. A call with arrays costs as much as a step of them all.
+LANES = 64
+#: Samples that are simulated side by side under one fault of a neuron.
+SAMPLES = 16
 #: Pairs that are carried side by side through the last stage.
 CARRIED = 4
 PACKED = 32
@@ -115,8 +117,14 @@ def _candidates(
             undecided = 0
             for sample in range(batch):
                 undecided += not (size * response[sample] < margin[sample])
-            if undecided == 0:
-                continue
+            if undecided:
+                for sample in range(batch):
+                    if not (size * response[sample] < margin[sample]):
+                        cell_of[found] = cell
+                        sample_of[found] = sample
+                        per_sample[sample] += 1
+                        found += 1
+            continue
         for sample in range(batch):
             bound = size * _response(
                 row, cell, neuron, sample, step, taps, inputs, peak, bias_peak, windows, level
@@ -153,14 +161,17 @@ def _sort_by_sample(cell_of, sample_of, per_sample, found):
 
 @_compiled
 def _drive(
-    out, row, change, step, neuron, cell, sample, taps, batch, steps, flat_inputs, flat_currents, plain
+    drive, lane, out, row, change, step, neuron, cell, sample, taps, batch, steps, flat_inputs,
+    flat_currents,
 ):  # fmt: skip
-    """The faulty current of one neuron and sample, all steps; the maximum over its window.
+    """Fill ``drive[:, lane]`` with the faulty current of a neuron: the maximum over its window.
 
-    ``plain``: the change is finite, so that no NaN can come up in the window.
+    ``out`` is working space, ``f [steps]``.
     """
-    for place in range(taps.shape[2]):
-        base = ((neuron * taps.shape[2] + place) * batch + sample) * steps
+    width = taps.shape[2]
+    plain = np.isfinite(change)  # then no NaN can come up in the window
+    for place in range(width):
+        base = ((neuron * width + place) * batch + sample) * steps
         line = flat_currents[base : base + steps]
         source = np.int64(taps[row, cell, place]) if row >= 0 else np.int64(-1)
         base = (source * batch + sample) * steps if source >= 0 else np.int64(0)
@@ -188,49 +199,84 @@ def _drive(
             for t in range(steps):
                 value, old = line[t] + change * signal[t], out[t]
                 out[t] = value if (value > old or value != value) else old
+    for t in range(steps):
+        drive[t, lane] = out[t]
+
+
+@_compiled
+def _next(syn, mem, now, alpha, beta, threshold, synaptic, reset):
+    """One step of snnTorch's Leaky or Synaptic: the new ``syn, mem``."""
+    one, zero = type(mem)(1), type(mem)(0)
+    fired = one if mem - threshold > 0 else zero
+    if synaptic:
+        syn = alpha * syn + now
+        mem = beta * mem + syn
+        if reset == 0:
+            mem = mem - fired * threshold
+        elif reset == 1:
+            mem = mem - mem * fired
+    elif reset == 0:
+        mem = (beta * mem + now) - fired * threshold
+    elif reset == 1:
+        mem = beta * ((one - fired) * mem) + now
+    else:
+        mem = beta * mem + now
+    return syn, mem
 
 
 @_compiled
 def _advance(now, syn, mem, alpha, beta, threshold, synaptic, reset):
-    """One step of snnTorch's Leaky or Synaptic for each lane."""
-    zero = mem.dtype.type(0)
-    one = mem.dtype.type(1)
-    lanes = len(mem)
-    if synaptic:
-        for lane in range(lanes):
-            fired = one if mem[lane] - threshold[lane] > 0 else zero
-            s = alpha[lane] * syn[lane] + now[lane]
-            m = beta[lane] * mem[lane] + s
-            syn[lane] = s
-            if reset == 0:
-                m = m - fired * threshold[lane]
-            elif reset == 1:
-                m = m - m * fired
-            mem[lane] = m
-    elif reset == 0:
-        for lane in range(lanes):
-            fired = one if mem[lane] - threshold[lane] > 0 else zero
-            mem[lane] = (beta[lane] * mem[lane] + now[lane]) - fired * threshold[lane]
-    elif reset == 1:
-        for lane in range(lanes):
-            fired = one if mem[lane] - threshold[lane] > 0 else zero
-            mem[lane] = beta[lane] * ((one - fired) * mem[lane]) + now[lane]
-    else:
-        for lane in range(lanes):
-            mem[lane] = beta[lane] * mem[lane] + now[lane]
+    """One step of all lanes."""
+    for lane in range(len(mem)):
+        syn[lane], mem[lane] = _next(
+            syn[lane], mem[lane], now[lane], alpha[lane], beta[lane], threshold[lane], synaptic,
+            reset,
+        )  # fmt: skip
 
 
 @_compiled
-def _fold(statistic, mem, threshold, maximum):
-    """One step of the readout for each lane: the largest membrane or the count of spikes."""
+def _play(
+    drive, start, syn, mem, alpha, beta, threshold, synaptic, reset, fired, trains, statistic, what
+):  # fmt: skip
+    """All steps of all lanes on the currents ``drive f [steps, lanes]``.
+
+    ``what``: 0 packs the spikes into ``trains uint32 [words, lanes]`` (``fired`` is working space),
+    1 adds their number to ``statistic``, 2 keeps the largest membrane there.
+    """
+    steps, lanes = drive.shape
     one, zero = mem.dtype.type(1), mem.dtype.type(0)
-    if maximum:
-        for lane in range(len(mem)):
-            value, best = mem[lane], statistic[lane]
-            statistic[lane] = value if (value > best or value != value) else best
-    else:
-        for lane in range(len(mem)):
-            statistic[lane] += one if mem[lane] - threshold[lane] > 0 else zero
+    for t in range(start, steps):
+        now = drive[t]
+        if what == 0:
+            bit = np.uint32(1) << np.uint32(t & (PACKED - 1))
+            for lane in range(lanes):
+                s, m = _next(
+                    syn[lane], mem[lane], now[lane], alpha[lane], beta[lane], threshold[lane],
+                    synaptic, reset,
+                )  # fmt: skip
+                syn[lane], mem[lane] = s, m
+                fired[lane] |= bit if m - threshold[lane] > 0 else np.uint32(0)
+            if t & (PACKED - 1) == PACKED - 1 or t == steps - 1:
+                for lane in range(lanes):
+                    trains[t // PACKED, lane] = fired[lane]
+                    fired[lane] = 0
+        elif what == 1:
+            for lane in range(lanes):
+                s, m = _next(
+                    syn[lane], mem[lane], now[lane], alpha[lane], beta[lane], threshold[lane],
+                    synaptic, reset,
+                )  # fmt: skip
+                syn[lane], mem[lane] = s, m
+                statistic[lane] += one if m - threshold[lane] > 0 else zero
+        else:
+            for lane in range(lanes):
+                s, m = _next(
+                    syn[lane], mem[lane], now[lane], alpha[lane], beta[lane], threshold[lane],
+                    synaptic, reset,
+                )  # fmt: skip
+                syn[lane], mem[lane] = s, m
+                best = statistic[lane]
+                statistic[lane] = m if (m > best or m != m) else best
 
 
 @_compiled
@@ -252,73 +298,71 @@ def strike_currents(
     is_last = last.shape[0] > 0
     cell_of, sample_of = np.empty(cells * batch, np.int32), np.empty(cells * batch, np.int32)
     per_sample = np.zeros(batch, np.int64)
+    room = cells * batch + LANES
+    queue_strike, queue_cell = np.empty(room, np.int32), np.empty(room, np.int32)
+    queue_sample = np.empty(room, np.int32)
+    queued = 0
     pair_strike, pair_sample = np.empty(1024, np.int32), np.empty(1024, np.int32)
     pair_end = np.empty(1024, np.int64)
     d_step, d_neuron = np.empty(4096, np.int32), np.empty(4096, np.int32)
     d_change = np.empty(4096, dtype)
     pairs = entries = undecided = 0
-    drive = np.empty((LANES, steps), dtype)
-    lane_alpha, lane_beta = np.empty(LANES, dtype), np.empty(LANES, dtype)
-    lane_threshold = np.empty(LANES, dtype)
-    now, syn, mem = np.empty(LANES, dtype), np.empty(LANES, dtype), np.empty(LANES, dtype)
-    statistic = np.empty(LANES, dtype)
-    fired = np.empty(LANES, np.uint32)
-    trains = np.empty((words, LANES), np.uint32)
+    drive, line = np.empty((steps, LANES), dtype), np.empty(steps, dtype)
+    drive[:] = zero
+    lane_alpha, lane_beta = np.zeros(LANES, dtype), np.zeros(LANES, dtype)
+    lane_threshold = np.zeros(LANES, dtype)
+    syn, mem, statistic = np.empty(LANES, dtype), np.empty(LANES, dtype), np.empty(LANES, dtype)
+    fired = np.zeros(LANES, np.uint32)
+    trains = np.zeros((words, LANES), np.uint32)
     flat_inputs, flat_currents = inputs.reshape(-1), currents.reshape(-1)
-    for strike in range(len(rows)):
-        row, channel, change, at = rows[strike], channels[strike], changes[strike], when[strike]
-        if is_last and maximum:  # every membrane counts, spikes or not
-            found = batch
-            for sample in range(batch):
-                cell_of[sample], sample_of[sample] = 0, sample
-        else:
-            found = _candidates(
-                row, channel, change, at, factor, taps, windows, level, inputs, peak, bias_peak,
-                up, down, negative, cell_of, sample_of, per_sample,
-            )  # fmt: skip
-        previous = -1
-        plain = np.isfinite(change)
-        for block in range(0, found, LANES):
-            lanes = min(LANES, found - block)
-            for lane in range(LANES):
-                k = block + min(lane, lanes - 1)
-                cell, sample = np.int64(cell_of[k]), np.int64(sample_of[k])
-                neuron = channel * cells + cell
-                undecided += sample != previous
-                previous = sample
+    what = 0 if not is_last else (2 if maximum else 1)
+    for strike in range(len(rows) + 1):
+        if strike < len(rows):  # queue what no proof decides
+            if is_last and maximum:  # every membrane counts, spikes or not
+                found = batch
+                for sample in range(batch):
+                    cell_of[sample], sample_of[sample] = 0, sample
+            else:
+                found = _candidates(
+                    rows[strike], channels[strike], changes[strike], when[strike], factor, taps,
+                    windows, level, inputs, peak, bias_peak, up, down, negative, cell_of, sample_of,
+                    per_sample,
+                )  # fmt: skip
+            previous = -1
+            for k in range(found):
+                undecided += sample_of[k] != previous
+                previous = sample_of[k]
+                queue_strike[queued], queue_cell[queued] = strike, cell_of[k]
+                queue_sample[queued] = sample_of[k]
+                queued += 1
+        head = 0
+        while queued - head >= LANES or (strike == len(rows) and head < queued):
+            lanes = min(LANES, queued - head)
+            for lane in range(lanes):
+                k = head + lane
+                struck = queue_strike[k]
+                cell, sample = np.int64(queue_cell[k]), np.int64(queue_sample[k])
+                neuron = channels[struck] * cells + cell
                 lane_alpha[lane], lane_beta[lane] = alpha[neuron], beta[neuron]
                 lane_threshold[lane] = threshold[neuron]
-                if lane < lanes:
-                    _drive(
-                        drive[lane], row, change, at, neuron, cell, sample, taps, batch, steps,
-                        flat_inputs, flat_currents, plain,
-                    )  # fmt: skip
-            syn[:], mem[:], fired[:] = zero, zero, np.uint32(0)
+                _drive(
+                    drive, lane, line, rows[struck], changes[struck], when[struck], neuron, cell,
+                    sample, taps, batch, steps, flat_inputs, flat_currents,
+                )  # fmt: skip
+            syn[:], mem[:] = zero, zero
             statistic[:] = -np.inf if maximum else zero
-            for t in range(steps):
-                for lane in range(LANES):
-                    now[lane] = drive[lane, t]
-                _advance(now, syn, mem, lane_alpha, lane_beta, lane_threshold, synaptic, reset)
-                if is_last:
-                    _fold(statistic, mem, lane_threshold, maximum)
-                    continue
-                bit = np.uint32(t & (PACKED - 1))
-                for lane in range(LANES):
-                    spike = mem[lane] - lane_threshold[lane] > 0
-                    fired[lane] |= np.uint32(spike) << bit
-                if bit == PACKED - 1 or t == steps - 1:
-                    for lane in range(LANES):
-                        trains[t // PACKED, lane] = fired[lane]
-                        fired[lane] = 0
+            _play(
+                drive, 0, syn, mem, lane_alpha, lane_beta, lane_threshold, synaptic, reset, fired,
+                trains, statistic, what,
+            )  # fmt: skip
             for lane in range(lanes):
-                sample = sample_of[block + lane]
-                neuron = channel * cells + cell_of[block + lane]
+                k = head + lane
+                struck, sample = queue_strike[k], queue_sample[k]
+                neuron = channels[struck] * cells + queue_cell[k]
                 start = entries
-                if entries + steps > len(d_step):
-                    used = entries
-                    while used + steps > len(d_step):
-                        d_step, d_neuron = _grown(d_step, used), _grown(d_neuron, used)
-                        d_change = _grown(d_change, used)
+                while entries + steps > len(d_step):
+                    d_step, d_neuron = _grown(d_step, entries), _grown(d_neuron, entries)
+                    d_change = _grown(d_change, entries)
                 if is_last:
                     if not (statistic[lane] == last[sample, neuron]):
                         d_step[entries], d_neuron[entries] = 0, neuron
@@ -337,17 +381,20 @@ def strike_currents(
                             other ^= lowest
                 if entries == start:
                     continue
-                known = pairs > 0 and pair_strike[pairs - 1] == strike
+                known = pairs > 0 and pair_strike[pairs - 1] == struck
                 if not (known and pair_sample[pairs - 1] == sample):
                     if pairs == len(pair_strike):
-                        pair_strike, pair_sample = (
-                            _grown(pair_strike, pairs),
-                            _grown(pair_sample, pairs),
-                        )
+                        pair_strike = _grown(pair_strike, pairs)
+                        pair_sample = _grown(pair_sample, pairs)
                         pair_end = _grown(pair_end, pairs)
-                    pair_strike[pairs], pair_sample[pairs] = strike, sample
+                    pair_strike[pairs], pair_sample[pairs] = struck, sample
                     pairs += 1
                 pair_end[pairs - 1] = entries
+            head += lanes
+        for k in range(head, queued):  # fewer than LANES wait for the next strike
+            queue_strike[k - head], queue_cell[k - head] = queue_strike[k], queue_cell[k]
+            queue_sample[k - head] = queue_sample[k]
+        queued -= head
     return (
         pair_strike[:pairs], pair_sample[:pairs], pair_end[:pairs], d_step[:entries],
         d_neuron[:entries], d_change[:entries], undecided,
@@ -388,31 +435,31 @@ def strike_neurons(
     d_step, d_neuron = np.empty(4096, np.int32), np.empty(4096, np.int32)
     d_change = np.empty(4096, dtype)
     pairs = entries = 0
-    now, syn, mem = np.empty(LANES, dtype), np.empty(LANES, dtype), np.empty(LANES, dtype)
-    statistic = np.empty(LANES, dtype)
-    a, b, limit = np.empty(LANES, dtype), np.empty(LANES, dtype), np.empty(LANES, dtype)
-    store = np.empty(LANES, np.float32)
+    now, syn, mem = np.empty(SAMPLES, dtype), np.empty(SAMPLES, dtype), np.empty(SAMPLES, dtype)
+    statistic = np.empty(SAMPLES, dtype)
+    a, b, limit = np.empty(SAMPLES, dtype), np.empty(SAMPLES, dtype), np.empty(SAMPLES, dtype)
+    store = np.empty(SAMPLES, np.float32)
     stored = store.view(np.uint32)
     sizes = first[1:] - first[:-1]
     largest = np.max(sizes) if len(sizes) else 0
-    trains = np.empty((largest, words, LANES), np.uint32)
-    values = np.empty((largest, LANES), dtype)
+    trains = np.empty((largest, words, SAMPLES), np.uint32)
+    values = np.empty((largest, SAMPLES), dtype)
     flat = currents.reshape(-1)
     for strike in range(len(word)):
         kind, at = word[strike], when[strike]
         cone_size = sizes[strike]
-        for block in range(0, batch, LANES):
-            lanes = min(LANES, batch - block)
+        for block in range(0, batch, SAMPLES):
+            lanes = min(SAMPLES, batch - block)
             for position in range(cone_size):
                 neuron = cone[first[strike] + position]
                 if kind == 5 and not is_last:
                     continue
                 for w in range(words):  # steps that are not simulated are golden
-                    for lane in range(LANES):
+                    for lane in range(SAMPLES):
                         sample = block + min(lane, lanes - 1)
                         trains[position, w, lane] = packed[neuron, sample, w]
                 begin = 0 if is_last else max(at, 0)
-                for lane in range(LANES):
+                for lane in range(SAMPLES):
                     sample = block + min(lane, lanes - 1)
                     syn[lane] = golden_syn[neuron, sample, begin - 1] if begin > 0 else zero
                     mem[lane] = golden_mem[neuron, sample, begin - 1] if begin > 0 else zero
@@ -426,14 +473,18 @@ def strike_neurons(
                         limit[:] = value[strike] if active and kind == 2 else threshold[neuron]
                     for place in range(width):
                         base = ((neuron * width + place) * batch + block) * steps + t
-                        for lane in range(LANES):
+                        for lane in range(SAMPLES):
                             v = flat[base + min(lane, lanes - 1) * steps]
                             if place == 0 or v > now[lane] or v != v:
                                 now[lane] = v
-                    _advance(now, syn, mem, a, b, limit, synaptic, reset)
+                    for lane in range(SAMPLES):
+                        syn[lane], mem[lane] = _next(
+                            syn[lane], mem[lane], now[lane], a[lane], b[lane], limit[lane], synaptic,
+                            reset,
+                        )  # fmt: skip
                     bit = np.uint32(1) << np.uint32(t & (PACKED - 1))
                     train = trains[position, t // PACKED]
-                    for lane in range(LANES):
+                    for lane in range(SAMPLES):
                         fired = mem[lane] - limit[lane] > 0
                         train[lane] = (train[lane] | bit) if fired else (train[lane] & ~bit)
                     if active and (kind == 3 or kind == 4):
@@ -441,7 +492,7 @@ def strike_neurons(
                         # the spikes of this step are out before the state is stored
                         _corrupt(target, keep[strike], force[strike], flip[strike], store, stored)
                     if is_last:
-                        for lane in range(LANES):
+                        for lane in range(SAMPLES):
                             if maximum:
                                 m = mem[lane]
                                 larger = m > statistic[lane] or m != m
@@ -459,7 +510,7 @@ def strike_neurons(
                             back &= syn[lane] == golden_syn[neuron, block + lane, t] or not synaptic
                         if back:
                             break
-                for lane in range(LANES):
+                for lane in range(SAMPLES):
                     values[position, lane] = statistic[lane]
             for lane in range(lanes):
                 sample = block + lane
@@ -705,7 +756,10 @@ def flow(
                     line = flat_currents[base : base + channels]
                     for c in range(channels):
                         place_now[c] = line[c]
-            _advance(now, syn, mem, a, b, limit, synaptic, reset)
+            for lane in range(lanes):
+                syn[lane], mem[lane] = _next(
+                    syn[lane], mem[lane], now[lane], a[lane], b[lane], limit[lane], synaptic, reset
+                )
             while entries + lanes > len(o_step):
                 o_step, o_neuron = _grown(o_step, entries), _grown(o_neuron, entries)
                 o_change = _grown(o_change, entries)
@@ -751,8 +805,9 @@ def finish(
     lanes = CARRIED * padded
     change = np.zeros((steps, lanes), dtype)
     hit = np.zeros((steps, CARRIED), np.uint8)
-    now, syn, mem = np.empty(lanes, dtype), np.empty(lanes, dtype), np.empty(lanes, dtype)
-    statistic = np.empty(lanes, dtype)
+    syn, mem, statistic = np.empty(lanes, dtype), np.empty(lanes, dtype), np.empty(lanes, dtype)
+    drive = np.zeros((steps, lanes), dtype)
+    fired, trains = np.zeros(1, np.uint32), np.zeros((1, 1), np.uint32)
     a, b, limit = np.empty(lanes, dtype), np.empty(lanes, dtype), np.empty(lanes, dtype)
     for member in range(CARRIED):
         for c in range(padded):
@@ -784,21 +839,23 @@ def finish(
                 syn[lane] = golden_syn[sample, start - 1, c] if start > 0 else dtype.type(0)
                 mem[lane] = golden_mem[sample, start - 1, c] if start > 0 else dtype.type(0)
                 statistic[lane] = prefix[sample, start, c]
-        for t in range(start, steps):
-            for member in range(CARRIED):
-                sample = pair_sample[block + min(member, members - 1)]
-                line = currents[sample, t]
-                place = now[member * padded : (member + 1) * padded]
+        for member in range(members):
+            sample = pair_sample[block + member]
+            first = member * padded
+            for t in range(start, steps):
+                line, place = currents[sample, t], drive[t, first : first + padded]
                 if hit[t, member]:
-                    extra = change[t, member * padded : (member + 1) * padded]
+                    hit[t, member] = 0
+                    extra = change[t, first : first + padded]
                     for c in range(padded):
                         place[c] = line[c] + extra[c]
-                    hit[t, member] = 0
                 else:
                     for c in range(padded):
                         place[c] = line[c]
-            _advance(now, syn, mem, a, b, limit, synaptic, reset)
-            _fold(statistic, mem, limit, maximum)
+        _play(
+            drive, start, syn, mem, a, b, limit, synaptic, reset, fired, trains, statistic,
+            2 if maximum else 1,
+        )  # fmt: skip
         for member in range(members):
             sample = pair_sample[block + member]
             same = True
