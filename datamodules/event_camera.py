@@ -10,10 +10,11 @@ order of summation nor on the number of threads, nor on which images are emulate
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from .sparse_frames import SparseFrames
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -33,37 +34,6 @@ WEIGHT = 250
 THRESHOLDS = (0.05, 1.0)
 """Allowed thresholds. The path is 24 pixels long (as |dx| + |dy|), so that a pixel's brightness
 rises fully at most 12 times: from 0.05 upwards even a single frame's counts fit in a byte."""
-
-
-@dataclass(frozen=True)
-class Recordings:
-    """Event counts of many images, kept as what is not zero: 4 % of the cells at 25 steps.
-
-    Image i has `counts[starts[i] : starts[i + 1]]` in the `cells` (flat indices into
-    `[num_steps, 2, 34, 34]`) of the same range.
-    """
-
-    num_steps: int
-    starts: npt.NDArray[np.int64]
-    cells: npt.NDArray[np.uint32]
-    counts: Bytes
-
-    @classmethod
-    def of(cls, frames: Bytes) -> "Recordings":
-        """The recordings of counts `[n, num_steps, 2, 34, 34]`."""
-        image, cells = np.nonzero(frames.reshape(len(frames), -1))
-        starts = np.searchsorted(image, np.arange(len(frames) + 1))
-        return cls(frames.shape[1], starts, cells.astype(np.uint32), frames[frames != 0])
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-    def frames(self, image: int) -> Floats:
-        """Event counts `[num_steps, 2, 34, 34]` of one image."""
-        frames = np.zeros((self.num_steps, 2, SENSOR, SENSOR), np.float32)
-        part = slice(self.starts[image], self.starts[image + 1])
-        frames.reshape(-1)[self.cells[part]] = self.counts[part]
-        return frames
 
 
 def emulate(images: npt.NDArray[np.generic], num_steps: int, threshold: float) -> Bytes:
@@ -89,16 +59,11 @@ def emulate(images: npt.NDArray[np.generic], num_steps: int, threshold: float) -
 
 def record(
     images: npt.NDArray[np.generic], num_steps: int, threshold: float, chunk: int = 250
-) -> "Recordings":
+) -> SparseFrames:
     """`emulate`, a chunk of images at a time: the counts of all never lie in memory at once."""
-    parts = [
-        Recordings.of(emulate(images[first : first + chunk], num_steps, threshold))
-        for first in range(0, len(images), chunk)
-    ]
-    starts = np.cumsum(np.concatenate([[0], *(np.diff(part.starts) for part in parts)]))
-    cells = np.concatenate([part.cells for part in parts])
-    counts = np.concatenate([part.counts for part in parts])
-    return Recordings(num_steps, starts, cells, counts)
+    chunks = (images[first : first + chunk] for first in range(0, len(images), chunk))
+    frames = (each for part in chunks for each in emulate(part, num_steps, threshold))
+    return SparseFrames.of(frames, (num_steps, 2, SENSOR, SENSOR))
 
 
 def brightness(images: npt.NDArray[np.generic]) -> Iterator[Floats]:

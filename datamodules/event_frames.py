@@ -19,16 +19,7 @@ from torch.utils.data import DataLoader
 from fi.errors import UserError, first_line
 
 from .recordings import Recordings, frame_shape, frames_of, tonic, tonic_version
-from .sparse_frames import (
-    FrameDataset,
-    Frames,
-    Integers,
-    Sample,
-    SparseFrames,
-    load,
-    save,
-    time_first,
-)
+from .sparse_frames import FrameDataset, Frames, Integers, Sample, SparseFrames, kept, time_first
 
 VERSION = 1
 """Of the frames. It is part of a cache file's name: raise it when they change."""
@@ -160,16 +151,12 @@ class EventFrames(pl.LightningDataModule):
     def _frames(self, part: str, recordings: Recordings) -> tuple[SparseFrames, Integers]:
         """Frames and labels: from the cache, or else made and written to it."""
         shape = (self.num_steps, *self.input_shape)
-        path = self.cache_file(part, recordings)
-        if path.exists():
-            try:
-                return load(path, shape)
-            except Exception as damage:  # zipfile and numpy raise almost anything
-                warnings.warn(f"{path} is damaged ({damage}), it is made again", stacklevel=4)
-        made = SparseFrames.of(self._first_pass(part, recordings), shape)
-        labels = np.array(recordings.labels, np.int64)
-        save(path, made, labels)
-        return made, labels
+
+        def made() -> tuple[SparseFrames, Integers]:
+            frames = SparseFrames.of(self._first_pass(part, recordings), shape)
+            return frames, np.array(recordings.labels, np.int64)
+
+        return kept(self.cache_file(part, recordings), shape, made)
 
     def _first_pass(self, part: str, recordings: Recordings) -> Iterator[Frames]:
         """Frames of one recording after the other, with a progress bar."""

@@ -1,31 +1,23 @@
 """SaccadeMNIST: 5,000 MNIST digits before an emulated event camera; nothing is downloaded."""
 
 import logging
-import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
-import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Subset
 
-from .event_camera import SENSOR, Bytes, Recordings, record
+from .event_camera import SENSOR, Bytes, record
+from .sparse_frames import FrameDataset, Integers, Sample, SparseFrames, kept, time_first
 
 log = logging.getLogger(__name__)
-
-Sample = tuple[torch.Tensor, int]
-Batch = tuple[torch.Tensor, torch.Tensor]
-Integers = npt.NDArray[np.int64]
 
 VERSION = 1
 """Of the emulation. It is part of a cache file's name: raise it when the events change."""
 CLASSES = 10
 TEST_PER_CLASS = 100
 SPLIT_SEED = 51196
-ARRAYS = ("starts", "cells", "counts")
 
 
 class SaccadeMNIST(pl.LightningDataModule):
@@ -61,7 +53,7 @@ class SaccadeMNIST(pl.LightningDataModule):
         self.threshold = float(threshold)
         self.validation = validation
         self.seed = seed
-        self._splits: dict[str, EventDigits] = {}
+        self._splits: dict[str, Subset[Sample]] = {}
 
     @property
     def cache_file(self) -> Path:
@@ -77,9 +69,10 @@ class SaccadeMNIST(pl.LightningDataModule):
         """Load the events, once: Lightning calls this before every run."""
         if self._splits:
             return
-        recordings, labels = cached(self.cache_file, self.num_steps, self.threshold)
+        frames, labels = cached(self.cache_file, self.num_steps, self.threshold)
         indices = split(labels, self.validation)
-        self._splits = {name: EventDigits(recordings, labels, indices[name]) for name in indices}
+        digits = FrameDataset(frames, labels)
+        self._splits = {name: Subset(digits, chosen.tolist()) for name, chosen in indices.items()}
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """The training digits, in another order each epoch; the orders follow from the seed."""
@@ -103,28 +96,6 @@ class SaccadeMNIST(pl.LightningDataModule):
             num_workers=self.num_workers,
             collate_fn=time_first,
         )
-
-
-class EventDigits(Dataset[Sample]):
-    """Some of the recordings, as `(events [time, 2, 34, 34] float32 counts, label)`."""
-
-    def __init__(self, recordings: Recordings, labels: Integers, indices: Integers) -> None:
-        self.recordings = recordings
-        self.labels = labels
-        self.indices = indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, item: int) -> Sample:
-        index = self.indices[item]
-        return torch.from_numpy(self.recordings.frames(index)), int(self.labels[index])
-
-
-def time_first(samples: Sequence[Sample]) -> Batch:
-    """Samples `(events [time, ...], label)` as one batch `(events [time, batch, ...], labels)`."""
-    events, labels = zip(*samples, strict=True)
-    return torch.stack(events, dim=1), torch.tensor(labels)
 
 
 def digits() -> tuple[Bytes, Integers]:
@@ -154,35 +125,12 @@ def split(labels: Integers, validation: int) -> dict[str, Integers]:
     return {"train": train, "validation": held_out, "test": test}
 
 
-def cached(path: Path, num_steps: int, threshold: float) -> tuple[Recordings, Integers]:
-    """Recordings and labels of all digits: from the file, or else emulated and written to it."""
-    if path.exists():
-        try:
-            return load(path, num_steps)
-        except Exception as damage:  # a damaged file makes zipfile and numpy raise almost anything
-            warnings.warn(
-                f"{path} is damaged ({damage}), its events are emulated again", stacklevel=2
-            )
-    log.info("emulating the events of SaccadeMNIST for %s", path)
-    images, labels = digits()
-    recordings = record(images, num_steps, threshold)
-    save(path, recordings, labels)
-    return recordings, labels
+def cached(path: Path, num_steps: int, threshold: float) -> tuple[SparseFrames, Integers]:
+    """Frames and labels of all digits: from the file, or else emulated and written to it."""
 
+    def emulated() -> tuple[SparseFrames, Integers]:
+        log.info("emulating the events of SaccadeMNIST for %s", path)
+        images, labels = digits()
+        return record(images, num_steps, threshold), labels
 
-def save(path: Path, recordings: Recordings, labels: Integers) -> None:
-    """Write an .npz file under a temporary name and rename it: no half-written file is left."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid4().hex}.{path.name}")
-    arrays = {name: getattr(recordings, name) for name in ARRAYS}
-    try:
-        np.savez(temporary, labels=labels, **arrays)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def load(path: Path, num_steps: int) -> tuple[Recordings, Integers]:
-    """What `save` wrote. Its checksums are verified on the way: a damaged file raises."""
-    with path.open("rb") as opened, np.load(opened) as file:
-        return Recordings(num_steps, **{name: file[name] for name in ARRAYS}), file["labels"]
+    return kept(path, (num_steps, *SaccadeMNIST.input_shape), emulated)

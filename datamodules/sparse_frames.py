@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -70,6 +71,20 @@ def checked(frames: Frames, shape: tuple[int, ...]) -> Frames:
     return frames
 
 
+def kept(
+    path: Path, shape: tuple[int, ...], make: Callable[[], tuple[SparseFrames, Integers]]
+) -> tuple[SparseFrames, Integers]:
+    """Frames and labels: from the file, or else made and written to it."""
+    if path.exists():
+        try:
+            return load(path, shape)
+        except Exception as damage:  # a damaged file makes zipfile and numpy raise almost anything
+            warnings.warn(f"{path} is damaged ({damage}), it is made again", stacklevel=3)
+    frames, labels = make()
+    save(path, frames, labels)
+    return frames, labels
+
+
 def save(path: Path, frames: SparseFrames, labels: Integers) -> None:
     """Write an .npz file under a temporary name and rename it: no half-written file is left."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,6 +118,6 @@ class FrameDataset(Dataset[Sample]):
 
 
 def time_first(samples: Sequence[Sample]) -> Batch:
-    """One batch ``(events [time, batch, ...], labels)`` of samples ``(events [time, ...], label)``."""
+    """Samples ``(events [time, ...], label)`` as ``(events [time, batch, ...], labels)``."""
     events, labels = zip(*samples, strict=True)
     return torch.stack(events, dim=1), torch.tensor(labels)

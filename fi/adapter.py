@@ -8,17 +8,11 @@ from snntorch import SpikingNeuron
 from torch import Tensor, nn
 
 from fi.errors import UserError
+from fi.instrumented import silence
 from fi.neurons import output_spikes, reset_neurons, spiking_neurons
 
 #: What a forward may return: found out from its shape, or one of the three.
 READOUTS = ("auto", "scores", "spikes", "pair")
-
-
-class _NoInjection:
-    """Stands in for the injector that a network written for SpikingJET calls in its forward."""
-
-    def injection(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: faults are injected from outside."""
 
 
 class Adapter:
@@ -38,8 +32,7 @@ class Adapter:
         self.network = network
         self.readout = readout
         self.time_axis = time_axis
-        if not hasattr(network, "FaultInjector"):
-            network.FaultInjector = _NoInjection()  # type: ignore[assignment]
+        silence(network)
         for neuron in spiking_neurons(network).values():
             neuron.register_forward_hook(spikes_like_membrane)
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from datamodules import SaccadeMNIST, saccade_mnist
-from datamodules.event_camera import Recordings, emulate
+from datamodules.event_camera import emulate
+from datamodules.sparse_frames import SparseFrames
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -164,7 +165,7 @@ def test_damaged_cache_is_rebuilt_with_a_warning(tmp_path: Path) -> None:
     content = file.read_bytes()
     for damaged in damages(content):
         file.write_bytes(damaged)
-        with pytest.warns(UserWarning, match=r"cache.npz is damaged .* emulated again"):
+        with pytest.warns(UserWarning, match=r"cache.npz is damaged .* made again"):
             assert_same(saccade_mnist.cached(file, 6, 0.18)[0], built)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -193,7 +194,7 @@ def test_cache_file_name_carries_every_parameter(tmp_path: Path) -> None:
     assert SaccadeMNIST(tmp_path, batch_size=3, seed=4).cache_file == modules[0].cache_file
 
 
-def assert_same(one: Recordings, other: Recordings) -> None:
-    assert one.num_steps == other.num_steps
+def assert_same(one: SparseFrames, other: SparseFrames) -> None:
+    assert one.shape == other.shape
     for name in ("starts", "cells", "counts"):
         assert np.array_equal(getattr(one, name), getattr(other, name))
