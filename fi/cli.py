@@ -14,7 +14,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from fi.errors import UserError, first_line
-from fi.plugins import find_class, own_classes
+from fi.plugins import config_file, find_class, own_classes
 
 #: ``--model.beta`` is ``model_args.beta`` in a config file, beside ``model``.
 _ARGUMENTS = {"model": "model_args", "data": "data_args"}
@@ -126,7 +126,7 @@ def _from_config(path: str | None) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.safe_load(Path(config_file(path)).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"--config {path} cannot be read: {error.strerror}") from error
     except (ValueError, yaml.YAMLError) as error:
@@ -154,9 +154,9 @@ def _arranged(argv: Sequence[str]) -> list[str]:
     words = iter(argv)
     for word in words:
         if word == "--config":
-            first += [word, *([following] if (following := next(words, "")) else [])]
+            first += [word, *([config_file(path)] if (path := next(words, "")) else [])]
         elif word.startswith("--config="):
-            first.append(word)
+            first.append(f"--config={config_file(word.partition('=')[2])}")
         else:
             rest.append(_written(word))
     return first + rest

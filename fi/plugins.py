@@ -41,6 +41,13 @@ def own_module(kind: str, name: str) -> ModuleType:
     return importlib.import_module(f"{own_package(kind).__name__}.{name}")
 
 
+def config_file(given: str) -> str:
+    """The file that ``--config`` names: a path, or the bare name of one of ours (``nmnist``)."""
+    ours = _HOME / "configs" / f"{given}.yaml"
+    bare = Path(given).name == given and not Path(given).exists()
+    return str(ours) if bare and ours.is_file() else given
+
+
 def own_classes(kind: str) -> dict[str, str]:
     """Class name -> module of our networks or datamodules, found without importing them."""
     found: dict[str, str] = {}

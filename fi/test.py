@@ -87,7 +87,13 @@ def checkpoint_of(network: nn.Module, given: str | None) -> Path | None:
     default = getattr(network, "default_checkpoint", None)
     if default is None:
         return None
-    return Path(inspect.getfile(type(network))).resolve().parent / "pretrained" / default
+    path = Path(inspect.getfile(type(network))).resolve().parent / "pretrained" / default
+    if not path.is_file():
+        raise UserError(
+            f"{type(network).__name__} comes without weights: give --checkpoint FILE "
+            "(python -m fi.train writes one), or --checkpoint none for random ones"
+        )
+    return path
 
 
 def listed_faults(

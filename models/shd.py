@@ -32,6 +32,7 @@ class SHD(SpikingNetwork):
     """
 
     default_data: ClassVar[str | None] = "SHD"
+    default_checkpoint: ClassVar[str | None] = "SHD.pt"  # not there: its data is not ours to give
     default_training: ClassVar[dict[str, Any]] = {"temperature": 1.0}
 
     def __init__(
