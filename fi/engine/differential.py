@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fi.engine.base import Engine, Infer, Pairs
 from fi.engine.fast import FastPath, Plan, Tally, Trace
 from fi.engine.generic import GenericPath
+from fi.engine.routing import on_kernels
 from fi.faults import Fault
 from fi.network import SpikingNetwork, StageActivity
 
@@ -102,15 +103,12 @@ class DifferentialEngine(Engine):
                 self.fast = FastPath(self.stages, activities, self.memory // 2, self.threads)
         if self._plan is not None:
             return
-        takes = self.fast.takes if self.fast is not None else lambda _: False
-        places: dict[bool, list[int]] = {True: [], False: []}
-        for place, fault in enumerate(self._group):
-            places[takes(fault)].append(place)
-        self._generic_places = places[False]
-        self._generic_used |= bool(places[False])
-        chosen = [self._group[place] for place in places[True]]
+        taken = on_kernels(self.fast, self._group)
+        self._generic_places = np.flatnonzero(~taken).tolist()
+        self._generic_used |= bool(self._generic_places)
+        places = np.flatnonzero(taken)
         if self.fast is not None:
-            self._plan = self.fast.plan(chosen, np.array(places[True], np.int64))
+            self._plan = self.fast.plan([self._group[place] for place in places.tolist()], places)
         else:
             self._plan = Plan([], frozenset())
 

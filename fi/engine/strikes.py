@@ -100,7 +100,7 @@ def current_strikes(
     model: StageModel, attribute: str, faults: Sequence[Fault], positions: Array
 ) -> CurrentStrikes:
     """Weight or bias faults of one stage; those that change nothing are left out."""
-    golden, faulty, flat = _parameter_values(model.synapse.weights, attribute, faults)
+    golden, faulty, flat = parameter_values(model.synapse.weights, attribute, faults)
     parameter: torch.Tensor = getattr(model.synapse.weights, attribute)
     per_channel = parameter[0].numel()
     channel = (flat // per_channel).astype(np.int32)
@@ -126,7 +126,7 @@ def neuron_strikes(
     value = np.zeros(count, dtype)
     chosen = np.arange(count)
     if attribute in PARAMETERS:
-        golden, faulty, flat = _parameter_values(model.stage.neuron, attribute, faults)
+        golden, faulty, flat = parameter_values(model.stage.neuron, attribute, faults)
         value = _as_used(faulty, attribute).astype(dtype)
         changed = golden.view(f"u{golden.itemsize}") != faulty.view(f"u{faulty.itemsize}")
         chosen = changed.nonzero()[0]
@@ -155,7 +155,7 @@ def neuron_strikes(
     )
 
 
-def _parameter_values(
+def parameter_values(
     module: nn.Module, attribute: str, faults: Sequence[Fault]
 ) -> tuple[Array, Array, Array]:
     """Golden and faulty values, and the flat index of each word."""

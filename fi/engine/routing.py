@@ -1,0 +1,66 @@
+"""Which faults of a group take the kernels, and which the generic path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import nn
+
+from fi.engine.fast import FastPath
+from fi.engine.stage_model import Array, StageModel
+from fi.engine.strikes import parameter_values
+from fi.faults import Fault
+
+#: Above it the sums of a norm or of a mean pool may overflow before they are scaled.
+HUGE = 1e30
+
+
+def on_kernels(fast: FastPath | None, faults: Sequence[Fault]) -> Array:
+    """For each fault whether the kernels take it, bool ``[faults]``."""
+    taken = np.zeros(len(faults), bool)
+    if fast is None:
+        return taken
+    layers: dict[str, list[int]] = {}
+    for place, fault in enumerate(faults):
+        layers.setdefault(fault.layer, []).append(place)
+    for layer, places in layers.items():
+        if fast.takes(faults[places[0]]):
+            taken[places] = _taken(fast, layer, [faults[place] for place in places])
+    return taken
+
+
+def _taken(fast: FastPath, layer: str, faults: Sequence[Fault]) -> Array:
+    """The same for faults of one family that has a kernel."""
+    module, attribute = _split(fast.network, layer)
+    owners = [model for model in fast.models if model.synapse.weights is module]
+    if not owners:
+        return np.ones(len(faults), bool)
+    if owners[0] is fast.models[-1] and fast.maximum and owners[0].beta.dtype == np.float32:
+        # the membrane is read out: its last bit counts, which depends on the order of summation
+        return np.zeros(len(faults), bool)
+    if _is_plain(owners[0]):
+        return np.ones(len(faults), bool)
+    _, faulty, _ = parameter_values(module, attribute, faults)
+    return np.abs(faulty) < HUGE
+
+
+def _is_plain(model: StageModel) -> bool:
+    """Whether ``golden + change * input`` is what PyTorch computes for any change.
+
+    What an infinite weight makes of padding is PyTorch's own affair, and where a norm or a mean
+    scales a sum that overflows, so is the result.
+    """
+    synapse = model.synapse
+    inside = (synapse.taps >= 0).all() and (synapse.windows >= 0).all()
+    normed = any(module is not synapse.weights for module in synapse.before_pool if _scales(module))
+    return bool(inside) and not normed and not synapse.mean
+
+
+def _scales(module: nn.Module) -> bool:
+    return any(True for _ in module.buffers()) or any(True for _ in module.parameters())
+
+
+def _split(network: nn.Module, layer: str) -> tuple[nn.Module, str]:
+    name, _, attribute = layer.rpartition(".")
+    return network.get_submodule(name), attribute
