@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable, Iterator
+from functools import reduce
 
 import pandas as pd
 import pytest
@@ -28,6 +29,7 @@ from fi.test import checkpoint_of
 
 MODELS = ("bit-flip", "stuck-at-0", "stuck-at-1")
 Step = Callable[["Oracle", Tensor, int], Tensor]
+Fold = Callable[[Tensor, Tensor], Tensor]
 BITS = (18, 22, 23, 26, 29, 30, 31)
 
 
@@ -47,6 +49,8 @@ class Oracle:
         self.words = {name: value.detach().clone() for name, value in network.state_dict().items()}
         self.fault = fault
         self.membranes: dict[str, Tensor] = {}
+        self.synapses: dict[str, Tensor] = {}
+        self.spikes: dict[str, Tensor] = {}
 
     def active(self, step: int) -> bool:
         return self.fault is not None and self.fault.step in (None, step)
@@ -79,6 +83,21 @@ class Oracle:
         self.membranes[name] = self.strike(f"{name}.potential", membrane, step)
         return self.strike(f"{name}.spike", spikes, step)
 
+    def synaptic(self, name: str, current: Tensor, step: int) -> Tensor:
+        """One step of snnTorch's Synaptic, reset by subtraction; returns spikes."""
+        alpha, beta = self.word(f"{name}.alpha", step), self.word(f"{name}.beta", step)
+        threshold = self.word(f"{name}.threshold", step)
+        before = self.membranes.get(name, torch.zeros_like(current))
+        synapse = self.synapses.get(name, torch.zeros_like(current))
+        reset = (before - threshold > 0).float()
+        synapse = alpha.clamp(0, 1) * synapse + current
+        membrane = beta.clamp(0, 1) * before + synapse - reset * threshold
+        spikes = (membrane - threshold > 0).float()
+        self.synapses[name] = self.strike(f"{name}.syn", synapse, step)
+        self.membranes[name] = self.strike(f"{name}.potential", membrane, step)
+        self.spikes[name] = self.strike(f"{name}.spike", spikes, step)
+        return self.spikes[name]
+
     def linear(self, name: str, signal: Tensor, step: int) -> Tensor:
         weight, bias = self.word(f"{name}.weight", step), self.word(f"{name}.bias", step)
         return functional.linear(signal, weight, bias)
@@ -87,11 +106,11 @@ class Oracle:
         weight, bias = self.word(f"{name}.weight", step), self.word(f"{name}.bias", step)
         return functional.max_pool2d(functional.conv2d(signal, weight, bias), 2)
 
-    def run(self, forward: Step, events: Tensor) -> list:
-        """Scores of each sample: the softmax of its spike counts."""
-        self.membranes = {}
-        counts = sum(forward(self, signal, step) for step, signal in enumerate(events))
-        return torch.softmax(counts, dim=-1).tolist()
+    def run(self, forward: Step, fold: Fold, events: Tensor) -> list:
+        """Scores of each sample: the softmax of what ``fold`` makes of the steps."""
+        self.membranes, self.synapses, self.spikes = {}, {}, {}
+        steps = [forward(self, signal, step) for step, signal in enumerate(events)]
+        return torch.softmax(reduce(fold, steps), dim=-1).tolist()
 
 
 def linear_step(oracle: Oracle, signal: Tensor, step: int) -> Tensor:
@@ -105,10 +124,21 @@ def conv_step(oracle: Oracle, signal: Tensor, step: int) -> Tensor:
     return oracle.leaky("lif3", oracle.linear("fc1", second.flatten(1), step), step)
 
 
+def recurrent_step(oracle: Oracle, signal: Tensor, step: int) -> Tensor:
+    """Returns the last membrane, whose maximum over time is the statistic."""
+    current = oracle.linear("fc1", signal, step)
+    before = oracle.spikes.get("lif1", torch.zeros_like(current))
+    hidden = oracle.synaptic("lif1", current + oracle.linear("fb1", before, step), step)
+    oracle.synaptic("lif2", oracle.linear("fc2", hidden, step), step)
+    return oracle.membranes["lif2"]
+
+
 FORWARD = {"SmallLinear": linear_step, "NMNIST": linear_step} | {
     "SmallConv": conv_step,
     "CSNN": conv_step,
+    "SHD": recurrent_step,
 }
+FOLD: dict[str, Fold] = {"SHD": torch.maximum}  # elsewhere spikes are counted
 
 
 def outcome(golden: list[float], faulty: list[float]) -> str:
@@ -129,7 +159,8 @@ def outcome(golden: list[float], faulty: list[float]) -> str:
 def scores_of(subject: Subject, fault: Fault | None) -> list[list]:
     """The oracle's scores, per batch and sample."""
     oracle, forward = Oracle(subject.network, fault), FORWARD[subject.name]
-    return [oracle.run(forward, encoded(subject, events)) for events, _ in subject.batches]
+    fold = FOLD.get(subject.name, torch.add)
+    return [oracle.run(forward, fold, encoded(subject, events)) for events, _ in subject.batches]
 
 
 def encoded(subject: Subject, events: Tensor) -> Tensor:
