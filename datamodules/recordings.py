@@ -67,7 +67,11 @@ def frames_of(
 
     ``Denoise(filter_time)`` drops events without a neighbour in space and time, where
     ``filter_time`` (microseconds) is not 0; ``ToFrame(n_time_bins)`` counts the rest.
+
+    Raises:
+        ValueError: an event lies outside of the sensor.
     """
+    check_places(events, sensor)
     transforms = tonic("transforms")
     if filter_time and len(events):
         events = transforms.Denoise(filter_time=filter_time)(events)
@@ -76,6 +80,15 @@ def frames_of(
         return np.zeros((num_steps, *frame_shape(sensor)), np.int16)
     frames: npt.NDArray[np.integer] = to_frame(events)
     return frames.reshape(num_steps, *frame_shape(sensor))
+
+
+def check_places(events: Events, sensor: tuple[int, int, int]) -> None:
+    """Raise ``ValueError`` where an event lies outside of the sensor."""
+    for axis, size in zip("xy", sensor[:2], strict=True):
+        if axis in (events.dtype.names or ()) and len(events):
+            low, high = events[axis].min(), events[axis].max()
+            if not 0 <= low <= high < size:
+                raise ValueError(f"{axis} lies in {low}..{high}; the sensor has 0..{size - 1}")
 
 
 def frame_shape(sensor: tuple[int, int, int]) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import pytest
 
 from fi.errors import UserError
 from fi.network import SpikingNetwork
-from fi.plugins import find_class, own_classes, own_package
+from fi.plugins import config_file, find_class, own_classes, own_package
 
 
 @pytest.fixture
@@ -60,3 +60,11 @@ def test_unknown_names(home: Path, name: str, message: str) -> None:
         find_class(name, "models")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_our_presets_have_bare_names(home: Path) -> None:
+    assert Path(config_file("nmnist")).read_text().count("model: NMNIST") == 1
+    assert config_file("mine") == "mine"
+    assert config_file("configs/nmnist.yaml") == "configs/nmnist.yaml"
+    (home / "nmnist").touch()
+    assert config_file("nmnist") == "nmnist"  # what is there wins

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Run
+from event_files import write_gestures, write_nmnist, write_shd
 from small_networks import spread
 from test_oracle import assert_oracle_agrees, every_case
 from torch import Tensor
@@ -18,6 +19,7 @@ from fi.checkpoint import load_checkpoint
 from fi.fault_list import read_fault_list
 from fi.network import SpikingNetwork
 from fi.subject import Subject
+from fi.test import main
 from models import CSNN, NMNIST, SHD
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
@@ -133,6 +135,38 @@ def test_shd_wants_its_channels() -> None:
 def test_arguments_out_of_range_are_errors(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SHD(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nmnist", ["NMNIST on NMNIST, 4 time steps", "381120", "15944"]),
+        ("dvsgesture", ["CSNN on DVSGesture, 4 time steps", "814112", "16307"]),
+        ("shd", ["SHD on SHD, 4 time steps", "fb1.weight", "lif2.syn"]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*published test recordings")
+def test_presets(
+    name: str,
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("tonic")
+    monkeypatch.chdir(tmp_path)
+    write_nmnist(tmp_path / "data", [0, 1])
+    write_gestures(tmp_path / "data", [0, 1])
+    write_shd(tmp_path / "data", [0, 1])
+    options = ["--checkpoint", "none", "--data.num_steps", "4", "--dry-run"]
+    assert main(["--config", name, *options]) == 0
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in words)
+
+
+def test_random_weights_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", "SHD", "--data", "SaccadeMNIST"]) == 2
+    assert "SHD comes without weights: give --checkpoint FILE" in capsys.readouterr().err
 
 
 @needs_weights
