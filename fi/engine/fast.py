@@ -23,6 +23,7 @@ from fi.engine.strikes import (
 )
 from fi.engine.trace import (
     FlowTrace,
+    Recorded,
     StrikeTrace,
     flow_trace,
     impulse,
@@ -176,9 +177,10 @@ class FastPath:
         """The golden trace of one batch, in the layouts that ``plan`` needs."""
         lowest = min(plan.struck, default=len(self.models))
         last = len(self.models) - 1
-        strikes = {k: strike_trace(self.models[k], activities[k]) for k in sorted(plan.struck)}
+        stages = [Recorded(*pair) for pair in zip(self.models, activities, strict=True)]
+        strikes = {k: strike_trace(stages[k]) for k in sorted(plan.struck)}
         flows = {
-            k: flow_trace(self.models[k], activities[k], _VECTOR if k == last else 1)
+            k: flow_trace(stages[k], _VECTOR if k == last else 1)
             for k in range(lowest + 1, last + 1)
         }
         prefix = readout_prefix(self.network.readout, activities[-1])
@@ -282,7 +284,7 @@ class FastPath:
                 runs.cells, model.rows, runs.largest, runs.positions, runs.windows, runs.paired,
                 golden.before, golden.currents, golden.syn, golden.mem,
                 golden.spikes, golden.margin, *by_cell, model.alpha.max(), model.beta.max(),
-                1 + slack(model, golden.before.shape[2]), model.synaptic, model.reset,
+                1 + slack(model, golden.before.shape[1]), model.synaptic, model.reset,
             )
         )  # fmt: skip
 
@@ -290,8 +292,8 @@ class FastPath:
         model, golden = self.models[-1], trace.flows[len(self.models) - 1]
         (constants,) = self.padded
         return kernels.finish(
-            *found[:-1], model.runs.first, model.runs.row, constants.rows, golden.currents[:, 0],
-            golden.syn[:, 0], golden.mem[:, 0], trace.padded, constants.alpha, constants.beta,
+            *found[:-1], model.runs.first, model.runs.row, constants.rows, golden.currents[:, :, 0],
+            golden.syn[:, :, 0], golden.mem[:, :, 0], trace.padded, constants.alpha, constants.beta,
             constants.threshold, model.neurons, model.synaptic, model.reset, self.maximum,
         )  # fmt: skip
 

@@ -48,6 +48,31 @@ def _place(bit):
 
 
 @_compiled
+def margins(mem, threshold):
+    """``up, down, largest``, ``f [N, B]``, of membranes ``f [N, B, T]``, rounding not taken off."""
+    neurons, batch, steps = mem.shape
+    up, down = np.empty((neurons, batch), mem.dtype), np.empty((neurons, batch), mem.dtype)
+    largest = np.empty((neurons, batch), mem.dtype)
+    for neuron in range(neurons):
+        limit = threshold[neuron]
+        for sample in range(batch):
+            line = mem[neuron, sample]
+            rise, fall = mem.dtype.type(np.inf), mem.dtype.type(np.inf)
+            size = mem.dtype.type(0)
+            for t in range(steps):
+                over = line[t] - limit
+                high = over if over > 0 else mem.dtype.type(np.inf)
+                low = mem.dtype.type(np.inf) if over > 0 else -over
+                fall = high if (high < fall or high != high) else fall
+                rise = low if (low < rise or low != low) else rise
+                height = abs(line[t])
+                size = height if (height > size or height != height) else size
+            up[neuron, sample], down[neuron, sample] = rise, fall
+            largest[neuron, sample] = size
+    return up, down, largest
+
+
+@_compiled
 def peaks(inputs, windows, decays):
     """``f [levels, windows, B]``: see ``StrikeTrace.peak``; ``inputs f [effective, B, T]``."""
     batch, steps = inputs.shape[1], inputs.shape[2]
@@ -594,44 +619,21 @@ def _proved_below(
 
 
 @_compiled
-def _emit(
-    mem, limit, golden, flags, flag_words, step, touched, cells, channels, o_step, o_neuron, o_change,
-    entries,
-):  # fmt: skip
-    """List the lanes whose spike is not the golden one; the new number of entries."""
-    lanes = len(mem)
-    for lane in range(lanes):
-        flags[lane] = np.uint8(mem[lane] - limit[lane] > 0) ^ golden[lane]
-    for word in range((lanes + 7) // 8):
-        if flag_words[word] == 0:
-            continue
-        for lane in range(8 * word, min(8 * word + 8, lanes)):
-            if flags[lane]:
-                position = lane // channels
-                o_step[entries] = step
-                o_neuron[entries] = (lane - position * channels) * cells + touched[position]
-                o_change[entries] = 1 - 2 * np.int32(golden[lane])
-                entries += 1
-    if lanes % 8:  # what the next pair reads as part of its last word
-        flag_words[lanes // 8] = 0
-    return entries
-
-
-@_compiled
 def flow(
-    order, pair_strike, pair_sample, pair_end, d_step, d_neuron, d_change, reach, run_position, run_row,
-    run_length, cells_of, cells_reached, rows, largest_weight, positions, windows, paired, before,
-    currents, golden_syn, golden_mem, spikes, margin, alpha, beta, threshold, top_alpha, top_beta, factor,
-    synaptic, reset,
+    order, pair_strike, pair_sample, pair_end, d_step, d_neuron, d_change, reach, run_position,
+    run_row, run_length, cells_of, cells_reached, rows, largest_weight, positions, windows, paired,
+    before, currents, golden_syn, golden_mem, spikes, margin, alpha, beta, threshold, top_alpha,
+    top_beta, factor, synaptic, reset,
 ):  # fmt: skip
     """Carry differences of the stage below through a stage that is not the last.
 
     All cells that a difference reaches are simulated side by side, ``channels`` lanes each, from
-    the first step that differs on. Pairs are taken in ``order``: sample by sample, so that the
-    golden trace of one stays in the cache. ``alpha, beta, threshold``: ``f [cells, channels]``. Returns
-    ``(strike, sample, ends, step, neuron, change, undecided)`` of the pairs that still differ.
+    the first step that differs on; neighbouring cells are copied in one run. Pairs are taken in
+    ``order``: sample by sample, so that the golden trace of one stays in the cache. ``alpha, beta,
+    threshold``: ``f [cells, channels]``. Returns ``(strike, sample, ends, step, neuron, change,
+    undecided)`` of the pairs that still differ.
     """
-    cells, steps = before.shape[1], before.shape[2]
+    steps, cells = before.shape[1], before.shape[2]
     width, channels = before.shape[3], before.shape[4]
     dtype = before.dtype
     zero = dtype.type(0)
@@ -642,18 +644,21 @@ def flow(
     pairs = entries = undecided = 0
     change = np.zeros(steps * positions * channels, dtype)
     hit = np.zeros((steps, cells), np.uint8)
-    place_of = np.full(cells, -1, np.int32)
-    touched = np.empty(cells, np.int32)
+    reached = np.zeros(cells, np.uint8)
+    touched = np.empty(cells, np.int64)
+    run_first, run_cells = np.empty(cells, np.int64), np.empty(cells, np.int64)
     size = cells * channels
     all_now, all_syn, all_mem = np.empty(size, dtype), np.empty(size, dtype), np.empty(size, dtype)
     all_a, all_b, all_limit = np.empty(size, dtype), np.empty(size, dtype), np.empty(size, dtype)
     all_golden = np.empty(size, np.uint8)
-    flags = np.zeros(size + 8 - size % 8, np.uint8)
-    flag_words = flags.view(np.uint64)
+    all_flags = np.zeros(size + 8 - size % 8, np.uint8)
+    flag_words = all_flags.view(np.uint64)
     flat_rows = rows.reshape(-1)
     flat_before, flat_currents = before.reshape(-1), currents.reshape(-1)
     flat_spikes = spikes.reshape(-1)
     flat_syn, flat_mem = golden_syn.reshape(-1), golden_mem.reshape(-1)
+    flat_alpha, flat_beta = alpha.reshape(-1), beta.reshape(-1)
+    flat_threshold = threshold.reshape(-1)
     for pair in order:
         first = pair_end[pair - 1] if pair > 0 else np.int64(0)
         end = pair_end[pair]
@@ -664,21 +669,16 @@ def flow(
         ):  # fmt: skip
             continue
         undecided += 1
-        number = 0
         start = steps
         plain = True
-        for k in range(first, end):
-            plain &= np.isfinite(d_change[k])
         for k in range(first, end):  # scatter: what each difference adds where it reaches
             t, source, d = np.int64(d_step[k]), d_neuron[k], d_change[k]
+            plain &= np.isfinite(d)
             start = min(start, t)
             for e in range(cells_of[source], cells_of[source + 1]):
                 cell = cells_reached[e]
                 hit[t, cell] = 1
-                if place_of[cell] < 0:
-                    place_of[cell] = number
-                    touched[number] = cell
-                    number += 1
+                reached[cell] = 1
             for e in range(reach[source], reach[source + 1]):
                 length = run_length[e] * channels
                 base = (t * positions + run_position[e]) * channels
@@ -687,38 +687,55 @@ def flow(
                 weights = flat_rows[base : base + length]
                 for c in range(length):
                     target[c] += d * weights[c]
+        number = runs = 0
+        for cell in range(cells):
+            if reached[cell]:
+                reached[cell] = 0
+                if number > 0 and touched[number - 1] == cell - 1:
+                    run_cells[runs - 1] += 1
+                else:
+                    run_first[runs], run_cells[runs] = cell, 1
+                    runs += 1
+                touched[number] = cell
+                number += 1
         lanes = number * channels
-        now, syn, mem, golden = (
-            all_now[:lanes],
-            all_syn[:lanes],
-            all_mem[:lanes],
-            all_golden[:lanes],
-        )
-        a, b, limit = all_a[:lanes], all_b[:lanes], all_limit[:lanes]
-        for position in range(number):
-            cell = touched[position]
-            place_of[cell] = -1
-            lane = position * channels
-            base = ((sample * cells + cell) * steps + start - 1) * channels
-            for c in range(channels):
-                a[lane + c], b[lane + c] = alpha[cell, c], beta[cell, c]
-                limit[lane + c] = threshold[cell, c]
-                syn[lane + c] = flat_syn[base + c] if start > 0 else zero
-                mem[lane + c] = flat_mem[base + c] if start > 0 else zero
+        now, syn, mem, golden = all_now[:lanes], all_syn[:lanes], all_mem[:lanes], all_golden[:lanes]
+        a, b, limit, flags = all_a[:lanes], all_b[:lanes], all_limit[:lanes], all_flags[:lanes]
+        lane = 0
+        for run in range(runs):
+            length = run_cells[run] * channels
+            base = run_first[run] * channels
+            a[lane : lane + length] = flat_alpha[base : base + length]
+            b[lane : lane + length] = flat_beta[base : base + length]
+            limit[lane : lane + length] = flat_threshold[base : base + length]
+            if start > 0:
+                base += (sample * steps + start - 1) * size
+                syn[lane : lane + length] = flat_syn[base : base + length]
+                mem[lane : lane + length] = flat_mem[base : base + length]
+            lane += length
+        if start == 0:
+            syn[:], mem[:] = zero, zero
         pair_start = entries
         for t in range(start, steps):
+            lane = 0
+            for run in range(runs):
+                length = run_cells[run] * channels
+                base = (sample * steps + t) * size + run_first[run] * channels
+                line_spikes, line = flat_spikes[base : base + length], flat_currents[base : base + length]
+                place_golden, place_now = golden[lane : lane + length], now[lane : lane + length]
+                for c in range(length):
+                    place_golden[c] = line_spikes[c]
+                for c in range(length):
+                    place_now[c] = line[c]
+                lane += length
             for position in range(number):
                 cell = touched[position]
-                lane = position * channels
-                place_now = now[lane : lane + channels]
-                row = (sample * cells + cell) * steps + t
-                base = row * channels
-                line_spikes = flat_spikes[base : base + channels]
-                place_golden = golden[lane : lane + channels]
-                for c in range(channels):
-                    place_golden[c] = line_spikes[c]
-                if hit[t, cell] and paired and plain:  # 2x2 windows: two runs of two positions
-                    hit[t, cell] = 0
+                if not hit[t, cell]:
+                    continue
+                hit[t, cell] = 0
+                place_now = now[position * channels : (position + 1) * channels]
+                row = (sample * steps + t) * cells + cell
+                if paired and plain:  # 2x2 windows: two runs of two positions
                     base = row * width * channels
                     line = flat_before[base : base + 4 * channels]
                     base = (t * positions + windows[cell, 0]) * channels
@@ -730,43 +747,49 @@ def flow(
                         v, w = line[channels + c] + upper[channels + c], line[3 * channels + c]
                         right = max(v, w + lower[channels + c])
                         place_now[c] = max(left, right)
-                elif hit[t, cell]:
-                    hit[t, cell] = 0
-                    for place in range(width):
-                        base = (row * width + place) * channels
-                        line = flat_before[base : base + channels]
-                        where = windows[cell, place]
-                        if where < 0:
-                            if place == 0:
-                                for c in range(channels):
-                                    place_now[c] = line[c]
-                            continue  # outside the image: -inf, never the largest
-                        base = (t * positions + where) * channels
-                        extra = change[base : base + channels]
+                    continue
+                for place in range(width):
+                    base = (row * width + place) * channels
+                    line = flat_before[base : base + channels]
+                    where = windows[cell, place]
+                    if where < 0:
                         if place == 0:
                             for c in range(channels):
-                                place_now[c] = line[c] + extra[c]
-                        else:
-                            for c in range(channels):
-                                v = line[c] + extra[c]
-                                old = place_now[c]
-                                place_now[c] = v if (v > old or v != v) else old
-                else:
-                    base = row * channels
-                    line = flat_currents[base : base + channels]
-                    for c in range(channels):
-                        place_now[c] = line[c]
-            for lane in range(lanes):
-                syn[lane], mem[lane] = _next(
-                    syn[lane], mem[lane], now[lane], a[lane], b[lane], limit[lane], synaptic, reset
-                )
+                                place_now[c] = line[c]
+                        continue  # outside the image: -inf, never the largest
+                    base = (t * positions + where) * channels
+                    extra = change[base : base + channels]
+                    if place == 0:
+                        for c in range(channels):
+                            place_now[c] = line[c] + extra[c]
+                    else:
+                        for c in range(channels):
+                            v, old = line[c] + extra[c], place_now[c]
+                            place_now[c] = v if (v > old or v != v) else old
+            for c in range(lanes):
+                s, m = _next(syn[c], mem[c], now[c], a[c], b[c], limit[c], synaptic, reset)
+                syn[c], mem[c] = s, m
+                flags[c] = np.uint8(m - limit[c] > 0) ^ golden[c]
             while entries + lanes > len(o_step):
                 o_step, o_neuron = _grown(o_step, entries), _grown(o_neuron, entries)
                 o_change = _grown(o_change, entries)
-            entries = _emit(
-                mem, limit, golden, flags, flag_words, t, touched, cells, channels, o_step, o_neuron,
-                o_change, entries,
-            )  # fmt: skip
+            for word in range((lanes + 7) // 8):
+                if flag_words[word] == 0:
+                    continue
+                position = (8 * word) // channels
+                cell = touched[position]
+                c = 8 * word - position * channels
+                for lane in range(8 * word, min(8 * word + 8, lanes)):
+                    if c == channels:
+                        c = 0
+                        position += 1
+                        cell = touched[position]
+                    if flags[lane]:
+                        o_step[entries], o_neuron[entries] = t, c * cells + cell
+                        o_change[entries] = 1 - 2 * np.int32(golden[lane])
+                        entries += 1
+                    c += 1
+        flag_words[lanes // 8] = 0  # the next pair reads it as part of its last word
         for k in range(first, end):  # leave the scatter space clean
             t, source = np.int64(d_step[k]), d_neuron[k]
             for e in range(reach[source], reach[source + 1]):
@@ -803,11 +826,11 @@ def finish(
     out = np.empty((total, classes), dtype)
     pairs = 0
     lanes = CARRIED * padded
-    change = np.zeros((steps, lanes), dtype)
-    hit = np.zeros((steps, CARRIED), np.uint8)
-    syn, mem, statistic = np.empty(lanes, dtype), np.empty(lanes, dtype), np.empty(lanes, dtype)
-    drive = np.zeros((steps, lanes), dtype)
+    change = np.zeros((steps, CARRIED, padded), dtype)
+    drive = np.zeros((steps, CARRIED, padded), dtype)
+    flat_drive = drive.reshape((steps, lanes))
     fired, trains = np.zeros(1, np.uint32), np.zeros((1, 1), np.uint32)
+    syn, mem, statistic = np.empty(lanes, dtype), np.empty(lanes, dtype), np.empty(lanes, dtype)
     a, b, limit = np.empty(lanes, dtype), np.empty(lanes, dtype), np.empty(lanes, dtype)
     for member in range(CARRIED):
         for c in range(padded):
@@ -822,38 +845,27 @@ def finish(
             for k in range(first, pair_end[pair]):
                 t, source, d = d_step[k], d_neuron[k], d_change[k]
                 start = min(start, t)
-                target = change[t, member * padded : (member + 1) * padded]
                 for e in range(reach[source], reach[source + 1]):
-                    weights = rows[run_row[e]]
-                    if hit[t, member]:
-                        for c in range(padded):
-                            target[c] += d * weights[c]
-                    else:
-                        hit[t, member] = 1
-                        for c in range(padded):
-                            target[c] = d * weights[c]
-        for member in range(CARRIED):
-            sample = pair_sample[block + min(member, members - 1)]
+                    row = run_row[e]
+                    for c in range(padded):
+                        change[t, member, c] += d * rows[row, c]
+        for member in range(members):
+            sample = pair_sample[block + member]
             for c in range(padded):
                 lane = member * padded + c
                 syn[lane] = golden_syn[sample, start - 1, c] if start > 0 else dtype.type(0)
                 mem[lane] = golden_mem[sample, start - 1, c] if start > 0 else dtype.type(0)
                 statistic[lane] = prefix[sample, start, c]
-        for member in range(members):
-            sample = pair_sample[block + member]
-            first = member * padded
             for t in range(start, steps):
-                line, place = currents[sample, t], drive[t, first : first + padded]
-                if hit[t, member]:
-                    hit[t, member] = 0
-                    extra = change[t, first : first + padded]
-                    for c in range(padded):
-                        place[c] = line[c] + extra[c]
-                else:
-                    for c in range(padded):
-                        place[c] = line[c]
+                for c in range(padded):
+                    drive[t, member, c] = currents[sample, t, c] + change[t, member, c]
+            pair = block + member
+            first = pair_end[pair - 1] if pair > 0 else np.int64(0)
+            for k in range(first, pair_end[pair]):
+                for c in range(padded):
+                    change[d_step[k], member, c] = dtype.type(0)
         _play(
-            drive, start, syn, mem, a, b, limit, synaptic, reset, fired, trains, statistic,
+            flat_drive, start, syn, mem, a, b, limit, synaptic, reset, fired, trains, statistic,
             2 if maximum else 1,
         )  # fmt: skip
         for member in range(members):

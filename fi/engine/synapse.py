@@ -59,12 +59,12 @@ class Synapse:
         return (self.weights.weight.detach().flatten(1) * self.scale[:, None]).T.contiguous()
 
     def before(self, inputs: Tensor) -> Tensor:
-        """Currents before the pool, ``[batch, channels, positions]``, of ``[batch, ...]``."""
+        """Currents before the pool, ``[batch, channels, ...]``, of ``[batch, ...]``."""
         if inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         for module in self.before_pool:
             inputs = module(inputs)
-        return inputs.reshape(len(inputs), self.channels, -1)
+        return inputs
 
 
 def normal_form(stage: Stage, input_shape: Sequence[int]) -> Synapse | None:

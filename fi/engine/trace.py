@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -28,8 +29,8 @@ class StrikeTrace:
         syn, mem: ``f [N, B, T]``, states after each step (syn is ``mem`` again for Leaky).
         spikes: ``uint8 [N, B, T]``, golden.
         packed: ``uint32 [N, B, words]``, the same, 32 steps a word.
-        up, down: ``f [N, B]``: a rise of the membrane below ``up`` makes no spike more, a fall below
-            ``down`` none less; rounding is taken off already.
+        up, down: ``f [N, B]``: a rise of the membrane below ``up`` makes no spike more, a fall
+            below ``down`` none less; rounding is taken off already.
         peak: ``f [levels, windows, B]``, the largest response of the membrane to an input window.
         bias_peak: ``f [N]``, the same to a constant current of 1.
         negative: whether an input may be negative: then both margins count.
@@ -53,8 +54,8 @@ class FlowTrace:
     """One stage as differences from below see it: channels are innermost.
 
     Attributes:
-        before: ``f [B, cells, T, K, channels]``, currents before a maximum pool.
-        currents: ``f [B, cells, T, channels]``.
+        before: ``f [B, T, cells, K, channels]``, currents before a maximum pool.
+        currents: ``f [B, T, cells, channels]``.
         syn, mem: the states, same shape.
         spikes: ``uint8``, same shape.
         margin: ``f [B, cells]``, the smallest margin of the cell's neurons.
@@ -68,50 +69,88 @@ class FlowTrace:
     margin: Array
 
 
-def strike_trace(model: StageModel, activity: StageActivity) -> StrikeTrace:
+class Recorded:
+    """One stage's golden activity of one batch; what both layouts need is computed once."""
+
+    def __init__(self, model: StageModel, activity: StageActivity) -> None:
+        self.model = model
+        self.activity = activity
+        self.steps, self.batch = activity.inputs.shape[:2]
+
+    @cached_property
+    def before(self) -> Tensor:
+        """Currents before a maximum pool, a view ``[T, B, channels, cells..., K...]``."""
+        return _before(self.model, self.activity)
+
+    @cached_property
+    def mem(self) -> Tensor:
+        """``[T, B, N]``."""
+        return torch.stack([state["mem"] for state in self.activity.states]).flatten(2)
+
+    @cached_property
+    def syn(self) -> Tensor:
+        """``[T, B, N]``."""
+        return torch.stack([state["syn"] for state in self.activity.states]).flatten(2)
+
+    @cached_property
+    def spikes(self) -> Tensor:
+        """``uint8 [T, B, N]``."""
+        return (self.activity.spikes.flatten(2) != 0).to(torch.uint8)
+
+    @cached_property
+    def membranes(self) -> Array:
+        """``f [N, B, T]``."""
+        return _array(self.mem.permute(2, 1, 0))
+
+    @cached_property
+    def margins(self) -> tuple[Array, Array]:
+        """``up, down``, ``f [N, B]``."""
+        return margins(self)
+
+
+def strike_trace(recorded: Recorded) -> StrikeTrace:
     """The layout for faults in this stage."""
-    steps, batch = activity.inputs.shape[:2]
+    model, activity = recorded.model, recorded.activity
     effective = _effective_inputs(model, activity.inputs.flatten(2))
     inputs = _array(effective.permute(2, 1, 0))
-    syn, mem = _states(activity)
-    spikes = activity.spikes.flatten(2) != 0
-    up, down = margins(model, activity, mem, spikes)
-    before = _before(model, activity).permute(2, 3, 4, 1, 0)  # [C, cells, K, B, T]
-    membranes = _array(mem.permute(2, 1, 0))
+    before = recorded.before
+    before = before.permute(*range(2, before.ndim), 1, 0)  # [channels, cells..., K..., B, T]
+    up, down = recorded.margins
+    membranes = recorded.membranes
     return StrikeTrace(
         inputs=inputs,
-        currents=_array(before.reshape(model.neurons, -1, batch, steps)),
-        syn=_array(syn.permute(2, 1, 0)) if model.synaptic else membranes,
+        currents=_array(before).reshape(model.neurons, -1, recorded.batch, recorded.steps),
+        syn=_array(recorded.syn.permute(2, 1, 0)) if model.synaptic else membranes,
         mem=membranes,
-        spikes=_array(spikes.to(torch.uint8).permute(2, 1, 0)),
-        packed=_packed(spikes),
-        up=_array(up),
-        down=_array(down),
+        spikes=_array(recorded.spikes.permute(2, 1, 0)),
+        packed=_packed(recorded.spikes),
+        up=up,
+        down=down,
         peak=_peaks(model, inputs),
-        bias_peak=_gain(model, steps).astype(membranes.dtype),
+        bias_peak=_gain(model, recorded.steps).astype(membranes.dtype),
         negative=bool((effective < 0).any()),
     )
 
 
-def flow_trace(model: StageModel, activity: StageActivity, vector: int = 1) -> FlowTrace:
+def flow_trace(recorded: Recorded, vector: int = 1) -> FlowTrace:
     """The layout for differences that come from below, channels padded to whole vectors."""
-    steps, batch = activity.inputs.shape[:2]
-    syn, mem = _states(activity)
-    spikes = activity.spikes.flatten(2) != 0
-    up, down = margins(model, activity, mem, spikes)
-    margin = torch.minimum(up, down).reshape(-1, model.synapse.cells, batch).amin(0).T
+    model, activity = recorded.model, recorded.activity
+    up, down = recorded.margins
+    margin = np.minimum(up, down).reshape(-1, model.synapse.cells, recorded.batch).min(axis=0)
     currents = padded(_by_cell(model, activity.currents.flatten(2)), vector)
-    membranes = padded(_by_cell(model, mem), vector)
+    membranes = padded(_by_cell(model, recorded.mem), vector)
     before = currents[:, :, :, None]
     if model.max_pooled:
-        before = _array(_before(model, activity).permute(1, 3, 0, 4, 2))
+        seen = recorded.before  # to [B, T, cells..., K..., channels]
+        shape = (recorded.batch, recorded.steps, model.synapse.cells, -1, model.synapse.channels)
+        before = _array(seen.permute(1, 0, *range(3, seen.ndim), 2)).reshape(shape)
     return FlowTrace(
         before=before,
         currents=currents,
-        syn=padded(_by_cell(model, syn), vector) if model.synaptic else membranes,
+        syn=padded(_by_cell(model, recorded.syn), vector) if model.synaptic else membranes,
         mem=membranes,
-        spikes=_by_cell(model, spikes.to(torch.uint8)),
-        margin=_array(margin),
+        spikes=_by_cell(model, recorded.spikes),
+        margin=np.ascontiguousarray(margin.T),
     )
 
 
@@ -138,9 +177,7 @@ def takes_maximum(readout: Readout) -> bool:
     return type(readout) is MaxMembrane
 
 
-def margins(
-    model: StageModel, activity: StageActivity, mem: Tensor, spikes: Tensor
-) -> tuple[Tensor, Tensor]:
+def margins(recorded: Recorded) -> tuple[Array, Array]:
     """How far each neuron's membrane may rise or fall without a change of spikes, ``[N, batch]``.
 
     With the golden membrane ``v`` and a faulty current ``I + d``, the membranes differ by
@@ -148,19 +185,19 @@ def margins(
     ``D``). No spike changes while ``D < threshold - v`` in silent steps and ``-D < v - threshold``
     in spiking ones. In floating point each of the two runs rounds at most six times a step, values
     no larger than ``S = 2 max|v| + max|I| + |threshold|`` (plus ``|D|``, which the factor
-    ``1 + SLACK`` on ``D`` covers), and an error decays as the membrane does: both runs together err
-    by at most ``12 u S G`` with ``G = min(T, 1 / (1 - beta))`` (``/ (1 - alpha)`` again for a second
-    order neuron) and ``u`` half the distance from 1 to the next float. That is taken off here.
+    ``1 + slack`` on ``D`` covers), and an error decays as the membrane does: both runs together
+    err by at most ``12 u S G`` with ``G = min(T, 1 / (1 - beta))`` (``/ (1 - alpha)`` again for a
+    second-order neuron) and ``u`` half the distance from 1 to the next float. It is taken off.
     """
-    threshold = torch.from_numpy(model.threshold)[None, None]
-    distance = mem - threshold
-    infinite = torch.full_like(distance, float("inf"))
-    up = torch.where(spikes, infinite, -distance).amin(0)
-    down = torch.where(spikes, distance, infinite).amin(0)
-    size = 2 * mem.abs().amax(0) + activity.currents.flatten(2).abs().amax(0) + threshold[0].abs()
-    unit = torch.finfo(mem.dtype).eps / 2
-    rounding = 12 * unit * size * torch.from_numpy(_gain(model, len(mem))).to(mem.dtype)
-    return (up - rounding).T, (down - rounding).T
+    model = recorded.model
+    up, down, largest = kernels.margins(recorded.membranes, model.threshold)
+    current = _array(recorded.activity.currents.flatten(2).abs().amax(0).T)
+    size = 2 * largest + current + np.abs(model.threshold)[:, None]
+    unit = np.finfo(size.dtype).eps / 2
+    gain = _gain(model, recorded.steps).astype(size.dtype)[:, None]
+    with np.errstate(invalid="ignore"):
+        rounding = 12 * unit * size * gain
+        return up - rounding, down - rounding
 
 
 def slack(model: StageModel, steps: int) -> float:
@@ -208,55 +245,48 @@ def _effective_inputs(model: StageModel, inputs: Tensor) -> Tensor:
     return padded[:, :, torch.from_numpy(model.pools.astype(np.int64))].mean(-1)
 
 
-def _states(activity: StageActivity) -> tuple[Tensor, Tensor]:
-    """syn and mem ``[T, B, N]``."""
-    mem = torch.stack([state["mem"] for state in activity.states]).flatten(2)
-    if "syn" not in activity.states[0]:
-        return mem, mem
-    return torch.stack([state["syn"] for state in activity.states]).flatten(2), mem
-
-
 def _before(model: StageModel, activity: StageActivity) -> Tensor:
-    """Currents before a maximum pool, ``[T, B, channels, cells, K]``; -inf outside."""
+    """Currents before a maximum pool, a view ``[T, B, channels, cells..., K...]``; -inf outside."""
     steps, batch = activity.inputs.shape[:2]
     synapse = model.synapse
     if not model.max_pooled:
         return activity.currents.reshape(steps, batch, synapse.channels, synapse.cells, 1)
-    flat = synapse.before(activity.inputs.flatten(0, 1)).unflatten(0, (steps, batch))
-    tiled = _tiled(flat, model)
-    if tiled is not None:
-        return tiled
+    image = synapse.before(activity.inputs.flatten(0, 1)).unflatten(0, (steps, batch))
+    tiles = _tiles(image, model)
+    if tiles is not None:
+        return tiles
+    flat = image.flatten(3)
     outside = flat.new_full((*flat.shape[:3], 1), float("-inf"))
     windows = torch.from_numpy(synapse.windows.astype(np.int64))
     return torch.cat([flat, outside], dim=3)[..., windows]
 
 
-def _tiled(flat: Tensor, model: StageModel) -> Tensor | None:
-    """A view of ``[T, B, channels, positions]`` by windows, where 2x2 windows tile the image."""
+def _tiles(image: Tensor, model: StageModel) -> Tensor | None:
+    """A view ``[T, B, channels, high, wide, 2, 2]`` where 2x2 windows tile the image."""
     if not model.runs.paired:
         return None
-    height, width = model.shape[1:]
-    line = int(model.runs.windows[0, 2])  # positions in a line of the image
-    tall = flat.shape[3] // line
-    expected = torch.arange(tall * line).view(tall, line)[: 2 * height, : 2 * width]
-    tiles = expected.reshape(height, 2, width, 2).permute(0, 2, 1, 3).reshape(-1, 4)
-    if flat.shape[3] != tall * line or not np.array_equal(tiles.numpy(), model.runs.windows):
+    high, wide = model.shape[1:]
+
+    def tiled(pixels: Tensor) -> Tensor:
+        cut = pixels[..., : 2 * high, : 2 * wide]
+        return cut.unflatten(-1, (wide, 2)).unflatten(-3, (high, 2)).transpose(-3, -2)
+
+    numbers = torch.arange(image[0, 0, 0].numel()).reshape(image.shape[3:])
+    if not np.array_equal(tiled(numbers).reshape(-1, 4).numpy(), model.runs.windows):
         return None
-    image = flat.unflatten(3, (tall, line))[..., : 2 * height, : 2 * width]
-    split = image.unflatten(4, (width, 2)).unflatten(3, (height, 2))
-    return split.permute(0, 1, 2, 3, 5, 4, 6).flatten(5).flatten(3, 4)
+    return tiled(image)
 
 
 def _by_cell(model: StageModel, values: Tensor) -> Array:
-    """``[B, cells, T, channels]`` of ``[T, B, N]``."""
+    """``[B, T, cells, channels]`` of ``[T, B, N]``."""
     steps, batch, _ = values.shape
     cells = model.synapse.cells
-    return _array(values.reshape(steps, batch, -1, cells).permute(1, 3, 0, 2))
+    return _array(values.reshape(steps, batch, -1, cells).permute(1, 0, 3, 2))
 
 
 def _packed(spikes: Tensor) -> Array:
-    """``uint32 [N, B, words]`` of ``[T, B, N]``; bit ``t % 32`` of word ``t // 32`` is step ``t``."""
-    trains = _array(spikes.permute(2, 1, 0)).view(np.uint8)
+    """``uint32 [N, B, words]`` of ``[T, B, N]``: bit ``t % 32`` of word ``t // 32`` is step t."""
+    trains = _array(spikes.permute(2, 1, 0))
     padding = -trains.shape[2] % PACKED
     padded = np.pad(trains, ((0, 0), (0, 0), (0, padding)))
     return np.packbits(padded, axis=2, bitorder="little").view(np.uint32)
