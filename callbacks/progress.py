@@ -16,8 +16,8 @@ from fi.record import CampaignCallback, CampaignRecord
 
 #: What ``--progress`` takes -> what is counted, and its name in the bar.
 WATCHED = {
-    "predictions": ("sdc_1", "predictions changed (no accuracy loss)"),
-    "scores": ("fully_masked", "scores changed (no accuracy loss)"),
+    "predictions": ("sdc_1", "predictions changed (not the accuracy loss)"),
+    "scores": ("fully_masked", "scores changed (not the accuracy loss)"),
 }
 _REFRESH, _LINE = 0.2, 10.0  # seconds
 
@@ -61,8 +61,9 @@ class CampaignProgress(CampaignCallback):
     ) -> None:
         if not isinstance(pl_module, FaultTest) or self._record is None or not self._due():
             return
-        within = (batch_idx + 1) / self._record.batches
-        self._show(len(pl_module.group) * within, *self._seen(pl_module))
+        within = len(pl_module.group) * (batch_idx + 1) / self._record.batches
+        if self._faults + within < self._record.faults:  # the last line is the campaign's end
+            self._show(within, *self._seen(pl_module))
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not isinstance(pl_module, FaultTest) or self._record is None:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import cast, get_args
 
 import pandas as pd
-from jsonargparse import ArgumentParser
 from rich.console import Console
 
-from fi.cli import run_command
+from fi.cli import CommandParser, run_command
 from fi.files import FileError, write_text
 from fi.past_campaign import PastCampaign, newest_campaign
 from fi.table import FAULTS, OVERALL, Draw, result_table, table_csv
@@ -77,15 +76,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(argv: list[str]) -> None:
     """The command with these arguments; ``UserError`` says what is wrong."""
-    options = _parser().parse_args(argv)
+    options = _parser().parse(argv)
     analyse(options.model, options.fault_list, options.output)
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="python -m fi.analyse",
-        description="Print the result table of the newest campaign on a fault list, and write it "
-        "to OUTPUT/fault_list/MODEL/<list>_result.csv.",
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "python -m fi.analyse",
+        "Print the result table of the newest campaign on a fault list, and write it to "
+        "OUTPUT/fault_list/MODEL/<list>_result.csv.",
+        {},
+        usage="%(prog)s --model MODEL --fault-list LIST [options]",
     )
     parser.add_argument("--model", type=str, required=True, help="name of the network, as CSNN")
     parser.add_argument(

@@ -129,8 +129,8 @@ def _parser(classes: dict[str, type]) -> CommandParser:
     parser = CommandParser(COMMAND, "Time both engines on the same faults.", classes)
     add = parser.add_argument_group("What to measure").add_argument
     add("--model", type=str, help="a network, as in fi.test")
-    add("--data", type=str, help="a datamodule; the network's")
-    add("--checkpoint", metavar="FILE", type=str, help="weights; the network's, or 'none'")
+    add("--data", type=str, help="a datamodule; default: the network's own")
+    add("--checkpoint", metavar="FILE", type=str, help="weights, or 'none'; default: the network's")
     add("--faults", default=4000, metavar="K", type=int, help="faults, drawn network-wise")
     add("--samples", default=256, metavar="S", type=int, help="the first test samples")
     add("--check", default=50, metavar="K", type=int, help="faults compared pair by pair")
@@ -180,7 +180,7 @@ def _drawn(subject: Subject, options: Namespace) -> list[Fault]:
 
 
 def _best_plain(network: SpikingNetwork, events: Tensor) -> tuple[int, float, float]:
-    """The best batch size, and seconds a sample layer by layer and step by step, each at its best."""
+    """The best batch size; seconds a sample layer by layer and step by step, each at its best."""
     best: dict[bool, tuple[float, int]] = {}
     for layer_by_layer in (True, False):
         network.layer_by_layer = layer_by_layer

@@ -19,6 +19,13 @@ from fi.plugins import config_file, find_class, own_classes
 #: ``--model.beta`` is ``model_args.beta`` in a config file, beside ``model``.
 _ARGUMENTS = {"model": "model_args", "data": "data_args"}
 _KINDS = {"model": "models", "data": "datamodules"}
+#: jsonargparse's types, in words.
+_NUMBERS = {
+    "PositiveInt": "an int above 0",
+    "NonNegativeInt": "an int, 0 or more",
+    "PositiveFloat": "a number above 0",
+    "NonNegativeFloat": "a number, 0 or more",
+}
 
 
 class _Help(argparse.HelpFormatter):
@@ -37,13 +44,20 @@ class CommandParser(ArgumentParser):
         command: the command, ``python -m fi.test``.
         description: what it does.
         classes: for ``model`` and ``data``, the class whose constructor arguments are options.
+        usage: the first line of the help.
     """
 
-    def __init__(self, command: str, description: str, classes: dict[str, type]) -> None:
+    def __init__(
+        self,
+        command: str,
+        description: str,
+        classes: dict[str, type],
+        usage: str = "%(prog)s --model MODEL [options]",
+    ) -> None:
         super().__init__(
             prog=command,
             description=description,
-            usage="%(prog)s --model MODEL [options]",
+            usage=usage,
             formatter_class=_Help,
             exit_on_error=False,
             allow_abbrev=False,
@@ -175,12 +189,21 @@ def _spoken(text: str) -> str:
 def _one_line(text: str) -> str:
     """jsonargparse's errors, several lines long, as one."""
     text = _spoken(" ".join(text.split()))
+    if missing := re.fullmatch(r"the following arguments are required: (.*)", text):
+        return f"missing: {', '.join(map(_option, missing[1].split(', ')))}"
     key = re.search(r'Parser key "(?:--)?([^"]+)":', text)
-    value = re.search(r"(?:Got|Given) value: (.*)", text)
-    wanted = re.findall(r"Expected an? <class '(.*?)'>", text)
+    value = re.search(r"(?:Got|Given) value: (.*)|'([^']*)'$|(\S+) does not conform", text)
+    wanted = re.findall(r"<class '(?:\w+\.)*(\w+)'>|Not of type (\w+)|Literal\[(.*?)\]", text)
     if not (key and value and wanted):
         return text
-    return f"--{key[1].replace('_', '-')} {value[1]}: wanted is {' or '.join(wanted)}"
+    types = " or ".join(_NUMBERS.get(number) or python or words for python, number, words in wanted)
+    return f"{_option(key[1])} {value[1] or value[2] or value[3]}: wanted is {types}"
+
+
+def _option(key: str) -> str:
+    """``fault_list`` as it is typed; the names of a network's arguments are its own."""
+    name = key.lstrip("-")
+    return f"--{name}" if "." in name else f"--{name.replace('_', '-')}"
 
 
 def run_command(

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from jsonargparse import ArgumentParser
 from torch import Tensor
 
-from fi.cli import run_command
+from fi.cli import CommandParser, run_command
 from fi.files import FileError, csv_text, write_text
 from fi.past_campaign import class_name
 
@@ -85,16 +84,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(argv: list[str]) -> None:
     """The command with these arguments; ``UserError`` says what is wrong."""
-    options = _parser().parse_args(argv)
+    options = _parser().parse(argv)
     written = pt_to_csv(options.model, options.batch_size, options.output)
     print(f"{written} files written to {Path(options.output, class_name(options.model), 'csv')}")
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="python -m fi.pt_to_csv",
-        description="Convert the saved scores and labels of a network, OUTPUT/MODEL/pt, to CSV "
-        "files in OUTPUT/MODEL/csv.",
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "python -m fi.pt_to_csv",
+        "Convert the saved scores and labels of a network, OUTPUT/MODEL/pt, to CSV files in "
+        "OUTPUT/MODEL/csv.",
+        {},
+        usage="%(prog)s --model MODEL --batch-size B [options]",
     )
     parser.add_argument("--model", type=str, required=True, help="name of the network, as CSNN")
     parser.add_argument(

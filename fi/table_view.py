@@ -85,7 +85,8 @@ def _footer(columns: _Columns, confidence: float) -> str:
     return (
         "In % of the samples, mean over faults. masked: top class and score unchanged. SDC-1: "
         "another class. 0-5% and so on: the same class, its score changed by so much. facc: "
-        f"accuracy under a fault ({golden} without); neither masked nor SDC is accuracy. "
+        f"accuracy under a fault ({golden} without); the other columns count what changed, not "
+        "what is wrong. "
         f"Intervals: {confidence * 100:g} % Wilson by fault, finite-population corrected; they "
         "hold over faults, for this test set."
     )

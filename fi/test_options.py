@@ -40,8 +40,8 @@ def command_parser(classes: dict[str, type]) -> CommandParser:
 def _subject_options(parser: CommandParser) -> None:
     add = parser.add_argument_group("What to test").add_argument
     add("--model", type=str, help="a network of models/, my_package.MyNet or ./my_file.py:MyNet")
-    add("--data", type=str, help="a datamodule of datamodules/, or named likewise; the network's")
-    add("--checkpoint", metavar="FILE", type=str, help="weights; the network's, or 'none'")
+    add("--data", type=str, help="a datamodule, named likewise; default: the network's own")
+    add("--checkpoint", metavar="FILE", type=str, help="weights, or 'none'; default: the network's")
     add("--limit-samples", metavar="N", type=int, help="take the first N test samples")
     add(
         "--readout",

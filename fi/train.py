@@ -126,7 +126,7 @@ def command_parser(classes: dict[str, type]) -> CommandParser:
 def _subject_options(parser: CommandParser) -> None:
     add = parser.add_argument_group("What to train").add_argument
     add("--model", type=str, help="a network of models/, my_package.MyNet or ./my_file.py:MyNet")
-    add("--data", type=str, help="a datamodule of datamodules/, or named likewise; the network's")
+    add("--data", type=str, help="a datamodule, named likewise; default: the network's own")
     allowed = ", ".join(READOUTS)
     add("--readout", default="auto", type=str, help=f"what a forward of its own returns: {allowed}")
     add("--time-axis", default=0, metavar="N", type=int, help="where such a forward wants time")

@@ -38,7 +38,7 @@ def test_progress_counts_faults_and_changes(
     changed = (results["sdc_1"] if column == "sdc_1" else masked).sum() / results["samples"].sum()
     lines = text.getvalue().splitlines()
     assert lines[-1].startswith(f"{len(faults)}/{len(faults)} faults")
-    assert f"{100 * changed:.2f} % {watched} changed (no accuracy loss)" in lines[-1]
+    assert f"{100 * changed:.2f} % {watched} changed (not the accuracy loss)" in lines[-1]
     assert len(lines) >= 3  # within a run of many faults it moves with the batches
     assert any(line.endswith(" left") for line in lines)
 

@@ -270,13 +270,21 @@ def test_the_command_writes_plain_weights_and_a_config_that_replays(
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--epochs", "0"], ["--lr", "-1"], ["--model", "Nope"], ["--strategy", "nope"]]
+    ("wrong", "said"),
+    [
+        (["--epochs", "0"], "--epochs 0: wanted is an int above 0"),
+        (["--epochs", "many"], "--epochs many: wanted is an int above 0"),
+        (["--lr", "-1"], "--lr -1: wanted is a number above 0"),
+        (["--model", "Nope"], "unknown model 'Nope'"),
+        (["--strategy", "nope"], "nope"),
+    ],
 )
 def test_wrong_options_are_one_line_and_status_2(
-    wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    wrong: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command(tmp_path / "run", *wrong) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
+    assert said in error
     assert error.count("\n") == 1
     assert not (tmp_path / "run").exists()
