@@ -20,6 +20,8 @@ from fi.network import SpikingNetwork, StageActivity
 
 #: A group is a quarter of the list, within these bounds: few golden runs, some milestones.
 SMALLEST_GROUP, LARGEST_GROUP = 4096, 65536
+#: More samples at a time gain nothing.
+LARGEST_BLOCK = 128
 
 
 def default_memory() -> int:
@@ -62,7 +64,7 @@ class DifferentialEngine(Engine):
         self._plan: Plan | None = None
         self._generic_places: list[int] = []
         self._generic_used = False
-        self._traces: dict[int, Trace] = {}
+        self._traces: dict[tuple[int, int], Trace] = {}
 
     @staticmethod
     def why_not(network: nn.Module) -> str | None:
@@ -88,19 +90,33 @@ class DifferentialEngine(Engine):
             self._group, self._plan = (), None
 
     def pairs(self, events: Tensor, batch: int) -> Iterator[Pairs]:
-        activities = list(self.stages.activities(events))
-        self._prepare(activities)
-        if self.fast is not None and self._plan is not None:
-            yield from self.fast.pairs(self._plan, self._trace(self.fast, batch, activities))
+        self._prepare(events)
+        size = self._block(events.shape[1])
+        for first in range(0, events.shape[1], size):
+            for found in self._block_pairs(events[:, first : first + size], (batch, first)):
+                yield found._replace(sample=found.sample + first)
+
+    def _block_pairs(self, events: Tensor, key: tuple[int, int]) -> Iterator[Pairs]:
+        """The pairs of some samples; their golden run is left out where its trace is known."""
+        assert self._plan is not None
+        trace = self._traces.get(key)
+        known = trace is not None and self._plan.struck <= trace.strikes.keys()
+        run = not known or bool(self._generic_places)
+        activities = list(self.stages.activities(events)) if run else []
+        if self.fast is not None and self._plan.tasks:
+            if trace is None or not known:
+                trace = self._kept(key, self.fast.trace(self._plan, activities))
+            yield from self.fast.pairs(self._plan, trace)
         if self._generic_places:
             yield from self._generic_pairs(activities)
 
-    def _prepare(self, activities: Sequence[StageActivity]) -> None:
+    def _prepare(self, events: Tensor) -> None:
         """Choose the path of each fault, once a group."""
         if self.fast is None and self.why_not_fast is None:
+            activities = list(self.stages.activities(events[:, :1]))
             self.why_not_fast = FastPath.why_not(self.stages, activities)
             if self.why_not_fast is None:
-                self.fast = FastPath(self.stages, activities, self.memory // 2, self.threads)
+                self.fast = FastPath(self.stages, activities, self.memory // 4, self.threads)
         if self._plan is not None:
             return
         taken = on_kernels(self.fast, self._group)
@@ -112,16 +128,17 @@ class DifferentialEngine(Engine):
         else:
             self._plan = Plan([], frozenset())
 
-    def _trace(self, fast: FastPath, batch: int, activities: Sequence[StageActivity]) -> Trace:
-        """The golden trace of a batch, kept while the memory budget allows it."""
-        assert self._plan is not None
-        known = self._traces.get(batch)
-        if known is not None and self._plan.struck <= known.strikes.keys():
-            return known
-        trace = fast.trace(self._plan, activities)
-        held = sum(kept.bytes for key, kept in self._traces.items() if key != batch)
+    def _block(self, batch: int) -> int:
+        """How many samples are taken at a time: their trace fits a quarter of the memory."""
+        if self.fast is None:  # the generic path cuts for itself
+            return batch
+        return max(1, min(batch, LARGEST_BLOCK, self.memory // 4 // self.fast.sample_bytes))
+
+    def _kept(self, key: tuple[int, int], trace: Trace) -> Trace:
+        """The trace, kept for later groups while half of the memory allows it."""
+        held = sum(kept.bytes for other, kept in self._traces.items() if other != key)
         if held + trace.bytes <= self.memory // 2:
-            self._traces[batch] = trace
+            self._traces[key] = trace
         return trace
 
     def _generic_pairs(self, activities: Sequence[StageActivity]) -> Iterator[Pairs]:

@@ -134,6 +134,11 @@ class FastPath:
         self.maximum = takes_maximum(network.readout)
         self.tally = Tally()
 
+        self.sample_bytes = sum(
+            _trace_bytes(model, activity)
+            for model, activity in zip(self.models, activities, strict=True)
+        )
+
     @staticmethod
     def why_not(network: SpikingNetwork, activities: Sequence[StageActivity]) -> str | None:
         """Why the kernels cannot take this network; ``None`` where they can."""
@@ -280,11 +285,12 @@ class FastPath:
         ]
         return Differences(
             *kernels.flow(
-                np.argsort(found.sample, kind="stable"), *found[:-1], runs.first, runs.position, runs.row, runs.length, runs.cells_first,
-                runs.cells, model.rows, runs.largest, runs.positions, runs.windows, runs.paired,
-                golden.before, golden.currents, golden.syn, golden.mem,
-                golden.spikes, golden.margin, *by_cell, model.alpha.max(), model.beta.max(),
-                1 + slack(model, golden.before.shape[1]), model.synaptic, model.reset,
+                np.argsort(found.sample, kind="stable"), *found[:-1], runs.first, runs.position,
+                runs.row, runs.length, runs.cells_first, runs.cells, model.rows, runs.largest,
+                runs.positions, runs.windows, runs.paired, golden.before, golden.currents,
+                golden.syn, golden.mem, golden.spikes, golden.margin, *by_cell,
+                model.alpha.max(), model.beta.max(), 1 + slack(model, golden.before.shape[1]),
+                model.synaptic, model.reset,
             )
         )  # fmt: skip
 
@@ -296,6 +302,14 @@ class FastPath:
             golden.syn[:, :, 0], golden.mem[:, :, 0], trace.padded, constants.alpha, constants.beta,
             constants.threshold, model.neurons, model.synaptic, model.reset, self.maximum,
         )  # fmt: skip
+
+
+def _trace_bytes(model: StageModel, activity: StageActivity) -> int:
+    """About what the trace of one sample of a stage takes, both layouts."""
+    steps, inputs = len(activity.inputs), activity.inputs[0, 0].numel()
+    values = inputs + model.neurons * (2 * model.taps.shape[2] + 4 + 2 * model.synaptic)
+    levels = len(model.decays) * len(model.windows)
+    return int(model.beta.itemsize * (steps * values + levels))
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,8 @@ def _flat(faults: Sequence[Fault], shape: tuple[int, ...]) -> Array:
     if not shape:
         return np.zeros(len(faults), np.int64)
     index = np.array([fault.index for fault in faults], np.int64).reshape(-1, len(shape))
-    return np.ravel_multi_index(tuple(index.T), shape).astype(np.int64)
+    flat: Array = np.asarray(np.ravel_multi_index(tuple(index.T), shape), np.int64)
+    return flat
 
 
 def _steps(faults: Sequence[Fault]) -> Ints:

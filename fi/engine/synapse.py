@@ -140,10 +140,10 @@ def _pair(value: int | Sequence[int]) -> tuple[int, int]:
 
 def _norm_scale(norm: nn.Module) -> Tensor | None:
     """What an evaluated norm multiplies each channel with."""
-    if norm.training or norm.running_var is None or norm.running_mean is None:
+    variance = getattr(norm, "running_var", None)
+    if norm.training or not isinstance(norm, _NORMS) or not isinstance(variance, Tensor):
         return None
-    assert isinstance(norm.running_var, Tensor)
-    scale = (norm.running_var + norm.eps).rsqrt()
+    scale = (variance + norm.eps).rsqrt()
     return (scale if norm.weight is None else scale * norm.weight).detach()
 
 
