@@ -47,7 +47,9 @@ class Recordings:
         return hashlib.sha256(json.dumps([facts, list(self.labels)]).encode()).hexdigest()
 
 
-def of_files(paths: Sequence[Path], labels: Sequence[int], read: Callable[[Path], Events]) -> Any:
+def of_files(
+    paths: Sequence[Path], labels: Sequence[int], read: Callable[[Path], Events]
+) -> Recordings:
     """One recording a file, in rounds of one of each class: any first part of them is balanced."""
     seen: Counter[int] = Counter()
     rounds = []
