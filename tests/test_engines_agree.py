@@ -149,23 +149,24 @@ SPECIAL = (1.0, -1.0, 1.5, 0.8, 0.0, 1.2e-38)
 SPECIAL_FAULTS = (("bit-flip", 30), ("bit-flip", 31), ("stuck-at-1", 0), ("stuck-at-0", 23))
 
 
-def special_faults(network: Chain, value: float) -> list[Fault]:
-    """Put ``value`` in the middle word of every parameter, and hit that word in all ways."""
+def special_faults(network: Chain, value: float, kind: Kind) -> list[Fault]:
+    """Put ``value`` in the middle word of all families of a kind, and hit that word in all ways."""
     faults: list[Fault] = []
     words = dict(network.named_parameters()) | dict(network.named_buffers())
     for family in families(network):
+        if family.attribute == "threshold" and kind is not Kind.NEURON:
+            words[family.name].data *= 1.01  # no membrane that stands at its threshold
+        if family.kind is not kind:
+            continue
         index = unravel(family.words // 2, family.shape)
-        if family.kind in (Kind.SYNAPSE, Kind.NEURON):
-            allowed = value if family.attribute != "running_var" else abs(value)
-            words[family.name].data[index] = allowed
-            ways: Sequence[tuple[str, int]] = SPECIAL_FAULTS
-        else:
-            ways = list(product(MODELS, (28, 29, 30, 31)))
-        for (model, bit), step in product(ways, (None, 2)):
+        stored = torch.tensor(abs(value) if family.attribute == "running_var" else value)
+        words[family.name].data[index] = stored  # as float32
+        for (model, bit), step in product(SPECIAL_FAULTS, (None, 2)):
             faults.append(Fault(len(faults), family.name, index, bit, model, step))
     return faults
 
 
+@pytest.mark.parametrize("where", [Kind.SYNAPSE, Kind.NEURON])
 @pytest.mark.parametrize(
     ("kind", "readout", "dtype"),
     [
@@ -177,20 +178,33 @@ def special_faults(network: Chain, value: float) -> list[Fault]:
         (synaptic, "membrane", FLOAT64),
     ],
 )
-def test_infinities_nans_and_denormals(kind: Build, readout: str, dtype: torch.dtype) -> None:
+def test_infinities_nans_and_denormals(
+    kind: Build, readout: str, dtype: torch.dtype, where: Kind
+) -> None:
     unmasked = pairs = 0
     for value in SPECIAL:
         network = network_of(kind, readout, dtype)
-        faults = special_faults(network, value)
+        faults = special_faults(network, value, where)
         batches = data(network, (5,), kind="counts")
-        with torch.no_grad():
-            assert network(batches[0][0]).isfinite().all()
         reference = outcomes(FullEngine(network, network), faults, batches)
         other = outcomes(DifferentialEngine(network, network), faults, batches)
         found = agreement(reference, other, faults)
         assert found.holds(TOLERATED if dtype == FLOAT32 else 0), f"{value}: {explained(found)}"
         unmasked, pairs = unmasked + found.unmasked, pairs + found.pairs
     assert unmasked > 0.05 * pairs
+
+
+@pytest.mark.parametrize("kind", [linear, padded, synaptic])
+def test_high_bits_of_potentials_and_spikes(kind: Build) -> None:
+    network = network_of(kind, "membrane", FLOAT64)
+    faults = [
+        Fault(0, family.name, unravel(family.words // 2, family.shape), bit, model, step)
+        for family in families(network)
+        if family.kind in (Kind.STATE, Kind.SPIKE)
+        for model, bit, step in product(MODELS, (28, 29, 30, 31), (None, 2))
+    ]
+    found = compared(network, faults, data(network, (5,), kind="counts"))
+    assert found.differing == 0, explained(found)
 
 
 @pytest.mark.parametrize("steps", [1, 32, 70])

@@ -36,7 +36,7 @@ def _taken(fast: FastPath, layer: str, faults: Sequence[Fault]) -> Array:
     owners = [model for model in fast.models if model.synapse.weights is module]
     if not owners:
         return np.ones(len(faults), bool)
-    if owners[0] is fast.models[-1] and fast.maximum and owners[0].beta.dtype == np.float32:
+    if owners[0] is fast.models[-1] and fast.maximum:
         # the membrane is read out: its last bit counts, which depends on the order of summation
         return np.zeros(len(faults), bool)
     if _is_plain(owners[0]):

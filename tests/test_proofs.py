@@ -1,0 +1,159 @@
+"""What is proved to be masked is masked: changes placed at the edge of the bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from stage_kinds import FAST, Chain, events, input_shape, network_of
+from torch import Tensor, nn
+
+from fi.engine.fast import FastPath, Plan, Task
+from fi.engine.stage_model import StageModel
+from fi.engine.strikes import PERMANENT, CurrentStrikes
+from fi.engine.trace import impulse, slack
+from fi.network import Stage, StageActivity
+
+#: Distances from the edge of the bound, relative; below it a proof holds.
+DELTAS = (-0.3, -1e-2, -1e-4, -1e-6, 0.0, 1e-6, 1e-4, 1e-2, 0.3)
+SAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A change of one weight or bias, in one sample, at a distance from the bound."""
+
+    delta: float
+    proved: bool
+    spikes_differ: bool
+
+
+class Probe:
+    """One stage of a network on one sample, and what the kernels prove of it."""
+
+    def __init__(self, network: Chain, number: int, signal: Tensor) -> None:
+        self.activities = list(network.activities(signal))
+        self.path = FastPath(network, self.activities, 1 << 26, threads=1)
+        self.model: StageModel = self.path.models[number]
+        self.number = number
+        self.stage: Stage = self.model.stage
+        self.activity: StageActivity = self.activities[number]
+        self.trace = self.path.trace(Plan([], frozenset({number})), self.activities)
+        self.golden = self.trace.strikes[number]
+
+    @property
+    def weights(self) -> nn.Module:
+        return self.model.synapse.weights
+
+    def edge(self, row: int, channel: int, sign: float, step: int | None) -> float:
+        """The change at which the proof of some cell of the channel fails."""
+        golden, model = self.golden, self.model
+        cells = np.arange(model.synapse.cells)
+        neurons = channel * len(cells) + cells
+        if step is None:
+            level = model.level[neurons]
+            peaks = golden.peak[level, model.window_of[row, cells], 0] if row >= 0 else None
+            response = golden.bias_peak[neurons] if peaks is None else peaks
+        else:
+            taps = model.taps[row]
+            seen = np.where(taps < 0, 0, np.abs(golden.inputs[taps, 0, step])).max(axis=1)
+            response = (seen if row >= 0 else np.ones(len(cells))) * impulse(
+                model, golden.inputs.shape[2]
+            )
+        margin = golden.up if sign > 0 else golden.down
+        if golden.negative:
+            margin = np.minimum(golden.up, golden.down)
+        factor = 1 + slack(model, golden.inputs.shape[2])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bounds = margin[neurons, 0].astype(np.float64) / (response.astype(np.float64) * factor)
+        return float(np.nanmin(np.where(response > 0, bounds, np.inf)))
+
+    def proves(self, row: int, channel: int, change: float, step: int | None) -> bool:
+        """Whether the kernels decide the pair without a simulation."""
+        strikes = CurrentStrikes(
+            np.zeros(1, np.int64),
+            np.array([row], np.int32),
+            np.array([channel], np.int32),
+            np.array([change], self.model.beta.dtype),
+            np.array([PERMANENT if step is None else step], np.int32),
+        )
+        return self.path._run(Task(self.number, strikes), self.trace)[3] == 0
+
+    def differs(self, word: tuple[int, ...], name: str, faulty: Tensor, step: int | None) -> bool:
+        """Whether a plain simulation of the stage spikes otherwise with that word."""
+        parameter = getattr(self.weights, name)
+        before = parameter[word].clone()
+        currents = self.activity.currents.clone()
+        try:
+            parameter.data[word] = faulty
+            changed = self.stage.currents(self.activity.inputs)
+        finally:
+            parameter.data[word] = before
+        active = slice(None) if step is None else slice(step, step + 1)
+        currents[active] = changed[active]
+        neuron = self.stage.neuron
+        neuron.reset_mem()
+        spikes = [self.stage.fire(current, None) for current in currents]
+        return not torch.equal(torch.stack(spikes), self.activity.spikes)
+
+
+def placed(
+    probe: Probe, draw: np.random.Generator, faults: int, deltas: tuple[float, ...] = DELTAS
+) -> Iterator[Placed]:
+    """Changes of random words, of both signs, permanent and transient, around the edge."""
+    scale = probe.model.synapse.scale
+    steps = len(probe.activity.inputs)
+    for number in range(faults):
+        name = "bias" if number % 4 == 3 and probe.weights.bias is not None else "weight"
+        parameter: Tensor = getattr(probe.weights, name)
+        word = tuple(int(draw.integers(size)) for size in parameter.shape)
+        channel = word[0]
+        row = int(np.ravel_multi_index(word[1:], parameter.shape[1:])) if name == "weight" else -1
+        sign = 1.0 if draw.random() < 0.5 else -1.0
+        step = int(draw.integers(steps)) if number % 3 == 2 else None
+        edge = probe.edge(row, channel, sign, step)
+        if not 0 < edge < np.inf or float(scale[channel]) == 0:
+            continue
+        for delta in deltas:
+            wanted = sign * edge * (1 + delta) / float(scale[channel])
+            faulty = (parameter[word].double() + wanted).to(parameter.dtype)
+            change = float((faulty - parameter[word]) * scale[channel])
+            if change * sign <= 0:  # too small for a word of this size
+                continue
+            yield Placed(
+                delta,
+                probe.proves(row, channel, change, step),
+                probe.differs(word, name, faulty, step),
+            )
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("signal", ["spikes", "signed"])
+@pytest.mark.parametrize("kind", FAST)
+def test_what_is_proved_never_changes_a_spike(
+    kind: Callable[[], list[Stage]], signal: str, dtype: torch.dtype
+) -> None:
+    network = network_of(kind, dtype=dtype, signal=signal)
+    draw = np.random.default_rng(5)
+    found: list[Placed] = []
+    for sample in range(SAMPLES):
+        shown = events(input_shape(network), 1, 12, signal, seed=sample).to(dtype)
+        for number in range(len(network.stages())):
+            probe = Probe(network, number, shown)
+            found += placed(probe, draw, faults=8)
+    false = [one for one in found if one.proved and one.spikes_differ]
+    assert not false
+    below = [one for one in found if one.delta <= -1e-2]
+    above = [one for one in found if one.delta >= 1e-2]
+    assert np.mean([one.proved for one in below]) > 0.9, "little is proved: the test is vacuous"
+    assert not any(one.proved for one in above), "proved beyond the bound"
+    assert any(one.spikes_differ for one in above), "the bound is never reached"
