@@ -389,7 +389,7 @@ def strike_currents(
                     d_step, d_neuron = _grown(d_step, entries), _grown(d_neuron, entries)
                     d_change = _grown(d_change, entries)
                 if is_last:
-                    if not (statistic[lane] == last[sample, neuron]):
+                    if statistic[lane] != last[sample, neuron]:
                         d_step[entries], d_neuron[entries] = 0, neuron
                         d_change[entries] = statistic[lane]
                         entries += 1
@@ -492,7 +492,8 @@ def strike_neurons(
                 a[:], b[:], limit[:] = alpha[neuron], beta[neuron], threshold[neuron]
                 for t in range(begin, steps):
                     active = at < 0 or at == t
-                    if kind <= 2 and (t == begin or t == at or t == at + 1):
+                    turns = t == begin or t == at or t == at + 1
+                    if kind <= 2 and turns:
                         a[:] = value[strike] if active and kind == 0 else alpha[neuron]
                         b[:] = value[strike] if active and kind == 1 else beta[neuron]
                         limit[:] = value[strike] if active and kind == 2 else threshold[neuron]
@@ -504,8 +505,8 @@ def strike_neurons(
                                 now[lane] = v
                     for lane in range(SAMPLES):
                         syn[lane], mem[lane] = _next(
-                            syn[lane], mem[lane], now[lane], a[lane], b[lane], limit[lane], synaptic,
-                            reset,
+                            syn[lane], mem[lane], now[lane], a[lane], b[lane], limit[lane],
+                            synaptic, reset,
                         )  # fmt: skip
                     bit = np.uint32(1) << np.uint32(t & (PACKED - 1))
                     train = trains[position, t // PACKED]
@@ -546,7 +547,7 @@ def strike_neurons(
                         d_step, d_neuron = _grown(d_step, entries), _grown(d_neuron, entries)
                         d_change = _grown(d_change, entries)
                     if is_last:
-                        if not (values[position, lane] == last[sample, neuron]):
+                        if values[position, lane] != last[sample, neuron]:
                             d_step[entries], d_neuron[entries] = 0, neuron
                             d_change[entries] = values[position, lane]
                             entries += 1
@@ -556,7 +557,7 @@ def strike_neurons(
                             fired = spikes[neuron, sample, t] != 0
                             golden = one if fired else zero
                             faulty = high[strike] if fired else low[strike]
-                            if not (faulty == golden):
+                            if faulty != golden:
                                 d_step[entries], d_neuron[entries] = t, neuron
                                 d_change[entries] = faulty - golden
                                 entries += 1
@@ -612,7 +613,7 @@ def _proved_below(
         if k == end and alpha == 0:
             break
     bound = peak * largest_weight[source] * factor
-    for e in range(cells_of[source], cells_of[source + 1]):
+    for e in range(cells_of[source], cells_of[source + 1]):  # noqa: SIM110
         if not (bound < margin[cells[e]]):
             return False
     return True
@@ -699,7 +700,8 @@ def flow(
                 touched[number] = cell
                 number += 1
         lanes = number * channels
-        now, syn, mem, golden = all_now[:lanes], all_syn[:lanes], all_mem[:lanes], all_golden[:lanes]
+        now, golden = all_now[:lanes], all_golden[:lanes]
+        syn, mem = all_syn[:lanes], all_mem[:lanes]
         a, b, limit, flags = all_a[:lanes], all_b[:lanes], all_limit[:lanes], all_flags[:lanes]
         lane = 0
         for run in range(runs):
@@ -721,7 +723,8 @@ def flow(
             for run in range(runs):
                 length = run_cells[run] * channels
                 base = (sample * steps + t) * size + run_first[run] * channels
-                line_spikes, line = flat_spikes[base : base + length], flat_currents[base : base + length]
+                line_spikes = flat_spikes[base : base + length]
+                line = flat_currents[base : base + length]
                 place_golden, place_now = golden[lane : lane + length], now[lane : lane + length]
                 for c in range(length):
                     place_golden[c] = line_spikes[c]
@@ -815,9 +818,9 @@ def finish(
 ):  # fmt: skip
     """Carry differences through the last stage, a linear one, to the readout's statistic.
 
-    Neurons are padded to a multiple of the vector width: ``rows f [rows, padded]``, ``currents f [B,
-    T, padded]``, ``prefix f [B, T + 1, padded]``. Returns ``(strike, sample, statistic)`` of the
-    pairs whose statistic is another, ``statistic f [pairs, classes]``.
+    Neurons are padded to a multiple of the vector width: ``rows f [rows, padded]``, ``currents f
+    [B, T, padded]``, ``prefix f [B, T + 1, padded]``. Returns ``(strike, sample, statistic)`` of
+    the pairs whose statistic is another, ``statistic f [pairs, classes]``.
     """
     steps, padded = currents.shape[1], currents.shape[2]
     dtype = currents.dtype

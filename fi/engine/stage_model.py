@@ -195,10 +195,9 @@ def _runs(synapse: Synapse, inputs: int, rows: Array) -> Runs:
         windows = np.arange(synapse.cells, dtype=np.int32)[:, None]
     reversed_row = len(rows) - 1 - row
     entries = np.stack([source, position, reversed_row], axis=1)
-    if synapse.mean:  # a weight may meet several positions of one window: each adds
-        entries = entries[np.lexsort(entries.T[::-1])]
-    else:
-        entries = np.unique(entries, axis=0)  # overlapping windows share positions
+    # Behind a mean pool each tap adds; below a maximum overlapping windows share positions.
+    ordered = entries[np.lexsort(entries.T[::-1])]
+    entries = ordered if synapse.mean else np.unique(ordered, axis=0)
     step = np.diff(entries, axis=0, prepend=-2)
     starts = np.flatnonzero((step != (0, 1, 1)).any(axis=1))
     source, position, row = entries[starts].T
@@ -247,7 +246,7 @@ def _firsts(owners: Array, count: int) -> Ints:
 
 
 def _levels(alpha: Array, beta: Array) -> tuple[Ints, Array]:
-    """Decay levels: neurons sorted by beta in equal parts; the largest decays of a part bound it."""
+    """Decay levels: neurons sorted by beta in equal parts; a part's largest decays bound it."""
     order = np.argsort(beta, kind="stable")
     parts = np.array_split(
         order, min(DECAY_LEVELS, len(np.unique(np.stack([alpha, beta]), axis=1).T))

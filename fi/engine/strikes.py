@@ -1,4 +1,4 @@
-"""A group of faults resolved to what the kernels do with each: strikes, in arrays by stage and kind."""
+"""A group of faults resolved to what the kernels do: strikes, in arrays by stage and kind."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class CurrentStrikes:
 class NeuronStrikes:
     """Faults in the neurons of one stage: parameters, states, spikes.
 
-    ``word`` which of PARAMETERS, STATES, SPIKE; ``value`` the faulty parameter; ``keep, force, flip``
-    masks of a state; ``low, high`` what a silent and a spiking output become; strike ``i`` hits the
-    neurons ``cone[first[i]:first[i + 1]]``.
+    ``word`` which of PARAMETERS, STATES, SPIKE; ``value`` the faulty parameter; ``keep, force,
+    flip`` masks of a state; ``low, high`` what a silent and a spiking output become; strike ``i``
+    hits the neurons ``cone[first[i]:first[i + 1]]``.
     """
 
     fault: Array
@@ -92,7 +92,8 @@ def fast_word(model: StageModel, module: nn.Module, attribute: str) -> bool:
     if module is model.stage.neuron:
         own = neuron_words(model.stage.neuron)
         known = (attribute in PARAMETERS and attribute in own) or attribute == "spike"
-        return known or attribute in STATES and attribute in state_attributes(model.stage.neuron)
+        states = state_attributes(model.stage.neuron)
+        return known or (attribute in STATES and attribute in states)
     return module is model.synapse.weights and attribute in ("weight", "bias")
 
 

@@ -1,8 +1,8 @@
 """The synapse of a stage in one form: rows of weights that inputs reach through taps.
 
 A linear layer, a convolution, a norm behind it and a pool behind that all do the same: input ``i``
-adds its spike times one row of weights (a value a channel) to a position, and a cell of neurons sees
-the largest (or the mean) of a window of positions. What fits this form runs on the fast kernels.
+adds its spike times one row of weights (a value a channel) to a position, and a cell of neurons
+sees the largest (or the mean) of a window of positions. What fits runs on the fast kernels.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def _norm_scale(norm: nn.Module) -> Tensor | None:
 
 
 def _windows(pool: nn.Module | None, shape: tuple[int, ...]) -> tuple[Ints | None, tuple[int, ...]]:
-    """``[cells, width]`` positions of each cell and the shape of the cells; ``None``: unknown pool."""
+    """``[cells, width]`` positions of each cell, and the cells' shape; ``None``: unknown pool."""
     positions = torch.arange(1, 1 + int(np.prod(shape[1:])), dtype=torch.float64)
     if pool is None or isinstance(pool, _RESHAPING):
         return _zero_based(positions[:, None]), shape[1:]
