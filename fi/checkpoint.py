@@ -22,7 +22,7 @@ _CONSTANTS = ("graded_spikes_factor", "reset_mechanism_val")
 _SHOWN = 5
 
 
-def load_checkpoint(network: nn.Module, path: Path) -> None:
+def load_checkpoint(network: nn.Module, path: str | Path) -> None:
     """Load a state dict, or the one in a Lightning checkpoint, into ``network``.
 
     Nothing in the file is executed. Where anything does not fit, the network is left as it was.
@@ -31,6 +31,7 @@ def load_checkpoint(network: nn.Module, path: Path) -> None:
         UserError: no such file, not a state dict, or tensors that are missing, extra, of another
             shape or not numbers; the message names them.
     """
+    path = Path(path)
     found = read_state(path)
     wanted = network.state_dict()
     found = _unprefixed(found, wanted)
