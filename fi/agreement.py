@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fi.batches import Batch
-from fi.engine.base import Engine
+from fi.engine.base import Engine, Pairs
 from fi.faults import Fault
 from fi.outcomes import FULLY_MASKED, judge
 
@@ -62,17 +62,17 @@ def outcomes(engine: Engine, faults: Sequence[Fault], batches: Iterable[Batch]) 
             group = faults[start : start + size]
             with engine.injected(group):
                 columns = [
-                    _judged(engine, len(group), events, number, golden[number])
+                    batch_outcomes(engine.pairs(events, number), golden[number], len(group))
                     for number, (events, _) in enumerate(batches)
                 ]
             rows.append(torch.cat(columns, dim=1))
     return torch.cat(rows)
 
 
-def _judged(engine: Engine, faults: int, events: Tensor, number: int, golden: Tensor) -> Tensor:
-    """Outcomes ``[faults, batch]`` of one batch."""
+def batch_outcomes(portions: Iterable[Pairs], golden: Tensor, faults: int) -> Tensor:
+    """Outcomes ``uint8 [faults, batch]`` of one batch, of its computed pairs."""
     found = torch.full((faults, len(golden)), FULLY_MASKED, dtype=torch.uint8)
-    for pairs in engine.pairs(events, number):
+    for pairs in portions:
         labels = torch.zeros_like(pairs.sample)
         judged = judge(golden[pairs.sample], pairs.scores, labels)
         found[pairs.fault.cpu(), pairs.sample.cpu()] = judged.outcome.to("cpu", torch.uint8)

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 
 from fi.campaign_files import CampaignFiles
 from fi.engine.choice import choose_engine
+from fi.engine.warm_up import warm_up
 from fi.errors import UserError
 from fi.fault_test import FaultTest
 from fi.faults import Fault
@@ -36,6 +37,8 @@ class Settings:
     Attributes:
         output: the root of all results.
         engine: auto, full, ...
+        memory: the differential engine's budget in bytes; ``None`` leaves it to the engine.
+        threads: of its kernels; ``None`` takes as many as torch uses.
         hardware: what Lightning runs on.
         save_scores: write every faulty score tensor.
         progress: what the bar counts, ``predictions`` or ``scores``; ``None`` draws no bar.
@@ -44,6 +47,8 @@ class Settings:
 
     output: Path = Path("output")
     engine: str = "auto"
+    memory: int | None = None
+    threads: int | None = None
     hardware: Hardware = field(default_factory=Hardware)
     save_scores: bool = False
     progress: str | None = "predictions"
@@ -91,9 +96,11 @@ class Campaign:
         self.options = dict(options or {})
         self.say = say
         self.callbacks = [*self._own_callbacks(), *callbacks]
-        self.engine, self.why = choose_engine(self.settings.engine, subject)
+        chosen = self.settings
+        self.engine, self.why = choose_engine(chosen.engine, subject, chosen.memory, chosen.threads)
         self.trainer = self.settings.hardware.trainer(self.callbacks)
         self.files: CampaignFiles | None = None
+        self.golden: GoldenRun | None = None
 
     def run(self) -> pd.DataFrame:
         """Run what is not done yet; the results of the whole list, in its order.
@@ -103,8 +110,8 @@ class Campaign:
             NetworkChanged: a parameter or buffer is not what it was.
             KeyboardInterrupt: Ctrl-C; what was done is stored.
         """
-        with self._network_kept(), exact_arithmetic(on_gpu(self.trainer)):
-            golden = self._golden_run()
+        with self.prepared():
+            self.golden = golden = self._golden_run()
             self.files = folder = self._files(golden)
             if self.trainer.is_global_zero and self.settings.overwrite:
                 folder.clear()
@@ -115,6 +122,7 @@ class Campaign:
                 self.say(f"finished already: {folder.path} (--overwrite runs it again)")
                 return earlier
             self._announce(golden, earlier)
+            self._warm_up()
             with self._recorded(folder, golden, todo), self._told(folder, golden, earlier):
                 self._run_groups(todo, golden, folder)
         return folder.results.load()
@@ -135,6 +143,18 @@ class Campaign:
                 metric.reset()
         finally:
             buffer.flush()
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """The network and torch as a campaign needs them; put back afterwards."""
+        with self._network_kept(), exact_arithmetic(on_gpu(self.trainer)):
+            yield
+
+    def _warm_up(self) -> None:
+        """Compile the engine's kernels where no earlier run has."""
+        events, _ = self.subject.batches.first()
+        if not on_gpu(self.trainer):
+            warm_up(self.engine, self.subject.families, events.to(self.subject.dtype), self.say)
 
     def _golden_run(self) -> GoldenRun:
         subject = self.subject

@@ -75,6 +75,11 @@ class CampaignFiles:
         text = json.dumps(dict(summary), indent=2, ensure_ascii=False)
         write_text(self.path / "summary.json", text + "\n")
 
+    def add_to_summary(self, **entries: Any) -> None:
+        """Put further entries into ``summary.json``."""
+        known = json.loads(read_text(self.path / "summary.json", FileError))
+        self.write_summary({**known, **entries})
+
     def write_config(self, config: str) -> None:
         """Replace ``config.yaml``, which ``--config`` replays."""
         write_text(self.path / "config.yaml", config)

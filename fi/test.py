@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from jsonargparse import Namespace
 from torch import nn
@@ -25,11 +26,16 @@ from fi.space import FaultSpace
 from fi.subject import Subject
 from fi.summary import ListRecord
 from fi.test_options import COMMAND, NOT_REPLAYED, command_parser, plan_of, settings_of
+from fi.verify import ContractBroken, verify
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status is 2 after an error, which is printed in one line."""
-    return run_command(COMMAND, run, arguments)
+    """The command; exit status 2 after an error, 1 where ``--verify`` finds the contract broken."""
+    try:
+        return run_command(COMMAND, run, arguments)
+    except ContractBroken as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 def run(argv: list[str]) -> None:
@@ -41,6 +47,8 @@ def run(argv: list[str]) -> None:
     faults, space, path = listed_faults(options, subject, plan)
     drawn = options.fault_list is None
     source = _source(path, plan.scheme if drawn else "list", space)
+    if options.threads:
+        torch.set_num_threads(options.threads)
     campaign = Campaign(
         subject,
         faults,
@@ -54,12 +62,23 @@ def run(argv: list[str]) -> None:
         return show_plan(campaign, space, plan if drawn else None)
     if drawn and campaign.trainer.is_global_zero:
         write_fault_list(path, faults)
-    campaign.run()
+    results = campaign.run()
     if campaign.trainer.is_global_zero and campaign.files is not None:
         folder = campaign.files.path
         show_table(folder, write_table(folder))
         print(f"Results in {folder}")
+    if options.verify:
+        _verify(campaign, results, options)
     return None
+
+
+def _verify(campaign: Campaign, results: pd.DataFrame, options: Namespace) -> None:
+    """``--verify``: say and note what the full engine finds."""
+    found = verify(campaign, results, options.verify, options.seed)
+    if campaign.trainer.is_global_zero and campaign.files is not None:
+        print(found)
+        campaign.files.add_to_summary(verified=found.summary())
+    found.check()
 
 
 def subject_of(parser: CommandParser, options: Namespace) -> Subject:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -16,7 +17,7 @@ from fi.sampling import DEFAULT_SEED, SamplingPlan
 
 COMMAND = "python -m fi.test"
 #: Options that are no part of what a config file replays.
-NOT_REPLAYED = ("dry_run", "overwrite", "quiet")
+NOT_REPLAYED = ("dry_run", "overwrite", "quiet", "verify")
 
 
 def command_parser(classes: dict[str, type]) -> CommandParser:
@@ -95,10 +96,19 @@ def _run_options(parser: CommandParser) -> None:
     add("--num_nodes", default=default.num_nodes, metavar="N", type=int, help="machines")
     add("--strategy", default=default.strategy, type=str, help="Lightning's strategy, as ddp")
     add("--precision", default=default.precision, type=str, help=" or ".join(PRECISIONS))
+    add("--memory", metavar="SIZE", type=str, help="for the differential engine, as 4GB")
+    add("--threads", default=0, metavar="N", type=int, help="CPU threads; 0: all")
     add(
         "--dry-run", action="store_true", help="show fault space, sample size and time; run nothing"
     )
     add("--overwrite", action="store_true", help="run a finished campaign again")
+    add(
+        "--verify",
+        default=0,
+        metavar="K",
+        type=int,
+        help="in the end compare K random faults with the full engine",
+    )
 
 
 def _output_options(parser: CommandParser) -> None:
@@ -121,13 +131,18 @@ def settings_of(options: Namespace) -> Settings:
         options.strategy,
         options.precision,
     )
+    for name in ("threads", "verify"):
+        if options[name] < 0:
+            raise UserError(f"--{name} {options[name]}: allowed is 0 or more")
     return Settings(
-        Path(options.output),
-        options.engine,
-        hardware,
-        options.save_scores,
-        None if options.quiet else options.progress,
-        options.overwrite,
+        output=Path(options.output),
+        engine=options.engine,
+        memory=None if options.memory is None else bytes_of(options.memory),
+        threads=options.threads or None,
+        hardware=hardware,
+        save_scores=options.save_scores,
+        progress=None if options.quiet else options.progress,
+        overwrite=options.overwrite,
     )
 
 
@@ -152,6 +167,18 @@ def plan_of(options: Namespace) -> SamplingPlan:
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def bytes_of(text: str) -> int:
+    """The bytes in ``4GB``, ``512 MiB`` or ``100000000``; at least 1 MB."""
+    found = re.fullmatch(r"([0-9]*\.?[0-9]+) *([kmgt]?)(i?)b?", text.strip().lower())
+    size = 0.0
+    if found:
+        base = 1024 if found[3] else 1000
+        size = float(found[1]) * base ** " kmgt".index(found[2] or " ")
+    if size < 10**6:
+        raise UserError(f"--memory {text}: allowed are sizes from 1MB on, as 512MB or 4GB")
+    return int(size)
 
 
 def bits_of(text: str) -> tuple[int, ...]:

@@ -12,8 +12,12 @@ from fi.subject import Subject
 ENGINES = ("auto", "full", "differential")
 
 
-def choose_engine(wanted: str, subject: Subject) -> tuple[Engine, str]:
+def choose_engine(
+    wanted: str, subject: Subject, memory: int | None = None, threads: int | None = None
+) -> tuple[Engine, str]:
     """The engine for ``--engine wanted``, and one line that says which and why.
+
+    ``memory`` (bytes) and ``threads`` are the differential engine's.
 
     Raises:
         UserError: no such engine, or it cannot take the network.
@@ -26,5 +30,5 @@ def choose_engine(wanted: str, subject: Subject) -> tuple[Engine, str]:
     if wanted == "full" or reason:
         engine: Engine = FullEngine(subject.network, subject.infer)
         return engine, f"full engine, one fault a test run: {reason or 'as asked'}"
-    engine = DifferentialEngine(subject.network, subject.infer)
+    engine = DifferentialEngine(subject.network, subject.infer, memory, threads)
     return engine, "differential engine, a group of faults a test run: the network declares stages"

@@ -1,0 +1,54 @@
+"""The kernels are compiled once on a machine: a step of its own, which takes a minute."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from numba.core.dispatcher import Dispatcher
+from torch import Tensor
+
+from fi.engine import kernels
+from fi.engine.base import Engine
+from fi.engine.differential import DifferentialEngine
+from fi.faults import Fault
+from fi.sites import SiteFamily
+
+#: A start from the cache takes less than this.
+_PATIENCE = 3.0
+
+
+def warm_up(
+    engine: Engine, families: Sequence[SiteFamily], events: Tensor, say: Callable[[str], None]
+) -> None:
+    """Run a fault of every family on one sample, and ``say`` so where that compiled the kernels.
+
+    Args:
+        engine: any; only a differential one on a CPU has something to compile.
+        families: of its network.
+        events: ``[time, batch, ...]``, in the precision of the run.
+        say: takes lines for the user.
+    """
+    if not isinstance(engine, DifferentialEngine) or events.device.type != "cpu":
+        return
+    faults = [Fault(0, family.name, (0,) * len(family.shape), 30) for family in families]
+    trial = DifferentialEngine(engine.network, engine.infer, engine.memory, threads=1)
+    start, before = time.monotonic(), compiled()
+    notice = threading.Timer(_PATIENCE, say, ["compiling the kernels, once on this machine ..."])
+    notice.start()
+    try:
+        with torch.inference_mode(), trial.injected(faults):
+            for _ in trial.pairs(events[:, :1], 0):
+                pass
+    finally:
+        notice.cancel()
+    if compiled() > before:
+        say(f"compiled the kernels in {time.monotonic() - start:.0f} s (once)")
+
+
+def compiled() -> int:
+    """How many kernels this process has compiled because the cache did not have them."""
+    dispatchers = [value for value in vars(kernels).values() if isinstance(value, Dispatcher)]
+    return sum(sum(dispatcher.stats.cache_misses.values()) for dispatcher in dispatchers)

@@ -1,0 +1,158 @@
+"""``--verify K``: some faults of a finished campaign again, on the full engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fi.agreement import TOLERATED, Agreement, agreement, batch_outcomes
+from fi.batches import Batch
+from fi.campaign import Campaign
+from fi.counts import COUNT_COLUMNS
+from fi.engine.base import Engine
+from fi.engine.full import FullEngine
+from fi.faults import Fault
+from fi.golden import GoldenRun
+from fi.lightning_runs import run_test
+from fi.metrics import batch_counts
+
+_OUTCOMES = slice(COUNT_COLUMNS.index("samples") + 1, COUNT_COLUMNS.index("non_finite"))
+
+
+class ContractBroken(RuntimeError):
+    """The engines, or the results file, do not say what the full engine says."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What the full engine says of some faults of a campaign.
+
+    Attributes:
+        faults: that were run again.
+        compared: outcomes pair by pair; a pair that only the results file has otherwise counts too.
+        tolerated: part of the pairs that may differ.
+        wrong_rows: injections whose row in the results file differs.
+    """
+
+    faults: int
+    compared: Agreement
+    tolerated: float
+    wrong_rows: tuple[int, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the engine kept its contract."""
+        return self.compared.holds(self.tolerated)
+
+    def __str__(self) -> str:
+        text = f"verified {self.faults} faults on the full engine: {self.compared}"
+        if not self.wrong_rows:
+            return f"{text}; their rows in results.csv are the same"
+        shown = ", ".join(map(str, self.wrong_rows[:10])) + (", ..." * (len(self.wrong_rows) > 10))
+        return f"{text}; other counts in results.csv: injection {shown}"
+
+    def check(self) -> None:
+        """Raise ``ContractBroken`` unless the contract is kept."""
+        if self.holds:
+            return
+        allowed = f"1 in {1 / self.tolerated:,.0f}" if self.tolerated else "none"
+        examples = "; ".join(f"{f.injection}: {f}" for f in self.compared.examples)
+        raise ContractBroken(
+            f"{self.compared.differing} of {self.compared.pairs:,} pairs differ from the full "
+            f"engine, allowed is {allowed}: {examples}"
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """For ``summary.json``."""
+        return {
+            "faults": self.faults,
+            "pairs": self.compared.pairs,
+            "differing": self.compared.differing,
+            "unmasked": self.compared.unmasked,
+            "tolerated": self.tolerated,
+            "wrong_rows": list(self.wrong_rows),
+            "holds": self.holds,
+        }
+
+
+def verify(campaign: Campaign, results: pd.DataFrame, count: int, seed: int) -> Verification:
+    """Run ``count`` random faults of a finished campaign again, over its whole test set.
+
+    Compares pair by pair with the campaign's engine, and counts with the rows of ``results``.
+    """
+    assert campaign.golden is not None, "the campaign has not been run"
+    chosen = np.random.default_rng(seed).permutation(len(campaign.faults))[:count]
+    faults = [campaign.faults[place] for place in sorted(chosen.tolist())]
+    with campaign.prepared():
+        test = _Both(campaign.engine, campaign.subject.infer, campaign.golden, faults)
+        run_test(campaign.trainer, test, campaign.subject.batches)
+    rows = results.set_index("Injection").loc[[fault.injection for fault in faults]]
+    wrong = _row_differences(rows[list(COUNT_COLUMNS)].to_numpy(np.int64), test.counts.T.numpy())
+    compared = agreement(torch.cat(test.reference, 1), torch.cat(test.found, 1), faults)
+    return Verification(
+        len(faults),
+        _with_rows(compared, test, wrong, faults),
+        0.0 if campaign.settings.hardware.precision == "64-true" else TOLERATED,
+        tuple(fault.injection for fault, pairs in zip(faults, wrong, strict=True) if pairs),
+    )
+
+
+class _Both(pl.LightningModule):
+    """A test run in which the full engine and another one see every batch."""
+
+    def __init__(
+        self, engine: Engine, infer: Any, golden: GoldenRun, faults: Sequence[Fault]
+    ) -> None:
+        super().__init__()
+        self.network = engine.network
+        self.engine, self.full = engine, FullEngine(engine.network, infer)
+        self.golden, self.listed = golden, list(faults)
+        self.reference: list[Tensor] = []
+        self.found: list[Tensor] = []
+        self.counts = torch.zeros(len(COUNT_COLUMNS), len(faults), dtype=torch.int64)
+
+    def test_step(self, batch: Batch, number: int) -> None:
+        events, labels = batch
+        golden = self.golden.scores[number].to(events.device)
+        rows = []
+        for place, fault in enumerate(self.listed):
+            with self.full.injected([fault]):
+                portions = list(self.full.pairs(events, number))
+            rows.append(batch_outcomes(portions, golden, 1))
+            self.counts[:, place] += batch_counts(portions, golden, labels, 1)[:, 0].cpu()
+        self.reference.append(torch.cat(rows))
+        self.found.append(self._engine_outcomes(events, number, golden))
+
+    def _engine_outcomes(self, events: Tensor, number: int, golden: Tensor) -> Tensor:
+        size = self.engine.group_size(len(self.listed))
+        rows = []
+        for start in range(0, len(self.listed), size):
+            group = self.listed[start : start + size]
+            with self.engine.injected(group):
+                rows.append(batch_outcomes(self.engine.pairs(events, number), golden, len(group)))
+        return torch.cat(rows)
+
+
+def _row_differences(rows: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The fewest pairs that make counts ``[faults, columns]`` into those of the results file."""
+    apart = np.abs(rows - counts)
+    moved = -(-apart[:, _OUTCOMES].sum(axis=1) // 2)
+    return np.maximum(moved, apart.max(axis=1))
+
+
+def _with_rows(
+    compared: Agreement, test: _Both, wrong: NDArray[np.int64], faults: Sequence[Fault]
+) -> Agreement:
+    """The comparison, with the pairs in which only the results file differs."""
+    differs = (torch.cat(test.reference, 1) != torch.cat(test.found, 1)).sum(dim=1).numpy()
+    most = np.maximum(differs, wrong)
+    examples = tuple(fault for fault, pairs in zip(faults, most, strict=True) if pairs)[:5]
+    return replace(compared, differing=int(most.sum()), examples=examples)
