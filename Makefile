@@ -29,9 +29,9 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "Python 3.10 or newer is needed: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "Python's venv is missing. On Debian or Ubuntu: apt install python3-venv"; exit 1; }
-	@echo "Installing into $(VENV), once; PyTorch is large, so this takes minutes."
+	@echo "Installing into $(VENV), once; PyTorch is large: this takes minutes."
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[dev]" -c constraints.txt
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[dev,events]" -c constraints.txt
 	@touch $@
 	@echo "Installed."
 
