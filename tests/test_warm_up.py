@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
+import numba
 import pytest
 from conftest import Run, subject_of
 from numba.core.dispatcher import Dispatcher
 from small_networks import SmallConv
 
 from fi.campaign import Campaign
-from fi.engine import kernels, warm_up
+from fi.engine import kernel_cache, kernels, warm_up
 from fi.engine.differential import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.faults import Fault
@@ -66,3 +69,45 @@ def test_the_campaign_passes_on_what_is_said(
     run.say = lines.append
     run.run()
     assert any(line.startswith("compiled the kernels") for line in lines)
+
+
+@pytest.fixture
+def no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An installation and a home that cannot be written to."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "")  # whatever the test sets is taken back
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
+    monkeypatch.setattr(kernel_cache, "_numbas_own", lambda: (Path("/proc/a"), Path("/proc/b")))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    return tmp_path
+
+
+def test_a_read_only_installation_has_a_cache(no_cache: Path) -> None:
+    kernel_cache.provide_cache()
+    folder = Path(os.environ["NUMBA_CACHE_DIR"])
+    assert folder.parent == no_cache
+    assert folder.is_dir()
+    assert Path(numba.config.CACHE_DIR) == folder
+    del os.environ["NUMBA_CACHE_DIR"]
+    kernel_cache.provide_cache()
+    assert os.environ["NUMBA_CACHE_DIR"] == str(folder)
+
+
+def test_a_folder_that_others_can_write_to_is_not_trusted(no_cache: Path) -> None:
+    kernel_cache.provide_cache()
+    taken = Path(os.environ.pop("NUMBA_CACHE_DIR"))
+    taken.chmod(0o777)
+    kernel_cache.provide_cache()
+    assert Path(os.environ["NUMBA_CACHE_DIR"]) != taken
+
+
+def test_a_cache_that_the_user_names_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "/somewhere")
+    kernel_cache.provide_cache()
+    assert os.environ["NUMBA_CACHE_DIR"] == "/somewhere"
+
+
+def test_usually_numba_finds_its_own_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    kernel_cache.provide_cache()
+    assert "NUMBA_CACHE_DIR" not in os.environ
