@@ -22,8 +22,9 @@ from fi.checkpoint import load_checkpoint
 from fi.cli import CommandParser, chosen_classes, run_command
 from fi.engine.differential import DifferentialEngine
 from fi.engine.full import FullEngine
-from fi.errors import UserError
+from fi.errors import UserError, reported
 from fi.faults import Fault
+from fi.lightning_runs import PRECISIONS
 from fi.network import SpikingNetwork
 from fi.sampling import DEFAULT_SEED, SamplingPlan
 from fi.subject import Subject
@@ -149,6 +150,7 @@ def _prepared(
     parser: CommandParser, options: Namespace
 ) -> tuple[Subject, list[Batch], list[Fault]]:
     """The network on its device, its batches, and the faults."""
+    _check(options)
     if options.threads:
         torch.set_num_threads(options.threads)
     network = parser.built(options, "model")
@@ -165,15 +167,28 @@ def _prepared(
     return subject, batches, _drawn(subject, options)
 
 
+def _check(options: Namespace) -> None:
+    """Raise ``UserError`` for what cannot be measured, before anything is loaded."""
+    for name, least in {"faults": 1, "samples": 1, "check": 1, "threads": 0}.items():
+        if options[name] < least:
+            raise UserError(f"--{name} {options[name]}: allowed is {least} or more")
+    if options.precision not in PRECISIONS:
+        allowed = " and ".join(PRECISIONS)
+        raise UserError(f"--precision {options.precision}: allowed are {allowed}")
+    with reported(RuntimeError, AssertionError, prefix=f"--device {options.device}: "):
+        torch.zeros(1, device=options.device)
+
+
 def _drawn(subject: Subject, options: Namespace) -> list[Fault]:
     """``--faults`` faults, drawn network-wise."""
-    plan = SamplingPlan(
-        models=tuple(options.models.split(",")),
-        sites=tuple(options.layers.split(",")),
-        seed=options.seed,
-        transient=options.transient,
-    )
-    space = plan.space(subject.families, subject.steps)
+    with reported(ValueError):
+        plan = SamplingPlan(
+            models=tuple(options.models.split(",")),
+            sites=tuple(options.layers.split(",")),
+            seed=options.seed,
+            transient=options.transient,
+        )
+        space = plan.space(subject.families, subject.steps)
     rng = np.random.default_rng(options.seed)
     numbers = rng.choice(space.size, size=min(options.faults, space.size), replace=False)
     return [space.fault(int(number), place) for place, number in enumerate(numbers)]

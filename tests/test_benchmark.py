@@ -1,0 +1,97 @@
+"""``python -m fi.benchmark``: a table, then one JSON line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from fi import benchmark
+from fi.benchmark import main
+
+TINY = ["--model", "NMNIST", "--faults", "40", "--samples", "6", "--check", "10"]
+#: What issue reports compare; more fields may follow.
+FIELDS = (
+    *("model", "device", "threads", "faults", "samples", "steps"),
+    *("full_us_per_pair", "differential_us_per_pair", "speedup", "agreement"),
+    *("masked_without_simulation", "diverged", "peak_memory_mb"),
+)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One round, two batch sizes; the threads stay as they were."""
+    monkeypatch.setattr(benchmark, "ROUNDS", 1)
+    monkeypatch.setattr(benchmark, "BATCH_SIZES", (1, 4))
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def measured(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[str, dict]:
+    """The table and the JSON line."""
+    assert main([*TINY, *options]) == 0
+    table, _, line = capsys.readouterr().out.rstrip("\n").rpartition("\n")
+    return table, json.loads(line)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "64-true"])
+def test_a_table_and_one_json_line(capsys: pytest.CaptureFixture[str], precision: str) -> None:
+    table, report = measured(capsys, "--precision", precision, "--threads", "1")
+    assert set(report) >= set(FIELDS)
+    assert [report[name] for name in FIELDS[:6]] == ["NMNIST", "cpu", 1, 40, 6, 25]
+    assert report["agreement"] == 1
+    assert report["checked_pairs"] == 60
+    assert 0 <= report["diverged"] < 1 - report["masked_without_simulation"] < 1
+    assert report["peak_memory_mb"] > 50
+    for name in ("full_us_per_pair", "differential_us_per_pair", "speedup"):
+        assert report[name] > 0
+    for what in ("NMNIST: 40 faults x 6 samples", "plain forward", "speedup", "us/pair"):
+        assert what in table
+
+
+def test_the_speedup_is_that_of_the_two_times(capsys: pytest.CaptureFixture[str]) -> None:
+    _, report = measured(capsys)
+    ratio = report["full_us_per_pair"] / report["differential_us_per_pair"]
+    assert report["speedup"] == pytest.approx(ratio, rel=0.01)
+
+
+def test_one_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    _, report = measured(capsys, "--faults", "1")
+    assert (report["faults"], report["checked_pairs"]) == (1, 6)
+
+
+def test_transient_faults_of_some_families(capsys: pytest.CaptureFixture[str]) -> None:
+    _, report = measured(capsys, "--transient", "--layers", "lif1.*,fc2.*", "--models", "bit-flip")
+    assert report["agreement"] == 1
+    assert report["diverged"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "Nothing"], "unknown model 'Nothing'"),
+        (["--device", "warp"], "--device warp: "),
+        (["--device", "cuda:99"], "--device cuda:99: "),
+        (["--faults", "0"], "--faults 0: allowed is 1 or more"),
+        (["--samples", "0"], "--samples 0: allowed is 1 or more"),
+        (["--check", "0"], "--check 0: allowed is 1 or more"),
+        (["--threads", "-1"], "--threads -1: allowed is 0 or more"),
+        (["--precision", "16-mixed"], "allowed are 32-true and 64-true"),
+        (["--models", "worm"], "unknown fault model 'worm'"),
+        (["--layers", "fc9.*"], "fits no site family"),
+        (["--faults", "x"], "--faults x: wanted is int"),
+        (["--checkpoint", "nothing.pt"], "--checkpoint nothing.pt: no such file"),
+        (["--nothing", "3"], "--nothing"),
+    ],
+)
+def test_errors_are_one_line(
+    capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert main([*TINY, *options]) == 2
+    text = capsys.readouterr()
+    assert message in text.err
+    assert text.err.count("\n") == 1
+    assert not text.out
