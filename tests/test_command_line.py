@@ -160,7 +160,7 @@ def test_ctrl_c_keeps_what_is_done(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--model", "Nothing"], "unknown model 'Nothing'; known: CSNN, NMNIST"),
+        (["--model", "Nothing"], "unknown model 'Nothing'; known: CSNN, MLP, NMNIST"),
         (["--data", "Nothing"], "unknown datamodule 'Nothing'; known: DVSGesture"),
         (["--checkpoint", "nothing.pt"], "--checkpoint nothing.pt: no such file"),
         (["--fault-list", "nothing.csv"], "there is no such list in output/fault_list/MyNet"),

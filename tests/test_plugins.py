@@ -28,7 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_our_own_classes_are_known() -> None:
-    assert set(own_classes("models")) == {"CSNN", "NMNIST", "SHD"}
+    assert set(own_classes("models")) == {"CSNN", "MLP", "NMNIST", "SHD"}
     assert set(own_classes("datamodules")) == {"DVSGesture", "NMNIST", "SHD", "SaccadeMNIST"}
 
 
@@ -46,7 +46,7 @@ def test_a_file_and_a_class(home: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Nothing", "unknown model 'Nothing'; known: CSNN, NMNIST, SHD"),
+        ("Nothing", "unknown model 'Nothing'; known: CSNN, MLP, NMNIST, SHD"),
         ("models.mynet.Nothing", "no class 'Nothing' there; classes: MyNet"),
         ("models.nothing.MyNet", "cannot import 'models.nothing': ModuleNotFoundError"),
         ("models.broken.MyNet", "No module named 'nothing_of_that_name'"),
