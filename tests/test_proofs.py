@@ -7,15 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import snntorch as snn
 import torch
-from stage_kinds import FAST, Chain, events, input_shape, network_of
+from stage_kinds import FAST, READOUTS, Chain, events, input_shape, network_of
 from torch import Tensor, nn
 
+from fi.agreement import outcomes
+from fi.engine.differential import DifferentialEngine
 from fi.engine.fast import FastPath, Plan, Task
+from fi.engine.full import FullEngine
 from fi.engine.stage_model import StageModel
 from fi.engine.strikes import PERMANENT, CurrentStrikes
 from fi.engine.trace import impulse, slack
+from fi.faults import Fault
 from fi.network import Stage, StageActivity
+from fi.neurons import floating_parameters
+from fi.outcomes import FULLY_MASKED
 
 #: Distances from the edge of the bound, relative; below it a proof holds.
 DELTAS = (-0.3, -1e-2, -1e-4, -1e-6, 0.0, 1e-6, 1e-4, 1e-2, 0.3)
@@ -157,3 +164,47 @@ def test_what_is_proved_never_changes_a_spike(
     assert np.mean([one.proved for one in below]) > 0.9, "little is proved: the test is vacuous"
     assert not any(one.proved for one in above), "proved beyond the bound"
     assert any(one.spikes_differ for one in above), "the bound is never reached"
+
+
+@pytest.mark.parametrize("scale", [10.0, 100.0])
+def test_large_terms_that_cancel(scale: float) -> None:
+    """Two runs round such a sum apart: by more than its result would let expect."""
+    torch.manual_seed(0)
+    inputs = 256
+    stages = [
+        Stage(nn.Linear(inputs, 16), snn.Leaky(beta=0.9)),
+        Stage(nn.Linear(16, 4), snn.Leaky(beta=0.9)),
+    ]
+    network = Chain(stages, READOUTS["count"]()).eval()
+    floating_parameters(network)
+    large = torch.randn(16, inputs) * scale
+    large -= large.mean(dim=1, keepdim=True)
+    draw = np.random.default_rng(1)
+    found: list[Placed] = []
+    for _ in range(25):
+        network.stages()[0].modules[0].weight.data = large + torch.randn(16, inputs) / inputs**0.5
+        probe = Probe(network, 0, torch.ones(2, 1, inputs))
+        found += placed(probe, draw, faults=8, deltas=(-1e-2, -1e-4, -1e-5, -1e-6, 0.0))
+    assert len(found) > 500
+    assert not any(one.proved and one.spikes_differ for one in found)
+    assert np.mean([one.proved for one in found if one.delta == -1e-2]) > 0.9
+
+
+def test_a_spike_behind_a_mean_pool_moves_a_cell_by_all_its_weights() -> None:
+    """The bound on differences from below, at its edge."""
+    stages = [
+        Stage(nn.Conv2d(1, 1, 1), snn.Leaky(beta=0.0)),
+        Stage([nn.Conv2d(1, 1, 2, bias=False), nn.AvgPool2d(2)], snn.Leaky(beta=0.5)),
+        Stage([nn.Flatten(), nn.Linear(1, 2)], snn.Leaky(beta=0.5)),
+    ]
+    network = Chain(stages, READOUTS["count"]()).eval()
+    floating_parameters(network)
+    first, second = (stage.modules[0] for stage in network.stages()[:2])
+    first.weight.data, first.bias.data = torch.full((1, 1, 1, 1), 2.0), torch.zeros(1)
+    second.weight.data = torch.full((1, 1, 2, 2), 0.3)  # 1.2 of nine spikes, 0.9 of eight
+    network.stages()[2].modules[1].weight.data = torch.tensor([[3.0], [-3.0]])
+    shown = [(torch.ones(1, 1, 1, 3, 3), torch.zeros(1).long())]
+    silent = [Fault(0, "neuron0.spike", (0, 1, 1), bit, "stuck-at-0", 0) for bit in range(23, 30)]
+    reference = outcomes(FullEngine(network, network), silent, shown)
+    assert (reference != FULLY_MASKED).any()
+    assert torch.equal(outcomes(DifferentialEngine(network, network), silent, shown), reference)

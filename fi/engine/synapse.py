@@ -58,6 +58,20 @@ class Synapse:
         """The weights ``[rows, channels]``, norm included."""
         return (self.weights.weight.detach().flatten(1) * self.scale[:, None]).T.contiguous()
 
+    @property
+    def offsets(self) -> Tensor:
+        """What is added to or taken from a channel's sums, magnitudes added up, ``[channels]``."""
+        bias = self.weights.bias
+        found = torch.zeros_like(self.scale) if bias is None else bias.detach().abs()
+        for module in self.before_pool:
+            if isinstance(module, _NORMS):
+                assert isinstance(module.running_mean, Tensor)
+                found = found + module.running_mean.abs()
+                found = found * self.scale.abs()
+                if module.bias is not None:
+                    found = found + module.bias.detach().abs()
+        return found
+
     def before(self, inputs: Tensor) -> Tensor:
         """Currents before the pool, ``[batch, channels, ...]``, of ``[batch, ...]``."""
         if inputs.ndim == 4:

@@ -188,16 +188,27 @@ def margins(recorded: Recorded) -> tuple[Array, Array]:
     ``1 + slack`` on ``D`` covers), and an error decays as the membrane does: both runs together
     err by at most ``12 u S G`` with ``G = min(T, 1 / (1 - beta))`` (``/ (1 - alpha)`` again for a
     second-order neuron) and ``u`` half the distance from 1 to the next float. It is taken off.
+    A current is a sum in which large terms may cancel, in another order where a weight differs:
+    ``max|I|`` is the sum of their magnitudes, or a bound on it, and not that of the result.
     """
     model = recorded.model
     up, down, largest = kernels.margins(recorded.membranes, model.threshold)
-    current = _array(recorded.activity.currents.flatten(2).abs().amax(0).T)
-    size = 2 * largest + current + np.abs(model.threshold)[:, None]
+    size = 2 * largest + _magnitudes(recorded) + np.abs(model.threshold)[:, None]
     unit = np.finfo(size.dtype).eps / 2
     gain = _gain(model, recorded.steps).astype(size.dtype)[:, None]
     with np.errstate(invalid="ignore"):
         rounding = 12 * unit * size * gain
         return up - rounding, down - rounding
+
+
+def _magnitudes(recorded: Recorded) -> Array:
+    """``[N, B]``: no less than the ``sum |weight * input|`` of any step, and bias."""
+    # by Cauchy-Schwarz
+    synapse, inputs = recorded.model.synapse, recorded.activity.inputs.flatten(2)
+    rows = synapse.rows
+    terms = rows.norm(dim=0)[:, None] * inputs.norm(dim=2).amax(0)[None]
+    terms = terms + synapse.offsets.abs()[:, None]
+    return _array(terms.to(rows.dtype)).repeat(synapse.cells, axis=0)
 
 
 def slack(model: StageModel, steps: int) -> float:
