@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -148,8 +148,12 @@ class FastPath:
             return f"the kernels run on a CPU, not on {activities[0].inputs.device.type}"
         for number, (stage, activity) in enumerate(zip(network.stages(), activities, strict=True)):
             reason = why_not_fast(stage, activity)
+            if reason is None and number > 0 and stage.recurrent is not None:
+                reason = "a recurrence above the first stage has no kernel"
             if reason:
                 return f"stage {number + 1}: {reason}"
+        if network.stages()[-1].recurrent is not None:
+            return "a recurrence in the last stage has no kernel"
         last = stage_model(network.stages()[-1], activities[-1])
         if last.synapse.cells != 1 or last.max_pooled:
             return "the last stage is not a linear one"
@@ -169,11 +173,8 @@ class FastPath:
         for layer, places in families.items():
             module, attribute = self._module(layer)
             number = next(k for k, m in enumerate(self.models) if fast_word(m, module, attribute))
-            resolve = (
-                neuron_strikes if module is self.models[number].stage.neuron else current_strikes
-            )
             chosen = [faults[place] for place in places]
-            strikes = resolve(self.models[number], attribute, chosen, positions[places])
+            strikes = _resolved(self.models[number], module, attribute, chosen, positions[places])
             if len(strikes):
                 tasks.append((number, strikes))
         return Plan(tasks, frozenset(number for number, _ in tasks))
@@ -186,7 +187,8 @@ class FastPath:
         strikes = {k: strike_trace(stages[k]) for k in sorted(plan.struck)}
         flows = {
             k: flow_trace(stages[k], _VECTOR if k == last else 1)
-            for k in range(lowest + 1, last + 1)
+            for k in range(lowest, last + 1)
+            if k > lowest or self.models[k].feedback is not None
         }
         prefix = readout_prefix(self.network.readout, activities[-1])
         return Trace(strikes, flows, prefix, _pad(prefix))
@@ -228,7 +230,9 @@ class FastPath:
         """Portions whose differences fit the budget, and small enough for all threads."""
         batch, steps = trace.prefix.shape[0], trace.prefix.shape[1] - 1
         cone = self.models[number].synapse.cells
-        if isinstance(strikes, NeuronStrikes):
+        if self.models[number].feedback is not None:
+            cone = self.models[number].neurons
+        elif isinstance(strikes, NeuronStrikes):
             cone = int(np.diff(strikes.first).max())
         fit = self.memory // max(1, _ENTRY * cone * batch * steps)
         even = -(-len(strikes) // (4 * self.threads))
@@ -238,6 +242,8 @@ class FastPath:
 
     def _run(self, task: Task, trace: Trace) -> tuple[Array, Array, Array, int, int]:
         found = self._strike(task, trace)
+        if self.models[task.stage].feedback is not None:
+            found = self._close(task, found, trace)
         simulated, diverged = found.undecided, len(found.strike)
         if task.stage == len(self.models) - 1:
             strike, sample, statistic = _replaced(found, trace.prefix[:, -1])
@@ -260,12 +266,15 @@ class FastPath:
             factor = 1 + slack(model, steps)
             if (s.step >= 0).any():  # the kernel's bound is the current of that step
                 factor *= impulse(model, steps)
+            taps, windows, inputs, peak = model.taps, model.window_of, golden.inputs, golden.peak
+            if s.recurrent:
+                taps = np.arange(model.neurons, dtype=np.int32)[:, None, None]
+                windows, inputs, peak = taps[:, :, 0].copy(), golden.fed, golden.fed_peak
             return Differences(
                 *kernels.strike_currents(
-                    s.row, s.channel, s.change, s.step, factor, model.taps,
-                    model.window_of, model.level, golden.inputs, golden.currents, golden.packed,
-                    golden.up, golden.down, golden.peak, golden.bias_peak, golden.negative,
-                    *neuron, *readout,
+                    s.row, s.channel, s.change, s.step, factor, taps, windows, model.level, inputs,
+                    golden.currents, golden.packed, golden.up, golden.down, peak, golden.bias_peak,
+                    golden.negative and not s.recurrent, *neuron, *readout,
                 )
             )  # fmt: skip
         return Differences(
@@ -275,6 +284,19 @@ class FastPath:
                 *neuron, *readout,
             )
         )  # fmt: skip
+
+    def _close(self, task: Task, found: Differences, trace: Trace) -> Differences:
+        """Run the pairs that differ again, with what differs fed back into their stage."""
+        model, golden = self.models[task.stage], trace.strikes[task.stage]
+        flow, s = trace.flows[task.stage], task.strikes
+        assert model.feedback is not None
+        strike, sample, ends, step, neuron, change = kernels.close_loop(
+            found.strike, found.sample, *_loop_strikes(s, model.beta.dtype), golden.inputs,
+            np.ascontiguousarray(model.taps[:, 0, 0]), model.feedback, flow.currents[:, :, 0],
+            flow.syn[:, :, 0], flow.mem[:, :, 0], flow.spikes[:, :, 0], model.alpha, model.beta,
+            model.threshold, model.synaptic, model.reset,
+        )  # fmt: skip
+        return Differences(strike, sample, ends, step, neuron, change, found.undecided)
 
     def _flow(self, number: int, found: Differences, trace: Trace) -> Differences:
         model, golden = self.models[number], trace.flows[number]
@@ -302,6 +324,28 @@ class FastPath:
             golden.syn[:, :, 0], golden.mem[:, :, 0], trace.padded, constants.alpha, constants.beta,
             constants.threshold, model.neurons, model.synaptic, model.reset, self.maximum,
         )  # fmt: skip
+
+
+def _resolved(
+    model: StageModel, module: nn.Module, attribute: str, faults: list[Fault], positions: Array
+) -> CurrentStrikes | NeuronStrikes:
+    if module is model.stage.neuron:
+        return neuron_strikes(model, attribute, faults, positions)
+    recurrent = module is model.stage.recurrent
+    return current_strikes(model, attribute, faults, positions, recurrent)
+
+
+def _loop_strikes(s: CurrentStrikes | NeuronStrikes, dtype: np.dtype[Any]) -> tuple[Array, ...]:
+    """Either kind of strikes in the fields that ``kernels.close_loop`` takes."""
+    count = len(s)
+    if isinstance(s, NeuronStrikes):
+        none = np.zeros(count, np.int32)
+        fields = (none, np.zeros(count, dtype), s.value, s.keep, s.force, s.flip, s.low, s.high)
+        return (s.word, *fields, s.step, s.first, s.cone)
+    kind = np.full(count, kernels.FED if s.recurrent else kernels.CONDUCTED, np.int32)
+    value, mask = np.zeros(count, dtype), np.zeros(count, np.uint32)
+    fields = (s.row, s.change, value, mask, mask, mask, value, value)
+    return (kind, *fields, s.step, np.arange(count + 1), s.channel)
 
 
 def _trace_bytes(model: StageModel, activity: StageActivity) -> int:

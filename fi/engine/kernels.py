@@ -18,6 +18,8 @@ from numba import njit
 
 #: Neurons that are simulated side by side. A call with arrays costs as much as a step of them all.
 LANES = 64
+#: Kinds of strikes in ``close_loop`` beyond a neuron's words: of the synapse, of the recurrence.
+CONDUCTED, FED = 6, 7
 #: Samples that are simulated side by side under one fault of a neuron.
 SAMPLES = 16
 #: Pairs that are carried side by side through the last stage.
@@ -492,8 +494,7 @@ def strike_neurons(
                 a[:], b[:], limit[:] = alpha[neuron], beta[neuron], threshold[neuron]
                 for t in range(begin, steps):
                     active = at < 0 or at == t
-                    turns = t == begin or t == at or t == at + 1
-                    if kind <= 2 and turns:
+                    if kind <= 2 and t <= max(begin, at + 1):
                         a[:] = value[strike] if active and kind == 0 else alpha[neuron]
                         b[:] = value[strike] if active and kind == 1 else beta[neuron]
                         limit[:] = value[strike] if active and kind == 2 else threshold[neuron]
@@ -585,6 +586,125 @@ def strike_neurons(
     return (
         pair_strike[:pairs], pair_sample[:pairs], pair_end[:pairs], d_step[:entries],
         d_neuron[:entries], d_change[:entries], len(word) * batch,
+    )  # fmt: skip
+
+
+@_compiled
+def close_loop(
+    pair_strike, pair_sample, kind, row, change, value, keep, force, flip, low, high, when, first,
+    cone, inputs, taps, feedback, currents, golden_syn, golden_mem, spikes, alpha, beta, threshold,
+    synaptic, reset,
+):  # fmt: skip
+    """Faults in a stage with recurrence: simulate all of its neurons, differences fed back.
+
+    The pairs are those whose spikes differ without the feedback; no other pair can. ``currents``
+    ``f [B, T, N]`` have the golden feedback in them, ``feedback f [N, N]`` has a row for each
+    neuron that spikes. ``kind`` as ``word`` in ``strike_neurons``, or CONDUCTED or FED. Returns
+    ``(strike, sample, ends, step, neuron, change)``.
+    """
+    steps, neurons = currents.shape[1], currents.shape[2]
+    dtype = currents.dtype
+    zero, one = dtype.type(0), dtype.type(1)
+    total = len(pair_strike)
+    out_strike, out_sample = np.empty(total, np.int32), np.empty(total, np.int32)
+    out_end = np.empty(total, np.int64)
+    o_step, o_neuron = np.empty(4096, np.int32), np.empty(4096, np.int32)
+    o_change = np.empty(4096, dtype)
+    pairs = entries = 0
+    now, syn, mem = np.empty(neurons, dtype), np.empty(neurons, dtype), np.empty(neurons, dtype)
+    a, b, limit = alpha.copy(), beta.copy(), threshold.copy()
+    flags = np.zeros(neurons + 8 - neurons % 8, np.uint8)
+    flag_words = flags.view(np.uint64)
+    golden = np.empty(neurons, np.uint8)
+    held, store = np.empty(1, dtype), np.empty(1, np.float32)
+    stored = store.view(np.uint32)
+    for pair in range(total):
+        strike, sample = pair_strike[pair], pair_sample[pair]
+        what, at, source = kind[strike], when[strike], row[strike]
+        struck = cone[first[strike]]
+        begin = max(at, 0)
+        for c in range(neurons):
+            syn[c] = golden_syn[sample, begin - 1, c] if begin > 0 else zero
+            mem[c] = golden_mem[sample, begin - 1, c] if begin > 0 else zero
+        pair_start = before = entries
+        for t in range(begin, steps):
+            active = at < 0 or at == t
+            line, line_spikes = currents[sample, t], spikes[sample, t]
+            for c in range(neurons):
+                now[c] = line[c]
+            for c in range(neurons):
+                golden[c] = line_spikes[c]
+            fed = zero  # by how much the spike that meets a faulty recurrent weight differs
+            for k in range(before, entries):
+                d, weights = o_change[k], feedback[o_neuron[k]]
+                if o_neuron[k] == source:
+                    fed = d
+                for c in range(neurons):
+                    now[c] += d * weights[c]
+            before = entries
+            if active and what == CONDUCTED:
+                signal = one
+                if source >= 0:
+                    signal = inputs[taps[source], sample, t]
+                now[struck] += change[strike] * signal
+            elif active and what == FED:
+                signal = one
+                if source >= 0:
+                    signal = fed
+                    if t > 0 and spikes[sample, t - 1, source] != 0:
+                        signal = fed + one
+                now[struck] += change[strike] * signal
+            elif what <= 2:
+                for position in range(first[strike], first[strike + 1]):
+                    c = cone[position]
+                    a[c] = value[strike] if active and what == 0 else alpha[c]
+                    b[c] = value[strike] if active and what == 1 else beta[c]
+                    limit[c] = value[strike] if active and what == 2 else threshold[c]
+            for c in range(neurons):
+                s, m = _next(syn[c], mem[c], now[c], a[c], b[c], limit[c], synaptic, reset)
+                syn[c], mem[c] = s, m
+                flags[c] = np.uint8(m - limit[c] > 0) ^ golden[c]
+            if active and (what == 3 or what == 4):
+                target = syn if what == 3 else mem
+                held[0] = target[struck]
+                _corrupt(held, keep[strike], force[strike], flip[strike], store, stored)
+                target[struck] = held[0]
+            while entries + neurons >= len(o_step):
+                o_step, o_neuron = _grown(o_step, entries), _grown(o_neuron, entries)
+                o_change = _grown(o_change, entries)
+            if active and what == 5:
+                usual = one if golden[struck] else zero
+                output = high[strike] if flags[struck] != golden[struck] else low[strike]
+                flags[struck] = 0
+                if output != usual:
+                    o_step[entries], o_neuron[entries] = t, struck
+                    o_change[entries] = output - usual
+                    entries += 1
+            for word in range((neurons + 7) // 8):
+                if flag_words[word] == 0:
+                    continue
+                for c in range(8 * word, min(8 * word + 8, neurons)):
+                    if flags[c]:
+                        o_step[entries], o_neuron[entries] = t, c
+                        o_change[entries] = 1 - 2 * np.int32(golden[c])
+                        entries += 1
+            if at >= 0 and entries == before:
+                back = True
+                for c in range(neurons):
+                    back &= mem[c] == golden_mem[sample, t, c]
+                    back &= syn[c] == golden_syn[sample, t, c] or not synaptic
+                if back:
+                    break
+        for position in range(first[strike], first[strike + 1]):
+            c = cone[position]
+            a[c], b[c], limit[c] = alpha[c], beta[c], threshold[c]
+        if entries > pair_start:
+            out_strike[pairs], out_sample[pairs] = strike, sample
+            out_end[pairs] = entries
+            pairs += 1
+    return (
+        out_strike[:pairs], out_sample[:pairs], out_end[:pairs], o_step[:entries],
+        o_neuron[:entries], o_change[:entries],
     )  # fmt: skip
 
 

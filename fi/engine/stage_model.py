@@ -9,7 +9,7 @@ import numpy as np
 import snntorch as snn
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from fi.engine.synapse import Ints, Synapse, normal_form
 from fi.network import Stage, StageActivity
@@ -71,6 +71,7 @@ class StageModel:
         synaptic: whether the neuron is a Synaptic (second order).
         reset: SUBTRACT, ZERO or NO_RESET.
         level, decays: ``[N]`` level of each neuron; ``[levels, 2]`` (alpha, beta) of the bounds.
+        feedback: ``f [N, N]``, the recurrent weights, a row for each neuron that spikes.
     """
 
     stage: Stage
@@ -89,6 +90,7 @@ class StageModel:
     reset: int
     level: Ints
     decays: Array
+    feedback: Array | None
 
     @property
     def neurons(self) -> int:
@@ -107,8 +109,8 @@ def why_not_fast(stage: Stage, activity: StageActivity) -> str | None:
     kind = type(neuron).__name__
     if type(neuron) not in (snn.Leaky, snn.Synaptic):
         return f"{kind} has no kernel"
-    if stage.recurrent is not None:
-        return "its recurrence has no kernel"
+    if stage.recurrent is not None and not _closes_plainly(stage, activity):
+        return "a recurrence other than one linear layer over a linear stage has no kernel"
     if not neuron.reset_delay or neuron.state_quant or neuron.inhibition:
         return f"{kind} with reset_delay=False, state_quant or inhibition has no kernel"
     if float(neuron.graded_spikes_factor) != 1.0:
@@ -120,6 +122,11 @@ def why_not_fast(stage: Stage, activity: StageActivity) -> str | None:
     if not _fires_at_threshold(activity, neuron):
         return f"{kind}'s spikes are not (membrane > threshold)"
     return None
+
+
+def _closes_plainly(stage: Stage, activity: StageActivity) -> bool:
+    """Whether the recurrence is one linear layer among the neurons of a linear stage."""
+    return type(stage.recurrent) is nn.Linear and activity.currents.ndim == 3
 
 
 def _fires_at_threshold(activity: StageActivity, neuron: snn.Leaky) -> bool:
@@ -161,7 +168,15 @@ def stage_model(stage: Stage, activity: StageActivity) -> StageModel:
         reset=_MODES[neuron._reset_mechanism],
         level=level,
         decays=decays,
+        feedback=_feedback(stage, dtype),
     )
+
+
+def _feedback(stage: Stage, dtype: torch.dtype) -> Array | None:
+    """The recurrent weights by the neuron that spikes."""
+    if not isinstance(stage.recurrent, nn.Linear):
+        return None
+    return np.ascontiguousarray(stage.recurrent.weight.detach().to(dtype).T.cpu().numpy())
 
 
 def _spread(parameter: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Array:

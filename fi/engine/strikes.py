@@ -27,7 +27,8 @@ class CurrentStrikes:
     """Faults in weights and biases of one stage: they change currents.
 
     ``fault`` position in the group; ``row`` of weights (-1 for a bias); ``channel``; ``change`` of
-    the value as it reaches a neuron; ``step`` (-1 permanent). All ``[strikes]``.
+    the value as it reaches a neuron; ``step`` (-1 permanent). All ``[strikes]``. ``recurrent``:
+    the weights are those of the stage's recurrence.
     """
 
     fault: Array
@@ -35,6 +36,7 @@ class CurrentStrikes:
     channel: Ints
     change: Array
     step: Ints
+    recurrent: bool = False
 
     def __len__(self) -> int:
         return len(self.fault)
@@ -42,7 +44,8 @@ class CurrentStrikes:
     def part(self, chosen: slice | Array) -> CurrentStrikes:
         """Some of the strikes."""
         fields = (self.fault, self.row, self.channel, self.change, self.step)
-        return CurrentStrikes(*(field[chosen] for field in fields))
+        fault, row, channel, change, step = (field[chosen] for field in fields)
+        return CurrentStrikes(fault, row, channel, change, step, self.recurrent)
 
 
 @dataclass(frozen=True)
@@ -94,28 +97,41 @@ def fast_word(model: StageModel, module: nn.Module, attribute: str) -> bool:
         known = (attribute in PARAMETERS and attribute in own) or attribute == "spike"
         states = state_attributes(model.stage.neuron)
         return known or (attribute in STATES and attribute in states)
-    return module is model.synapse.weights and attribute in ("weight", "bias")
+    conducts = module in (model.synapse.weights, model.stage.recurrent)
+    return conducts and attribute in ("weight", "bias")
 
 
 def current_strikes(
-    model: StageModel, attribute: str, faults: Sequence[Fault], positions: Array
+    model: StageModel,
+    attribute: str,
+    faults: Sequence[Fault],
+    positions: Array,
+    recurrent: bool = False,
 ) -> CurrentStrikes:
     """Weight or bias faults of one stage; those that change nothing are left out."""
-    golden, faulty, flat = parameter_values(model.synapse.weights, attribute, faults)
-    parameter: torch.Tensor = getattr(model.synapse.weights, attribute)
+    weights = model.stage.recurrent if recurrent else model.synapse.weights
+    assert weights is not None
+    golden, faulty, flat = parameter_values(weights, attribute, faults)
+    parameter: torch.Tensor = getattr(weights, attribute)
     per_channel = parameter[0].numel()
     channel = (flat // per_channel).astype(np.int32)
     is_bias = attribute == "bias"
     row = np.full(len(flat), -1, np.int32) if is_bias else (flat % per_channel).astype(np.int32)
-    scale = model.synapse.scale[torch.from_numpy(channel.astype(np.int64))].cpu().numpy()
+    scale = np.ones(len(flat)) if recurrent else _scale(model, channel)
     with np.errstate(all="ignore"):
         change = ((faulty - golden) * scale).astype(model.beta.dtype)
-    strikes = CurrentStrikes(positions, row, channel, change, _steps(faults))
+    strikes = CurrentStrikes(positions, row, channel, change, _steps(faults), recurrent)
     changed = (golden.view(f"u{golden.itemsize}") != faulty.view(f"u{faulty.itemsize}")).nonzero()[
         0
     ]
     chosen = changed[np.lexsort((row[changed], channel[changed]))]
     return strikes.part(chosen)
+
+
+def _scale(model: StageModel, channel: Ints) -> Array:
+    """What a norm multiplies the weights of each strike with."""
+    scale: Array = model.synapse.scale.cpu().numpy()[channel]
+    return scale
 
 
 def neuron_strikes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fi.engine import kernels
 from fi.engine.stage_model import Array, StageModel
+from fi.engine.synapse import Ints
 from fi.network import StageActivity
 from fi.readout import MaxMembrane, Readout
 
@@ -34,6 +35,9 @@ class StrikeTrace:
         peak: ``f [levels, windows, B]``, the largest response of the membrane to an input window.
         bias_peak: ``f [N]``, the same to a constant current of 1.
         negative: whether an input may be negative: then both margins count.
+        fed: ``f [N, B, T]``, what the recurrence sees: the spikes of the step before (empty
+            without recurrence).
+        fed_peak: ``f [levels, N, B]``, as ``peak``.
     """
 
     inputs: Array
@@ -47,6 +51,8 @@ class StrikeTrace:
     peak: Array
     bias_peak: Array
     negative: bool
+    fed: Array
+    fed_peak: Array
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,8 @@ class Recorded:
 
     def __init__(self, model: StageModel, activity: StageActivity) -> None:
         self.model = model
-        self.activity = activity
         self.steps, self.batch = activity.inputs.shape[:2]
+        self.activity = _with_feedback(model, activity)
 
     @cached_property
     def before(self) -> Tensor:
@@ -103,9 +109,30 @@ class Recorded:
         return _array(self.mem.permute(2, 1, 0))
 
     @cached_property
+    def fed(self) -> Array:
+        """What the recurrence sees, ``f [N, B, T]``; empty without one."""
+        if self.model.feedback is None:
+            return np.zeros((0, self.batch, self.steps), self.model.beta.dtype)
+        return _array(_shifted(self.activity.spikes).permute(2, 1, 0))
+
+    @cached_property
     def margins(self) -> tuple[Array, Array]:
         """``up, down``, ``f [N, B]``."""
         return margins(self)
+
+
+def _with_feedback(model: StageModel, activity: StageActivity) -> StageActivity:
+    """The activity with the recurrent currents added, step by step as the network adds them."""
+    recurrent = model.stage.recurrent
+    if recurrent is None:
+        return activity
+    pairs = zip(activity.currents, _shifted(activity.spikes), strict=True)
+    return replace(activity, currents=torch.stack([c + recurrent(fed) for c, fed in pairs]))
+
+
+def _shifted(spikes: Tensor) -> Tensor:
+    """The spikes of the step before, ``[T, B, N]``."""
+    return torch.cat([torch.zeros_like(spikes[:1]), spikes[:-1]])
 
 
 def strike_trace(recorded: Recorded) -> StrikeTrace:
@@ -126,9 +153,11 @@ def strike_trace(recorded: Recorded) -> StrikeTrace:
         packed=_packed(recorded.spikes),
         up=up,
         down=down,
-        peak=_peaks(model, inputs),
+        peak=_peaks(model, inputs, model.windows),
         bias_peak=_gain(model, recorded.steps).astype(membranes.dtype),
         negative=bool((effective < 0).any()),
+        fed=recorded.fed,
+        fed_peak=_peaks(model, recorded.fed, np.arange(len(recorded.fed), dtype=np.int32)[:, None]),
     )
 
 
@@ -239,9 +268,9 @@ def _gain(model: StageModel, steps: int) -> Array:
     return gain * gathered(model.alpha) if model.synaptic else gain
 
 
-def _peaks(model: StageModel, inputs: Array) -> Array:
+def _peaks(model: StageModel, inputs: Array, windows: Ints) -> Array:
     """``[levels, windows, B]``: largest response to ``max |input|`` over each distinct window."""
-    parts = np.array_split(model.windows, 4 * torch.get_num_threads())
+    parts = np.array_split(windows, 4 * torch.get_num_threads())
     decays = model.decays.astype(inputs.dtype)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         found = list(pool.map(lambda part: kernels.peaks(inputs, part, decays), parts))
