@@ -129,10 +129,29 @@ def synaptic() -> list[Stage]:
 
 
 def recurrent() -> list[Stage]:
-    """Recurrence within a stage: no kernel takes it."""
+    """Recurrence within the first stage."""
     return [
         Stage(nn.Linear(11, 8), snn.Leaky(beta=decays(8)), nn.Linear(8, 8)),
         Stage(nn.Linear(8, 4), snn.Synaptic(alpha=0.5, beta=0.8)),
+    ]
+
+
+def recurrent_synaptic() -> list[Stage]:
+    """Second-order neurons that feed each other, and thresholds of their own."""
+    lif = snn.Synaptic(alpha=0.7, beta=decays(9), threshold=decays(9), reset_mechanism="zero")
+    return [
+        Stage(nn.Linear(11, 9), lif, nn.Linear(9, 9, bias=False)),
+        Stage(nn.Linear(9, 8), snn.Leaky(beta=0.7)),
+        Stage(nn.Linear(8, 4), snn.Leaky(beta=0.8)),
+    ]
+
+
+def late_recurrence() -> list[Stage]:
+    """Recurrence above the first stage: no kernel takes it."""
+    return [
+        Stage(nn.Linear(11, 8), snn.Leaky(beta=0.7)),
+        Stage(nn.Linear(8, 6), snn.Leaky(beta=decays(6)), nn.Linear(6, 6)),
+        Stage(nn.Linear(6, 4), snn.Synaptic(alpha=0.5, beta=0.8)),
     ]
 
 
@@ -152,8 +171,17 @@ def late_reset() -> list[Stage]:
     ]
 
 
-FAST = (linear, six_stages, max_pools, mean_pools, padded, synaptic)
-GENERIC = (recurrent, lapicque, late_reset)
+FAST = (
+    linear,
+    six_stages,
+    max_pools,
+    mean_pools,
+    padded,
+    synaptic,
+    recurrent,
+    recurrent_synaptic,
+)
+GENERIC = (late_recurrence, lapicque, late_reset)
 
 
 def events(

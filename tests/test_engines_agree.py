@@ -18,12 +18,12 @@ from stage_kinds import (
     every_fault,
     families,
     input_shape,
+    late_recurrence,
     linear,
     max_pools,
     mean_pools,
     network_of,
     padded,
-    recurrent,
     six_stages,
     synaptic,
 )
@@ -119,7 +119,7 @@ def test_the_kernels_are_used(kind: Build) -> None:
         assert left >= {"synapse0.1.weight", "synapse0.1.running_var"}
         assert engine.tally is None
     assert taken.mean() > 0.6
-    assert all(name.startswith("synapse") for name in left)
+    assert all(name.startswith(("synapse", "recurrent")) for name in left)
 
 
 @pytest.mark.parametrize("kind", GENERIC)
@@ -263,7 +263,7 @@ def test_threads_groups_and_memory_change_nothing(kind: Build) -> None:
 
 
 def test_the_generic_path_in_groups_and_little_memory() -> None:
-    network = network_of(recurrent, "count", FLOAT64)
+    network = network_of(late_recurrence, "count", FLOAT64)
     faults = every_fault(network, each=1)
     batches = data(network, (11, 3))
     reference = outcomes(FullEngine(network, network), faults, batches)

@@ -103,7 +103,9 @@ class Probe:
         currents[active] = changed[active]
         neuron = self.stage.neuron
         neuron.reset_mem()
-        spikes = [self.stage.fire(current, None) for current in currents]
+        spikes: list[Tensor] = []
+        for current in currents:
+            spikes.append(self.stage.fire(current, spikes[-1] if spikes else None))
         return not torch.equal(torch.stack(spikes), self.activity.spikes)
 
 
