@@ -132,7 +132,7 @@ def _parser(classes: dict[str, type]) -> CommandParser:
     add("--model", type=str, help="a network, as in fi.test")
     add("--data", type=str, help="a datamodule; default: the network's own")
     add("--checkpoint", metavar="FILE", type=str, help="weights, or 'none'; default: the network's")
-    add("--faults", default=4000, metavar="K", type=int, help="faults, drawn network-wise")
+    add("--faults", default=16000, metavar="K", type=int, help="faults, drawn network-wise")
     add("--samples", default=256, metavar="S", type=int, help="the first test samples")
     add("--check", default=50, metavar="K", type=int, help="faults compared pair by pair")
     add("--models", default="bit-flip", metavar="M,M", type=str, help="fault models")
