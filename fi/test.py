@@ -18,13 +18,9 @@ from fi.campaign import Campaign
 from fi.checkpoint import load_checkpoint
 from fi.cli import CommandParser, chosen_classes, run_command
 from fi.dry_run import show_plan
-from fi.errors import UserError, reported
-from fi.fault_list import read_fault_list, write_fault_list
-from fi.faults import Fault
-from fi.sampling import SamplingPlan, draw
-from fi.space import FaultSpace
+from fi.errors import UserError
+from fi.fault_source import fault_source
 from fi.subject import Subject
-from fi.summary import ListRecord
 from fi.test_options import COMMAND, NOT_REPLAYED, command_parser, plan_of, settings_of
 from fi.verify import ContractBroken, verify
 
@@ -44,24 +40,22 @@ def run(argv: list[str]) -> None:
     options = parser.parse(argv)
     plan, settings = plan_of(options), settings_of(options)
     subject = subject_of(parser, options)
-    faults, space, path = listed_faults(options, subject, plan)
-    drawn = options.fault_list is None
-    source = _source(path, plan.scheme if drawn else "list", space)
+    source = fault_source(options.fault_list or plan, subject, settings.output)
     if options.threads:
         torch.set_num_threads(options.threads)
     campaign = Campaign(
         subject,
-        faults,
+        source.faults,
         settings,
-        source,
+        source.record,
         config=parser.replayable(options, NOT_REPLAYED),
         options=_plain(options),
         say=_silent if options.quiet else print,
     )
     if options.dry_run:
-        return show_plan(campaign, space, plan if drawn else None)
-    if drawn and campaign.trainer.is_global_zero:
-        write_fault_list(path, faults)
+        return show_plan(campaign, source.space, source.plan)
+    if campaign.trainer.is_global_zero:
+        source.write()
     results = campaign.run()
     if campaign.trainer.is_global_zero and campaign.files is not None:
         folder = campaign.files.path
@@ -113,44 +107,6 @@ def checkpoint_of(network: nn.Module, given: str | None) -> Path | None:
             "(python -m fi.train writes one), or --checkpoint none for random ones"
         )
     return path
-
-
-def listed_faults(
-    options: Namespace, subject: Subject, plan: SamplingPlan
-) -> tuple[list[Fault], FaultSpace, Path]:
-    """The faults, the space that they are from, and the file of the list (written or to be)."""
-    lists = Path(options.output) / "fault_list" / subject.name
-    with reported(ValueError):
-        if options.fault_list is None:
-            space = plan.space(subject.families, subject.steps)
-            return draw(space, plan), space, lists / plan.list_name
-        path = found_list(options.fault_list, lists)
-        faults = read_fault_list(path, subject.families, subject.steps)
-        return faults, space_around(faults, subject), path
-
-
-def found_list(given: str, lists: Path) -> Path:
-    """A bare name is looked up in ``lists``, a path is taken as it is."""
-    path = Path(given)
-    if path.name == given and (lists / given).exists():
-        return lists / given
-    if path.exists() or path.name != given:
-        return path
-    known = ", ".join(sorted(p.name for p in lists.glob("*_fault_list.csv"))) or "none"
-    raise UserError(f"--fault-list {given}: there is no such list in {lists}; known: {known}")
-
-
-def space_around(faults: Sequence[Fault], subject: Subject) -> FaultSpace:
-    """The space that a list may have been drawn from: its models, all bits, all sites."""
-    models = tuple(dict.fromkeys(fault.model for fault in faults))
-    permanent = all(fault.step is None for fault in faults)
-    steps = (None,) if permanent else tuple(range(subject.steps))
-    return FaultSpace(tuple(subject.families), models, steps=steps)
-
-
-def _source(path: Path, scheme: str, space: FaultSpace) -> ListRecord:
-    populations = {family.name: space.size_of(family) for family in space.families}
-    return ListRecord(path.name, scheme, populations)
 
 
 def _plain(options: Namespace) -> dict[str, Any]:

@@ -1,0 +1,55 @@
+"""Where a campaign's faults come from: a plan, a file by name or path, faults in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fi.errors import UserError
+from fi.fault_list import write_fault_list
+from fi.fault_source import fault_source
+from fi.faults import Fault
+from fi.sampling import SamplingPlan
+from fi.subject import Subject
+
+PLAN = SamplingPlan(margin=0.2, models=("stuck-at-1",), sites=("fc1.weight", "lif1.*"))
+FAULT = Fault(0, "fc1.weight", (7, 11), 30)
+
+
+def test_a_plan_draws_and_is_written(subject: Subject, tmp_path: Path) -> None:
+    source = fault_source(PLAN, subject, tmp_path)
+    assert source.record.scheme == "network-wise"
+    assert source.record.populations["fc1.weight"] == 12 * 8 * 32
+    assert not source.path.exists()
+    source.write()
+    by_name = fault_source(source.path.name, subject, tmp_path)
+    assert by_name.faults == fault_source(source.path, subject, tmp_path).faults == source.faults
+    assert (by_name.record.scheme, by_name.record.name) == ("list", PLAN.list_name)
+
+
+def test_faults_in_memory_are_a_list_that_is_not_written(subject: Subject, tmp_path: Path) -> None:
+    source = fault_source([FAULT], subject, tmp_path)
+    source.write()
+    assert (source.faults, source.record.scheme) == ([FAULT], "list")
+    assert source.record.populations["lif2.spike"] == 4 * 32
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "the fault list is empty"),
+        ([Fault(0, "fc9.weight", (0, 0), 1)], "unknown layer 'fc9.weight'; known: fc1.weight"),
+        ([Fault(0, "fc1.weight", (8, 0), 1)], r"index \(8, 0\) is outside fc1.weight"),
+        ([FAULT, FAULT], "an injection number comes twice"),
+        ("no_such_list.csv", "there is no such list in .*; known: mine_fault_list.csv"),
+        (SamplingPlan(sites=("fc9.*",)), "'fc9.\\*' fits no site family; known: fc1.weight"),
+    ],
+)
+def test_what_does_not_fit_is_named(
+    subject: Subject, tmp_path: Path, given: object, message: str
+) -> None:
+    write_fault_list(tmp_path / "fault_list" / subject.name / "mine_fault_list.csv", [FAULT])
+    with pytest.raises(UserError, match=message):
+        fault_source(given, subject, tmp_path)  # type: ignore[arg-type]
