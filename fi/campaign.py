@@ -28,6 +28,7 @@ from fi.record import CampaignCallback, CampaignRecord, GroupCounts
 from fi.results_buffer import ResultsBuffer
 from fi.subject import Subject
 from fi.summary import ListRecord, described, recorded
+from fi.word_values import word_values
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,8 @@ class Campaign:
                 run_test(self.trainer, test, self.subject.batches)
                 counts = _first(metric.compute(), len(group))
                 if self.trainer.is_global_zero:
-                    buffer.add(group, counts)
+                    values = word_values(self.subject.network, group, self.subject.families)
+                    buffer.add(group, counts, values)
                 metric.reset()
         finally:
             buffer.flush()

@@ -10,15 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from fi.counts import COUNT_COLUMNS
-from fi.fault_row import FAULT_COLUMNS
 from fi.faults import Fault
 from fi.files import FileError, read_text, write_text
 from fi.hashes import json_hash
-from fi.results import ResultsFile
+from fi.results import RESULT_COLUMNS, ResultsFile
 
-#: Raised when the meaning of the counts changes: results of another version do not belong.
-COUNTS_VERSION = 1
+#: Raised when the columns or their meaning change: results of another version do not belong.
+COUNTS_VERSION = 2
 
 
 class CampaignFiles:
@@ -51,7 +49,7 @@ class CampaignFiles:
         if repair:
             self.results.repair()
         if not self.results.path.exists():
-            return pd.DataFrame(columns=[*FAULT_COLUMNS, *COUNT_COLUMNS])
+            return pd.DataFrame(columns=list(RESULT_COLUMNS))
         self.results.check_belongs(faults)
         return self.results.load()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,8 +16,9 @@ from fi.counts import COUNT_COLUMNS, Counts, count_table, first_wrong
 from fi.fault_row import FAULT_COLUMNS, fault_row, parse_fault, parse_number
 from fi.faults import Fault
 from fi.files import FileError, Row, csv_rows, csv_text, read_text
+from fi.word_values import VALUE_COLUMNS, WordValue, parse_value, value_fields
 
-RESULT_COLUMNS = FAULT_COLUMNS + COUNT_COLUMNS
+RESULT_COLUMNS = FAULT_COLUMNS + COUNT_COLUMNS + VALUE_COLUMNS
 _HEADER = ",".join(RESULT_COLUMNS) + "\n"
 
 
@@ -36,12 +39,15 @@ class ResultsFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    def append(self, faults: Sequence[Fault], counts: Counts) -> None:
+    def append(
+        self, faults: Sequence[Fault], counts: Counts, values: Sequence[WordValue] | None = None
+    ) -> None:
         """Add a group of faults in one durable write.
 
         Args:
             faults: the group.
             counts: its counts, integers ``[faults]`` by column.
+            values: golden and faulty value of each word; ``None`` leaves all of them empty.
 
         Raises:
             ResultsError: a column is missing or of another length, or a row whose outcomes do not
@@ -52,11 +58,17 @@ class ResultsFile:
             table = count_table(counts, len(faults))
         except ValueError as problem:
             raise ResultsError(f"{self.path}: {problem}") from None
-        rows = ([*fault_row(f), *row] for f, row in zip(faults, table.tolist(), strict=True))
+        values = [None] * len(faults) if values is None else values
+        rows = (
+            [*fault_row(fault), *row, *value_fields(value)]
+            for fault, row, value in zip(faults, table.tolist(), values, strict=True)
+        )
         _append(self.path, csv_text(rows).encode())
 
     def load(self, whole: bool = True) -> pd.DataFrame:
         """One row a fault: ``TensorIndex`` as text, ``Step`` nullable, the counts int64.
+
+        ``GoldenValue`` and ``FaultyValue`` are float64; both are NaN for states and spikes.
 
         Args:
             whole: whether a last line that is cut off is an error; it is left out otherwise.
@@ -69,7 +81,10 @@ class ResultsFile:
         counts = np.array([self._counts(*row) for row in rows], dtype=np.int64)
         counts = counts.reshape(-1, len(COUNT_COLUMNS))
         self._check(faults, counts, [line for line, _ in rows])
-        columns = dict(zip(COUNT_COLUMNS, counts.T, strict=True))
+        columns: dict[str, NDArray[Any]] = dict(zip(COUNT_COLUMNS, counts.T, strict=True))
+        values = [self._value(*row) or (math.nan, math.nan) for row in rows]
+        words = np.array(values, dtype=np.float64).reshape(-1, len(VALUE_COLUMNS))
+        columns |= dict(zip(VALUE_COLUMNS, words.T, strict=True))
         return pd.DataFrame({**_fault_columns(faults), **columns})
 
     def done(self) -> list[int]:
@@ -134,9 +149,16 @@ class ResultsFile:
             raise ResultsError(f"{self.path}:{line}: {problem}") from None
 
     def _counts(self, line: int, fields: list[str]) -> list[int]:
-        named = zip(fields[len(FAULT_COLUMNS) :], COUNT_COLUMNS, strict=True)
+        numbers = fields[len(FAULT_COLUMNS) : -len(VALUE_COLUMNS)]
+        named = zip(numbers, COUNT_COLUMNS, strict=True)
         try:
             return [parse_number(field, name) for field, name in named]
+        except ValueError as problem:
+            raise ResultsError(f"{self.path}:{line}: {problem}") from None
+
+    def _value(self, line: int, fields: list[str]) -> WordValue:
+        try:
+            return parse_value(*fields[-len(VALUE_COLUMNS) :])
         except ValueError as problem:
             raise ResultsError(f"{self.path}:{line}: {problem}") from None
 

@@ -11,6 +11,7 @@ from fi.counts import COUNT_COLUMNS
 from fi.faults import Fault
 from fi.record import GroupCounts
 from fi.results import ResultsFile
+from fi.word_values import WordValue
 
 Listener = Callable[[Sequence[Fault], GroupCounts], None]
 _FAULTS, _SECONDS = 1000, 3.0
@@ -29,12 +30,16 @@ class ResultsBuffer:
         self._listener = listener
         self._faults: list[Fault] = []
         self._counts: list[GroupCounts] = []
+        self._values: list[WordValue] = []
         self._written = time.monotonic()
 
-    def add(self, faults: Sequence[Fault], counts: GroupCounts) -> None:
-        """Take the counts of a group that is finished."""
+    def add(
+        self, faults: Sequence[Fault], counts: GroupCounts, values: Sequence[WordValue]
+    ) -> None:
+        """Take the counts of a group that is finished, and the values of its words."""
         self._faults += faults
         self._counts.append(counts)
+        self._values += values
         late = time.monotonic() - self._written > _SECONDS
         if late or len(self._faults) >= _FAULTS:
             self.flush()
@@ -43,7 +48,7 @@ class ResultsBuffer:
         """Store what is there."""
         if self._faults:
             counts = {c: np.concatenate([part[c] for part in self._counts]) for c in COUNT_COLUMNS}
-            self._file.append(self._faults, counts)
+            self._file.append(self._faults, counts, self._values)
             self._listener(self._faults, counts)
-        self._faults, self._counts = [], []
+        self._faults, self._counts, self._values = [], [], []
         self._written = time.monotonic()

@@ -27,14 +27,15 @@ ROWS = [
     [10, 0, 10, 0, 0, 0, 0, 10, 0, 8],
     [10, 9, 0, 0, 0, 0, 1, 1, 8, 8],
 ]
+VALUES = [(float(np.float32(0.1)), float("nan")), None, (0.5, float("-inf"))]
 HEADER = (
     "Injection,Layer,TensorIndex,Bit,Model,Step,samples,fully_masked,sdc_1,sdc_0_5,sdc_5_10,"
-    "sdc_10_20,sdc_20,non_finite,correct,golden_correct\n"
+    "sdc_10_20,sdc_20,non_finite,correct,golden_correct,GoldenValue,FaultyValue\n"
 )
 TEXT = (
-    HEADER + '0,fc1.weight,"(3, 101)",31,bit-flip,,10,6,1,1,1,1,0,0,7,8\n'
-    '1,lif1.potential,"(4,)",0,stuck-at-1,7,10,0,10,0,0,0,0,10,0,8\n'
-    "2,lif1.beta,(),5,stuck-at-0,,10,9,0,0,0,0,1,1,8,8\n"
+    HEADER + '0,fc1.weight,"(3, 101)",31,bit-flip,,10,6,1,1,1,1,0,0,7,8,0.10000000149011612,nan\n'
+    '1,lif1.potential,"(4,)",0,stuck-at-1,7,10,0,10,0,0,0,0,10,0,8,,\n'
+    "2,lif1.beta,(),5,stuck-at-0,,10,9,0,0,0,0,1,1,8,8,0.5,-inf\n"
 )
 
 
@@ -45,8 +46,8 @@ def counts(*rows: list[int]) -> dict[str, np.ndarray]:
 @pytest.fixture
 def results(tmp_path: Path) -> ResultsFile:
     file = ResultsFile(tmp_path / "results.csv")
-    file.append(FAULTS[:2], counts(*ROWS[:2]))
-    file.append(FAULTS[2:], counts(*ROWS[2:]))
+    file.append(FAULTS[:2], counts(*ROWS[:2]), VALUES[:2])
+    file.append(FAULTS[2:], counts(*ROWS[2:]), VALUES[2:])
     return file
 
 
@@ -56,13 +57,14 @@ def test_the_file_is_as_documented(results: ResultsFile) -> None:
 
 def test_groups_leave_no_trace(results: ResultsFile, tmp_path: Path) -> None:
     other = ResultsFile(tmp_path / "other.csv")
-    other.append(FAULTS, counts(*ROWS))
+    other.append(FAULTS, counts(*ROWS), VALUES)
     assert other.path.read_bytes() == results.path.read_bytes()
 
 
 def test_counts_may_be_tensors(tmp_path: Path) -> None:
     file = ResultsFile(tmp_path / "results.csv")
-    file.append(FAULTS, {name: torch.from_numpy(v) for name, v in counts(*ROWS).items()})
+    tensors = {name: torch.from_numpy(v) for name, v in counts(*ROWS).items()}
+    file.append(FAULTS, tensors, VALUES)
     assert file.path.read_text() == TEXT
 
 
@@ -73,6 +75,9 @@ def test_load_gives_what_was_appended(results: ResultsFile) -> None:
     assert found["Step"].isna().tolist() == [True, False, True]
     assert found["Step"][1] == 7
     assert (found.dtypes[list(COUNT_COLUMNS)] == np.int64).all()
+    golden, faulty = found["GoldenValue"], found["FaultyValue"]
+    assert np.array_equal(golden, [np.float32(0.1), np.nan, 0.5], equal_nan=True)
+    assert np.array_equal(faulty, [np.nan, np.nan, -np.inf], equal_nan=True)
     assert results.done() == [0, 1, 2]
 
 
@@ -101,7 +106,7 @@ def test_a_file_that_is_cut_anywhere_is_repaired(results: ResultsFile) -> None:
         done = results.done()
         assert done == readable == [0, 1, 2][: len(done)]
         rest = [FAULTS[n] for n in range(len(done), 3)]
-        results.append(rest, counts(*ROWS[len(done) :]))
+        results.append(rest, counts(*ROWS[len(done) :]), VALUES[len(done) :])
         assert results.path.read_bytes() == data
 
 
@@ -167,13 +172,15 @@ def test_wrong_counts_are_not_written(
 
 
 BAD_LINES = {
-    "2,lif1.beta,(),5,stuck-at-0,,10,9,0,0,0,0,1,1,8\n": ":4: 15 fields; allowed: 16",
-    "2,lif1.beta,(),5,stuck-at-0,,10,8,0,0,0,0,1,1,8,8\n": ":4: the outcomes do not add up",
-    "2,lif1.beta,(),5,stuck-at-0,,10,9,0,0,0,0,1,1,8,x\n": ":4: golden_correct is 'x'",
-    "2,lif1.beta,(),5,stuck-at-0,,10,9,0,0,0,0,1,1,8,-8\n": ":4: golden_correct is '-8'",
-    "2,lif1.beta,(),5,stuck-at-0,,0,0,0,0,0,0,0,0,0,0\n": ":4: samples is not positive",
-    "2,lif1.beta,(),99,stuck-at-0,,10,9,0,0,0,0,1,1,8,8\n": ":4: bit 99 is outside",
-    "1,lif1.beta,(),5,stuck-at-0,,10,9,0,0,0,0,1,1,8,8\n": ":4: injection 1 is on line 3 already",
+    "2,lif1.beta,(),5,stuck-at-0,,10,9,0,0,0,0,1,1,8,8,1.0\n": ":4: 17 fields; allowed: 18",
+    "2,lif1.beta,(),5,stuck-at-0,,10,8,0,0,0,0,1,1,8,8,,\n": ":4: the outcomes do not add up",
+    "2,lif1.beta,(),5,stuck-at-0,,10,9,0,0,0,0,1,1,8,x,,\n": ":4: golden_correct is 'x'",
+    "2,lif1.beta,(),5,stuck-at-0,,10,9,0,0,0,0,1,1,8,-8,,\n": ":4: golden_correct is '-8'",
+    "2,lif1.beta,(),5,stuck-at-0,,0,0,0,0,0,0,0,0,0,0,,\n": ":4: samples is not positive",
+    "2,lif1.beta,(),99,stuck-at-0,,10,9,0,0,0,0,1,1,8,8,,\n": ":4: bit 99 is outside",
+    "1,lif1.beta,(),5,stuck-at-0,,10,9,0,0,0,0,1,1,8,8,,\n": ":4: injection 1 is on line 3",
+    "2,lif1.beta,(),5,stuck-at-0,,10,9,0,0,0,0,1,1,8,8,0.5,\n": ":4: FaultyValue is ''; allowed",
+    "2,lif1.beta,(),5,stuck-at-0,,10,9,0,0,0,0,1,1,8,8,1,1.0\n": ":4: GoldenValue is '1'",
 }
 
 

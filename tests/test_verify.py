@@ -141,8 +141,9 @@ def test_the_command_verifies_what_it_ran_and_what_is_there(
 
 def all_wrong(line: str) -> str:
     """A row of the results file in which every sample is SDC-1."""
-    fault, samples, *_, non_finite, correct, golden = line.rsplit(",", 10)
-    return ",".join([fault, samples, "0", samples, *["0"] * 4, non_finite, correct, golden])
+    fault, samples, *_, non_finite, correct, golden, value, faulty = line.rsplit(",", 12)
+    last = (non_finite, correct, golden, value, faulty)
+    return ",".join([fault, samples, "0", samples, *["0"] * 4, *last])
 
 
 @pytest.mark.parametrize(

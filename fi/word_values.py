@@ -1,0 +1,77 @@
+"""The value of a faulty word before and after: what a results file says of every fault."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fi.fault_row import shown
+from fi.faults import Fault
+from fi.sites import Kind, SiteFamily
+
+VALUE_COLUMNS = ("GoldenValue", "FaultyValue")
+#: Golden and faulty value; ``None`` for states and spikes, which differ by sample and step.
+WordValue = tuple[float, float] | None
+
+
+def word_values(
+    network: nn.Module, faults: Sequence[Fault], families: Sequence[SiteFamily]
+) -> list[WordValue]:
+    """The values that the words at the sites of ``faults`` have without and with the fault.
+
+    Read from the fault-free network, so that they are the same whichever engine runs.
+
+    Args:
+        network: as stored, no fault in place.
+        faults: the faults.
+        families: the network's site families.
+    """
+    stored = {f.name for f in families if f.kind in (Kind.SYNAPSE, Kind.NEURON)}
+    alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for position, fault in enumerate(faults):
+        if fault.layer in stored:
+            alike[fault.layer, fault.model, fault.bit].append(position)
+    values: list[WordValue] = [None] * len(faults)
+    for positions in alike.values():
+        golden, faulty = _values(network, [faults[position] for position in positions])
+        pairs = zip(golden.tolist(), faulty.tolist(), strict=True)
+        for position, pair in zip(positions, pairs, strict=True):
+            values[position] = pair
+    return values
+
+
+def _values(network: nn.Module, faults: Sequence[Fault]) -> tuple[Tensor, Tensor]:
+    """Values ``[faults]`` of faults in one tensor that do the same to a word."""
+    layer, _, attribute = faults[0].layer.rpartition(".")
+    tensor: Tensor = getattr(network.get_submodule(layer), attribute).detach()
+    index = torch.tensor([fault.index for fault in faults], dtype=torch.int64).T
+    golden = tensor[tuple(index)].expand(len(faults))
+    return golden, faults[0].corrupt(golden)
+
+
+def value_fields(value: WordValue) -> tuple[str, str]:
+    """The two fields of a CSV row, which give the same floats when they are read."""
+    return ("", "") if value is None else (repr(value[0]), repr(value[1]))
+
+
+def parse_value(golden: str, faulty: str) -> WordValue:
+    """The inverse of ``value_fields``; ``ValueError`` names the column."""
+    if golden == faulty == "":
+        return None
+    return _parse_float(golden, VALUE_COLUMNS[0]), _parse_float(faulty, VALUE_COLUMNS[1])
+
+
+def _parse_float(field: str, column: str) -> float:
+    try:
+        value = float(field)
+    except ValueError:
+        value = None
+    if value is None or repr(value) != field:
+        raise ValueError(
+            f"{column} is {shown(field)}; allowed: a number such as 0.1, nan, inf or -inf, "
+            "or both values empty"
+        )
+    return value
