@@ -128,6 +128,7 @@ def measured(
 
 def _parser(classes: dict[str, type]) -> CommandParser:
     parser = CommandParser(COMMAND, "Time both engines on the same faults.", classes)
+    parser.add_argument("--config", action="config", help="a YAML file of options, or one of ours")
     add = parser.add_argument_group("What to measure").add_argument
     add("--model", type=str, help="a network, as in fi.test")
     add("--data", type=str, help="a datamodule; default: the network's own")
