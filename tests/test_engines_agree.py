@@ -155,7 +155,9 @@ def special_faults(network: Chain, value: float, kind: Kind) -> list[Fault]:
     words = dict(network.named_parameters()) | dict(network.named_buffers())
     for family in families(network):
         if family.attribute == "threshold" and kind is not Kind.NEURON:
-            words[family.name].data *= 1.01  # no membrane that stands at its threshold
+            # no membrane that stands at its threshold, which is a float32 word still
+            threshold = words[family.name].data
+            threshold.copy_((1.01 * threshold).float())
         if family.kind is not kind:
             continue
         index = unravel(family.words // 2, family.shape)

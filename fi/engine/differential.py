@@ -103,7 +103,7 @@ class DifferentialEngine(Engine):
         known = trace is not None and self._plan.struck <= trace.strikes.keys()
         run = not known or bool(self._generic_places)
         activities = list(self.stages.activities(events)) if run else []
-        if self.fast is not None and self._plan.tasks:
+        if self.fast is not None and not self._plan.empty:
             if trace is None or not known:
                 trace = self._kept(key, self.fast.trace(self._plan, activities))
             yield from self.fast.pairs(self._plan, trace)

@@ -13,6 +13,7 @@ from torch import nn
 
 from fi.engine import kernels
 from fi.engine.base import Pairs
+from fi.engine.rows import GoldenLayer, LastLayer, RowStrikes, row_strikes
 from fi.engine.stage_model import Array, StageModel, stage_model, why_not_fast
 from fi.engine.strikes import (
     CurrentStrikes,
@@ -20,6 +21,7 @@ from fi.engine.strikes import (
     current_strikes,
     fast_word,
     neuron_strikes,
+    shown,
 )
 from fi.engine.trace import (
     FlowTrace,
@@ -87,6 +89,12 @@ class Plan:
 
     tasks: list[tuple[int, CurrentStrikes | NeuronStrikes]]
     struck: frozenset[int]
+    rows: tuple[RowStrikes, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.tasks and not self.rows
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,7 @@ class Trace:
     flows: dict[int, FlowTrace]
     prefix: Array
     padded: Array
+    layer: GoldenLayer | None
 
     @property
     def bytes(self) -> int:
@@ -105,7 +114,8 @@ class Trace:
         arrays = {
             id(a): a.nbytes for part in parts for a in vars(part).values() if hasattr(a, "nbytes")
         }
-        return sum(arrays.values()) + self.prefix.nbytes
+        layer = 0 if self.layer is None else self.layer.seen.nbytes + self.layer.currents.nbytes
+        return sum(arrays.values()) + self.prefix.nbytes + layer
 
 
 class FastPath:
@@ -132,6 +142,8 @@ class FastPath:
         self.threads = threads or torch.get_num_threads()
         self.memory = memory // self.threads
         self.maximum = takes_maximum(network.readout)
+        reads_rows = self.maximum and LastLayer.fits(self.models[-1])
+        self.last_layer = LastLayer(self.models[-1]) if reads_rows else None
         self.tally = Tally()
 
         self.sample_bytes = sum(
@@ -169,15 +181,18 @@ class FastPath:
         families: dict[str, list[int]] = {}
         for place, fault in enumerate(faults):
             families.setdefault(fault.layer, []).append(place)
-        tasks = []
+        tasks, rows = [], []
         for layer, places in families.items():
             module, attribute = self._module(layer)
             number = next(k for k, m in enumerate(self.models) if fast_word(m, module, attribute))
             chosen = [faults[place] for place in places]
+            if self.last_layer and module is self.models[-1].synapse.weights:
+                rows.append(row_strikes(self.models[-1], attribute, chosen, positions[places]))
+                continue
             strikes = _resolved(self.models[number], module, attribute, chosen, positions[places])
             if len(strikes):
                 tasks.append((number, strikes))
-        return Plan(tasks, frozenset(number for number, _ in tasks))
+        return Plan(tasks, frozenset(number for number, _ in tasks), tuple(filter(len, rows)))
 
     def trace(self, plan: Plan, activities: Sequence[StageActivity]) -> Trace:
         """The golden trace of one batch, in the layouts that ``plan`` needs."""
@@ -191,7 +206,10 @@ class FastPath:
             if k > lowest or self.models[k].feedback is not None
         }
         prefix = readout_prefix(self.network.readout, activities[-1])
-        return Trace(strikes, flows, prefix, _pad(prefix))
+        layer = None
+        if self.last_layer is not None:
+            layer = GoldenLayer(self.last_layer.seen(activities[-1]), activities[-1].currents)
+        return Trace(strikes, flows, prefix, _pad(prefix), layer)
 
     def pairs(self, plan: Plan, trace: Trace) -> Iterator[Pairs]:
         """The pairs of one batch whose statistic differs from the golden one."""
@@ -199,7 +217,7 @@ class FastPath:
         tasks = [
             task for number, strikes in plan.tasks for task in self._cut(number, strikes, trace)
         ]
-        waiting: list[tuple[Array, Array, Array]] = []
+        waiting = [*self._rows(plan, trace)]
         with ThreadPoolExecutor(self.threads) as pool:
             for found in pool.map(lambda task: self._run(task, trace), tasks):
                 fault, sample, statistic, simulated, diverged = found
@@ -213,6 +231,22 @@ class FastPath:
         if waiting:
             yield self._scored(waiting)
         self.tally.pairs += batch * sum(len(strikes) for _, strikes in plan.tasks)
+
+    def _rows(self, plan: Plan, trace: Trace) -> Iterator[tuple[Array, Array, Array]]:
+        """Fault, sample and statistic of the faults of the last layer, where these differ."""
+        golden = trace.prefix[:, -1]
+        for strikes in plan.rows:
+            assert self.last_layer is not None
+            assert trace.layer is not None
+            for part, largest in self.last_layer.statistics(trace.layer, strikes):
+                sample, strike = (largest != golden[:, part.channel]).nonzero()
+                statistic = golden[sample].copy()
+                statistic[np.arange(len(sample)), part.channel[strike]] = largest[sample, strike]
+                self.tally.diverged += len(strike)
+                self.tally.computed += len(strike)
+                yield part.fault[strike].astype(np.int64), sample, statistic
+            self.tally.pairs += len(strikes) * len(golden)
+            self.tally.simulated += len(strikes) * len(golden)
 
     def _scored(self, waiting: Sequence[tuple[Array, Array, Array]]) -> Pairs:
         fault, sample, statistic = (
@@ -291,10 +325,11 @@ class FastPath:
         flow, s = trace.flows[task.stage], task.strikes
         assert model.feedback is not None
         strike, sample, ends, step, neuron, change = kernels.close_loop(
-            found.strike, found.sample, *_loop_strikes(s, model.beta.dtype), golden.inputs,
-            np.ascontiguousarray(model.taps[:, 0, 0]), model.feedback, flow.currents[:, :, 0],
-            flow.syn[:, :, 0], flow.mem[:, :, 0], flow.spikes[:, :, 0], model.alpha, model.beta,
-            model.threshold, model.synaptic, model.reset,
+            np.argsort(found.sample, kind="stable"), found.strike, found.sample, found.ends,
+            found.step, *_loop_strikes(s, model.beta.dtype), golden.inputs,
+            np.ascontiguousarray(model.taps[:, 0, 0]), golden.fed, golden.currents, model.feedback,
+            flow.currents[:, :, 0], flow.syn[:, :, 0], flow.mem[:, :, 0], flow.spikes[:, :, 0],
+            model.alpha, model.beta, model.threshold, model.synaptic, model.reset,
         )  # fmt: skip
         return Differences(strike, sample, ends, step, neuron, change, found.undecided)
 
@@ -341,11 +376,11 @@ def _loop_strikes(s: CurrentStrikes | NeuronStrikes, dtype: np.dtype[Any]) -> tu
     if isinstance(s, NeuronStrikes):
         none = np.zeros(count, np.int32)
         fields = (none, np.zeros(count, dtype), s.value, s.keep, s.force, s.flip, s.low, s.high)
-        return (s.word, *fields, s.step, s.first, s.cone)
+        return (s.word, *fields, *shown(s.step), s.first, s.cone)
     kind = np.full(count, kernels.FED if s.recurrent else kernels.CONDUCTED, np.int32)
     value, mask = np.zeros(count, dtype), np.zeros(count, np.uint32)
     fields = (s.row, s.change, value, mask, mask, mask, value, value)
-    return (kind, *fields, s.step, np.arange(count + 1), s.channel)
+    return (kind, *fields, *shown(s.step), np.arange(count + 1), s.channel)
 
 
 def _trace_bytes(model: StageModel, activity: StageActivity) -> int:

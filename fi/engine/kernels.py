@@ -43,6 +43,14 @@ for _bit in range(PACKED):
     _PLACES[((1 << _bit) * 0x077CB531 & 0xFFFFFFFF) >> 27] = _bit
 
 
+#: The same for 64 bits, and what gathers the lowest bits of eight bytes in the highest byte.
+_DE_BRUIJN_OF_64 = np.uint64(0x03F79D71B4CB0A89)
+_PLACES_OF_64 = np.empty(64, np.int64)
+for _bit in range(64):
+    _PLACES_OF_64[((1 << _bit) * 0x03F79D71B4CB0A89 & 0xFFFFFFFFFFFFFFFF) >> 58] = _bit
+_EIGHT_TO_BITS = np.uint64(0x0102040810204080)
+
+
 @_compiled
 def _place(bit):
     """The number of the only set bit of a word."""
@@ -590,18 +598,52 @@ def strike_neurons(
 
 
 @_compiled
+def _alone(
+    s, m, begin, start, strike, kind, row, change, value, keep, force, flip, until, inputs, taps,
+    fed, line, sample, alpha, beta, threshold, synaptic, reset, held, store, stored,
+):  # fmt: skip
+    """A struck neuron from ``begin`` to before ``start``: no spike differs, no feedback either."""
+    one = type(m)(1)
+    what, source = kind[strike], row[strike]
+    signals = line
+    if what == CONDUCTED and source >= 0:
+        signals = inputs[taps[source], sample]
+    elif what == FED and source >= 0:
+        signals = fed[source, sample]
+    for t in range(begin, start):
+        active = t <= until[strike]
+        now, a, b, limit = line[t], alpha, beta, threshold
+        if active and what >= CONDUCTED:
+            now += change[strike] * (signals[t] if source >= 0 else one)
+        a = value[strike] if active and what == 0 else a
+        b = value[strike] if active and what == 1 else b
+        limit = value[strike] if active and what == 2 else limit
+        s, m = _next(s, m, now, a, b, limit, synaptic, reset)
+        if active and (what == 3 or what == 4):
+            held[0] = s if what == 3 else m
+            _corrupt(held, keep[strike], force[strike], flip[strike], store, stored)
+            s = held[0] if what == 3 else s
+            m = held[0] if what == 4 else m
+    return s, m
+
+
+@_compiled
 def close_loop(
-    pair_strike, pair_sample, kind, row, change, value, keep, force, flip, low, high, when, first,
-    cone, inputs, taps, feedback, currents, golden_syn, golden_mem, spikes, alpha, beta, threshold,
-    synaptic, reset,
+    order, pair_strike, pair_sample, pair_end, d_step, kind, row, change, value, keep, force, flip,
+    low, high, since, until, first, cone, inputs, taps, fed, lines, feedback, currents, golden_syn,
+    golden_mem, spikes, alpha, beta, threshold, synaptic, reset,
 ):  # fmt: skip
     """Faults in a stage with recurrence: simulate all of its neurons, differences fed back.
 
-    The pairs are those whose spikes differ without the feedback; no other pair can. ``currents``
-    ``f [B, T, N]`` have the golden feedback in them, ``feedback f [N, N]`` has a row for each
-    neuron that spikes. ``kind`` as ``word`` in ``strike_neurons``, or CONDUCTED or FED. Returns
-    ``(strike, sample, ends, step, neuron, change)``.
+    The pairs are those whose spikes differ without the feedback, at ``d_step`` first; no other pair
+    can, and none before. They are taken in ``order``: sample by sample, so that the golden trace of
+    one stays in the cache. ``currents f [B, T, N]`` have the golden feedback in them, ``lines
+    f [N, 1, B, T]`` are the same; ``feedback f [N, N]`` has a row for each neuron that spikes,
+    which sees ``fed f [N, B, T]``. ``kind`` as ``word`` in ``strike_neurons``, or CONDUCTED or FED.
+    Returns ``(strike, sample, ends, step, neuron, change)``.
     """
+    # No array is sliced or named anew within the loop over steps: numba would count references
+    # there, which took a third of the time.
     steps, neurons = currents.shape[1], currents.shape[2]
     dtype = currents.dtype
     zero, one = dtype.type(0), dtype.type(1)
@@ -613,46 +655,70 @@ def close_loop(
     pairs = entries = 0
     now, syn, mem = np.empty(neurons, dtype), np.empty(neurons, dtype), np.empty(neurons, dtype)
     a, b, limit = alpha.copy(), beta.copy(), threshold.copy()
-    flags = np.zeros(neurons + 8 - neurons % 8, np.uint8)
+    flags = np.zeros(neurons + 64 - neurons % 64, np.uint8)
     flag_words = flags.view(np.uint64)
-    golden = np.empty(neurons, np.uint8)
     held, store = np.empty(1, dtype), np.empty(1, np.float32)
     stored = store.view(np.uint32)
-    for pair in range(total):
+    for pair in order:
         strike, sample = pair_strike[pair], pair_sample[pair]
-        what, at, source = kind[strike], when[strike], row[strike]
+        what, source = kind[strike], row[strike]
+        begin, end = since[strike], until[strike]
         struck = cone[first[strike]]
-        begin = max(at, 0)
+        start = steps
+        for k in range(pair_end[pair - 1] if pair > 0 else np.int64(0), pair_end[pair]):
+            start = min(start, d_step[k])
         for c in range(neurons):
-            syn[c] = golden_syn[sample, begin - 1, c] if begin > 0 else zero
-            mem[c] = golden_mem[sample, begin - 1, c] if begin > 0 else zero
+            syn[c] = golden_syn[sample, start - 1, c] if start > 0 else zero
+            mem[c] = golden_mem[sample, start - 1, c] if start > 0 else zero
+        if what != 5 and begin < start:
+            for position in range(first[strike], first[strike + 1]):
+                c = cone[position]
+                s = golden_syn[sample, begin - 1, c] if begin > 0 else zero
+                m = golden_mem[sample, begin - 1, c] if begin > 0 else zero
+                syn[c], mem[c] = _alone(
+                    s, m, begin, start, strike, kind, row, change, value, keep, force, flip, until,
+                    inputs, taps, fed, lines[c, 0, sample], sample, alpha[c], beta[c], threshold[c],
+                    synaptic, reset, held, store, stored,
+                )  # fmt: skip
+        while entries + neurons * (steps - start) > len(o_step):
+            o_step, o_neuron = _grown(o_step, entries), _grown(o_neuron, entries)
+            o_change = _grown(o_change, entries)
         pair_start = before = entries
-        for t in range(begin, steps):
-            active = at < 0 or at == t
-            line, line_spikes = currents[sample, t], spikes[sample, t]
-            for c in range(neurons):
-                now[c] = line[c]
-            for c in range(neurons):
-                golden[c] = line_spikes[c]
-            fed = zero  # by how much the spike that meets a faulty recurrent weight differs
-            for k in range(before, entries):
-                d, weights = o_change[k], feedback[o_neuron[k]]
-                if o_neuron[k] == source:
-                    fed = d
+        for t in range(start, steps):
+            active = t <= end
+            k = before
+            if entries - k >= 4:  # four rows at a time: fewer loads and stores, the same order
+                d0, d1, d2, d3 = o_change[k], o_change[k + 1], o_change[k + 2], o_change[k + 3]
+                n0, n1, n2, n3 = o_neuron[k], o_neuron[k + 1], o_neuron[k + 2], o_neuron[k + 3]
                 for c in range(neurons):
-                    now[c] += d * weights[c]
-            before = entries
+                    v = currents[sample, t, c] + d0 * feedback[n0, c]
+                    v = (v + d1 * feedback[n1, c]) + d2 * feedback[n2, c]
+                    now[c] = v + d3 * feedback[n3, c]
+                k += 4
+            else:
+                for c in range(neurons):
+                    now[c] = currents[sample, t, c]
+            while entries - k >= 4:
+                d0, d1, d2, d3 = o_change[k], o_change[k + 1], o_change[k + 2], o_change[k + 3]
+                n0, n1, n2, n3 = o_neuron[k], o_neuron[k + 1], o_neuron[k + 2], o_neuron[k + 3]
+                for c in range(neurons):
+                    v = (now[c] + d0 * feedback[n0, c]) + d1 * feedback[n1, c]
+                    now[c] = (v + d2 * feedback[n2, c]) + d3 * feedback[n3, c]
+                k += 4
+            while k < entries:
+                d0, n0 = o_change[k], o_neuron[k]
+                for c in range(neurons):
+                    now[c] += d0 * feedback[n0, c]
+                k += 1
             if active and what == CONDUCTED:
-                signal = one
-                if source >= 0:
-                    signal = inputs[taps[source], sample, t]
-                now[struck] += change[strike] * signal
+                now[struck] += change[strike] * (
+                    inputs[taps[source], sample, t] if source >= 0 else one
+                )
             elif active and what == FED:
-                signal = one
-                if source >= 0:
-                    signal = fed
-                    if t > 0 and spikes[sample, t - 1, source] != 0:
-                        signal = fed + one
+                signal = fed[source, sample, t] if source >= 0 else one
+                for k in range(before, entries):
+                    if o_neuron[k] == source:  # it spikes otherwise than in the golden run
+                        signal += o_change[k]
                 now[struck] += change[strike] * signal
             elif what <= 2:
                 for position in range(first[strike], first[strike + 1]):
@@ -660,35 +726,39 @@ def close_loop(
                     a[c] = value[strike] if active and what == 0 else alpha[c]
                     b[c] = value[strike] if active and what == 1 else beta[c]
                     limit[c] = value[strike] if active and what == 2 else threshold[c]
+            before = entries
             for c in range(neurons):
                 s, m = _next(syn[c], mem[c], now[c], a[c], b[c], limit[c], synaptic, reset)
                 syn[c], mem[c] = s, m
-                flags[c] = np.uint8(m - limit[c] > 0) ^ golden[c]
+                flags[c] = np.uint8(m - limit[c] > 0) ^ spikes[sample, t, c]
             if active and (what == 3 or what == 4):
-                target = syn if what == 3 else mem
-                held[0] = target[struck]
+                held[0] = syn[struck] if what == 3 else mem[struck]
                 _corrupt(held, keep[strike], force[strike], flip[strike], store, stored)
-                target[struck] = held[0]
-            while entries + neurons >= len(o_step):
-                o_step, o_neuron = _grown(o_step, entries), _grown(o_neuron, entries)
-                o_change = _grown(o_change, entries)
+                if what == 3:
+                    syn[struck] = held[0]
+                else:
+                    mem[struck] = held[0]
             if active and what == 5:
-                usual = one if golden[struck] else zero
-                output = high[strike] if flags[struck] != golden[struck] else low[strike]
+                usual = one if spikes[sample, t, struck] else zero
+                fired = flags[struck] != spikes[sample, t, struck]
                 flags[struck] = 0
-                if output != usual:
-                    o_step[entries], o_neuron[entries] = t, struck
-                    o_change[entries] = output - usual
+                difference = (high[strike] if fired else low[strike]) - usual
+                if difference != 0:
+                    o_step[entries], o_neuron[entries], o_change[entries] = t, struck, difference
                     entries += 1
-            for word in range((neurons + 7) // 8):
-                if flag_words[word] == 0:
-                    continue
-                for c in range(8 * word, min(8 * word + 8, neurons)):
-                    if flags[c]:
-                        o_step[entries], o_neuron[entries] = t, c
-                        o_change[entries] = 1 - 2 * np.int32(golden[c])
-                        entries += 1
-            if at >= 0 and entries == before:
+            for block in range(0, len(flag_words), 8):
+                flagged = np.uint64(0)
+                for word in range(8):
+                    eight = flag_words[block + word] * _EIGHT_TO_BITS >> np.uint64(56)
+                    flagged |= eight << np.uint64(8 * word)
+                while flagged != 0:
+                    lowest = flagged & (~flagged + np.uint64(1))
+                    c = 8 * block + _PLACES_OF_64[lowest * _DE_BRUIJN_OF_64 >> np.uint64(58)]
+                    o_step[entries], o_neuron[entries] = t, c
+                    o_change[entries] = 1 - 2 * np.int32(spikes[sample, t, c])
+                    entries += 1
+                    flagged ^= lowest
+            if t >= end and entries == before:
                 back = True
                 for c in range(neurons):
                     back &= mem[c] == golden_mem[sample, t, c]
@@ -949,7 +1019,6 @@ def finish(
     out = np.empty((total, classes), dtype)
     pairs = 0
     lanes = CARRIED * padded
-    change = np.zeros((steps, CARRIED, padded), dtype)
     drive = np.zeros((steps, CARRIED, padded), dtype)
     flat_drive = drive.reshape((steps, lanes))
     fired, trains = np.zeros(1, np.uint32), np.zeros((1, 1), np.uint32)
@@ -964,16 +1033,11 @@ def finish(
         start = steps
         for member in range(members):
             pair = block + member
-            first = pair_end[pair - 1] if pair > 0 else np.int64(0)
-            for k in range(first, pair_end[pair]):
-                t, source, d = d_step[k], d_neuron[k], d_change[k]
-                start = min(start, t)
-                for e in range(reach[source], reach[source + 1]):
-                    row = run_row[e]
-                    for c in range(padded):
-                        change[t, member, c] += d * rows[row, c]
+            for k in range(pair_end[pair - 1] if pair > 0 else np.int64(0), pair_end[pair]):
+                start = min(start, d_step[k])
         for member in range(members):
-            sample = pair_sample[block + member]
+            pair = block + member
+            sample = pair_sample[pair]
             for c in range(padded):
                 lane = member * padded + c
                 syn[lane] = golden_syn[sample, start - 1, c] if start > 0 else dtype.type(0)
@@ -981,12 +1045,13 @@ def finish(
                 statistic[lane] = prefix[sample, start, c]
             for t in range(start, steps):
                 for c in range(padded):
-                    drive[t, member, c] = currents[sample, t, c] + change[t, member, c]
-            pair = block + member
-            first = pair_end[pair - 1] if pair > 0 else np.int64(0)
-            for k in range(first, pair_end[pair]):
-                for c in range(padded):
-                    change[d_step[k], member, c] = dtype.type(0)
+                    drive[t, member, c] = currents[sample, t, c]
+            for k in range(pair_end[pair - 1] if pair > 0 else np.int64(0), pair_end[pair]):
+                t, source, d = d_step[k], d_neuron[k], d_change[k]
+                for e in range(reach[source], reach[source + 1]):
+                    row = run_row[e]
+                    for c in range(padded):
+                        drive[t, member, c] += d * rows[row, c]
         _play(
             flat_drive, start, syn, mem, a, b, limit, synaptic, reset, fired, trains, statistic,
             2 if maximum else 1,
@@ -1003,3 +1068,25 @@ def finish(
                     out[pairs, c] = statistic[member * padded + c]
                 pairs += 1
     return out_strike[:pairs], out_sample[:pairs], out[:pairs]
+
+
+@_compiled
+def largest_membranes(currents, alpha, beta, threshold, synaptic, reset):
+    """``f [B, N]``: the largest membrane over time of neurons on currents ``f [T, B, N]``."""
+    steps, batch, neurons = currents.shape
+    dtype = currents.dtype
+    largest = np.empty((batch, neurons), dtype)
+    syn, mem = np.empty(neurons, dtype), np.empty(neurons, dtype)
+    for sample in range(batch):
+        for n in range(neurons):
+            syn[n], mem[n], largest[sample, n] = 0, 0, -np.inf
+        for t in range(steps):
+            for n in range(neurons):
+                s, m = _next(
+                    syn[n], mem[n], currents[t, sample, n], alpha[n], beta[n], threshold[n],
+                    synaptic, reset,
+                )  # fmt: skip
+                syn[n], mem[n] = s, m
+                best = largest[sample, n]
+                largest[sample, n] = m if (m > best or m != m) else best
+    return largest

@@ -37,8 +37,7 @@ def _taken(fast: FastPath, layer: str, faults: Sequence[Fault]) -> Array:
     if not owners:
         return np.ones(len(faults), bool)
     if owners[0] is fast.models[-1] and fast.maximum:
-        # the membrane is read out: its last bit counts, which depends on the order of summation
-        return np.zeros(len(faults), bool)
+        return np.full(len(faults), fast.last_layer is not None)
     if _is_plain(owners[0]):
         return np.ones(len(faults), bool)
     _, faulty, _ = parameter_values(module, attribute, faults)

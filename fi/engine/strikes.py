@@ -20,6 +20,7 @@ PARAMETERS = {"alpha": 0, "beta": 1, "threshold": 2}
 STATES = {"syn": 3, "potential": 4}
 SPIKE = 5
 PERMANENT = -1
+FOREVER = int(np.iinfo(np.int32).max)
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,15 @@ def _flat(faults: Sequence[Fault], shape: tuple[int, ...]) -> Array:
 
 def _steps(faults: Sequence[Fault]) -> Ints:
     return np.array([PERMANENT if f.step is None else f.step for f in faults], np.int32)
+
+
+def window(faults: Sequence[Fault]) -> tuple[Ints, Ints]:
+    """The first and the last step of each fault."""
+    return shown(_steps(faults))
+
+
+def shown(step: Ints) -> tuple[Ints, Ints]:
+    return np.maximum(step, 0), np.where(step < 0, FOREVER, step).astype(np.int32)
 
 
 def _as_used(values: Array, attribute: str) -> Array:

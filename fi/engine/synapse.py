@@ -19,7 +19,8 @@ from torch.nn import functional
 from fi.network import Stage
 
 Ints = NDArray[np.int32]
-_RESHAPING = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout)
+#: Modules that give their input another shape, no other values.
+RESHAPING = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
@@ -87,7 +88,7 @@ def normal_form(stage: Stage, input_shape: Sequence[int]) -> Synapse | None:
     numbers = torch.arange(1, 1 + int(np.prod(input_shape)), dtype=torch.float64)
     image = numbers.reshape(1, *input_shape)
     position = 0
-    while position < len(modules) and isinstance(modules[position], _RESHAPING):
+    while position < len(modules) and isinstance(modules[position], RESHAPING):
         image = _reshaped(modules[position], image)
         position += 1
     if position == len(modules):
@@ -111,7 +112,7 @@ def normal_form(stage: Stage, input_shape: Sequence[int]) -> Synapse | None:
     windows, pooled = _windows(pool, shape)
     if windows is None:
         return None
-    position += pool is not None and not isinstance(pool, _RESHAPING)
+    position += pool is not None and not isinstance(pool, RESHAPING)
     if not _keeps_order(modules[position:], (shape[0], *pooled)):
         return None
     padded = np.concatenate([inputs, np.full((len(inputs), 1), -1, np.int32)], axis=1)
@@ -164,7 +165,7 @@ def _norm_scale(norm: nn.Module) -> Tensor | None:
 def _windows(pool: nn.Module | None, shape: tuple[int, ...]) -> tuple[Ints | None, tuple[int, ...]]:
     """``[cells, width]`` positions of each cell, and the cells' shape; ``None``: unknown pool."""
     positions = torch.arange(1, 1 + int(np.prod(shape[1:])), dtype=torch.float64)
-    if pool is None or isinstance(pool, _RESHAPING):
+    if pool is None or isinstance(pool, RESHAPING):
         return _zero_based(positions[:, None]), shape[1:]
     if not isinstance(pool, nn.MaxPool2d | nn.AvgPool2d) or pool.ceil_mode or len(shape) != 3:
         return None, ()
@@ -187,7 +188,7 @@ def _windows(pool: nn.Module | None, shape: tuple[int, ...]) -> tuple[Ints | Non
 
 def _keeps_order(modules: Sequence[nn.Module], shape: tuple[int, ...]) -> bool:
     """Whether the modules only give another shape, and none remain that do more."""
-    if not all(isinstance(module, _RESHAPING) for module in modules):
+    if not all(isinstance(module, RESHAPING) for module in modules):
         return False
     image = torch.arange(int(np.prod(shape)), dtype=torch.float64).reshape(1, *shape)
     numbers = image
