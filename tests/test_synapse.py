@@ -81,8 +81,27 @@ def check_runs(stage: Stage, synapse: Synapse, inputs: Tensor, currents: Tensor)
     reached = [p for p in range(model.runs.positions) if (model.runs.windows == p).any()]
     assert torch.allclose(added[:, reached], before[0][:, reached], atol=1e-9)
     unit = torch.eye(inputs[0].numel(), dtype=inputs.dtype).reshape(-1, *inputs.shape[1:])
-    moved = (stage.conduct(unit + inputs[:1]) - stage.conduct(inputs[:1])).abs().flatten(1).amax(1)
-    assert (moved.numpy() <= model.runs.largest + 1e-9).all()
+    moved = stage.conduct(unit + inputs[:1]) - stage.conduct(inputs[:1])
+    low, high = reach(model)
+    moved = moved.reshape(low.shape)
+    assert (low - 1e-9 <= moved).all()
+    assert (moved <= high + 1e-9).all()
+
+
+def reach(model: StageModel) -> tuple[Tensor, Tensor]:
+    """How far an input of 1 may move each neuron, down and up, ``[inputs, channels, cells]``."""
+    runs, synapse = model.runs, model.synapse
+    found = torch.zeros(2, len(runs.first) - 1, synapse.channels, synapse.cells).double()
+    for source in range(len(runs.first) - 1):
+        for entry in range(runs.cells_first[source], runs.cells_first[source + 1]):
+            weights = torch.from_numpy(runs.reach_rows[runs.cell_rows[entry]])
+            where = source, slice(None), int(runs.cells[entry])
+            if model.max_pooled:
+                found[0][where] = weights.amin(0).clamp(max=0)
+                found[1][where] = weights.amax(0).clamp(min=0)
+            else:
+                found[0][where] = found[1][where] = weights[0]
+    return found[0], found[1]
 
 
 def randomised(modules: list[nn.Module], seed: int) -> list[nn.Module]:

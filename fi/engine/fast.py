@@ -336,6 +336,7 @@ class FastPath:
     def _flow(self, number: int, found: Differences, trace: Trace) -> Differences:
         model, golden = self.models[number], trace.flows[number]
         cells, runs = model.synapse.cells, model.runs
+        factor = model.beta.dtype.type(1 + slack(model, golden.before.shape[1]))
         by_cell = [
             np.ascontiguousarray(values.reshape(-1, cells).T)
             for values in (model.alpha, model.beta, model.threshold)
@@ -343,11 +344,11 @@ class FastPath:
         return Differences(
             *kernels.flow(
                 np.argsort(found.sample, kind="stable"), *found[:-1], runs.first, runs.position,
-                runs.row, runs.length, runs.cells_first, runs.cells, model.rows, runs.largest,
-                runs.positions, runs.windows, runs.paired, golden.before, golden.currents,
-                golden.syn, golden.mem, golden.spikes, golden.margin, *by_cell,
-                model.alpha.max(), model.beta.max(), 1 + slack(model, golden.before.shape[1]),
-                model.synaptic, model.reset,
+                runs.row, runs.length, runs.cells_first, runs.cells, runs.cell_rows,
+                runs.reach_rows, model.rows, runs.positions, runs.windows, runs.paired,
+                golden.regular, golden.before, golden.currents, golden.syn, golden.mem,
+                golden.spikes, golden.up, golden.down, *by_cell, model.alpha.max(),
+                model.beta.max(), factor, model.synaptic, model.reset,
             )
         )  # fmt: skip
 

@@ -25,7 +25,13 @@ SAMPLES = 16
 #: Pairs that are carried side by side through the last stage.
 CARRIED = 4
 PACKED = 32
-_compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
+_options: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
+_compiled = njit(**_options)
+#: What is called within a time loop: always inlined, and without reference counts. An array that is
+#: passed or sliced costs two atomic operations otherwise, more than a step of all lanes. Such a
+#: function cannot allocate.
+_bare: Any = {"forceinline": True, "_nrt": False}
+_inlined = njit(**_options, **_bare)
 
 
 @_compiled
@@ -49,9 +55,11 @@ _PLACES_OF_64 = np.empty(64, np.int64)
 for _bit in range(64):
     _PLACES_OF_64[((1 << _bit) * 0x03F79D71B4CB0A89 & 0xFFFFFFFFFFFFFFFF) >> 58] = _bit
 _EIGHT_TO_BITS = np.uint64(0x0102040810204080)
+#: The product with a byte of 1 among zeros has that byte's number in its upper byte.
+_BYTES = np.uint64(0x0001020304050607)
 
 
-@_compiled
+@_inlined
 def _place(bit):
     """The number of the only set bit of a word."""
     return _PLACES[np.uint32(bit * _DE_BRUIJN) >> np.uint32(27)]
@@ -238,7 +246,7 @@ def _drive(
         drive[t, lane] = out[t]
 
 
-@_compiled
+@_inlined
 def _next(syn, mem, now, alpha, beta, threshold, synaptic, reset):
     """One step of snnTorch's Leaky or Synaptic: the new ``syn, mem``."""
     one, zero = type(mem)(1), type(mem)(0)
@@ -778,73 +786,326 @@ def close_loop(
     )  # fmt: skip
 
 
-@_compiled
-def _proved_below(
-    first, end, d_step, d_neuron, d_change, cells_of, cells, largest_weight, margin, alpha, beta,
-    factor, steps,
-):  # fmt: skip
-    """Whether differences of one input neuron are too small to change a spike of any cell."""
-    source = d_neuron[first]
-    if d_neuron[end - 1] != source:
-        return False
+@_inlined
+def _only_source(first, end, d_neuron, d_change):
+    """The one input neuron that differs, -1 where there are more or a change is not finite."""
+    source = np.int64(d_neuron[first])
     for k in range(first, end):
-        if d_neuron[k] != source:
-            return False
+        if d_neuron[k] != source or not np.isfinite(d_change[k]):
+            return np.int64(-1)
+    return source
+
+
+@_inlined
+def _surge(first, end, d_step, d_change, sign, alpha, beta, factor, steps):
+    """``factor`` times the largest response of a membrane to the changes of one sign."""
     syn = mem = peak = d_change.dtype.type(0)
     k = first
     for t in range(d_step[first], steps):
         syn *= alpha
         mem *= beta
         if k < end and d_step[k] == t:
-            syn += abs(d_change[k])
+            syn += max(sign * d_change[k], d_change.dtype.type(0))
             k += 1
         mem += syn
         peak = max(peak, mem)
         if k == end and alpha == 0:
             break
-    bound = peak * largest_weight[source] * factor
-    for e in range(cells_of[source], cells_of[source + 1]):  # noqa: SIM110
-        if not (bound < margin[cells[e]]):
-            return False
-    return True
+    return peak * factor
+
+
+@_inlined
+def _undecided_cells(
+    source, rising, falling, cells_of, cells_reached, cell_rows, rows, up, down, sample, touched,
+    entry_of,
+):  # fmt: skip
+    """Cells of which a neuron may spike otherwise: their number.
+
+    One input neuron differs. ``rising``: the membrane's largest response to its changes above 0,
+    for a weight of 1, ``falling`` to those below 0. A maximum over a window rises by no more than
+    the largest rise in it. Fills ``touched`` and ``entry_of``, the place in ``cells_reached``.
+    """
+    width, channels = cell_rows.shape[1], rows.shape[1]
+    zero = rows.dtype.type(0)
+    number = 0
+    for e in range(cells_of[source], cells_of[source + 1]):
+        cell = cells_reached[e]
+        margin_up, margin_down = up[sample, cell], down[sample, cell]
+        undecided = 0
+        if width == 4:
+            one, two = rows[cell_rows[e, 0]], rows[cell_rows[e, 1]]
+            three, four = rows[cell_rows[e, 2]], rows[cell_rows[e, 3]]
+            for c in range(channels):
+                high = max(zero, max(max(one[c], two[c]), max(three[c], four[c])))
+                low = max(zero, -min(min(one[c], two[c]), min(three[c], four[c])))
+                proved = rising * high + falling * low < margin_up[c]
+                proved &= rising * low + falling * high < margin_down[c]
+                undecided += not proved
+        else:
+            for c in range(channels):
+                high = low = zero
+                for place in range(width):
+                    weight = rows[cell_rows[e, place], c]
+                    high, low = max(high, weight), max(low, -weight)
+                proved = rising * high + falling * low < margin_up[c]
+                proved &= rising * low + falling * high < margin_down[c]
+                undecided += not proved
+        if undecided:
+            touched[number], entry_of[number] = cell, e
+            number += 1
+    return number
+
+
+@_inlined
+def _sorted_by_step(
+    first, end, d_step, d_neuron, d_change, cells_of, cells_reached, ends, order, reached
+):
+    """Sort differences into ``order`` by step, ``ends[t]`` of them up to ``t``; mark their cells.
+
+    Returns whether all changes are finite.
+    """
+    plain = True
+    ends[:] = 0
+    for k in range(first, end):
+        ends[d_step[k]] += 1
+        plain &= np.isfinite(d_change[k])
+        source = d_neuron[k]
+        for e in range(cells_of[source], cells_of[source + 1]):
+            reached[cells_reached[e]] = 1
+    total = 0
+    for t in range(len(ends)):
+        total += ends[t]
+        ends[t] = total - ends[t]
+    for k in range(first, end):
+        t = d_step[k]
+        order[ends[t]] = k
+        ends[t] += 1
+    return plain
+
+
+@_inlined
+def _scatter(
+    order, d_neuron, d_change, reach, run_position, run_row, run_length, cells_of, cells_reached,
+    rows, change, hit,
+):  # fmt: skip
+    """Add what the differences of a step, ``order``, change where they reach."""
+    channels = rows.shape[1]
+    flat_rows = rows.reshape(-1)
+    for k in order:
+        source, d = d_neuron[k], d_change[k]
+        for e in range(cells_of[source], cells_of[source + 1]):
+            hit[cells_reached[e]] = 1
+        for e in range(reach[source], reach[source + 1]):
+            length = run_length[e] * channels
+            base = run_position[e] * channels
+            target = change[base : base + length]
+            base = np.int64(run_row[e]) * channels
+            weights = flat_rows[base : base + length]
+            for c in range(length):
+                target[c] += d * weights[c]
+
+
+@_inlined
+def _clear(order, d_neuron, reach, run_position, run_length, channels, change):
+    """Leave the scatter space clean."""
+    for k in order:
+        source = d_neuron[k]
+        for e in range(reach[source], reach[source + 1]):
+            base = run_position[e] * channels
+            change[base : base + run_length[e] * channels] = change.dtype.type(0)
+
+
+@_inlined
+def _listed_cells(reached, touched):
+    """Empty ``reached`` into ``touched``: their number."""
+    number = 0
+    for cell in range(len(reached)):
+        if reached[cell]:
+            reached[cell] = 0
+            touched[number] = cell
+            number += 1
+    return number
+
+
+@_inlined
+def _runs(touched, number, run_first, run_cells):
+    """Neighbouring cells in one run: the number of runs."""
+    runs = 0
+    for k in range(number):
+        if k > 0 and touched[k] == touched[k - 1] + 1:
+            run_cells[runs - 1] += 1
+        else:
+            run_first[runs], run_cells[runs] = touched[k], 1
+            runs += 1
+    return runs
+
+
+@_inlined
+def _copied(source, base, run_first, run_cells, runs, channels, target):
+    """Copy the runs of cells that begin at ``base`` of a flat array."""
+    lane = 0
+    for run in range(runs):
+        length = run_cells[run] * channels
+        begin = base + run_first[run] * channels
+        line, place = source[begin : begin + length], target[lane : lane + length]
+        for c in range(length):
+            place[c] = line[c]
+        lane += length
+
+
+@_inlined
+def _pool_one(base, d, e, cell_rows, rows, flat_before, now):
+    """Currents of a cell under a change ``d`` of one input neuron."""
+    width, channels = cell_rows.shape[1], rows.shape[1]
+    if width == 4:
+        first = flat_before[base : base + channels]
+        second = flat_before[base + channels : base + 2 * channels]
+        third = flat_before[base + 2 * channels : base + 3 * channels]
+        fourth = flat_before[base + 3 * channels : base + 4 * channels]
+        one, two = rows[cell_rows[e, 0]], rows[cell_rows[e, 1]]
+        three, four = rows[cell_rows[e, 2]], rows[cell_rows[e, 3]]
+        for c in range(channels):
+            left = max(first[c] + d * one[c], third[c] + d * three[c])
+            right = max(second[c] + d * two[c], fourth[c] + d * four[c])
+            now[c] = max(left, right)
+        return
+    for place in range(width):
+        line = flat_before[base + place * channels : base + (place + 1) * channels]
+        weights = rows[cell_rows[e, place]]
+        if place == 0:
+            for c in range(channels):
+                now[c] = line[c] + d * weights[c]
+        else:
+            for c in range(channels):
+                now[c] = max(now[c], line[c] + d * weights[c])
+
+
+@_inlined
+def _pool_scattered(base, cell, windows, plain, flat_before, change, now):
+    """Currents of a cell with what is scattered into ``change``."""
+    width, channels = windows.shape[1], len(now)
+    if width == 4 and plain:  # 2x2 windows: two runs of two positions
+        lines = flat_before[base : base + 4 * channels]
+        begin = windows[cell, 0] * channels
+        upper = change[begin : begin + 2 * channels]
+        begin = windows[cell, 2] * channels
+        lower = change[begin : begin + 2 * channels]
+        for c in range(channels):
+            left = max(lines[c] + upper[c], lines[2 * channels + c] + lower[c])
+            v, w = lines[channels + c] + upper[channels + c], lines[3 * channels + c]
+            right = max(v, w + lower[channels + c])
+            now[c] = max(left, right)
+        return
+    for place in range(width):
+        line = flat_before[base + place * channels : base + (place + 1) * channels]
+        where = windows[cell, place]
+        if where < 0:
+            if place == 0:
+                for c in range(channels):
+                    now[c] = line[c]
+            continue  # outside the image: -inf, never the largest
+        begin = where * channels
+        extra = change[begin : begin + channels]
+        if place == 0:
+            for c in range(channels):
+                now[c] = line[c] + extra[c]
+        else:
+            for c in range(channels):
+                v, old = line[c] + extra[c], now[c]
+                now[c] = v if (v > old or v != v) else old
+
+
+@_inlined
+def _fire(lanes, syn, mem, now, a, b, limit, golden, flags, synaptic, reset):
+    """One step of all lanes; ``flags`` says whose spike is not the golden one."""
+    if synaptic:
+        for c in range(lanes):
+            s, m = _next(syn[c], mem[c], now[c], a[c], b[c], limit[c], True, reset)
+            syn[c], mem[c] = s, m
+            flags[c] = np.uint8(m - limit[c] > 0) ^ golden[c]
+    elif reset == 0:
+        for c in range(lanes):
+            m = _next(mem[c], mem[c], now[c], b[c], b[c], limit[c], False, 0)[1]
+            mem[c] = m
+            flags[c] = np.uint8(m - limit[c] > 0) ^ golden[c]
+    elif reset == 1:
+        for c in range(lanes):
+            m = _next(mem[c], mem[c], now[c], b[c], b[c], limit[c], False, 1)[1]
+            mem[c] = m
+            flags[c] = np.uint8(m - limit[c] > 0) ^ golden[c]
+    else:
+        for c in range(lanes):
+            m = _next(mem[c], mem[c], now[c], b[c], b[c], limit[c], False, 2)[1]
+            mem[c] = m
+            flags[c] = np.uint8(m - limit[c] > 0) ^ golden[c]
+
+
+@_inlined
+def _numbered(touched, number, channels, cells, neuron_of):
+    """The neuron of each lane."""
+    for position in range(number):
+        cell = np.int32(touched[position])
+        part = neuron_of[position * channels : (position + 1) * channels]
+        for c in range(channels):
+            part[c] = np.int32(c) * np.int32(cells) + cell
+
+
+@_inlined
+def _listed(t, lanes, neuron_of, flags, golden, o_step, o_neuron, o_change, entries):
+    """Append the lanes that are flagged; the number of entries."""
+    words = flags.view(np.uint64)
+    for word in range((lanes + 7) // 8):
+        left = words[word]
+        while left != 0:
+            lowest = left & (~left + np.uint64(1))
+            lane = np.uint64(8 * word) + ((lowest * _BYTES) >> np.uint64(56))
+            o_step[np.uint64(entries)] = t
+            o_neuron[np.uint64(entries)] = neuron_of[lane]
+            o_change[np.uint64(entries)] = 1 - 2 * np.int32(golden[lane])
+            entries += 1
+            left ^= lowest
+    return entries
 
 
 @_compiled
 def flow(
     order, pair_strike, pair_sample, pair_end, d_step, d_neuron, d_change, reach, run_position,
-    run_row, run_length, cells_of, cells_reached, rows, largest_weight, positions, windows, paired,
-    before, currents, golden_syn, golden_mem, spikes, margin, alpha, beta, threshold, top_alpha,
-    top_beta, factor, synaptic, reset,
+    run_row, run_length, cells_of, cells_reached, cell_rows, reach_rows, rows, positions, windows,
+    paired, regular, before, currents, golden_syn, golden_mem, spikes, up, down, alpha, beta,
+    threshold, top_alpha, top_beta, factor, synaptic, reset,
 ):  # fmt: skip
     """Carry differences of the stage below through a stage that is not the last.
 
     All cells that a difference reaches are simulated side by side, ``channels`` lanes each, from
     the first step that differs on; neighbouring cells are copied in one run. Pairs are taken in
-    ``order``: sample by sample, so that the golden trace of one stays in the cache. ``alpha, beta,
-    threshold``: ``f [cells, channels]``. Returns ``(strike, sample, ends, step, neuron, change,
-    undecided)`` of the pairs that still differ.
+    ``order``: sample by sample, so that the golden trace of one stays in the cache. Where one input
+    neuron differs, cells that a bound decides are left out; else what the differences of a step
+    change is gathered in ``change`` first. ``alpha, beta, threshold``: ``f [cells, channels]``;
+    ``regular``: no weight and no membrane is infinite or NaN. Returns ``(strike, sample, ends,
+    step, neuron, change, undecided)`` of the pairs that still differ.
     """
     steps, cells = before.shape[1], before.shape[2]
     width, channels = before.shape[3], before.shape[4]
     dtype = before.dtype
-    zero = dtype.type(0)
+    zero, one = dtype.type(0), dtype.type(1)
     out_strike, out_sample = np.empty(1024, np.int32), np.empty(1024, np.int32)
     out_end = np.empty(1024, np.int64)
     o_step, o_neuron = np.empty(4096, np.int32), np.empty(4096, np.int32)
     o_change = np.empty(4096, dtype)
     pairs = entries = undecided = 0
-    change = np.zeros(steps * positions * channels, dtype)
-    hit = np.zeros((steps, cells), np.uint8)
+    change, hit = np.zeros(positions * channels, dtype), np.zeros(cells, np.uint8)
+    longest, last_end = np.int64(0), np.int64(0)
+    for end in pair_end:
+        longest, last_end = max(longest, end - last_end), end
+    by_step, ends = np.empty(longest, np.int64), np.empty(steps, np.int64)
     reached = np.zeros(cells, np.uint8)
-    touched = np.empty(cells, np.int64)
+    touched, entry_of = np.empty(cells, np.int64), np.empty(cells, np.int64)
     run_first, run_cells = np.empty(cells, np.int64), np.empty(cells, np.int64)
     size = cells * channels
-    all_now, all_syn, all_mem = np.empty(size, dtype), np.empty(size, dtype), np.empty(size, dtype)
-    all_a, all_b, all_limit = np.empty(size, dtype), np.empty(size, dtype), np.empty(size, dtype)
-    all_golden = np.empty(size, np.uint8)
-    all_flags = np.zeros(size + 8 - size % 8, np.uint8)
-    flag_words = all_flags.view(np.uint64)
-    flat_rows = rows.reshape(-1)
+    now, syn, mem = np.empty(size, dtype), np.empty(size, dtype), np.empty(size, dtype)
+    a, b, limit = np.empty(size, dtype), np.empty(size, dtype), np.empty(size, dtype)
+    golden, neuron_of = np.empty(size, np.uint8), np.empty(size, np.int32)
+    flags = np.zeros(size + 8 - size % 8, np.uint8)
     flat_before, flat_currents = before.reshape(-1), currents.reshape(-1)
     flat_spikes = spikes.reshape(-1)
     flat_syn, flat_mem = golden_syn.reshape(-1), golden_mem.reshape(-1)
@@ -854,140 +1115,79 @@ def flow(
         first = pair_end[pair - 1] if pair > 0 else np.int64(0)
         end = pair_end[pair]
         sample = np.int64(pair_sample[pair])
-        if _proved_below(
-            first, end, d_step, d_neuron, d_change, cells_of, cells_reached, largest_weight,
-            margin[sample], top_alpha, top_beta, factor, steps,
-        ):  # fmt: skip
-            continue
-        undecided += 1
-        start = steps
+        source = _only_source(first, end, d_neuron, d_change) if regular else np.int64(-1)
         plain = True
-        for k in range(first, end):  # scatter: what each difference adds where it reaches
-            t, source, d = np.int64(d_step[k]), d_neuron[k], d_change[k]
-            plain &= np.isfinite(d)
-            start = min(start, t)
-            for e in range(cells_of[source], cells_of[source + 1]):
-                cell = cells_reached[e]
-                hit[t, cell] = 1
-                reached[cell] = 1
-            for e in range(reach[source], reach[source + 1]):
-                length = run_length[e] * channels
-                base = (t * positions + run_position[e]) * channels
-                target = change[base : base + length]
-                base = np.int64(run_row[e]) * channels
-                weights = flat_rows[base : base + length]
-                for c in range(length):
-                    target[c] += d * weights[c]
-        number = runs = 0
-        for cell in range(cells):
-            if reached[cell]:
-                reached[cell] = 0
-                if number > 0 and touched[number - 1] == cell - 1:
-                    run_cells[runs - 1] += 1
-                else:
-                    run_first[runs], run_cells[runs] = cell, 1
-                    runs += 1
-                touched[number] = cell
-                number += 1
+        if source >= 0:
+            rising = _surge(first, end, d_step, d_change, one, top_alpha, top_beta, factor, steps)
+            falling = _surge(first, end, d_step, d_change, -one, top_alpha, top_beta, factor, steps)
+            number = _undecided_cells(
+                source, rising, falling, cells_of, cells_reached, cell_rows, reach_rows, up, down,
+                sample, touched, entry_of,
+            )  # fmt: skip
+            if number == 0:
+                continue
+            start = np.int64(d_step[first])
+        else:
+            finite = _sorted_by_step(
+                first, end, d_step, d_neuron, d_change, cells_of, cells_reached, ends, by_step,
+                reached,
+            )  # fmt: skip
+            plain = regular and finite
+            number = _listed_cells(reached, touched)
+            start = np.int64(d_step[by_step[0]])
+        undecided += 1
         lanes = number * channels
-        now, golden = all_now[:lanes], all_golden[:lanes]
-        syn, mem = all_syn[:lanes], all_mem[:lanes]
-        a, b, limit, flags = all_a[:lanes], all_b[:lanes], all_limit[:lanes], all_flags[:lanes]
-        lane = 0
-        for run in range(runs):
-            length = run_cells[run] * channels
-            base = run_first[run] * channels
-            a[lane : lane + length] = flat_alpha[base : base + length]
-            b[lane : lane + length] = flat_beta[base : base + length]
-            limit[lane : lane + length] = flat_threshold[base : base + length]
-            if start > 0:
-                base += (sample * steps + start - 1) * size
-                syn[lane : lane + length] = flat_syn[base : base + length]
-                mem[lane : lane + length] = flat_mem[base : base + length]
-            lane += length
-        if start == 0:
+        runs = _runs(touched, number, run_first, run_cells)
+        _numbered(touched, number, channels, cells, neuron_of)
+        _copied(flat_alpha, 0, run_first, run_cells, runs, channels, a)
+        _copied(flat_beta, 0, run_first, run_cells, runs, channels, b)
+        _copied(flat_threshold, 0, run_first, run_cells, runs, channels, limit)
+        if start > 0:
+            base = (sample * steps + start - 1) * size
+            _copied(flat_syn, base, run_first, run_cells, runs, channels, syn)
+            _copied(flat_mem, base, run_first, run_cells, runs, channels, mem)
+        else:
             syn[:], mem[:] = zero, zero
+        while entries + lanes * (steps - start) > len(o_step):
+            o_step, o_neuron = _grown(o_step, entries), _grown(o_neuron, entries)
+            o_change = _grown(o_change, entries)
         pair_start = entries
+        flags[lanes : lanes + 8 - lanes % 8] = 0  # the rest of the last word, of an earlier pair
+        k, done = first, np.int64(0)
         for t in range(start, steps):
-            lane = 0
-            for run in range(runs):
-                length = run_cells[run] * channels
-                base = (sample * steps + t) * size + run_first[run] * channels
-                line_spikes = flat_spikes[base : base + length]
-                line = flat_currents[base : base + length]
-                place_golden, place_now = golden[lane : lane + length], now[lane : lane + length]
-                for c in range(length):
-                    place_golden[c] = line_spikes[c]
-                for c in range(length):
-                    place_now[c] = line[c]
-                lane += length
-            for position in range(number):
-                cell = touched[position]
-                if not hit[t, cell]:
-                    continue
-                hit[t, cell] = 0
-                place_now = now[position * channels : (position + 1) * channels]
-                row = (sample * steps + t) * cells + cell
-                if paired and plain:  # 2x2 windows: two runs of two positions
-                    base = row * width * channels
-                    line = flat_before[base : base + 4 * channels]
-                    base = (t * positions + windows[cell, 0]) * channels
-                    upper = change[base : base + 2 * channels]
-                    base = (t * positions + windows[cell, 2]) * channels
-                    lower = change[base : base + 2 * channels]
-                    for c in range(channels):
-                        left = max(line[c] + upper[c], line[2 * channels + c] + lower[c])
-                        v, w = line[channels + c] + upper[channels + c], line[3 * channels + c]
-                        right = max(v, w + lower[channels + c])
-                        place_now[c] = max(left, right)
-                    continue
-                for place in range(width):
-                    base = (row * width + place) * channels
-                    line = flat_before[base : base + channels]
-                    where = windows[cell, place]
-                    if where < 0:
-                        if place == 0:
-                            for c in range(channels):
-                                place_now[c] = line[c]
-                        continue  # outside the image: -inf, never the largest
-                    base = (t * positions + where) * channels
-                    extra = change[base : base + channels]
-                    if place == 0:
-                        for c in range(channels):
-                            place_now[c] = line[c] + extra[c]
-                    else:
-                        for c in range(channels):
-                            v, old = line[c] + extra[c], place_now[c]
-                            place_now[c] = v if (v > old or v != v) else old
-            for c in range(lanes):
-                s, m = _next(syn[c], mem[c], now[c], a[c], b[c], limit[c], synaptic, reset)
-                syn[c], mem[c] = s, m
-                flags[c] = np.uint8(m - limit[c] > 0) ^ golden[c]
-            while entries + lanes > len(o_step):
-                o_step, o_neuron = _grown(o_step, entries), _grown(o_neuron, entries)
-                o_change = _grown(o_change, entries)
-            for word in range((lanes + 7) // 8):
-                if flag_words[word] == 0:
-                    continue
-                position = (8 * word) // channels
-                cell = touched[position]
-                c = 8 * word - position * channels
-                for lane in range(8 * word, min(8 * word + 8, lanes)):
-                    if c == channels:
-                        c = 0
-                        position += 1
-                        cell = touched[position]
-                    if flags[lane]:
-                        o_step[entries], o_neuron[entries] = t, c * cells + cell
-                        o_change[entries] = 1 - 2 * np.int32(golden[lane])
-                        entries += 1
-                    c += 1
-        flag_words[lanes // 8] = 0  # the next pair reads it as part of its last word
-        for k in range(first, end):  # leave the scatter space clean
-            t, source = np.int64(d_step[k]), d_neuron[k]
-            for e in range(reach[source], reach[source + 1]):
-                base = (t * positions + run_position[e]) * channels
-                change[base : base + run_length[e] * channels] = zero
+            base = (sample * steps + t) * size
+            _copied(flat_spikes, base, run_first, run_cells, runs, channels, golden)
+            if source >= 0 and k < end and d_step[k] == t:
+                for position in range(number):
+                    _pool_one(
+                        (base + touched[position] * channels) * width, d_change[k],
+                        entry_of[position], cell_rows, reach_rows, flat_before,
+                        now[position * channels : (position + 1) * channels],
+                    )  # fmt: skip
+                k += 1
+            else:
+                _copied(flat_currents, base, run_first, run_cells, runs, channels, now)
+            if source < 0 and ends[t] > done:
+                differing = by_step[done : ends[t]]
+                done = ends[t]
+                _scatter(
+                    differing, d_neuron, d_change, reach, run_position, run_row, run_length,
+                    cells_of, cells_reached, rows, change, hit,
+                )  # fmt: skip
+                for position in range(number):
+                    cell = touched[position]
+                    if hit[cell]:
+                        hit[cell] = 0
+                        _pool_scattered(
+                            (base + cell * channels) * width, cell, windows, paired and plain,
+                            flat_before, change,
+                            now[position * channels : (position + 1) * channels],
+                        )  # fmt: skip
+                _clear(differing, d_neuron, reach, run_position, run_length, channels, change)
+            _fire(lanes, syn, mem, now, a, b, limit, golden, flags, synaptic, reset)
+            entries = _listed(
+                t, lanes, neuron_of, flags, golden, o_step, o_neuron, o_change, entries
+            )
         if entries > pair_start:
             if pairs == len(out_strike):
                 out_strike, out_sample = _grown(out_strike, pairs), _grown(out_sample, pairs)

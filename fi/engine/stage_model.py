@@ -35,10 +35,12 @@ class Runs:
         first: ``[inputs + 1]``.
         position, row, length: ``[runs]``; a position is a cell where a mean pool follows.
         cells_first, cells: input ``i`` reaches ``cells[cells_first[i]:cells_first[i + 1]]``.
+        cell_rows: ``[reached cells, K]``, the row of ``reach_rows`` that it meets in each place.
+        reach_rows: ``f [rows, channels]``: the rows and one of zeros, for places that it does not
+            reach; behind a mean pool the sums of the rows that reach a cell.
         positions: how many positions there are.
         windows: ``[cells, K]`` positions of a cell, -1 outside.
         paired: whether each window is two runs of two neighbouring positions, as 2x2 pools have.
-        largest: ``f [inputs]``, the largest weight of each input.
     """
 
     first: Ints
@@ -47,10 +49,11 @@ class Runs:
     length: Ints
     cells_first: Ints
     cells: Ints
+    cell_rows: Ints
+    reach_rows: Array
     positions: int
     windows: Ints
     paired: bool
-    largest: Array
 
 
 @dataclass(frozen=True)
@@ -217,7 +220,11 @@ def _runs(synapse: Synapse, inputs: int, rows: Array) -> Runs:
     starts = np.flatnonzero((step != (0, 1, 1)).any(axis=1))
     source, position, row = entries[starts].T
     length = np.diff(np.append(starts, len(entries)))
-    reached = np.unique(np.stack([synapse.taps[synapse.taps >= 0], cell], axis=1), axis=0)
+    tapped = np.stack([synapse.taps[synapse.taps >= 0], cell], axis=1)
+    reached, number = np.unique(tapped, axis=0, return_inverse=True)
+    met = np.full((len(reached), synapse.taps.shape[2]), len(rows), np.int32)
+    met[number.ravel(), place] = reversed_row
+    cell_rows, reach_rows = _reach(met, rows, synapse.mean)
     return Runs(
         first=_firsts(source, inputs),
         position=position.astype(np.int32),
@@ -225,25 +232,22 @@ def _runs(synapse: Synapse, inputs: int, rows: Array) -> Runs:
         length=length.astype(np.int32),
         cells_first=_firsts(reached[:, 0], inputs),
         cells=reached[:, 1].astype(np.int32),
+        cell_rows=cell_rows,
+        reach_rows=reach_rows,
         positions=int(windows.max()) + 1,
         windows=np.ascontiguousarray(windows),
-        paired=_paired(windows) and bool(np.isfinite(rows).all()),
-        largest=_largest(entries, rows, inputs, synapse.mean),
+        paired=_paired(windows),
     )
 
 
-def _largest(entries: Array, rows: Array, inputs: int, mean: bool) -> Array:
-    """``[inputs]``: how much a spike of 1 moves a cell's current at most; sorted ``entries``."""
-    size = np.abs(rows)
-    if mean:  # a cell sees the sum of all that reach its window, else the largest of them
-        starts = np.flatnonzero((np.diff(entries[:, :2], axis=0, prepend=-1) != 0).any(axis=1))
-        reach = np.add.reduceat(size[entries[:, 2]], starts, axis=0).max(axis=1)
-        source = entries[starts, 0]
-    else:
-        reach, source = size.max(axis=1)[entries[:, 2]], entries[:, 0]
-    largest = np.zeros(inputs, rows.dtype)
-    np.maximum.at(largest, source, reach)
-    return largest
+def _reach(met: Ints, rows: Array, mean: bool) -> tuple[Ints, Array]:
+    """``cell_rows`` and ``reach_rows`` of ``Runs``, of the rows ``met [reached cells, K]``."""
+    known = np.concatenate([rows, np.zeros_like(rows[:1])])
+    if not mean:
+        return met, known
+    sums, number = np.unique(np.sort(met, axis=1), axis=0, return_inverse=True)
+    reach = known[sums].sum(axis=1, dtype=np.float64).astype(rows.dtype)
+    return number.reshape(-1, 1).astype(np.int32), reach
 
 
 def _paired(windows: Ints) -> bool:

@@ -64,7 +64,8 @@ class FlowTrace:
         currents: ``f [B, T, cells, channels]``.
         syn, mem: the states, same shape.
         spikes: ``uint8``, same shape.
-        margin: ``f [B, cells]``, the smallest margin of the cell's neurons.
+        up, down: ``f [B, cells, channels]``, as in ``StrikeTrace``.
+        regular: whether no weight and no membrane is infinite or NaN.
     """
 
     before: Array
@@ -72,7 +73,9 @@ class FlowTrace:
     syn: Array
     mem: Array
     spikes: Array
-    margin: Array
+    up: Array
+    down: Array
+    regular: bool
 
 
 class Recorded:
@@ -164,8 +167,10 @@ def strike_trace(recorded: Recorded) -> StrikeTrace:
 def flow_trace(recorded: Recorded, vector: int = 1) -> FlowTrace:
     """The layout for differences that come from below, channels padded to whole vectors."""
     model, activity = recorded.model, recorded.activity
-    up, down = recorded.margins
-    margin = np.minimum(up, down).reshape(-1, model.synapse.cells, recorded.batch).min(axis=0)
+    up, down = (
+        np.ascontiguousarray(margin.reshape(-1, model.synapse.cells, recorded.batch).T)
+        for margin in recorded.margins
+    )
     currents = padded(_by_cell(model, activity.currents.flatten(2)), vector)
     membranes = padded(_by_cell(model, recorded.mem), vector)
     before = currents[:, :, :, None]
@@ -179,7 +184,10 @@ def flow_trace(recorded: Recorded, vector: int = 1) -> FlowTrace:
         syn=padded(_by_cell(model, recorded.syn), vector) if model.synaptic else membranes,
         mem=membranes,
         spikes=_by_cell(model, recorded.spikes),
-        margin=np.ascontiguousarray(margin.T),
+        up=up,
+        down=down,
+        # a membrane that was NaN once still is in the end
+        regular=bool(np.isfinite(model.rows).all() and recorded.mem[-1].isfinite().all()),
     )
 
 
