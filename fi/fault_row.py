@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from fi.faults import Fault, Index
+from fi.faults import Bits, Fault, Index, shown_bits, shown_steps
 
 FAULT_COLUMNS = ("Injection", "Layer", "TensorIndex", "Bit", "Model", "Step")
 #: The columns of SpikingJET's fault lists, whose faults are permanent bit flips.
@@ -14,6 +14,8 @@ SPIKINGJET_COLUMNS = FAULT_COLUMNS[:4]
 
 _NUMBER = re.compile("[0-9]{1,18}")
 _TUPLE = re.compile(r"\((?:N,(?: ?N(?:, ?N)*,?)?)?\)".replace("N", "[0-9]{1,18}"))
+_BITS = re.compile("[0-9]{1,2}(?:-[0-9]{1,2}|(?:[+][0-9]{1,2})+)?")
+_STEPS = re.compile("([0-9]{1,18})(?:-([0-9]{1,18}))?")
 _LONGEST_NAME = 200
 
 
@@ -46,6 +48,31 @@ def parse_layer(field: str) -> str:
     return field
 
 
+@lru_cache(maxsize=4096)
+def parse_bits(field: str) -> Bits:
+    """``11`` is one bit, ``3-5`` are neighbours, ``3+7+9`` a set, nothing is no bit."""
+    if not field:
+        return ()
+    if not _BITS.fullmatch(field):
+        raise ValueError(f"Bit is {shown(field)}; allowed: a bit such as 11, or 3-5, or 3+7+9")
+    first, dash, last = field.partition("-")
+    if not dash:
+        return tuple(map(int, field.split("+")))
+    if int(first) >= int(last):
+        raise ValueError(f"Bit is {shown(field)}; allowed: the lower bit first, as 3-5")
+    return tuple(range(int(first), int(last) + 1))
+
+
+def parse_steps(field: str) -> range | None:
+    """Nothing is permanent, ``5`` one step, ``3-7`` a window, both ends included."""
+    if not field:
+        return None
+    found = _STEPS.fullmatch(field)
+    if not found or int(found[2] or found[1]) < int(found[1]):
+        raise ValueError(f"Step is {shown(field)}; allowed: nothing, a step, or a window as 3-7")
+    return range(int(found[1]), int(found[2] or found[1]) + 1)
+
+
 def parse_fault(row: Sequence[str]) -> Fault:
     """The fault of a row of four (SpikingJET) or six fields; ``ValueError`` names the field."""
     injection, layer, index, bit, *rest = row
@@ -54,13 +81,13 @@ def parse_fault(row: Sequence[str]) -> Fault:
         parse_number(injection, "Injection"),
         parse_layer(layer),
         parse_index(index),
-        parse_number(bit, "Bit"),
+        parse_bits(bit),
         model if len(model) <= _LONGEST_NAME else shown(model),
-        parse_number(step, "Step") if step else None,
+        parse_steps(step),
     )
 
 
 def fault_row(fault: Fault) -> tuple[object, ...]:
     """The six fields of ``fault``, the inverse of ``parse_fault``."""
-    step = "" if fault.step is None else fault.step
-    return fault.injection, fault.layer, fault.index, fault.bit, fault.model, step
+    bits, steps = shown_bits(fault.bits), shown_steps(fault.steps)
+    return fault.injection, fault.layer, fault.index, bits, fault.model, steps

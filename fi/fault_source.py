@@ -99,6 +99,6 @@ def found_list(given: str, lists: Path) -> Path:
 def space_around(faults: Sequence[Fault], subject: Subject) -> FaultSpace:
     """The space that a list may have been drawn from: its models, all bits, all sites."""
     models = tuple(dict.fromkeys(fault.model for fault in faults))
-    permanent = all(fault.step is None for fault in faults)
-    steps = (None,) if permanent else tuple(range(subject.steps))
+    permanent = all(fault.steps is None for fault in faults)
+    steps = (None,) if permanent else tuple(range(t, t + 1) for t in range(subject.steps))
     return FaultSpace(tuple(subject.families), models, steps=steps)

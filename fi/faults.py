@@ -1,51 +1,19 @@
-"""What a fault is: a site, a fault model, a bit and a time."""
+"""What a fault is: a site, a fault model, bits and a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
 
 from torch import Tensor
 
+from fi.fault_models import FAULT_MODELS, fault_model
 from fi.words import WORD_BITS, WordMasks, corrupt
 
 Index = tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FaultModel:
-    """One way in which a stored word goes wrong.
-
-    ``masks`` gives what happens to the word when ``bit`` is hit.
-    """
-
-    name: str
-    summary: str
-    masks: Callable[[int], WordMasks]
-
-
-FAULT_MODELS: dict[str, FaultModel] = {}
-
-
-def register(name: str, summary: str, masks: Callable[[int], WordMasks]) -> FaultModel:
-    """Make a fault model known under ``name``, in fault lists and on the command line."""
-    if name in FAULT_MODELS:
-        raise ValueError(f"fault model {name!r} is registered already")
-    FAULT_MODELS[name] = FaultModel(name, summary, masks)
-    return FAULT_MODELS[name]
-
-
-register("bit-flip", "the bit reads inverted", lambda bit: WordMasks.flipping(1 << bit))
-register("stuck-at-0", "the bit reads 0", lambda bit: WordMasks.clearing(1 << bit))
-register("stuck-at-1", "the bit reads 1", lambda bit: WordMasks.setting(1 << bit))
-
-
-def fault_model(name: str) -> FaultModel:
-    """The fault model of that name; ``ValueError`` names the known ones."""
-    if name not in FAULT_MODELS:
-        known = ", ".join(FAULT_MODELS)
-        raise ValueError(f"unknown fault model {name!r}; known: {known}")
-    return FAULT_MODELS[name]
+Bits = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,38 +21,96 @@ class Fault:
     """One hardware fault, one row of a fault list.
 
     Attributes:
-        injection: its number in the list.
+        injection: number of its trial in the list; the faults of one trial share it.
         layer: the site family, ``fc1.weight`` or ``lif1.potential``.
         index: the word in that tensor; states and spikes leave the batch dimension out.
-        bit: the bit of the word, 0 is the least significant.
-        model: name of the fault model.
-        step: the only time step at which it is active; ``None`` is permanent.
+        bits: the bits of the word that are hit, 0 is the least significant; a number is taken as a
+            tuple of one. Empty for models that strike the whole word.
+        model: name of the fault model, ``bit-flip`` or ``scale:0.8``.
+        steps: the time steps at which it is active; a number is taken as a range of one. ``None``
+            is permanent.
     """
 
     injection: int
     layer: str
     index: Index
-    bit: int
+    bits: Bits = ()
     model: str = "bit-flip"
-    step: int | None = None
+    steps: range | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.bit < WORD_BITS:
-            raise ValueError(f"bit {self.bit} is outside the word: 0 to {WORD_BITS - 1}")
-        if self.step is not None and self.step < 0:
-            raise ValueError(f"step {self.step} is negative; steps count from 0")
-        fault_model(self.model)
+        if isinstance(self.bits, int):
+            object.__setattr__(self, "bits", (self.bits,))
+        if isinstance(self.steps, int):
+            object.__setattr__(self, "steps", range(self.steps, self.steps + 1))
+        _check_bits(self.bits, self.model)
+        if self.steps is not None:
+            _check_steps(self.steps)
+
+    def active(self, step: int) -> bool:
+        """Whether it is active at time step ``step``."""
+        return self.steps is None or step in self.steps
 
     @property
     def masks(self) -> WordMasks:
-        """What it does to the word at its site."""
-        return fault_model(self.model).masks(self.bit)
+        """What it does to the float32 word at its site, whatever that holds."""
+        return masks_of(self.model, self.bits)
 
     def corrupt(self, values: Tensor) -> Tensor:
-        """``values`` (any shape) as they read under this fault."""
+        """``values`` (any shape) of states, spikes or inputs as they read under this fault."""
         return corrupt(values, *self.masks.signed())
 
     def __str__(self) -> str:
-        when = "" if self.step is None else f" at step {self.step}"
+        what = f"{self.model} of bit {shown_bits(self.bits)}" if self.bits else self.model
+        when = "" if self.steps is None else f" at step {shown_steps(self.steps)}"
         where = f"{self.layer}[{', '.join(map(str, self.index))}]" if self.index else self.layer
-        return f"{self.model} of bit {self.bit} in {where}{when}"
+        return f"{what} in {where}{when}"
+
+
+#: The faults that are in place at the same time.
+Trial = tuple[Fault, ...]
+
+
+def trials(faults: Iterable[Fault]) -> list[Trial]:
+    """The trials of a fault list: neighbours with the same injection number are one."""
+    return [tuple(group) for _, group in groupby(faults, key=lambda fault: fault.injection)]
+
+
+@lru_cache(maxsize=65536)
+def masks_of(model: str, bits: Bits) -> WordMasks:
+    """What a fault model does to a word of which ``bits`` are hit."""
+    return fault_model(model).masks(sum(1 << bit for bit in bits))
+
+
+@lru_cache(maxsize=65536)
+def _check_bits(bits: Bits, model: str) -> None:
+    """Raise ``ValueError`` where the bits are none of a word, or not what the model takes."""
+    if list(bits) != sorted(set(bits)):
+        raise ValueError(f"bits are {bits}; allowed: each once, in ascending order")
+    if bits and not 0 <= bits[0] <= bits[-1] < WORD_BITS:
+        raise ValueError(f"bit {shown_bits(bits)} is outside the word: 0 to {WORD_BITS - 1}")
+    known = FAULT_MODELS.get(model.partition(":")[0])
+    if known is None:  # a user's model may be read back where it is not loaded
+        return
+    if fault_model(model).takes_bits != bool(bits):
+        wanted = "needs a bit" if known.takes_bits else f"takes no bit, not {shown_bits(bits)}"
+        raise ValueError(f"fault model {model} {wanted}")
+
+
+def _check_steps(steps: range) -> None:
+    if steps.step != 1 or not steps or steps[0] < 0:
+        raise ValueError(f"steps are {steps}; allowed: one step or a window, from 0 on")
+
+
+def shown_bits(bits: Sequence[int]) -> str:
+    """``11`` for one bit, ``3-5`` for neighbours, ``3+7+9`` for others."""
+    if len(bits) > 1 and bits[-1] - bits[0] == len(bits) - 1:
+        return f"{bits[0]}-{bits[-1]}"
+    return "+".join(map(str, bits))
+
+
+def shown_steps(steps: range | None) -> str:
+    """Nothing for permanent, ``5`` for one step, ``3-7`` for a window."""
+    if steps is None:
+        return ""
+    return str(steps[0]) if len(steps) == 1 else f"{steps[0]}-{steps[-1]}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fi.fault_row import fault_row
 from fi.faults import Fault
 
 
@@ -44,5 +45,12 @@ def network_hash(network: nn.Module) -> str:
 
 def faults_hash(faults: Sequence[Fault]) -> str:
     """Hash of a fault list."""
-    rows = ([f.injection, f.layer, list(f.index), f.bit, f.model, f.step] for f in faults)
-    return json_hash(list(rows))
+    return json_hash(list(map(_hashed, faults)))
+
+
+def _hashed(fault: Fault) -> list[Any]:
+    """A fault as JSON; one bit and one step are numbers, as they were before there were others."""
+    _, layer, _, bits, model, steps = fault_row(fault)
+    bit = fault.bits[0] if len(fault.bits) == 1 else bits
+    step = None if fault.steps is None else fault.steps[0] if len(fault.steps) == 1 else steps
+    return [fault.injection, layer, list(fault.index), bit, model, step]

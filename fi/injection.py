@@ -1,10 +1,9 @@
-"""`injected(network, fault)`: the only code that changes a network."""
+"""`injected(network, *faults)`: the only code that changes a network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,207 +12,261 @@ from torch.utils.hooks import RemovableHandle
 from fi.faults import Fault
 from fi.network import SpikingNetwork
 from fi.neurons import output_spikes, spiking_neurons, state_attributes
-from fi.words import same_words
+from fi.sites import INPUT
+from fi.stored import FaultNotApplied, StoredWord
 
-
-class FaultNotApplied(RuntimeError):
-    """An inference ran without the fault that it was meant to have."""
-
-
-@dataclass
-class Injection:
-    """What happened to the word at the site.
-
-    Attributes:
-        fault: the fault.
-        golden, faulty: a parameter's value before and after; states differ by sample and step.
-        calls: calls of the faulty module in the running inference.
-        steps: time steps of the running inference, as its first neuron saw them.
-        applied: whether the running inference had the fault.
-    """
-
-    fault: Fault
-    golden: float | None = None
-    faulty: float | None = None
-    calls: int = 0
-    steps: int = 0
-    applied: bool = False
-
-    def due(self) -> bool:
-        """Whether the fault is active in the running call of its module."""
-        return self.fault.step is None or self.fault.step == self.calls
+Hook = Callable[..., Any]
 
 
 @contextmanager
-def injected(network: nn.Module, fault: Fault) -> Iterator[Injection]:
-    """The network with the fault in place; it is taken out again whatever happens.
+def injected(network: nn.Module, *faults: Fault, time_axis: int = 0) -> Iterator[None]:
+    """The network with the faults in place; they are taken out again whatever happens.
 
-    Parameters are changed in place, for the whole inference or for one step. States and spikes are
-    changed after their neuron's update, at every step or at one.
+    Parameters are changed in place, for the whole inference or for some steps. States and spikes
+    are changed after their neuron's update, inputs before the first stage sees them. Faults of one
+    word act on it in the order in which they are given.
+
+    Args:
+        network: to be changed.
+        faults: one trial.
+        time_axis: where time is in the events of a network that is no ``SpikingNetwork``.
 
     Raises:
-        FaultNotApplied: an inference ran without the fault.
+        FaultNotApplied: an inference ran without a fault.
     """
-    record = Injection(fault)
-    with _placed(network, record):
-        yield record
+    with ExitStack() as placed:
+        for place in _places(network, faults, time_axis):
+            placed.enter_context(place)
+        yield
 
 
-def _placed(network: nn.Module, record: Injection) -> AbstractContextManager[None]:
-    layer, _, attribute = record.fault.layer.rpartition(".")
-    module = network.get_submodule(layer)
+def _places(
+    network: nn.Module, faults: Sequence[Fault], time_axis: int
+) -> list[AbstractContextManager[None]]:
+    """What is to be changed; nothing is yet, so that all words are read as they are."""
+    places: list[AbstractContextManager[None]] = []
+    words: dict[tuple[nn.Module, str, tuple[int, ...]], list[Fault]] = {}
+    inputs = [fault for fault in faults if fault.layer == INPUT]
+    if inputs:
+        places.append(_input(network, inputs, time_axis))
+    for fault in faults:
+        if fault.layer == INPUT:
+            continue
+        layer, _, attribute = fault.layer.rpartition(".")
+        module = network.get_submodule(layer)
+        value_of = _output_of(network, layer, attribute)
+        if value_of is not None:
+            places.append(_output(network, module, value_of, fault))
+        else:
+            words.setdefault((module, attribute, fault.index), []).append(fault)
+    return places + _word_places(network, words)
+
+
+def _word_places(
+    network: nn.Module, words: dict[tuple[nn.Module, str, tuple[int, ...]], list[Fault]]
+) -> list[AbstractContextManager[None]]:
+    """Stored words: held for the whole inference, or changed from step to step, by module."""
+    places: list[AbstractContextManager[None]] = []
+    changing: dict[nn.Module, list[StoredWord]] = {}
+    for (module, attribute, index), faults in words.items():
+        word = StoredWord(module, attribute, index, faults)
+        if word.is_constant:
+            places.append(word.held())
+        else:
+            changing.setdefault(module, []).append(word)
+    for module, parts in changing.items():
+        all_at_once = _sees_all_steps_at_once(network, module)
+        places.append((_slices if all_at_once else _steps)(network, module, parts))
+    return places
+
+
+def _output_of(network: nn.Module, layer: str, attribute: str) -> Callable[[Any], Tensor] | None:
+    """How to find a state or the spikes ``[batch, ...]`` after an update; ``None``: neither."""
     neuron = spiking_neurons(network).get(layer)
     if neuron is not None and attribute == "spike":
-        return _output(network, module, output_spikes, record)
+        return output_spikes
     if neuron is not None and attribute in state_attributes(neuron):
         state = state_attributes(neuron)[attribute]
-        return _output(network, module, lambda _: getattr(module, state), record)
-    word = StoredWord(getattr(module, attribute), record)
-    if record.fault.step is None:
-        return word.held()
-    if _sees_all_steps_at_once(network, module):
-        return _parameter_slice(network, module, word, record)
-    return _parameter_at_step(network, module, word, record)
+        return lambda _: getattr(neuron, state)
+    return None
 
 
-class StoredWord:
-    """One word of a parameter or buffer, and its value with and without the fault."""
+class _Watch:
+    """Whether each inference has the faults of one place.
 
-    def __init__(self, tensor: Tensor, record: Injection) -> None:
-        self.tensor = tensor.detach()
-        self.record = record
-        self.golden = self.tensor[record.fault.index].clone()
-        self.faulty = record.fault.corrupt(self.golden)
-        record.golden, record.faulty = float(self.golden), float(self.faulty)
+    Attributes:
+        calls: calls of the faulty module in the running inference.
+        steps: time steps of the running inference, as its first neuron saw them.
+    """
 
-    def write(self, value: Tensor) -> None:
-        """Store ``value`` and read it back."""
-        self.tensor[self.record.fault.index] = value
-        self.check(value)
+    def __init__(self, network: nn.Module, faults: Sequence[Fault]) -> None:
+        self.network, self.faults = network, tuple(faults)
+        self.calls = self.steps = 0
+        self._missing: set[Fault] = set()
 
-    def check(self, value: Tensor) -> None:
-        """Raise ``FaultNotApplied`` unless the word reads ``value``."""
-        if not same_words(self.tensor[self.record.fault.index], value):
-            found = float(self.tensor[self.record.fault.index])
-            raise FaultNotApplied(
-                f"{self.record.fault} was never applied: the word reads {found}, not {float(value)}"
-            )
+    def now(self, step: int) -> list[Fault]:
+        """The faults that are active at ``step``; they count as applied."""
+        active = [fault for fault in self.faults if fault.active(step)]
+        self._missing.difference_update(active)
+        return active
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """The faulty value in place from here to the end, where it must still be there."""
+    def over(self, *handles: RemovableHandle, each_step: bool = True) -> Iterator[None]:
+        """Watch every inference, and remove all hooks in the end."""
+        clock = next(iter(spiking_neurons(self.network).values()))
+        watch = (
+            self.network.register_forward_pre_hook(self._start),
+            clock.register_forward_hook(self._tick),
+            self.network.register_forward_hook(self._finish if each_step else self._finish_once),
+        )
         try:
-            self.write(self.faulty)
             yield
-            self.check(self.faulty)
         finally:
-            self.write(self.golden)
+            for handle in (*handles, *watch):
+                handle.remove()
 
+    def _start(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        self.calls = self.steps = 0
+        self._missing = set(self.faults)
 
-@contextmanager
-def _hooked(network: nn.Module, record: Injection, *handles: RemovableHandle) -> Iterator[None]:
-    """Watch every inference, and remove all hooks in the end."""
-    clock = next(iter(spiking_neurons(network).values()))
+    def _tick(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        self.steps += 1
 
-    def start(module: nn.Module, args: tuple[Any, ...]) -> None:
-        record.calls, record.steps, record.applied = 0, 0, False
-
-    def tick(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        record.steps += 1
-
-    def finish(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if not record.applied or record.calls != record.steps:
+    def _finish(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if self.calls != self.steps:
             raise FaultNotApplied(
-                f"{record.fault} was not applied as it should be: in an inference of {record.steps}"
-                f" time steps its module was called {record.calls} times"
+                f"{_listed(self.faults)}: in an inference of {self.steps} time steps the module "
+                f"was called {self.calls} times"
+            )
+        self._finish_once(module, args, output)
+
+    def _finish_once(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if self._missing:
+            raise FaultNotApplied(
+                f"{_listed(self._missing)} was not applied: the inference has {self.steps} steps"
             )
 
-    watch = (
-        network.register_forward_pre_hook(start),
-        clock.register_forward_hook(tick),
-        network.register_forward_hook(finish),
-    )
-    try:
-        yield
-    finally:
-        for handle in (*handles, *watch):
-            handle.remove()
+
+def _listed(faults: Iterable[Fault]) -> str:
+    return "; ".join(map(str, faults))
 
 
 @contextmanager
 def _output(
-    network: nn.Module, neuron: nn.Module, value_of: Callable[[Any], Tensor], record: Injection
+    network: nn.Module, neuron: nn.Module, value_of: Callable[[Any], Tensor], fault: Fault
 ) -> Iterator[None]:
     """Change a state or the spikes, ``[batch, ...]``, after each update of ``neuron``."""
+    watch = _Watch(network, [fault])
 
     def strike(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if record.due():
+        if watch.now(watch.calls):
             values = value_of(output).detach()
-            word = values.movedim(0, -1)[record.fault.index]  # [batch]
-            word.copy_(record.fault.corrupt(word))
-            record.applied = True
-        record.calls += 1
+            word = values.movedim(0, -1)[fault.index]  # [batch]
+            word.copy_(fault.corrupt(word))
+        watch.calls += 1
 
-    with _hooked(network, record, neuron.register_forward_hook(strike)):
+    with watch.over(neuron.register_forward_hook(strike)):
         yield
 
 
 @contextmanager
-def _parameter_at_step(
-    network: nn.Module, module: nn.Module, word: StoredWord, record: Injection
-) -> Iterator[None]:
-    """Change a parameter for one of the module's calls; it is called once a step."""
+def _input(network: nn.Module, faults: Sequence[Fault], time_axis: int) -> Iterator[None]:
+    """Change what the first stage sees; of a network with a forward of its own, its events."""
+    watch = _Watch(network, faults)
 
-    def before(module: nn.Module, args: tuple[Any, ...]) -> None:
-        if record.due():
-            word.write(word.faulty)
-            record.applied = True
+    def struck(signal: Tensor) -> Tensor:
+        """``signal [time, batch, ...]`` under the faults; the given one is left as it is."""
+        signal = signal.clone()
+        by_word = signal.movedim((0, 1), (-2, -1))
+        for fault in faults:
+            line = by_word[fault.index]  # [time, batch]
+            now = [step for step in range(len(line)) if fault in watch.now(step)]
+            line[now] = fault.corrupt(line[now])
+        return signal
 
-    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if record.due():
-            word.write(word.golden)
-        record.calls += 1
+    def before(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return struck(args[0].movedim(time_axis, 0)).movedim(0, time_axis), *args[1:]
 
-    handles = module.register_forward_pre_hook(before), module.register_forward_hook(after)
+    if not isinstance(network, SpikingNetwork):
+        with watch.over(each_step=False):
+            handle = network.register_forward_pre_hook(before)  # after the watch's own
+            try:
+                yield
+            finally:
+                handle.remove()
+        return
+    plain, own = network.encode, vars(network)
+    kept = own.get("encode")
+    own["encode"] = lambda events: struck(plain(events))
     try:
-        with _hooked(network, record, *handles):
+        with watch.over(each_step=False):
             yield
     finally:
-        word.write(word.golden)
+        own.pop("encode")
+        if kept is not None:
+            own["encode"] = kept
 
 
 @contextmanager
-def _parameter_slice(
-    network: nn.Module, module: nn.Module, word: StoredWord, record: Injection
-) -> Iterator[None]:
-    """Change a parameter for one step of a synapse that computes all steps in one call."""
+def _steps(network: nn.Module, module: nn.Module, words: Sequence[StoredWord]) -> Iterator[None]:
+    """Change words for some of the module's calls; it is called once a step."""
+    watch = _Watch(network, [fault for word in words for fault in word.faults])
+
+    def before(module: nn.Module, args: tuple[Any, ...]) -> None:
+        watch.now(watch.calls)
+        for word in words:
+            word.write(word.at(watch.calls))
+
+    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        for word in words:
+            word.check(word.at(watch.calls))
+            word.restore()
+        watch.calls += 1
+
+    handles = module.register_forward_pre_hook(before), module.register_forward_hook(after)
+    with ExitStack() as restored:
+        for word in words:
+            restored.callback(word.restore)
+        restored.enter_context(watch.over(*handles))
+        yield
+
+
+@contextmanager
+def _slices(network: nn.Module, module: nn.Module, words: Sequence[StoredWord]) -> Iterator[None]:
+    """Change words for some steps of a synapse that computes all steps in one call."""
+    watch = _Watch(network, [fault for word in words for fault in word.faults])
+    time = 0
 
     def start(module: nn.Module, args: tuple[Any, ...]) -> None:
-        record.steps = record.calls = len(args[0])
+        nonlocal time
+        time = len(args[0])
 
     def recompute(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        step, steps = record.fault.step, record.steps
-        if step is not None and step < steps:
-            with word.held():
-                faulty = module.forward(*args)
-            output.unflatten(0, (steps, -1))[step] = faulty.unflatten(0, (steps, -1))[step]
-            record.applied = True
+        starts = sorted({step for word in words for step in word.starts if step < time})
+        by_step = output.unflatten(0, (time, -1))
+        for first, end in zip(starts, [*starts[1:], time], strict=True):
+            watch.now(first)
+            if any(word.changed_at(first) for word in words):
+                faulty = _under(module, args, words, first)
+                by_step[first:end] = faulty.unflatten(0, (time, -1))[first:end]
 
-    def finish(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if not record.applied:
-            raise FaultNotApplied(f"{record.fault}: the inference has {record.steps} time steps")
-        record.applied = False
-
-    handles = (
-        network.register_forward_pre_hook(start),
-        module.register_forward_hook(recompute),
-        network.register_forward_hook(finish),
-    )
-    try:
+    handles = network.register_forward_pre_hook(start), module.register_forward_hook(recompute)
+    with watch.over(*handles, each_step=False):
         yield
+
+
+def _under(
+    module: nn.Module, args: tuple[Any, ...], words: Sequence[StoredWord], step: int
+) -> Tensor:
+    """What ``module`` makes of ``args`` with the words as they read at ``step``."""
+    try:
+        for word in words:
+            word.write(word.at(step))
+        output: Tensor = module.forward(*args)
     finally:
-        for handle in handles:
-            handle.remove()
+        for word in words:
+            word.restore()
+    return output
 
 
 def _sees_all_steps_at_once(network: nn.Module, module: nn.Module) -> bool:

@@ -66,7 +66,7 @@ class ResultsFile:
         _append(self.path, csv_text(rows).encode())
 
     def load(self, whole: bool = True) -> pd.DataFrame:
-        """One row a fault: ``TensorIndex`` as text, ``Step`` nullable, the counts int64.
+        """One row a fault: the counts are int64; ``TensorIndex``, ``Bit`` and ``Step`` are text.
 
         ``GoldenValue`` and ``FaultyValue`` are float64; both are NaN for states and spikes.
 
@@ -178,14 +178,13 @@ class ResultsFile:
 def _fault_columns(faults: Sequence[Fault]) -> dict[str, pd.Series]:
     fields = list(zip(*map(fault_row, faults), strict=True)) or [()] * len(FAULT_COLUMNS)
     injection, layer, index, bit, model, step = fields
-    steps = [None if value == "" else value for value in step]
     columns = (
         pd.Series(injection, dtype="int64"),
         pd.Series(layer, dtype="str"),
         pd.Series(list(map(str, index)), dtype="str"),
-        pd.Series(bit, dtype="int64"),
+        pd.Series(bit, dtype="str"),
         pd.Series(model, dtype="str"),
-        pd.Series(steps, dtype="Int64"),
+        pd.Series(step, dtype="str"),
     )
     return dict(zip(FAULT_COLUMNS, columns, strict=True))
 

@@ -11,7 +11,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from fi.faults import Fault, fault_model
+from fi.fault_models import fault_model
+from fi.faults import Fault
 from fi.sample_size import Rounding, check_size_arguments, sample_size
 from fi.sites import SiteFamily
 from fi.space import FaultSpace
@@ -93,8 +94,10 @@ class SamplingPlan:
                 known = ", ".join(family.name for family in families)
                 raise ValueError(f"site {pattern!r} fits no site family; known: {known}")
         chosen = [f for f in families if any(fnmatchcase(f.name, p) for p in self.sites)]
-        when = tuple(range(steps)) if self.transient else (None,)
-        return FaultSpace(tuple(chosen), self.models, self.bits, when)
+        every = tuple(range(step, step + 1) for step in range(steps))
+        return FaultSpace(
+            tuple(chosen), self.models, self.bits, every if self.transient else (None,)
+        )
 
 
 def _check_distinct(name: str, values: Sequence[object]) -> None:

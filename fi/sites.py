@@ -18,6 +18,7 @@ from fi.neurons import (
     spiking_neurons,
     state_attributes,
 )
+from fi.words import WORD_BITS
 
 
 class Kind(Enum):
@@ -27,6 +28,11 @@ class Kind(Enum):
     NEURON = "neuron"  # beta, threshold, alpha, ...
     STATE = "state"  # the membrane potential, the synaptic current
     SPIKE = "spike"  # the neuron's output
+    INPUT = "input"  # what the first stage sees of the events
+
+
+#: The site family of the input lines.
+INPUT = "input"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +43,13 @@ class SiteFamily:
         name: as in fault lists, ``fc1.weight`` or ``lif1.potential``.
         shape: of the tensor; states and spikes leave the batch dimension out.
         kind: the sort of hardware.
+        width: bits of a word.
     """
 
     name: str
     shape: tuple[int, ...]
     kind: Kind
+    width: int = WORD_BITS
 
     @property
     def words(self) -> int:

@@ -6,10 +6,10 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from math import prod
 
-from fi.faults import Fault, Index, fault_model
-from fi.sites import SiteFamily
+from fi.fault_models import fault_model
+from fi.faults import Bits, Fault, Index, shown_bits, shown_steps
+from fi.sites import Kind, SiteFamily
 from fi.words import WORD_BITS
 
 
@@ -31,36 +31,83 @@ def ravel(index: Sequence[int], shape: Sequence[int]) -> int:
 
 
 @dataclass(frozen=True)
-class FaultSpace:
-    """All faults that a campaign may draw: ``len(space)`` of them, ``space[i]`` gives one.
-
-    The number of a fault is mixed radix: family, word, model, step, bit (the bit moves fastest).
+class Variant:
+    """What one fault model can do to every word of a family.
 
     Attributes:
-        families: the site families.
+        model: its name.
+        choices: the bits that it may hit, one choice a fault; ``((),)`` for a model of whole words.
+    """
+
+    model: str
+    choices: tuple[Bits, ...]
+
+
+@dataclass(frozen=True)
+class FaultSpace:
+    """All faults that a campaign may draw: ``space.size`` of them, ``space[i]`` gives one.
+
+    The number of a fault is mixed radix: family, word, model, time, bits (the bits move fastest). A
+    model stands only in families of its kinds, and a choice of bits only where the word has them;
+    ``left_out`` says which families have no fault at all.
+
+    Attributes:
+        families: the site families that have a fault.
         models: names of fault models.
-        bits: the bits of a word that may be hit.
-        steps: the time steps; ``(None,)`` is permanent.
+        bits: what of a word may be hit, one choice a fault: a bit, or a tuple of bits.
+        steps: when a fault is active, one choice a fault; ``None`` is permanent.
+        left_out: names of the given families that none of the models strikes.
     """
 
     families: tuple[SiteFamily, ...]
     models: tuple[str, ...] = ("bit-flip",)
-    bits: tuple[int, ...] = tuple(range(WORD_BITS))
-    steps: tuple[int | None, ...] = (None,)
+    bits: tuple[int | Bits, ...] = tuple(range(WORD_BITS))
+    steps: tuple[range | None, ...] = (None,)
+    left_out: tuple[str, ...] = field(init=False, compare=False)
+    _menus: dict[tuple[Kind, int], tuple[Variant, ...]] = field(
+        init=False, repr=False, compare=False
+    )
     _ends: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    _places: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in self.models:
-            fault_model(name)
-        ends = accumulate(family.words * self.faults_per_word for family in self.families)
-        object.__setattr__(self, "_ends", tuple(ends))
+        sorts = {(family.kind, family.width) for family in self.families}
+        self._set("_menus", {sort: self._menu(*sort) for sort in sorts})
+        given = self.families
+        self._set("families", tuple(family for family in given if self.faults_per_word(family)))
+        kept = {family.name for family in self.families}
+        self._set("left_out", tuple(f.name for f in given if f.name not in kept))
+        self._set("_ends", tuple(accumulate(map(self.size_of, self.families))))
+        self._set("_places", {family.name: place for place, family in enumerate(self.families)})
         if not self.size:
-            raise ValueError("the fault space is empty: no site, model, bit or step is left")
+            raise ValueError(
+                "the fault space is empty: no site, model, bit or step is left "
+                f"(models {', '.join(self.models)}; sites {', '.join(f.name for f in given)})"
+            )
 
-    @property
-    def faults_per_word(self) -> int:
-        """How many faults every word has."""
-        return prod((len(self.models), len(self.steps), len(self.bits)))
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _menu(self, kind: Kind, width: int) -> tuple[Variant, ...]:
+        """The models and bits that words of that kind and width may meet."""
+        choices = tuple((bits,) if isinstance(bits, int) else bits for bits in self.bits)
+        fitting = tuple(bits for bits in choices if max(bits) < width)
+        found = []
+        for name in self.models:
+            model = fault_model(name)
+            bits = fitting if model.takes_bits else ((),)
+            if kind in model.kinds and bits:
+                found.append(Variant(name, bits))
+        return tuple(found)
+
+    def variants(self, family: SiteFamily) -> tuple[Variant, ...]:
+        """What may happen to every word of ``family``."""
+        return self._menus[family.kind, family.width]
+
+    def faults_per_word(self, family: SiteFamily) -> int:
+        """How many faults every word of ``family`` has."""
+        choices = sum(len(variant.choices) for variant in self.variants(family))
+        return choices * len(self.steps)
 
     @property
     def size(self) -> int:
@@ -72,13 +119,32 @@ class FaultSpace:
 
     def size_of(self, family: SiteFamily) -> int:
         """The number of faults in one family."""
-        return family.words * self.faults_per_word
+        return family.words * self.faults_per_word(family)
+
+    def family(self, name: str) -> SiteFamily:
+        """The family of that name; ``KeyError`` where it has no fault."""
+        return self.families[self._places[name]]
 
     def range_of(self, name: str) -> range:
         """The fault numbers of the family ``name``."""
-        position = [family.name for family in self.families].index(name)
+        position = self._places[name]
         start = self._ends[position - 1] if position else 0
         return range(start, self._ends[position])
+
+    def choices_of(self, name: str) -> tuple[Bits, ...]:
+        """The choices of bits in the family ``name``, each once; ``()`` is the whole word."""
+        found = (bits for v in self.variants(self.family(name)) for bits in v.choices)
+        return tuple(dict.fromkeys(found))
+
+    def numbers_with(self, name: str, bits: Bits) -> FaultNumbers:
+        """The numbers of the family ``name`` whose faults hit just ``bits``, of any model."""
+        family, blocks, start = self.family(name), [], 0
+        for variant in self.variants(family):
+            if bits in variant.choices:
+                blocks.append((start + variant.choices.index(bits), len(variant.choices)))
+            start += len(self.steps) * len(variant.choices)
+        first = self.range_of(name).start
+        return FaultNumbers(first, family.words, start, len(self.steps), tuple(blocks))
 
     def fault(self, number: int, injection: int = 0) -> Fault:
         """The ``number``-th fault of the space, as row ``injection`` of a list."""
@@ -87,15 +153,18 @@ class FaultSpace:
         position = bisect_right(self._ends, number)
         family = self.families[position]
         number -= self._ends[position - 1] if position else 0
-        number, bit = divmod(number, len(self.bits))
-        number, step = divmod(number, len(self.steps))
-        word, model = divmod(number, len(self.models))
+        word, number = divmod(number, self.faults_per_word(family))
+        for variant in self.variants(family):
+            if number < len(self.steps) * len(variant.choices):
+                break
+            number -= len(self.steps) * len(variant.choices)
+        step, bits = divmod(number, len(variant.choices))
         return Fault(
             injection,
             family.name,
             unravel(word, family.shape),
-            self.bits[bit],
-            self.models[model],
+            variant.choices[bits],
+            variant.model,
             self.steps[step],
         )
 
@@ -104,12 +173,52 @@ class FaultSpace:
 
     def number(self, fault: Fault) -> int:
         """The inverse of ``fault``; ``ValueError`` where it is not in this space."""
-        span = self.range_of(fault.layer)
-        family = next(f for f in self.families if f.name == fault.layer)
-        number = ravel(fault.index, family.shape) * len(self.models)
-        number += self.models.index(fault.model)
-        number = number * len(self.steps) + self.steps.index(fault.step)
-        return span.start + number * len(self.bits) + self.bits.index(fault.bit)
+        if fault.layer not in self._places:
+            raise ValueError(f"{fault} is not in this fault space: {fault.layer} has none")
+        family = self.family(fault.layer)
+        number = self.range_of(fault.layer).start
+        number += ravel(fault.index, family.shape) * self.faults_per_word(family)
+        for variant in self.variants(family):
+            if variant.model == fault.model:
+                step, bits = self.steps.index(fault.steps), variant.choices.index(fault.bits)
+                return number + step * len(variant.choices) + bits
+            number += len(self.steps) * len(variant.choices)
+        raise ValueError(f"{fault} is not in this fault space: models {', '.join(self.models)}")
+
+
+@dataclass(frozen=True)
+class FaultNumbers:
+    """Some faults of one family, evenly spread over it: ``numbers[i]`` for ``i < numbers.size``.
+
+    Attributes:
+        first: number of the first fault of the family.
+        words: of the family.
+        per_word: faults of every word.
+        steps: choices of time.
+        blocks: of every model that has them, the offset within a word, and how far apart they are.
+    """
+
+    first: int
+    words: int
+    per_word: int
+    steps: int
+    blocks: tuple[tuple[int, int], ...]
+
+    @property
+    def size(self) -> int:
+        """How many they are; unlike ``len``, of any magnitude."""
+        return self.words * self.steps * len(self.blocks)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, position: int) -> int:
+        if not 0 <= position < self.size:
+            raise IndexError(f"position {position} is outside: 0 to {self.size - 1}")
+        position, step = divmod(position, self.steps)
+        word, block = divmod(position, len(self.blocks))
+        offset, apart = self.blocks[block]
+        return self.first + word * self.per_word + offset + step * apart
 
 
 def check_fault(fault: Fault, families: Sequence[SiteFamily], steps: int | None = None) -> None:
@@ -127,5 +236,24 @@ def check_known(fault: Fault, known: Mapping[str, SiteFamily], steps: int | None
     )
     if not inside:
         raise ValueError(f"index {fault.index} is outside {fault.layer} of shape {shape}")
-    if steps is not None and fault.step is not None and fault.step >= steps:
-        raise ValueError(f"step {fault.step} is after the last one: the run has {steps} steps")
+    _check_model(fault, known[fault.layer])
+    if steps is not None and fault.steps is not None and fault.steps[-1] >= steps:
+        raise ValueError(
+            f"step {shown_steps(fault.steps)} is after the last one: the run has {steps} steps"
+        )
+
+
+def _check_model(fault: Fault, family: SiteFamily) -> None:
+    """Raise ``ValueError`` for a model that words of this family cannot meet."""
+    model = fault_model(fault.model)
+    if family.kind not in model.kinds:
+        kinds = ", ".join(kind.value for kind in Kind if kind in model.kinds)
+        raise ValueError(
+            f"fault model {fault.model} does not strike {fault.layer}, a {family.kind.value} word; "
+            f"allowed: {kinds}"
+        )
+    if fault.bits and fault.bits[-1] >= family.width:
+        raise ValueError(
+            f"bit {shown_bits(fault.bits)} is outside {fault.layer}, "
+            f"of words of {family.width} bits: 0 to {family.width - 1}"
+        )

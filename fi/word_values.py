@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fi.fault_row import shown
 from fi.faults import Fault
 from fi.sites import Kind, SiteFamily
+from fi.stored import stored_values
 
 VALUE_COLUMNS = ("GoldenValue", "FaultyValue")
 #: Golden and faulty value; ``None`` for states and spikes, which differ by sample and step.
@@ -30,26 +30,19 @@ def word_values(
         families: the network's site families.
     """
     stored = {f.name for f in families if f.kind in (Kind.SYNAPSE, Kind.NEURON)}
-    alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    places: dict[str, list[int]] = defaultdict(list)
     for position, fault in enumerate(faults):
         if fault.layer in stored:
-            alike[fault.layer, fault.model, fault.bit].append(position)
+            places[fault.layer].append(position)
     values: list[WordValue] = [None] * len(faults)
-    for positions in alike.values():
-        golden, faulty = _values(network, [faults[position] for position in positions])
+    for name, positions in places.items():
+        layer, _, attribute = name.rpartition(".")
+        chosen = [faults[position] for position in positions]
+        golden, faulty = stored_values(network.get_submodule(layer), attribute, chosen)
         pairs = zip(golden.tolist(), faulty.tolist(), strict=True)
         for position, pair in zip(positions, pairs, strict=True):
             values[position] = pair
     return values
-
-
-def _values(network: nn.Module, faults: Sequence[Fault]) -> tuple[Tensor, Tensor]:
-    """Values ``[faults]`` of faults in one tensor that do the same to a word."""
-    layer, _, attribute = faults[0].layer.rpartition(".")
-    tensor: Tensor = getattr(network.get_submodule(layer), attribute).detach()
-    index = torch.tensor([fault.index for fault in faults], dtype=torch.int64).T
-    golden = tensor[tuple(index)].expand(len(faults))
-    return golden, faults[0].corrupt(golden)
 
 
 def value_fields(value: WordValue) -> tuple[str, str]:

@@ -16,6 +16,11 @@ WORD_BITS = 32
 _FULL = (1 << WORD_BITS) - 1
 
 
+def float_pattern(value: float) -> int:
+    """The bit pattern of the float32 nearest to ``value``."""
+    return int(torch.tensor(value, dtype=torch.float32).view(torch.int32)) & _FULL
+
+
 def as_signed(pattern: int) -> int:
     """The int32 that has the bit pattern of the unsigned ``pattern`` (0 to 2**32 - 1)."""
     return pattern - (1 << WORD_BITS) if pattern >> (WORD_BITS - 1) else pattern
@@ -43,6 +48,11 @@ class WordMasks:
     def clearing(cls, pattern: int) -> WordMasks:
         """Hold the bits that are set in ``pattern`` at 0."""
         return cls(keep=_FULL & ~pattern)
+
+    @classmethod
+    def holding(cls, pattern: int) -> WordMasks:
+        """Hold the whole word at ``pattern``."""
+        return cls(keep=0, force=pattern)
 
     def signed(self) -> tuple[int, int, int]:
         """``keep, force, flip`` as int32 values, the type that tensors hold words in."""

@@ -299,7 +299,7 @@ def test_words_that_turn_infinite_or_nan_agree(case64: Case) -> None:
             before = word.data[place].clone()
             word.data[place] = value
             case64.run()
-            fault = [Fault(0, family.name, place, 30, step=step) for step in (None, 2)]
+            fault = [Fault(0, family.name, place, 30, steps=step) for step in (None, 2)]
             outcomes = case64.outcomes(case64.reference(fault))
             assert torch.equal(case64.outcomes(case64.generic(fault)), outcomes), fault[0]
             faults.append(outcomes)
@@ -343,7 +343,7 @@ def test_the_network_is_left_as_it_was(case64: Case) -> None:
 
 def test_faults_that_change_nothing_give_no_pairs() -> None:
     case = Case(linear_chain, SMALL, torch.float32)
-    late = Fault(0, "synapse0.0.weight", (0, 0), 30, step=STEPS)
+    late = Fault(0, "synapse0.0.weight", (0, 0), 30, steps=STEPS)
     sign = int(case.network.stages()[0].modules[0].weight[0, 0] < 0)
     kept = Fault(1, "synapse0.0.weight", (0, 0), 31, f"stuck-at-{sign}")
     path = GenericPath(case.network, 1 << 20)

@@ -53,14 +53,14 @@ class Oracle:
         self.spikes: dict[str, Tensor] = {}
 
     def active(self, step: int) -> bool:
-        return self.fault is not None and self.fault.step in (None, step)
+        return self.fault is not None and self.fault.active(step)
 
     def word(self, name: str, step: int) -> Tensor:
         """A parameter as it reads at ``step``."""
         value = self.words[name].clone()
         if self.fault is not None and self.fault.layer == name and self.active(step):
             golden = float(value[self.fault.index])
-            value[self.fault.index] = corrupted(golden, self.fault.model, self.fault.bit)
+            value[self.fault.index] = corrupted(golden, self.fault.model, self.fault.bits[0])
         return value
 
     def strike(self, name: str, values: Tensor, step: int) -> Tensor:
@@ -70,7 +70,7 @@ class Oracle:
         values = values.clone()
         for sample in range(len(values)):
             place = (sample, *self.fault.index)
-            values[place] = corrupted(float(values[place]), self.fault.model, self.fault.bit)
+            values[place] = corrupted(float(values[place]), self.fault.model, self.fault.bits[0])
         return values
 
     def leaky(self, name: str, current: Tensor, step: int) -> Tensor:
@@ -223,7 +223,7 @@ def test_counts_are_those_of_the_oracle(
     wanted = assert_oracle_agrees(campaign, subject, faults)
     masked = wanted["fully_masked"].sum() / wanted["samples"].sum()
     assert 0.2 < masked < 0.95
-    by_kind = wanted.groupby([fault.step is None for fault in faults])
+    by_kind = wanted.groupby([fault.steps is None for fault in faults])
     assert (by_kind["sdc_1"].sum() > 0).all()
 
 

@@ -17,7 +17,7 @@ from fi.engine.differential import DifferentialEngine
 from fi.engine.fast import FastPath, Plan, Task
 from fi.engine.full import FullEngine
 from fi.engine.stage_model import StageModel
-from fi.engine.strikes import PERMANENT, CurrentStrikes
+from fi.engine.strikes import FOREVER, CurrentStrikes
 from fi.engine.trace import impulse, slack
 from fi.faults import Fault
 from fi.network import Stage, StageActivity
@@ -85,7 +85,8 @@ class Probe:
             np.array([row], np.int32),
             np.array([channel], np.int32),
             np.array([change], self.model.beta.dtype),
-            np.array([PERMANENT if step is None else step], np.int32),
+            np.array([step or 0], np.int32),
+            np.array([FOREVER if step is None else step], np.int32),
         )
         return self.path._run(Task(self.number, strikes), self.trace)[3] == 0
 

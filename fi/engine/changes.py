@@ -79,7 +79,7 @@ class NeuronChange(Change):
 
     def __init__(self, golden: Golden, struck: Struck, attribute: str) -> None:
         super().__init__(golden, struck)
-        steps = None if struck.steps is None else struck.steps.unsqueeze(1)
+        steps = None if struck.steps is None else struck.steps.unsqueeze(2)
         self.strike = Strike(attribute, struck.masks.unsqueeze(2), steps)
 
     def cone(self) -> Tensor:
@@ -122,14 +122,14 @@ class StageChange(Change):
     def _under(self, row: int) -> Tensor:
         """``[time, batch, neurons]`` under one fault."""
         golden, fault = self.golden, self.struck.faults[row]
-        if fault.step is None:
+        if fault.steps is None:
             with injected(self.network, fault):
                 return golden.stage.currents(golden.inputs[self.start :]).flatten(2)
-        now = slice(fault.step, fault.step + 1)
         currents = golden.currents[self.start :].clone()
-        with injected(self.network, replace(fault, step=None)):
-            faulty = golden.stage.currents(golden.inputs[now]).flatten(2)
-        currents[fault.step - self.start] = faulty[0]
+        with injected(self.network, replace(fault, steps=None)):
+            faulty = golden.stage.currents(golden.inputs[fault.steps[0] : fault.steps[-1] + 1])
+        first = fault.steps[0] - self.start
+        currents[first : first + len(faulty)] = faulty.flatten(2)
         return currents
 
 
@@ -160,7 +160,7 @@ class RecurrentLinearChange(Change):
     def feedback(self, fault: Tensor) -> Callable[[int, Tensor], Tensor]:
         target, delta = self.struck.index[fault, :1], self.delta[fault].unsqueeze(1)
         source = self.struck.index[fault, 1:]
-        steps = None if self.struck.steps is None else self.struck.steps[fault].unsqueeze(1)
+        steps = None if self.struck.steps is None else self.struck.steps[:, fault].unsqueeze(2)
         plain = super().feedback(fault)
 
         def faulty(step: int, spikes: Tensor) -> Tensor:
@@ -169,7 +169,7 @@ class RecurrentLinearChange(Change):
             now = current.scatter(1, target, current.gather(1, target) + added)
             if steps is None:
                 return now
-            return torch.where(steps == step, now, current)
+            return torch.where((steps[0] <= step) & (step <= steps[1]), now, current)
 
         return faulty
 
@@ -183,17 +183,17 @@ class RecurrentModuleChange(Change):
     def __init__(self, golden: Golden, struck: Struck, network: nn.Module) -> None:
         super().__init__(golden, struck)
         (self.fault,) = struck.faults[:1]
-        with injected(network, replace(self.fault, step=None)):
+        with injected(network, replace(self.fault, steps=None)):
             self.faulty = copy.deepcopy(golden.stage.recurrent)
 
     def cone(self) -> Tensor:
         return torch.arange(self.golden.neurons, device=self.golden.device).unsqueeze(0)
 
     def feedback(self, fault: Tensor) -> Callable[[int, Tensor], Tensor]:
-        golden, step_of_fault = self.golden, self.fault.step
+        golden, fault_of_all = self.golden, self.fault
 
         def feedback(step: int, spikes: Tensor) -> Tensor:
-            active = step_of_fault is None or step == step_of_fault
+            active = fault_of_all.active(step)
             return golden.recur(self.faulty if active else golden.stage.recurrent, spikes)
 
         return feedback

@@ -20,10 +20,12 @@ from fi.engine.changes import (
 from fi.engine.channels import channel_change
 from fi.engine.eligible import parts
 from fi.engine.golden import Golden
-from fi.engine.struck import Struck
+from fi.engine.struck import Struck, first_step
 from fi.faults import Fault
 from fi.network import SpikingNetwork, Stage
 from fi.neurons import state_attributes
+from fi.stored import stored_values
+from fi.words import to_words
 
 
 @dataclass(frozen=True)
@@ -86,20 +88,23 @@ def families(
     """
     rows: dict[tuple[str, bool], list[int]] = {}
     for row, fault in enumerate(faults):
-        if fault.step is None or fault.step < steps:
-            rows.setdefault((fault.layer, fault.step is None), []).append(row)
+        if first_step(fault) < steps:
+            rows.setdefault((fault.layer, fault.steps is None), []).append(row)
     found: list[Family] = []
     for chosen in rows.values():
         position = positions[torch.tensor(chosen, device=positions.device)]
-        found += _families_of(network, Struck.of([faults[row] for row in chosen], position))
+        found += _families_of(network, [faults[row] for row in chosen], position)
     return [family for family in found if len(family.struck)]
 
 
-def _families_of(network: SpikingNetwork, struck: Struck) -> Iterator[Family]:
+def _families_of(
+    network: SpikingNetwork, faults: Sequence[Fault], position: Tensor
+) -> Iterator[Family]:
     """One family, or two where some of a convolution's words turn infinite or NaN."""
-    name, _, attribute = struck.faults[0].layer.rpartition(".")
+    name, _, attribute = faults[0].layer.rpartition(".")
     module = network.get_submodule(name)
     number = stage_of(network.stages(), module)
+    struck = Struck.of(faults, position, _masks(module, attribute, faults))
     family = Family(network, number, module, attribute, struck)
     if not hasattr(module, attribute) or _is_state(module, attribute):
         yield family
@@ -112,6 +117,14 @@ def _families_of(network: SpikingNetwork, struck: Struck) -> Iterator[Family]:
     yield replace(family, struck=struck.where(finite))
     # what an infinite weight makes of a zero, or of the padding, is PyTorch's own affair
     yield replace(family, struck=struck.where(~finite), whole=True)
+
+
+def _masks(module: nn.Module, attribute: str, faults: Sequence[Fault]) -> Tensor:
+    """What the faults do to their words, int32 ``[faults, 3]``: a stored one is held at a value."""
+    if not hasattr(module, attribute) or _is_state(module, attribute):
+        return torch.tensor([fault.masks.signed() for fault in faults], dtype=torch.int32)
+    held = to_words(stored_values(module, attribute, faults)[1].cpu())
+    return torch.stack([torch.zeros_like(held), held, torch.zeros_like(held)], dim=1)
 
 
 def _is_state(module: nn.Module, attribute: str) -> bool:

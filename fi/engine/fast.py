@@ -21,7 +21,6 @@ from fi.engine.strikes import (
     current_strikes,
     fast_word,
     neuron_strikes,
-    shown,
 )
 from fi.engine.trace import (
     FlowTrace,
@@ -298,7 +297,7 @@ class FastPath:
         s = task.strikes
         if isinstance(s, CurrentStrikes):
             factor = 1 + slack(model, steps)
-            if (s.step >= 0).any():  # the kernel's bound is the current of that step
+            if (s.since == s.until).any():  # the kernel's bound is the current of that step
                 factor *= impulse(model, steps)
             taps, windows, inputs, peak = model.taps, model.window_of, golden.inputs, golden.peak
             if s.recurrent:
@@ -306,15 +305,15 @@ class FastPath:
                 windows, inputs, peak = taps[:, :, 0].copy(), golden.fed, golden.fed_peak
             return Differences(
                 *kernels.strike_currents(
-                    s.row, s.channel, s.change, s.step, factor, taps, windows, model.level, inputs,
-                    golden.currents, golden.packed, golden.up, golden.down, peak, golden.bias_peak,
-                    golden.negative and not s.recurrent, *neuron, *readout,
+                    s.row, s.channel, s.change, s.since, s.until, factor, taps, windows,
+                    model.level, inputs, golden.currents, golden.packed, golden.up, golden.down,
+                    peak, golden.bias_peak, golden.negative and not s.recurrent, *neuron, *readout,
                 )
             )  # fmt: skip
         return Differences(
             *kernels.strike_neurons(
-                s.word, s.value, s.keep, s.force, s.flip, s.low, s.high, s.step, s.first, s.cone,
-                golden.currents, golden.syn, golden.mem, golden.spikes, golden.packed,
+                s.word, s.value, s.keep, s.force, s.flip, s.low, s.high, s.since, s.until, s.first,
+                s.cone, golden.currents, golden.syn, golden.mem, golden.spikes, golden.packed,
                 *neuron, *readout,
             )
         )  # fmt: skip
@@ -377,11 +376,11 @@ def _loop_strikes(s: CurrentStrikes | NeuronStrikes, dtype: np.dtype[Any]) -> tu
     if isinstance(s, NeuronStrikes):
         none = np.zeros(count, np.int32)
         fields = (none, np.zeros(count, dtype), s.value, s.keep, s.force, s.flip, s.low, s.high)
-        return (s.word, *fields, *shown(s.step), s.first, s.cone)
+        return (s.word, *fields, s.since, s.until, s.first, s.cone)
     kind = np.full(count, kernels.FED if s.recurrent else kernels.CONDUCTED, np.int32)
     value, mask = np.zeros(count, dtype), np.zeros(count, np.uint32)
     fields = (s.row, s.change, value, mask, mask, mask, value, value)
-    return (kind, *fields, *shown(s.step), np.arange(count + 1), s.channel)
+    return (kind, *fields, s.since, s.until, np.arange(count + 1), s.channel)
 
 
 def _trace_bytes(model: StageModel, activity: StageActivity) -> int:

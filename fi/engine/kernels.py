@@ -124,9 +124,11 @@ def peaks(inputs, windows, decays):
 
 
 @_compiled
-def _response(row, cell, neuron, sample, step, taps, inputs, peak, bias_peak, windows, level):
+def _response(
+    row, cell, neuron, sample, since, until, taps, inputs, peak, bias_peak, windows, level
+):
     """The largest response of the membrane to a change of 1 in this weight or bias."""
-    if step < 0:
+    if until > since:  # no window has a larger one than the whole run
         return bias_peak[neuron] if row < 0 else peak[level[neuron], windows[row, cell], sample]
     if row < 0:
         return inputs.dtype.type(1)
@@ -134,14 +136,14 @@ def _response(row, cell, neuron, sample, step, taps, inputs, peak, bias_peak, wi
     for place in range(taps.shape[2]):
         source = taps[row, cell, place]
         if source >= 0:
-            largest = max(largest, abs(inputs[source, sample, step]))
+            largest = max(largest, abs(inputs[source, sample, since]))
     return largest
 
 
 @_compiled
 def _candidates(
-    row, channel, change, step, factor, taps, windows, level, inputs, peak, bias_peak, up, down,
-    negative, cell_of, sample_of, per_sample,
+    row, channel, change, since, until, factor, taps, windows, level, inputs, peak, bias_peak, up,
+    down, negative, cell_of, sample_of, per_sample,
 ):  # fmt: skip
     """Neurons and samples for which no proof says that all spikes stay: their number.
 
@@ -155,7 +157,7 @@ def _candidates(
     for cell in range(cells):
         neuron = channel * cells + cell
         margin = up[neuron] if change > 0 else down[neuron]
-        if finite and row >= 0 and step < 0 and not negative:
+        if finite and row >= 0 and until > since and not negative:
             response = peak[level[neuron], windows[row, cell]]
             undecided = 0
             for sample in range(batch):
@@ -170,8 +172,9 @@ def _candidates(
             continue
         for sample in range(batch):
             bound = size * _response(
-                row, cell, neuron, sample, step, taps, inputs, peak, bias_peak, windows, level
-            )
+                row, cell, neuron, sample, since, until, taps, inputs, peak, bias_peak, windows,
+                level,
+            )  # fmt: skip
             proved = finite and bound < margin[sample]
             if negative:
                 proved = proved and bound < up[neuron, sample] and bound < down[neuron, sample]
@@ -204,8 +207,8 @@ def _sort_by_sample(cell_of, sample_of, per_sample, found):
 
 @_compiled
 def _drive(
-    drive, lane, out, row, change, step, neuron, cell, sample, taps, batch, steps, flat_inputs,
-    flat_currents,
+    drive, lane, out, row, change, since, until, neuron, cell, sample, taps, batch, steps,
+    flat_inputs, flat_currents,
 ):  # fmt: skip
     """Fill ``drive[:, lane]`` with the faulty current of a neuron: the maximum over its window.
 
@@ -220,10 +223,10 @@ def _drive(
         base = (source * batch + sample) * steps if source >= 0 else np.int64(0)
         signal = flat_inputs[base : base + steps]
         reached = source >= 0 or row < 0
-        if step >= 0 or not reached:  # one step at most is another: rare, or outside the image
+        if since > 0 or until < steps - 1 or not reached:  # rare, or outside the image
             for t in range(steps):
                 value = line[t]
-                if reached and step == t:
+                if reached and since <= t <= until:
                     value = value + (change * signal[t] if row >= 0 else change)
                 old = out[t]
                 out[t] = value if (place == 0 or value > old or value != value) else old
@@ -324,10 +327,12 @@ def _play(
 
 @_compiled
 def strike_currents(
-    rows, channels, changes, when, factor, taps, windows, level, inputs, currents, packed, up, down,
-    peak, bias_peak, negative, alpha, beta, threshold, synaptic, reset, maximum, last,
+    rows, channels, changes, since, until, factor, taps, windows, level, inputs, currents, packed,
+    up, down, peak, bias_peak, negative, alpha, beta, threshold, synaptic, reset, maximum, last,
 ):  # fmt: skip
     """Faults of weights and biases: prove, simulate what is left, list what differs.
+
+    A fault is active from step ``since`` to ``until``, both included.
 
     Returns ``(strike, sample, ends, step, neuron, change, undecided)``. In a stage that is not the
     last, pairs are those whose spikes differ. Where ``last`` (``f [B, classes]``, the golden
@@ -367,9 +372,9 @@ def strike_currents(
                     cell_of[sample], sample_of[sample] = 0, sample
             else:
                 found = _candidates(
-                    rows[strike], channels[strike], changes[strike], when[strike], factor, taps,
-                    windows, level, inputs, peak, bias_peak, up, down, negative, cell_of, sample_of,
-                    per_sample,
+                    rows[strike], channels[strike], changes[strike], since[strike], until[strike],
+                    factor, taps, windows, level, inputs, peak, bias_peak, up, down, negative,
+                    cell_of, sample_of, per_sample,
                 )  # fmt: skip
             previous = -1
             for k in range(found):
@@ -389,8 +394,8 @@ def strike_currents(
                 lane_alpha[lane], lane_beta[lane] = alpha[neuron], beta[neuron]
                 lane_threshold[lane] = threshold[neuron]
                 _drive(
-                    drive, lane, line, rows[struck], changes[struck], when[struck], neuron, cell,
-                    sample, taps, batch, steps, flat_inputs, flat_currents,
+                    drive, lane, line, rows[struck], changes[struck], since[struck], until[struck],
+                    neuron, cell, sample, taps, batch, steps, flat_inputs, flat_currents,
                 )  # fmt: skip
             syn[:], mem[:] = zero, zero
             statistic[:] = -np.inf if maximum else zero
@@ -459,8 +464,8 @@ def _corrupt(values, keep, force, flip, store, words):
 
 @_compiled
 def strike_neurons(
-    word, value, keep, force, flip, low, high, when, first, cone, currents, golden_syn, golden_mem,
-    spikes, packed, alpha, beta, threshold, synaptic, reset, maximum, last,
+    word, value, keep, force, flip, low, high, since, until, first, cone, currents, golden_syn,
+    golden_mem, spikes, packed, alpha, beta, threshold, synaptic, reset, maximum, last,
 ):  # fmt: skip
     """Faults of neuron parameters, states and outputs: simulate the cone, list what differs.
 
@@ -489,7 +494,7 @@ def strike_neurons(
     values = np.empty((largest, SAMPLES), dtype)
     flat = currents.reshape(-1)
     for strike in range(len(word)):
-        kind, at = word[strike], when[strike]
+        kind, start_at, end_at = word[strike], since[strike], until[strike]
         cone_size = sizes[strike]
         for block in range(0, batch, SAMPLES):
             lanes = min(SAMPLES, batch - block)
@@ -501,7 +506,7 @@ def strike_neurons(
                     for lane in range(SAMPLES):
                         sample = block + min(lane, lanes - 1)
                         trains[position, w, lane] = packed[neuron, sample, w]
-                begin = 0 if is_last else max(at, 0)
+                begin = 0 if is_last else start_at
                 for lane in range(SAMPLES):
                     sample = block + min(lane, lanes - 1)
                     syn[lane] = golden_syn[neuron, sample, begin - 1] if begin > 0 else zero
@@ -509,8 +514,8 @@ def strike_neurons(
                 statistic[:] = -np.inf if maximum else zero
                 a[:], b[:], limit[:] = alpha[neuron], beta[neuron], threshold[neuron]
                 for t in range(begin, steps):
-                    active = at < 0 or at == t
-                    if kind <= 2 and t <= max(begin, at + 1):
+                    active = start_at <= t <= end_at
+                    if kind <= 2 and (t == begin or t == start_at or t == end_at + 1):
                         a[:] = value[strike] if active and kind == 0 else alpha[neuron]
                         b[:] = value[strike] if active and kind == 1 else beta[neuron]
                         limit[:] = value[strike] if active and kind == 2 else threshold[neuron]
@@ -546,7 +551,7 @@ def strike_neurons(
                                     statistic[lane] += high[strike] if fired else low[strike]
                                 else:
                                     statistic[lane] += one if fired else zero
-                    elif at >= 0:
+                    elif t >= end_at:
                         back = True
                         for lane in range(lanes):
                             back &= mem[lane] == golden_mem[neuron, block + lane, t]
@@ -570,7 +575,7 @@ def strike_neurons(
                             entries += 1
                         continue
                     if kind == 5:
-                        for t in range(max(at, 0), steps if at < 0 else at + 1):
+                        for t in range(start_at, min(end_at + 1, steps)):
                             fired = spikes[neuron, sample, t] != 0
                             golden = one if fired else zero
                             faulty = high[strike] if fired else low[strike]

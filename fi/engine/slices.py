@@ -26,7 +26,7 @@ class Strike:
     Attributes:
         attribute: snnTorch's name of the word: ``beta``, ``mem``, ``spike``.
         masks: keep, force and flip, int32 ``[3, faults, 1]``.
-        steps: when each is active, int64 ``[faults, 1]``; ``None`` is always.
+        steps: first and last step of each, int64 ``[2, faults, 1]``; ``None`` is always.
         neurons: which neurons each strikes, bool ``[faults, neurons]``; ``None`` is all of them.
     """
 
@@ -39,14 +39,15 @@ class Strike:
         """``values`` ``[..., faults, neurons]`` as they read at ``step``."""
         faulty = corrupt(values, *self.masks)
         if self.steps is not None:
-            faulty = torch.where(self.steps == step, faulty, values)
+            active = (self.steps[0] <= step) & (step <= self.steps[1])
+            faulty = torch.where(active, faulty, values)
         if self.neurons is not None:
             faulty = torch.where(self.neurons, faulty, values)
         return faulty
 
     def of_pairs(self, fault: Tensor, neurons: Tensor) -> Strike:
         """One row a pair: its ``fault`` ``[pairs]`` and the ``neurons`` ``[pairs, all]`` struck."""
-        steps = None if self.steps is None else self.steps[fault]
+        steps = None if self.steps is None else self.steps[:, fault]
         return replace(self, masks=self.masks[:, fault], steps=steps, neurons=neurons)
 
 

@@ -13,13 +13,14 @@ from fi.engine.stage_model import Array, StageModel
 from fi.engine.synapse import Ints
 from fi.faults import Fault
 from fi.neurons import neuron_words, state_attributes
+from fi.stored import flat_places, stored_values
 from fi.words import corrupt
 
 #: The words of a neuron that the kernels know.
 PARAMETERS = {"alpha": 0, "beta": 1, "threshold": 2}
 STATES = {"syn": 3, "potential": 4}
 SPIKE = 5
-PERMANENT = -1
+#: The last step of a permanent fault.
 FOREVER = int(np.iinfo(np.int32).max)
 
 
@@ -28,15 +29,16 @@ class CurrentStrikes:
     """Faults in weights and biases of one stage: they change currents.
 
     ``fault`` position in the group; ``row`` of weights (-1 for a bias); ``channel``; ``change`` of
-    the value as it reaches a neuron; ``step`` (-1 permanent). All ``[strikes]``. ``recurrent``:
-    the weights are those of the stage's recurrence.
+    the value as it reaches a neuron; ``since, until`` the first and the last step of it. All
+    ``[strikes]``. ``recurrent``: the weights are those of the stage's recurrence.
     """
 
     fault: Array
     row: Ints
     channel: Ints
     change: Array
-    step: Ints
+    since: Ints
+    until: Ints
     recurrent: bool = False
 
     def __len__(self) -> int:
@@ -44,9 +46,15 @@ class CurrentStrikes:
 
     def part(self, chosen: slice | Array) -> CurrentStrikes:
         """Some of the strikes."""
-        fields = (self.fault, self.row, self.channel, self.change, self.step)
-        fault, row, channel, change, step = (field[chosen] for field in fields)
-        return CurrentStrikes(fault, row, channel, change, step, self.recurrent)
+        return CurrentStrikes(
+            self.fault[chosen],
+            self.row[chosen],
+            self.channel[chosen],
+            self.change[chosen],
+            self.since[chosen],
+            self.until[chosen],
+            self.recurrent,
+        )
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,9 @@ class NeuronStrikes:
     """Faults in the neurons of one stage: parameters, states, spikes.
 
     ``word`` which of PARAMETERS, STATES, SPIKE; ``value`` the faulty parameter; ``keep, force,
-    flip`` masks of a state; ``low, high`` what a silent and a spiking output become; strike ``i``
-    hits the neurons ``cone[first[i]:first[i + 1]]``.
+    flip`` masks of a state; ``low, high`` what a silent and a spiking output become; ``since,
+    until`` the first and the last step of it; strike ``i`` hits the neurons
+    ``cone[first[i]:first[i + 1]]``.
     """
 
     fault: Array
@@ -66,7 +75,8 @@ class NeuronStrikes:
     flip: Array
     low: Array
     high: Array
-    step: Ints
+    since: Ints
+    until: Ints
     first: Array
     cone: Ints
 
@@ -85,7 +95,8 @@ class NeuronStrikes:
             self.flip[chosen],
             self.low[chosen],
             self.high[chosen],
-            self.step[chosen],
+            self.since[chosen],
+            self.until[chosen],
             ends - ends[0],
             self.cone[ends[0] : ends[-1]],
         )
@@ -121,7 +132,7 @@ def current_strikes(
     scale = np.ones(len(flat)) if recurrent else _scale(model, channel)
     with np.errstate(all="ignore"):
         change = ((faulty - golden) * scale).astype(model.beta.dtype)
-    strikes = CurrentStrikes(positions, row, channel, change, _steps(faults), recurrent)
+    strikes = CurrentStrikes(positions, row, channel, change, *window(faults), recurrent)
     changed = (golden.view(f"u{golden.itemsize}") != faulty.view(f"u{faulty.itemsize}")).nonzero()[
         0
     ]
@@ -151,10 +162,14 @@ def neuron_strikes(
         shape = tuple(getattr(model.stage.neuron, attribute).shape)
         cones = _cones(shape, model.shape)
     else:
-        flat = _flat(faults, model.shape)
+        flat = flat_places(faults, model.shape).numpy()
         cones = [np.array([n], np.int32) for n in range(model.neurons)]
     word = {**PARAMETERS, **STATES, "spike": SPIKE}[attribute]
-    masks = np.array([fault.masks.signed() for fault in faults], np.int32).reshape(-1, 3)
+    if attribute in PARAMETERS:
+        masks = np.zeros((count, 3), np.int32)
+    else:
+        masks = np.array([fault.masks.signed() for fault in faults], np.int32).reshape(-1, 3)
+    since, until = window(faults)
     low, high = _spike_values(masks, dtype)
     hit = [cones[flat[i]] for i in chosen]
     first = np.concatenate([[0], np.cumsum([len(cone) for cone in hit])]).astype(np.int64)
@@ -167,7 +182,8 @@ def neuron_strikes(
         flip=masks[chosen, 2].view(np.uint32),
         low=low[chosen],
         high=high[chosen],
-        step=_steps(faults)[chosen],
+        since=since[chosen],
+        until=until[chosen],
         first=first,
         cone=np.concatenate(hit) if hit else np.zeros(0, np.int32),
     )
@@ -177,34 +193,16 @@ def parameter_values(
     module: nn.Module, attribute: str, faults: Sequence[Fault]
 ) -> tuple[Array, Array, Array]:
     """Golden and faulty values, and the flat index of each word."""
-    parameter: torch.Tensor = getattr(module, attribute)
-    flat = _flat(faults, tuple(parameter.shape))
-    golden = parameter.detach().flatten()[torch.from_numpy(flat)].cpu()
-    masks = torch.tensor([fault.masks.signed() for fault in faults], dtype=torch.int32)
-    faulty = corrupt(golden, *masks.reshape(-1, 3).unbind(1))
-    return golden.numpy(), faulty.numpy(), flat
-
-
-def _flat(faults: Sequence[Fault], shape: tuple[int, ...]) -> Array:
-    """Row-major number of each word."""
-    if not shape:
-        return np.zeros(len(faults), np.int64)
-    index = np.array([fault.index for fault in faults], np.int64).reshape(-1, len(shape))
-    flat: Array = np.asarray(np.ravel_multi_index(tuple(index.T), shape), np.int64)
-    return flat
-
-
-def _steps(faults: Sequence[Fault]) -> Ints:
-    return np.array([PERMANENT if f.step is None else f.step for f in faults], np.int32)
+    golden, faulty = stored_values(module, attribute, faults)
+    shape = tuple(getattr(module, attribute).shape)
+    return golden.cpu().numpy(), faulty.cpu().numpy(), flat_places(faults, shape).numpy()
 
 
 def window(faults: Sequence[Fault]) -> tuple[Ints, Ints]:
     """The first and the last step of each fault."""
-    return shown(_steps(faults))
-
-
-def shown(step: Ints) -> tuple[Ints, Ints]:
-    return np.maximum(step, 0), np.where(step < 0, FOREVER, step).astype(np.int32)
+    since = [0 if fault.steps is None else fault.steps[0] for fault in faults]
+    until = [FOREVER if fault.steps is None else fault.steps[-1] for fault in faults]
+    return np.array(since, np.int32), np.array(until, np.int32)
 
 
 def _as_used(values: Array, attribute: str) -> Array:

@@ -1,0 +1,173 @@
+"""Fault models: in which way a word goes wrong, found by name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import lru_cache
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fi.sites import Kind
+from fi.words import WordMasks, float_pattern
+
+#: Words whose value is known before a run; states, spikes and inputs differ by sample and step.
+STORED = frozenset({Kind.SYNAPSE, Kind.NEURON})
+
+
+class FaultModel:
+    """One way in which a word goes wrong; a model of your own overrides one of the two methods.
+
+    ``masks`` serves words of any kind. ``value`` serves stored words (weights and parameters), and
+    comes first there. A parameter of the constructor, a float, stands behind the name:
+    ``scale:0.8``.
+
+    Class attributes:
+        name: in fault lists and on the command line, lower case and hyphens.
+        takes_bits: whether it strikes given bits of the word, else all of it.
+        kinds: the kinds of sites that it may strike.
+        parameter: what the number behind the name is called; empty where there is none.
+    """
+
+    name: ClassVar[str] = ""
+    takes_bits: ClassVar[bool] = True
+    kinds: ClassVar[Collection[Kind]] = frozenset(Kind)
+    parameter: ClassVar[str] = ""
+
+    def masks(self, bits: int) -> WordMasks:
+        """What it does to a word of which the set bits of ``bits`` are hit."""
+        raise NotImplementedError(f"{type(self).__name__} says nothing of such words")
+
+    def value(self, golden: Tensor, tensor: Tensor) -> Tensor:
+        """What the values ``golden`` ``[faults]`` of ``tensor`` become, both float32."""
+        raise NotImplementedError(f"{type(self).__name__} says nothing of stored values")
+
+    @classmethod
+    def gives_values(cls) -> bool:
+        """Whether it says what a stored value becomes, rather than which bits change."""
+        return cls.value is not FaultModel.value
+
+
+class BitFlip(FaultModel):
+    """The bits read inverted: a single or multiple bit upset."""
+
+    name = "bit-flip"
+
+    def masks(self, bits: int) -> WordMasks:
+        return WordMasks.flipping(bits)
+
+
+class StuckAt0(FaultModel):
+    """The bits read 0."""
+
+    name = "stuck-at-0"
+
+    def masks(self, bits: int) -> WordMasks:
+        return WordMasks.clearing(bits)
+
+
+class StuckAt1(FaultModel):
+    """The bits read 1."""
+
+    name = "stuck-at-1"
+
+    def masks(self, bits: int) -> WordMasks:
+        return WordMasks.setting(bits)
+
+
+class Dead(FaultModel):
+    """A synapse that conducts nothing, a neuron or an input line that never spikes: 0.0."""
+
+    name = "dead"
+    takes_bits = False
+    kinds = frozenset({Kind.SYNAPSE, Kind.SPIKE, Kind.INPUT})
+
+    def masks(self, bits: int) -> WordMasks:
+        return WordMasks.holding(0)
+
+
+class Saturated(FaultModel):
+    """A neuron or an input line that spikes at every step: 1.0.
+
+    A synapse takes the largest finite magnitude of its tensor and keeps its sign.
+    """
+
+    name = "saturated"
+    takes_bits = False
+    kinds = frozenset({Kind.SYNAPSE, Kind.SPIKE, Kind.INPUT})
+
+    def masks(self, bits: int) -> WordMasks:
+        return WordMasks.holding(float_pattern(1.0))
+
+    def value(self, golden: Tensor, tensor: Tensor) -> Tensor:
+        sizes = tensor[tensor.isfinite()].abs()
+        return torch.copysign(sizes.max(), golden) if len(sizes) else golden
+
+
+class StuckValue(FaultModel):
+    """The word holds a given value."""
+
+    name = "stuck-value"
+    takes_bits = False
+    parameter = "VALUE"
+
+    def __init__(self, value: float) -> None:
+        self.held = value
+
+    def masks(self, bits: int) -> WordMasks:
+        return WordMasks.holding(float_pattern(self.held))
+
+    def value(self, golden: Tensor, tensor: Tensor) -> Tensor:
+        return torch.full_like(golden, self.held)
+
+
+class Scale(FaultModel):
+    """A parametric fault: the value times rho, rounded once."""
+
+    name = "scale"
+    takes_bits = False
+    kinds = STORED
+    parameter = "RHO"
+
+    def __init__(self, rho: float) -> None:
+        self.rho = rho
+
+    def value(self, golden: Tensor, tensor: Tensor) -> Tensor:
+        return (golden.double() * self.rho).float()
+
+
+FAULT_MODELS: dict[str, type[FaultModel]] = {
+    model.name: model for model in (BitFlip, StuckAt0, StuckAt1, Dead, Saturated, StuckValue, Scale)
+}
+
+
+def register(model: type[FaultModel]) -> None:
+    """Make a fault model known under its name; ``ValueError`` where another one has it."""
+    if not model.name or FAULT_MODELS.setdefault(model.name, model) is not model:
+        raise ValueError(
+            f"fault model {model.__name__} needs a name of its own, not {model.name!r}; "
+            f"taken: {', '.join(FAULT_MODELS)}"
+        )
+
+
+def known_models() -> str:
+    """The names of all fault models, as they are typed."""
+    return ", ".join(f"{n}{':' * bool(m.parameter)}{m.parameter}" for n, m in FAULT_MODELS.items())
+
+
+@lru_cache(maxsize=4096)
+def fault_model(name: str) -> FaultModel:
+    """The fault model ``bit-flip`` or ``scale:0.8``; ``ValueError`` names the known ones."""
+    base, colon, text = name.partition(":")
+    model = FAULT_MODELS.get(base)
+    if model is None or bool(colon) != bool(model.parameter):
+        raise ValueError(f"unknown fault model {name!r}; known: {known_models()}")
+    if not colon:
+        return model()
+    try:
+        return model(float(text))  # type: ignore[call-arg]  # those with a parameter take it
+    except ValueError:
+        raise ValueError(
+            f"fault model {name!r}: {model.parameter} must be a number, not {text!r}"
+        ) from None

@@ -1,0 +1,134 @@
+"""Stored words, weights and parameters: what faults make of them."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fi.fault_models import fault_model
+from fi.faults import Fault, Index, masks_of
+from fi.words import corrupt, same_words
+
+
+def stored_values(
+    module: nn.Module, attribute: str, faults: Sequence[Fault]
+) -> tuple[Tensor, Tensor]:
+    """Values before and after each fault, ``[faults]``, in the type of the tensor.
+
+    This is the one place that says what a fault makes of a weight or a parameter.
+
+    Args:
+        module: that holds the tensor.
+        attribute: of the module: ``weight``, ``beta``.
+        faults: in words of that tensor.
+    """
+    tensor: Tensor = getattr(module, attribute).detach()
+    golden = tensor.flatten()[flat_places(faults, tuple(tensor.shape))]
+    return golden, changed(module, attribute, golden, faults)
+
+
+def changed(module: nn.Module, attribute: str, golden: Tensor, faults: Sequence[Fault]) -> Tensor:
+    """What each fault makes of a value in ``golden`` ``[faults]`` of that tensor."""
+    tensor: Tensor = getattr(module, attribute).detach()
+    faulty = golden.clone()
+    rows: dict[str, list[int]] = {}
+    for row, fault in enumerate(faults):
+        rows.setdefault(fault.model, []).append(row)
+    for name, chosen in rows.items():
+        model, place = fault_model(name), torch.tensor(chosen, device=tensor.device)
+        before = golden[place]
+        if model.gives_values():
+            after = model.value(before.float(), tensor.float()).to(golden.dtype)
+        else:
+            masks = [masks_of(name, faults[row].bits).signed() for row in chosen]
+            words = torch.tensor(masks, dtype=torch.int32, device=tensor.device)
+            after = corrupt(before, *words.unbind(1))
+        faulty[place] = after
+    return faulty
+
+
+def flat_places(faults: Sequence[Fault], shape: tuple[int, ...]) -> Tensor:
+    """The row-major number of each fault's word, int64 ``[faults]``."""
+    if not shape:
+        return torch.zeros(len(faults), dtype=torch.int64)
+    index = np.array([fault.index for fault in faults], np.int64).reshape(-1, len(shape))
+    return torch.from_numpy(np.asarray(np.ravel_multi_index(tuple(index.T), shape), np.int64))
+
+
+class FaultNotApplied(RuntimeError):
+    """An inference ran without a fault that it was meant to have."""
+
+
+class StoredWord:
+    """One word of a parameter or buffer under some faults, which act in their order.
+
+    Its values are found when it is made: the tensor has to be without faults then.
+
+    Attributes:
+        faults: that strike it.
+        golden: its value without them.
+        starts: the time steps from which on it may read otherwise, ascending, from 0 on.
+    """
+
+    def __init__(
+        self, module: nn.Module, attribute: str, index: Index, faults: Sequence[Fault]
+    ) -> None:
+        self.faults, self.index = tuple(faults), index
+        self.tensor: Tensor = getattr(module, attribute).detach()
+        self.golden = self.tensor[index].clone()
+        windows = [fault.steps for fault in faults if fault.steps is not None]
+        ends = {end for window in windows for end in (window[0], window[-1] + 1)}
+        self.starts = sorted({0, *ends})
+        self._values = [self._reading(module, attribute, step) for step in self.starts]
+
+    def _reading(self, module: nn.Module, attribute: str, step: int) -> Tensor:
+        value = self.golden
+        for fault in self.faults:
+            if fault.active(step):
+                (value,) = changed(module, attribute, value.reshape(1), [fault])
+        return value
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether all its faults are permanent."""
+        return len(self.starts) == 1
+
+    def at(self, step: int) -> Tensor:
+        """What it reads at ``step``."""
+        return self._values[bisect_right(self.starts, step) - 1]
+
+    def changed_at(self, step: int) -> bool:
+        """Whether it reads otherwise than without faults."""
+        return not same_words(self.at(step), self.golden)
+
+    def write(self, value: Tensor) -> None:
+        """Store ``value`` and read it back."""
+        self.tensor[self.index] = value
+        self.check(value)
+
+    def restore(self) -> None:
+        """Store the golden value."""
+        self.write(self.golden)
+
+    def check(self, value: Tensor) -> None:
+        """Raise ``FaultNotApplied`` unless the word reads ``value``."""
+        if not same_words(self.tensor[self.index], value):
+            raise FaultNotApplied(
+                f"{'; '.join(map(str, self.faults))} was never applied: the word reads "
+                f"{float(self.tensor[self.index])}, not {float(value)}"
+            )
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The faulty value in place from here to the end, where it must still be there."""
+        try:
+            self.write(self.at(0))
+            yield
+            self.check(self.at(0))
+        finally:
+            self.restore()
