@@ -49,7 +49,7 @@ class ScoreFiles(CampaignCallback):
             return
         golden = pl_module.golden.scores[batch_idx]
         for fault, scores in enumerate(faulty_scores(golden, outputs["pairs"], pl_module)):
-            name = f"fault_{pl_module.faults[fault].injection}_batch_{batch_idx}.pt"
+            name = f"fault_{pl_module.faults[fault][0].injection}_batch_{batch_idx}.pt"
             torch.save(scores, self._place("faulty") / name)
 
     def _place(self, kind: str) -> Path:

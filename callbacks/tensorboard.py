@@ -11,7 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from fi.counts import COUNT_COLUMNS
-from fi.faults import Fault
+from fi.faults import Trial, family_of
 from fi.outcomes import OUTCOMES
 from fi.record import CampaignCallback, CampaignRecord, GroupCounts
 
@@ -38,12 +38,12 @@ class CampaignBoard(CampaignCallback):
         self._writer = SummaryWriter(str(record.folder / "tensorboard"))
         self._writer.add_scalar("golden_accuracy", record.golden.accuracy, self._done)
 
-    def on_results(self, faults: Sequence[Fault], counts: GroupCounts) -> None:
+    def on_results(self, done: Sequence[Trial], counts: GroupCounts) -> None:
         if self._writer is None:
             return
         table = np.stack([counts[name] for name in COUNT_COLUMNS], axis=1)
-        layers = [fault.layer for fault in faults]
-        self._done += len(faults)
+        layers = [family_of(trial) for trial in done]
+        self._done += len(done)
         self._add(layers, table)
         for name in ("all", *dict.fromkeys(layers)):
             self._write(name)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fi.batches import Batch
 from fi.engine.base import Engine, Pairs
-from fi.faults import Fault
+from fi.faults import Fault, Trial
 from fi.outcomes import FULLY_MASKED, judge
 
 #: Part of the pairs that may differ in float32, where an order of summation moves a membrane
@@ -26,13 +26,13 @@ class Agreement:
         pairs: compared pairs.
         differing: those with different outcomes.
         unmasked: those that the reference does not call fully masked.
-        examples: the first few faults with a differing pair.
+        examples: the first few faults, or trials, with a differing pair.
     """
 
     pairs: int
     differing: int
     unmasked: int
-    examples: tuple[Fault, ...] = ()
+    examples: tuple[Fault | Trial, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -51,7 +51,7 @@ class Agreement:
         )
 
 
-def outcomes(engine: Engine, faults: Sequence[Fault], batches: Iterable[Batch]) -> Tensor:
+def outcomes(engine: Engine, faults: Sequence[Fault | Trial], batches: Iterable[Batch]) -> Tensor:
     """The outcome of every pair, ``uint8 [faults, samples]``, with indices of ``OUTCOMES``."""
     size = engine.group_size(len(faults))
     batches = list(batches)
@@ -79,7 +79,7 @@ def batch_outcomes(portions: Iterable[Pairs], golden: Tensor, faults: int) -> Te
     return found
 
 
-def agreement(reference: Tensor, other: Tensor, faults: Sequence[Fault]) -> Agreement:
+def agreement(reference: Tensor, other: Tensor, faults: Sequence[Fault | Trial]) -> Agreement:
     """Compare outcomes ``[faults, samples]`` of two engines."""
     differs = reference != other
     rows = differs.any(dim=1).nonzero().flatten().tolist()

@@ -189,7 +189,7 @@ def _drawn(subject: Subject, options: Namespace) -> list[Fault]:
             seed=options.seed,
             transient=options.transient,
         )
-        space = plan.space(subject.families, subject.steps)
+        space = plan.space(subject.sites, subject.steps)
     rng = np.random.default_rng(options.seed)
     numbers = rng.choice(space.size, size=min(options.faults, space.size), replace=False)
     return [space.fault(int(number), place) for place, number in enumerate(numbers)]

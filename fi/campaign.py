@@ -16,7 +16,7 @@ from fi.engine.choice import choose_engine
 from fi.engine.warm_up import warm_up
 from fi.errors import UserError
 from fi.fault_test import FaultTest
-from fi.faults import Fault
+from fi.faults import Fault, Trial, trials
 from fi.golden import GoldenRun, golden_run
 from fi.hashes import faults_hash, network_hash, text_hash, weights_hash
 from fi.lightning_runs import Hardware, exact_arithmetic, on_gpu, run_test
@@ -91,6 +91,7 @@ class Campaign:
             raise UserError("the fault list is empty")
         self.subject = subject
         self.faults = list(faults)
+        self.trials = trials(self.faults)
         self.settings = settings or Settings()
         self.source = source or ListRecord()
         self.config = config
@@ -118,7 +119,7 @@ class Campaign:
                 folder.clear()
             earlier = folder.earlier(self.faults, repair=self.trainer.is_global_zero)
             done = set(earlier["Injection"])
-            todo = [fault for fault in self.faults if fault.injection not in done]
+            todo = [trial for trial in self.trials if trial[0].injection not in done]
             if not todo and folder.finished:
                 self.say(f"finished already: {folder.path} (--overwrite runs it again)")
                 return earlier
@@ -128,7 +129,7 @@ class Campaign:
                 self._run_groups(todo, golden, folder)
         return folder.results.load()
 
-    def _run_groups(self, todo: Sequence[Fault], golden: GoldenRun, folder: CampaignFiles) -> None:
+    def _run_groups(self, todo: Sequence[Trial], golden: GoldenRun, folder: CampaignFiles) -> None:
         """Group after group through Lightning test runs, the counts into the results file."""
         size = self.engine.group_size(len(todo)) * self.trainer.world_size
         metric = FaultCounts(min(size, len(todo)))
@@ -140,7 +141,8 @@ class Campaign:
                 run_test(self.trainer, test, self.subject.batches)
                 counts = _first(metric.compute(), len(group))
                 if self.trainer.is_global_zero:
-                    values = word_values(self.subject.network, group, self.subject.families)
+                    listed = [fault for trial in group for fault in trial]
+                    values = word_values(self.subject.network, listed, self.subject.families)
                     buffer.add(group, counts, values)
                 metric.reset()
         finally:
@@ -182,7 +184,8 @@ class Campaign:
     def _announce(self, golden: GoldenRun, earlier: pd.DataFrame) -> None:
         self.say(f"{len(self.faults)} faults of {self.source.name}; {self.why}")
         if len(earlier):
-            self.say(f"{len(earlier)} faults are done already: continuing")
+            done = earlier["Injection"].nunique()
+            self.say(f"{done} faults are done already: continuing")
 
     @contextmanager
     def _network_kept(self) -> Iterator[None]:
@@ -196,7 +199,7 @@ class Campaign:
                 raise NetworkChanged(f"{self.subject.name} is not what it was before the campaign")
 
     def _recorded(
-        self, folder: CampaignFiles, golden: GoldenRun, todo: Sequence[Fault]
+        self, folder: CampaignFiles, golden: GoldenRun, todo: Sequence[Trial]
     ) -> AbstractContextManager[None]:
         """``config.yaml`` and ``summary.json`` around the run, by the first process."""
         if not self.trainer.is_global_zero:
@@ -205,6 +208,7 @@ class Campaign:
         entries = {
             **described(self.subject, golden, self.source),
             "faults": len(self.faults),
+            "trials": len(self.trials),
             "engine": self.engine.name,
             "engine_why": self.why,
             "precision": self.settings.hardware.precision,
@@ -225,8 +229,8 @@ class Campaign:
             folder.path,
             golden,
             len(golden.labels),
-            len(self.faults),
-            earlier,
+            len(self.trials),
+            earlier.drop_duplicates("Injection"),
             self.options,
         )
         listeners = self._listeners()
@@ -238,9 +242,9 @@ class Campaign:
             for callback in listeners:
                 callback.on_campaign_end()
 
-    def _tell_results(self, faults: Sequence[Fault], counts: GroupCounts) -> None:
+    def _tell_results(self, done: Sequence[Trial], counts: GroupCounts) -> None:
         for callback in self._listeners():
-            callback.on_results(faults, counts)
+            callback.on_results(done, counts)
 
     def _listeners(self) -> list[CampaignCallback]:
         """Who hears of the campaign: in the first process only."""
@@ -259,10 +263,10 @@ class Campaign:
         return callbacks
 
 
-def grouped(faults: Sequence[Fault], size: int) -> Iterator[Sequence[Fault]]:
-    """``faults`` in groups of ``size``, in their order."""
-    for start in range(0, len(faults), size):
-        yield faults[start : start + size]
+def grouped(todo: Sequence[Trial], size: int) -> Iterator[Sequence[Trial]]:
+    """Trials in groups of ``size``, in their order."""
+    for start in range(0, len(todo), size):
+        yield todo[start : start + size]
 
 
 def _first(counts: Mapping[str, Any], faults: int) -> GroupCounts:

@@ -50,6 +50,8 @@ class CampaignFiles:
             self.results.repair()
         if not self.results.path.exists():
             return pd.DataFrame(columns=list(RESULT_COLUMNS))
+        if repair:
+            self.results.drop_unfinished(faults)
         self.results.check_belongs(faults)
         return self.results.load()
 

@@ -26,12 +26,20 @@ def show_plan(campaign: Campaign, space: FaultSpace, plan: SamplingPlan | None) 
     console.print(_space_table(campaign, space))
     if plan is not None:
         console.print(
-            f"{plan.scheme}: {len(campaign.faults)} of {space.size} faults "
+            f"{plan.scheme}: {_drawn(campaign, space, plan)} "
             f"(margin {plan.margin:g}, t {plan.t:g}, p {plan.p:g}, seed {plan.seed})",
             soft_wrap=True,
         )
-    console.print(f"{campaign.source.name}: {len(campaign.faults)} faults; {campaign.why}")
+    if space.left_out:
+        console.print(f"no such fault in: {', '.join(space.left_out)}", soft_wrap=True)
+    console.print(f"{campaign.source.name}: {len(campaign.trials)} faults; {campaign.why}")
     console.print(f"estimated time: {_spoken(estimate(campaign))}; nothing was run")
+
+
+def _drawn(campaign: Campaign, space: FaultSpace, plan: SamplingPlan) -> str:
+    if plan.together == 1:
+        return f"{len(campaign.trials)} of {space.size} faults"
+    return f"{len(campaign.trials)} trials of {plan.together} of {space.size} faults each"
 
 
 def _space_table(campaign: Campaign, space: FaultSpace) -> Table:
@@ -52,7 +60,7 @@ def _space_table(campaign: Campaign, space: FaultSpace) -> Table:
 
 def estimate(campaign: Campaign) -> float:
     """Seconds, from a few faults on the first batch (after one run to warm up)."""
-    faults = campaign.faults[: campaign.engine.group_size(min(len(campaign.faults), _PROBE))]
+    faults = campaign.trials[: campaign.engine.group_size(min(len(campaign.trials), _PROBE))]
     events, _ = campaign.subject.batches.first()
     with torch.no_grad(), campaign.engine.injected(faults):
         for _ in range(2):
@@ -60,9 +68,9 @@ def estimate(campaign: Campaign) -> float:
             for _pairs in campaign.engine.pairs(events, 0):
                 pass
             seconds = time.monotonic() - start
-    runs = len(campaign.faults) / campaign.engine.group_size(len(campaign.faults))
+    runs = len(campaign.trials) / campaign.engine.group_size(len(campaign.trials))
     batches = _batches(campaign.subject.batches)
-    return seconds / len(faults) * batches * len(campaign.faults) + runs * _RUN_SECONDS
+    return seconds / len(faults) * batches * len(campaign.trials) + runs * _RUN_SECONDS
 
 
 def _batches(batches: Batches) -> int:

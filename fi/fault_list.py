@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from fi.fault_models import fault_model
 from fi.fault_row import FAULT_COLUMNS, SPIKINGJET_COLUMNS, fault_row, parse_fault
-from fi.faults import Fault
+from fi.faults import Fault, trials
 from fi.files import FileError, Row, csv_rows, csv_text, read_text, write_text
 from fi.sites import SiteFamily
 from fi.space import check_known
@@ -21,7 +23,8 @@ def read_fault_list(
 ) -> list[Fault]:
     """The faults of a list, in the order of its rows.
 
-    Lists with SpikingJET's four columns hold permanent bit flips.
+    Lists with SpikingJET's four columns hold permanent bit flips. Rows that follow each other with
+    the same injection number are one trial of several faults.
 
     Args:
         path: the file.
@@ -37,12 +40,15 @@ def read_fault_list(
     known = None if families is None else {family.name: family for family in families}
     lines: dict[int, int] = {}  # number of the injection -> line
     faults: list[Fault] = []
+    trial: list[Fault] = []
     for line, row in rows:
         try:
-            faults.append(_parse(row, width, lines, known, steps))
+            faults.append(_parse(row, width, trial, lines, known, steps))
         except ValueError as problem:
             raise FaultListError(f"{path}:{line}: {problem}") from None
-        lines[faults[-1].injection] = line
+        fault = faults[-1]
+        trial = [*trial, fault] if trial and trial[0].injection == fault.injection else [fault]
+        lines.setdefault(fault.injection, line)
     if not faults:
         raise FaultListError(f"{path}: the list is empty; allowed: one fault or more")
     return faults
@@ -62,6 +68,7 @@ def _check_header(header: Row | None, path: Path) -> int:
 def _parse(
     row: list[str],
     width: int,
+    trial: Sequence[Fault],
     lines: dict[int, int],
     known: dict[str, SiteFamily] | None,
     steps: int | None,
@@ -70,10 +77,12 @@ def _parse(
         columns = ",".join(FAULT_COLUMNS[:width])
         raise ValueError(f"{len(row)} fields; allowed: the {width} fields {columns}")
     fault = parse_fault(row)
-    if fault.injection in lines:
+    fault_model(fault.model)
+    same_trial = bool(trial) and trial[0].injection == fault.injection
+    if fault.injection in lines and (not same_trial or fault in trial):
         raise ValueError(
             f"Injection {fault.injection} is on line {lines[fault.injection]} already; "
-            "allowed: every number once"
+            "allowed: different faults of one trial, on neighbouring lines"
         )
     if known is not None:
         check_known(fault, known, steps)
@@ -84,14 +93,14 @@ def write_fault_list(path: str | Path, faults: Iterable[Fault]) -> None:
     """Write a list; one that exists is kept, and must be the same.
 
     Raises:
-        FaultListError: there is no fault, an injection number comes twice, another list is there,
-            or the folder cannot be written.
+        FaultListError: there is no fault, the faults of a trial do not stand together, another list
+            is there, or the folder cannot be written.
     """
     path, faults = Path(path), list(faults)
-    numbers = {fault.injection for fault in faults}
-    if not faults or len(numbers) != len(faults):
-        what = "an injection number comes twice" if faults else "the list is empty"
-        raise FaultListError(f"{path} is not written: {what}")
+    try:
+        check_trials(faults)
+    except ValueError as problem:
+        raise FaultListError(f"{path} is not written: {problem}") from None
     text = csv_text([FAULT_COLUMNS, *map(fault_row, faults)])
     if path.exists():
         _check_same(path, text)
@@ -100,6 +109,19 @@ def write_fault_list(path: str | Path, faults: Iterable[Fault]) -> None:
         write_text(path, text)
     except OSError as problem:
         raise FaultListError(f"{path} cannot be written: {problem.strerror}") from problem
+
+
+def check_trials(faults: Sequence[Fault]) -> None:
+    """Raise ``ValueError`` for an empty list, or one with the same injection in two places."""
+    if not faults:
+        raise ValueError("the fault list is empty")
+    numbers = Counter(trial[0].injection for trial in trials(faults))
+    for number, times in numbers.items():
+        if times > 1:
+            raise ValueError(f"injection {number} comes twice; allowed: its faults side by side")
+    for trial in trials(faults):
+        if len(set(trial)) < len(trial):
+            raise ValueError(f"injection {trial[0].injection} has the same fault twice")
 
 
 def _check_same(path: Path, text: str) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fi.errors import UserError, reported
-from fi.fault_list import read_fault_list, write_fault_list
-from fi.faults import Fault
+from fi.fault_list import check_trials, read_fault_list, write_fault_list
+from fi.faults import Fault, Trial, trials
 from fi.sampling import SamplingPlan, draw
+from fi.sites import Kind
 from fi.space import FaultSpace, check_known
 from fi.subject import Subject
 from fi.summary import ListRecord
@@ -38,8 +39,20 @@ class FaultSource:
     def record(self) -> ListRecord:
         """What the summary says of it."""
         scheme = "list" if self.plan is None else self.plan.scheme
-        populations = {family.name: self.space.size_of(family) for family in self.space.families}
+        known = all(map(self._is_counted, trials(self.faults)))
+        populations = {
+            family.name: self.space.size_of(family) if known else None
+            for family in self.space.families
+        }
         return ListRecord(self.path.name, scheme, populations)
+
+    def _is_counted(self, trial: Trial) -> bool:
+        """Whether the numbers of the space say how many such trials there are."""
+        if len(trial) > 1:
+            return False
+        (fault,) = trial
+        plain = len(fault.bits) < 2 and (fault.steps is None or len(fault.steps) == 1)
+        return plain or self.plan is not None
 
     def write(self) -> None:
         """Write a list that was drawn; one that is there must be the same."""
@@ -62,11 +75,11 @@ def fault_source(given: GivenFaults, subject: Subject, output: Path) -> FaultSou
     lists = output / "fault_list" / subject.name
     with reported(ValueError):
         if isinstance(given, SamplingPlan):
-            space = given.space(subject.families, subject.steps)
+            space = given.space(subject.sites, subject.steps)
             return FaultSource(draw(space, given), space, lists / given.list_name, given)
         if isinstance(given, (str, Path)):
             path = found_list(str(given), lists)
-            faults = read_fault_list(path, subject.families, subject.steps)
+            faults = read_fault_list(path, subject.sites, subject.steps)
         else:
             path, faults = Path("faults"), checked_faults(given, subject)
         return FaultSource(faults, space_around(faults, subject), path, None)
@@ -76,12 +89,10 @@ def checked_faults(faults: Sequence[Fault], subject: Subject) -> list[Fault]:
     """``faults``, all of which this network can have; ``ValueError`` for one that it cannot."""
     if not faults:
         raise ValueError("the fault list is empty")
-    known = {family.name: family for family in subject.families}
+    known = {family.name: family for family in subject.sites}
     for fault in faults:
         check_known(fault, known, subject.steps)
-    numbers = {fault.injection for fault in faults}
-    if len(numbers) != len(faults):
-        raise ValueError("an injection number comes twice among the faults; allowed: each once")
+    check_trials(faults)
     return list(faults)
 
 
@@ -99,6 +110,9 @@ def found_list(given: str, lists: Path) -> Path:
 def space_around(faults: Sequence[Fault], subject: Subject) -> FaultSpace:
     """The space that a list may have been drawn from: its models, all bits, all sites."""
     models = tuple(dict.fromkeys(fault.model for fault in faults))
-    permanent = all(fault.steps is None for fault in faults)
-    steps = (None,) if permanent else tuple(range(t, t + 1) for t in range(subject.steps))
-    return FaultSpace(tuple(subject.families), models, steps=steps)
+    times: dict[range | None, None] = dict.fromkeys(fault.steps for fault in faults)
+    if any(time is not None and len(time) == 1 for time in times):
+        times = dict.fromkeys(range(t, t + 1) for t in range(subject.steps))
+    hit = {fault.layer for fault in faults}
+    sites = [f for f in subject.sites if f.kind is not Kind.INPUT or f.name in hit]
+    return FaultSpace(tuple(sites), models, steps=tuple(times))

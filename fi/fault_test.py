@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 
 from fi.batches import Batch
 from fi.engine.base import Engine
-from fi.faults import Fault
+from fi.faults import Trial
 from fi.golden import GoldenRun
 from fi.metrics import FaultCounts
 
@@ -36,10 +36,10 @@ class FaultTest(pl.LightningModule):
         self.golden = golden
         self.metric = metric
         self.keep_pairs = keep_pairs
-        self.group: Sequence[Fault] = ()
+        self.group: Sequence[Trial] = ()
         self.entries = slice(0, 0)
 
-    def take(self, group: Sequence[Fault], rank: int = 0, processes: int = 1) -> None:
+    def take(self, group: Sequence[Trial], rank: int = 0, processes: int = 1) -> None:
         """Make ``group`` the faults of the next test run, and part of it this process's."""
         self.group = group
         ends = [len(group) * part // processes for part in (rank, rank + 1)]
@@ -47,8 +47,8 @@ class FaultTest(pl.LightningModule):
         self.metric.reset()
 
     @property
-    def faults(self) -> Sequence[Fault]:
-        """The faults of the group that this process runs."""
+    def faults(self) -> Sequence[Trial]:
+        """The trials of the group that this process runs."""
         return self.group[self.entries]
 
     def injected(self) -> AbstractContextManager[None]:

@@ -67,6 +67,8 @@ class Fault:
         return f"{what} in {where}{when}"
 
 
+#: What stands for the site family of a trial whose faults are in different ones.
+SEVERAL = "several"
 #: The faults that are in place at the same time.
 Trial = tuple[Fault, ...]
 
@@ -74,6 +76,12 @@ Trial = tuple[Fault, ...]
 def trials(faults: Iterable[Fault]) -> list[Trial]:
     """The trials of a fault list: neighbours with the same injection number are one."""
     return [tuple(group) for _, group in groupby(faults, key=lambda fault: fault.injection)]
+
+
+def family_of(trial: Trial) -> str:
+    """The site family of a trial: that of its faults, or ``several``."""
+    layers = {fault.layer for fault in trial}
+    return layers.pop() if len(layers) == 1 else SEVERAL
 
 
 @lru_cache(maxsize=65536)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from fi.faults import Fault
-from fi.network import SpikingNetwork
-from fi.neurons import output_spikes, spiking_neurons, state_attributes
+from fi.network import SpikingNetwork, Stage, StageActivity
+from fi.neurons import output_spikes, reset_neurons, spiking_neurons, state_attributes
 from fi.sites import INPUT
 from fi.stored import FaultNotApplied, StoredWord
 
@@ -19,7 +19,9 @@ Hook = Callable[..., Any]
 
 
 @contextmanager
-def injected(network: nn.Module, *faults: Fault, time_axis: int = 0) -> Iterator[None]:
+def injected(
+    network: nn.Module, *faults: Fault, time_axis: int = 0, within: StageRun | None = None
+) -> Iterator[None]:
     """The network with the faults in place; they are taken out again whatever happens.
 
     Parameters are changed in place, for the whole inference or for some steps. States and spikes
@@ -30,54 +32,87 @@ def injected(network: nn.Module, *faults: Fault, time_axis: int = 0) -> Iterator
         network: to be changed.
         faults: one trial.
         time_axis: where time is in the events of a network that is no ``SpikingNetwork``.
+        within: the stage that is run instead of the network; it has all the faults.
 
     Raises:
         FaultNotApplied: an inference ran without a fault.
     """
     with ExitStack() as placed:
-        for place in _places(network, faults, time_axis):
+        for place in _Places(network, faults, time_axis, within).all():
             placed.enter_context(place)
         yield
 
 
-def _places(
-    network: nn.Module, faults: Sequence[Fault], time_axis: int
-) -> list[AbstractContextManager[None]]:
-    """What is to be changed; nothing is yet, so that all words are read as they are."""
-    places: list[AbstractContextManager[None]] = []
-    words: dict[tuple[nn.Module, str, tuple[int, ...]], list[Fault]] = {}
-    inputs = [fault for fault in faults if fault.layer == INPUT]
-    if inputs:
-        places.append(_input(network, inputs, time_axis))
-    for fault in faults:
-        if fault.layer == INPUT:
-            continue
-        layer, _, attribute = fault.layer.rpartition(".")
-        module = network.get_submodule(layer)
-        value_of = _output_of(network, layer, attribute)
-        if value_of is not None:
-            places.append(_output(network, module, value_of, fault))
-        else:
-            words.setdefault((module, attribute, fault.index), []).append(fault)
-    return places + _word_places(network, words)
+class StageRun(nn.Module):
+    """One stage as a module that is called once with all steps."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList([*stage.modules, stage.neuron])
+        self.stage = stage
+
+    def forward(self, inputs: Tensor) -> StageActivity:
+        """What the stage does on ``inputs`` ``[time, batch, ...]``."""
+        reset_neurons(self)
+        return self.stage.run(inputs)
 
 
-def _word_places(
-    network: nn.Module, words: dict[tuple[nn.Module, str, tuple[int, ...]], list[Fault]]
-) -> list[AbstractContextManager[None]]:
-    """Stored words: held for the whole inference, or changed from step to step, by module."""
-    places: list[AbstractContextManager[None]] = []
-    changing: dict[nn.Module, list[StoredWord]] = {}
-    for (module, attribute, index), faults in words.items():
-        word = StoredWord(module, attribute, index, faults)
-        if word.is_constant:
-            places.append(word.held())
-        else:
-            changing.setdefault(module, []).append(word)
-    for module, parts in changing.items():
-        all_at_once = _sees_all_steps_at_once(network, module)
-        places.append((_slices if all_at_once else _steps)(network, module, parts))
-    return places
+class _Places:
+    """What is to be changed; nothing is at first, so that all words are read as they are.
+
+    ``root`` is called once in every inference.
+    """
+
+    def __init__(
+        self, network: nn.Module, faults: Sequence[Fault], time_axis: int, within: StageRun | None
+    ) -> None:
+        self.network, self.faults, self.time_axis = network, faults, time_axis
+        self.root = network if within is None else within
+
+    def all(self) -> list[AbstractContextManager[None]]:
+        """Inputs, then states and spikes in the order of the faults, then stored words."""
+        places: list[AbstractContextManager[None]] = []
+        words: dict[tuple[nn.Module, str, tuple[int, ...]], list[Fault]] = {}
+        inputs = [fault for fault in self.faults if fault.layer == INPUT]
+        if inputs:
+            places.append(_input(self.network, inputs, self.time_axis))
+        for fault in self.faults:
+            if fault.layer == INPUT:
+                continue
+            layer, _, attribute = fault.layer.rpartition(".")
+            module = self.network.get_submodule(layer)
+            value_of = _output_of(self.network, layer, attribute)
+            if value_of is not None:
+                places.append(_output(self.root, module, value_of, fault))
+            else:
+                words.setdefault((module, attribute, fault.index), []).append(fault)
+        return places + self._words(words)
+
+    def _words(
+        self, words: dict[tuple[nn.Module, str, tuple[int, ...]], list[Fault]]
+    ) -> list[AbstractContextManager[None]]:
+        """Words held for the whole inference, or changed from step to step, by module."""
+        places: list[AbstractContextManager[None]] = []
+        changing: dict[nn.Module, list[StoredWord]] = {}
+        for (module, attribute, index), faults in words.items():
+            word = StoredWord(module, attribute, index, faults)
+            if word.is_constant:
+                places.append(word.held())
+            else:
+                changing.setdefault(module, []).append(word)
+        for module, parts in changing.items():
+            change = _slices if self._sees_all_steps_at_once(module) else _steps
+            places.append(change(self.root, module, parts))
+        return places
+
+    def _sees_all_steps_at_once(self, module: nn.Module) -> bool:
+        """Whether ``module`` is part of the synapse of a stage that runs all steps in one call."""
+        if not isinstance(self.network, SpikingNetwork):
+            return False
+        if self.root is self.network and not self.network.layer_by_layer:
+            return False
+        synapses = (part for stage in self.network.stages() for part in stage.modules)
+        return any(module is inner for part in synapses for inner in part.modules())
 
 
 def _output_of(network: nn.Module, layer: str, attribute: str) -> Callable[[Any], Tensor] | None:
@@ -169,20 +204,26 @@ def _output(
         yield
 
 
+def struck_inputs(signal: Tensor, faults: Sequence[Fault]) -> Tensor:
+    """``signal [time, batch, ...]`` under faults of input lines; the given one stays as it is."""
+    signal = signal.clone()
+    by_word = signal.movedim((0, 1), (-2, -1))
+    for fault in faults:
+        line = by_word[fault.index]  # [time, batch]
+        now = [step for step in range(len(line)) if fault.active(step)]
+        line[now] = fault.corrupt(line[now])
+    return signal
+
+
 @contextmanager
 def _input(network: nn.Module, faults: Sequence[Fault], time_axis: int) -> Iterator[None]:
     """Change what the first stage sees; of a network with a forward of its own, its events."""
     watch = _Watch(network, faults)
 
     def struck(signal: Tensor) -> Tensor:
-        """``signal [time, batch, ...]`` under the faults; the given one is left as it is."""
-        signal = signal.clone()
-        by_word = signal.movedim((0, 1), (-2, -1))
-        for fault in faults:
-            line = by_word[fault.index]  # [time, batch]
-            now = [step for step in range(len(line)) if fault in watch.now(step)]
-            line[now] = fault.corrupt(line[now])
-        return signal
+        for step in range(len(signal)):
+            watch.now(step)
+        return struck_inputs(signal, faults)
 
     def before(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return struck(args[0].movedim(time_axis, 0)).movedim(0, time_axis), *args[1:]
@@ -267,11 +308,3 @@ def _under(
         for word in words:
             word.restore()
     return output
-
-
-def _sees_all_steps_at_once(network: nn.Module, module: nn.Module) -> bool:
-    """Whether ``module`` is part of a stage's synapse in a network that runs layer by layer."""
-    if not isinstance(network, SpikingNetwork) or not network.layer_by_layer:
-        return False
-    synapses = (part for stage in network.stages() for part in stage.modules)
-    return any(module is inner for part in synapses for inner in part.modules())

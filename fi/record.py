@@ -12,7 +12,7 @@ import pandas as pd
 import pytorch_lightning as pl
 from numpy.typing import NDArray
 
-from fi.faults import Fault
+from fi.faults import Trial
 from fi.golden import GoldenRun
 
 #: Counts of some faults by column of the results file, int64 ``[faults]`` each.
@@ -29,8 +29,8 @@ class CampaignRecord:
         folder: of this campaign, ``output/<model>/<list name>-<hash>``.
         golden: the golden run.
         batches: number of batches in the test set.
-        faults: length of the fault list.
-        earlier: results of the faults that an earlier run finished.
+        faults: the number of trials in the fault list.
+        earlier: results of the trials that an earlier run finished, one row each.
         settings: what was asked for, plain values by name.
     """
 
@@ -55,8 +55,8 @@ class CampaignCallback(pl.Callback):
     def on_campaign_start(self, record: CampaignRecord) -> None:
         """Before the first fault, after the golden run."""
 
-    def on_results(self, faults: Sequence[Fault], counts: GroupCounts) -> None:
-        """After the counts of ``faults`` were stored."""
+    def on_results(self, done: Sequence[Trial], counts: GroupCounts) -> None:
+        """After the counts of these trials were stored."""
 
     def on_campaign_end(self) -> None:
         """After the last fault, an error or Ctrl-C."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fi.counts import COUNT_COLUMNS, Counts, count_table, first_wrong
 from fi.fault_row import FAULT_COLUMNS, fault_row, parse_fault, parse_number
-from fi.faults import Fault
+from fi.faults import Fault, Trial, trials
 from fi.files import FileError, Row, csv_rows, csv_text, read_text
 from fi.word_values import VALUE_COLUMNS, WordValue, parse_value, value_fields
 
@@ -40,13 +40,16 @@ class ResultsFile:
         self.path = Path(path)
 
     def append(
-        self, faults: Sequence[Fault], counts: Counts, values: Sequence[WordValue] | None = None
+        self,
+        trials: Sequence[Fault | Trial],
+        counts: Counts,
+        values: Sequence[WordValue] | None = None,
     ) -> None:
-        """Add a group of faults in one durable write.
+        """Add a group of trials in one durable write; every fault of a trial has its counts.
 
         Args:
-            faults: the group.
-            counts: its counts, integers ``[faults]`` by column.
+            trials: the group.
+            counts: its counts, integers ``[trials]`` by column.
             values: golden and faulty value of each word; ``None`` leaves all of them empty.
 
         Raises:
@@ -55,13 +58,18 @@ class ResultsFile:
             OSError: the file cannot be written, as on a full disk; it is left as it was.
         """
         try:
-            table = count_table(counts, len(faults))
+            table = count_table(counts, len(trials))
         except ValueError as problem:
             raise ResultsError(f"{self.path}: {problem}") from None
-        values = [None] * len(faults) if values is None else values
+        listed = [
+            (fault, row)
+            for trial, row in zip(trials, table.tolist(), strict=True)
+            for fault in ((trial,) if isinstance(trial, Fault) else trial)
+        ]
+        values = [None] * len(listed) if values is None else values
         rows = (
             [*fault_row(fault), *row, *value_fields(value)]
-            for fault, row, value in zip(faults, table.tolist(), values, strict=True)
+            for (fault, row), value in zip(listed, values, strict=True)
         )
         _append(self.path, csv_text(rows).encode())
 
@@ -100,15 +108,29 @@ class ResultsFile:
 
     def check_belongs(self, faults: Sequence[Fault]) -> None:
         """Raise ``ResultsError`` where a row is not a fault of this list."""
-        known = {fault.injection: fault for fault in faults}
+        known = {trial[0].injection: trial for trial in trials(faults)}
         for line, fields in self._rows():
             fault = self._fault(line, fields)
-            if known.get(fault.injection) != fault:
-                listed = known.get(fault.injection, "not in the list")
+            if fault not in known.get(fault.injection, ()):
+                trial = known.get(fault.injection, ())
+                listed = "; ".join(map(str, trial)) or "not in the list"
                 raise ResultsError(
                     f"{self.path}:{line}: injection {fault.injection} is {fault}; "
                     f"in the fault list it is {listed}"
                 )
+
+    def drop_unfinished(self, faults: Sequence[Fault]) -> None:
+        """Drop the last rows where they are only a part of a trial of the list ``faults``."""
+        rows = list(self._rows()) if self.path.exists() else []
+        numbers = [self._fault(line, fields).injection for line, fields in rows]
+        sizes = {trial[0].injection: len(trial) for trial in trials(faults)}
+        present = numbers.count(numbers[-1]) if numbers else 0
+        if not present or present >= sizes.get(numbers[-1], 1):
+            return
+        with self.path.open("r+b") as file:
+            lines = file.read().splitlines(keepends=True)
+            file.truncate(sum(map(len, lines[: rows[-present][0] - 1])))
+            os.fsync(file.fileno())
 
     def repair(self) -> int:
         """Drop a last line that has no end, as a killed run leaves it; the bytes dropped."""
@@ -164,9 +186,12 @@ class ResultsFile:
 
     def _check(self, faults: list[Fault], counts: NDArray[np.int64], lines: list[int]) -> None:
         seen: dict[int, int] = {}
-        for fault, line in zip(faults, lines, strict=True):
-            if fault.injection in seen:
-                first = seen[fault.injection]
+        for row, (fault, line) in enumerate(zip(faults, lines, strict=True)):
+            first = seen.get(fault.injection)
+            if first is not None:
+                same_trial = faults[row - 1].injection == fault.injection != faults[row - 1]
+                if same_trial and (counts[row] == counts[row - 1]).all():
+                    continue
                 what = f"injection {fault.injection} is on line {first} already"
                 raise ResultsError(f"{self.path}:{line}: {what}")
             seen[fault.injection] = line

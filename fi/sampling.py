@@ -12,10 +12,11 @@ from typing import Literal, get_args
 import numpy as np
 
 from fi.fault_models import fault_model
-from fi.faults import Fault
+from fi.faults import Bits, Fault
 from fi.sample_size import Rounding, check_size_arguments, sample_size
-from fi.sites import SiteFamily
+from fi.sites import Kind, SiteFamily
 from fi.space import FaultSpace
+from fi.trial_numbers import TrialNumbers
 from fi.words import WORD_BITS
 
 Scheme = Literal["network-wise", "layer-wise", "exhaustive"]
@@ -35,9 +36,14 @@ class SamplingPlan:
         margin, t, p, rounding: of the sample size, see ``sample_size``.
         seed: of the draw.
         models: names of the fault models.
-        bits: the bits that may be hit, 0 is the least significant.
-        sites: patterns of site families, such as ``fc1.*`` or ``*.potential``.
+        bits: what of a word may be hit: bits, 0 is the least significant, or sets of bits.
+        sites: patterns of site families, such as ``fc1.*`` or ``*.potential``; the input lines are
+            meant by ``input`` alone.
         transient: every fault at each single time step instead of permanent.
+        window: how many steps a transient fault lasts.
+        during: the first and the last step of all faults, instead of ``transient``.
+        together: faults of a trial.
+        within_layer: whether the faults of a trial are in one layer.
     """
 
     scheme: Scheme = "network-wise"
@@ -47,9 +53,13 @@ class SamplingPlan:
     rounding: Rounding = "floor"
     seed: int = DEFAULT_SEED
     models: tuple[str, ...] = ("bit-flip",)
-    bits: tuple[int, ...] = tuple(range(WORD_BITS))
+    bits: tuple[int | Bits, ...] = tuple(range(WORD_BITS))
     sites: tuple[str, ...] = ("*",)
     transient: bool = False
+    window: int = 1
+    during: tuple[int, int] | None = None
+    together: int = 1
+    within_layer: bool = False
 
     def __post_init__(self) -> None:
         if self.scheme not in get_args(Scheme):
@@ -61,8 +71,13 @@ class SamplingPlan:
             _check_distinct(name, getattr(self, name))
         for model in self.models:
             fault_model(model)
-        if not all(0 <= bit < WORD_BITS for bit in self.bits):
-            raise ValueError(f"bits are {self.bits}; allowed: 0 to {WORD_BITS - 1}")
+        for choice in self.bits:
+            for bit in (choice,) if isinstance(choice, int) else choice:
+                if not 0 <= bit < WORD_BITS:
+                    raise ValueError(f"bits are {self.bits}; allowed: 0 to {WORD_BITS - 1}")
+        for name in ("window", "together"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed: 1 or more")
 
     @property
     def tag(self) -> str:
@@ -93,11 +108,25 @@ class SamplingPlan:
             if not any(fnmatchcase(family.name, pattern) for family in families):
                 known = ", ".join(family.name for family in families)
                 raise ValueError(f"site {pattern!r} fits no site family; known: {known}")
-        chosen = [f for f in families if any(fnmatchcase(f.name, p) for p in self.sites)]
-        every = tuple(range(step, step + 1) for step in range(steps))
-        return FaultSpace(
-            tuple(chosen), self.models, self.bits, every if self.transient else (None,)
-        )
+        chosen = tuple(family for family in families if self._means(family))
+        return FaultSpace(chosen, self.models, self.bits, self._times(steps))
+
+    def _means(self, family: SiteFamily) -> bool:
+        """Whether ``sites`` has this family; inputs are no part of ``*``."""
+        if family.kind is Kind.INPUT:
+            return family.name in self.sites
+        return any(fnmatchcase(family.name, pattern) for pattern in self.sites)
+
+    def _times(self, steps: int) -> tuple[range | None, ...]:
+        """When faults may be active in a run of ``steps`` steps."""
+        last = self.window - 1 if self.during is None else self.during[1]
+        if last >= steps:
+            raise ValueError(f"step {last} is after the last one: the run has {steps} steps")
+        if self.during is not None:
+            return (range(self.during[0], self.during[1] + 1),)
+        if not self.transient:
+            return (None,)
+        return tuple(range(t, t + self.window) for t in range(steps - self.window + 1))
 
 
 def _check_distinct(name: str, values: Sequence[object]) -> None:
@@ -145,11 +174,9 @@ def strata(space: FaultSpace, plan: SamplingPlan) -> list[Stratum]:
     """
     if plan.scheme != "layer-wise":
         return [Stratum("network", (range(space.size),), plan.size(space.size))]
-    layers: dict[str, list[range]] = {}
-    for family in space.families:
-        layers.setdefault(family.layer, []).append(space.range_of(family.name))
     return [
-        Stratum(name, tuple(s), plan.size(_total(s))) for name, s in layers.items() if _total(s)
+        Stratum(name, tuple(spans), plan.size(_total(spans)))
+        for name, spans in _spans_by_layer(space).items()
     ]
 
 
@@ -162,6 +189,8 @@ def draw(space: FaultSpace, plan: SamplingPlan) -> list[Fault]:
     Raises:
         ValueError: the list would have more than ``LONGEST_LIST`` faults.
     """
+    if plan.together > 1:
+        return draw_trials(space, plan)
     parts = strata(space, plan)
     length = sum(part.size for part in parts)
     if length > LONGEST_LIST:
@@ -175,6 +204,45 @@ def draw(space: FaultSpace, plan: SamplingPlan) -> list[Fault]:
     if len(parts) > 1:
         numbers = [numbers[position] for position in _distinct(words, length, length)]
     return [space.fault(number, injection) for injection, number in enumerate(numbers)]
+
+
+def draw_trials(space: FaultSpace, plan: SamplingPlan) -> list[Fault]:
+    """Trials of ``plan.together`` different faults each, no trial twice, in random order.
+
+    The population are all sets of so many faults: of the network, or within one layer.
+    """
+    parts = strata(space, plan)
+    layers = [list(layer) for layer in _spans_by_layer(space).values()]
+    whole = [[range(space.size)]]
+    if plan.scheme == "layer-wise":
+        populations = [TrialNumbers([list(part.spans)], plan.together) for part in parts]
+    else:
+        populations = [TrialNumbers(layers if plan.within_layer else whole, plan.together)]
+    sizes = [plan.size(population.size) for population in populations]
+    if sum(sizes) > LONGEST_LIST:
+        raise ValueError(
+            f"the plan asks for {sum(sizes)} trials; allowed: {LONGEST_LIST} in a list"
+        )
+    words = _random_words(plan.seed)
+    drawn = [
+        population[position]
+        for population, size in zip(populations, sizes, strict=True)
+        for position in _distinct(words, population.size, size)
+    ]
+    order = _distinct(words, len(drawn), len(drawn)) if len(populations) > 1 else range(len(drawn))
+    return [
+        space.fault(number, injection)
+        for injection, place in enumerate(order)
+        for number in drawn[place]
+    ]
+
+
+def _spans_by_layer(space: FaultSpace) -> dict[str, list[range]]:
+    """Fault numbers of each module."""
+    layers: dict[str, list[range]] = {}
+    for family in space.families:
+        layers.setdefault(family.layer, []).append(space.range_of(family.name))
+    return layers
 
 
 def _random_words(seed: int) -> Iterator[int]:

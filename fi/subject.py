@@ -16,7 +16,7 @@ from fi.engine.base import Infer
 from fi.errors import UserError, first_line
 from fi.network import SpikingNetwork
 from fi.neurons import floating_parameters, spiking_neurons
-from fi.sites import SiteFamily, observe, site_families
+from fi.sites import INPUT, Kind, SiteFamily, observe, site_families
 
 
 class Subject:
@@ -34,6 +34,7 @@ class Subject:
         infer: scores of events.
         batches: the test set.
         families: the site families, in the order of the network's modules.
+        inputs: the site family of the input lines, as the first stage sees them.
         steps: the number of time steps.
 
     Raises:
@@ -58,6 +59,7 @@ class Subject:
         self.infer: Infer = self._infer(readout, time_axis)
         self.batches = Batches(loader_of(data), self.data_name, limit)
         self.families: list[SiteFamily] = []
+        self.inputs = SiteFamily(INPUT, (), Kind.INPUT)
         self.steps = 0
         self._try()
 
@@ -93,7 +95,19 @@ class Subject:
                 f"{list(scores[0].shape)}; see --readout and --time-axis"
             )
         self.families = site_families(self.network, activity)
+        self.inputs = SiteFamily(INPUT, self._input_shape(events[:, :1]), Kind.INPUT)
         self.steps = max(activity.steps.values(), default=0)
+
+    def _input_shape(self, events: Tensor) -> tuple[int, ...]:
+        """Of one frame of ``events`` as the first stage sees it."""
+        if isinstance(self.network, SpikingNetwork):
+            events = self.network.encode(events.to(self.dtype))
+        return tuple(events.shape[2:])
+
+    @property
+    def sites(self) -> list[SiteFamily]:
+        """The site families and the input lines, which are only struck where they are asked for."""
+        return [*self.families, self.inputs]
 
     @property
     def dtype(self) -> torch.dtype:

@@ -11,6 +11,7 @@ from typing import Any
 from fi.campaign_files import CampaignFiles
 from fi.golden import GoldenRun
 from fi.provenance import now, versions
+from fi.sites import Kind
 from fi.subject import Subject
 
 #: Nominal coverage of the intervals in tables.
@@ -24,19 +25,20 @@ class ListRecord:
     Attributes:
         name: of the list's file.
         scheme: how it was drawn; ``list`` is a list that the user gave.
-        populations: site family -> number of its faults in the fault space.
+        populations: site family -> number of its faults in the fault space; ``None``: not known.
     """
 
     name: str = "faults"
     scheme: str = "list"
-    populations: Mapping[str, int] = field(default_factory=dict)
+    populations: Mapping[str, int | None] = field(default_factory=dict)
 
 
 def described(subject: Subject, golden: GoldenRun, source: ListRecord) -> dict[str, Any]:
     """The entries that say what was tested."""
     families = [
         {"name": f.name, "shape": list(f.shape), "faults": source.populations.get(f.name)}
-        for f in subject.families
+        for f in subject.sites
+        if f.kind is not Kind.INPUT or f.name in source.populations
     ]
     return {
         "model": subject.name,

@@ -7,6 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
+from fi.faults import SEVERAL
 from fi.files import csv_text
 from fi.outcomes import OUTCOMES
 from fi.statistics import Estimate, Sample, estimate
@@ -37,7 +38,8 @@ def result_table(
 ) -> pd.DataFrame:
     """The table of a campaign: metrics are rows, site families columns, ``all`` the last.
 
-    A fault's rates are its counts over its samples; a cell is the mean over faults. After the
+    A fault's rates are its counts over its samples; a cell is the mean over faults; a trial of
+    several faults counts as one. After the
     published rows come the ends of the interval of each rate (``SDC_1 low``, ``SDC_1 high``), then
     the rate of non-finite outputs and its interval. ``acc`` is the golden accuracy, ``facc`` the
     mean accuracy under a fault.
@@ -56,6 +58,9 @@ def result_table(
     Raises:
         ValueError: a result is of a family that ``populations`` has not.
     """
+    results = one_row_a_trial(results)
+    if SEVERAL in set(results["Layer"]):
+        populations = {**populations, SEVERAL: None}
     unknown = set(results["Layer"]) - set(populations)
     if unknown:
         raise ValueError(
@@ -67,6 +72,19 @@ def result_table(
     columns = {n: _column([part], batches, confidence) for n, part in families.items()}
     columns[OVERALL] = _column(_strata(families, draw), batches, confidence)
     return pd.DataFrame(columns)
+
+
+def one_row_a_trial(results: pd.DataFrame) -> pd.DataFrame:
+    """The results with a trial of several faults counted once.
+
+    Its ``Layer`` is that of its faults, or ``several`` where they are in different families.
+    """
+    if not results["Injection"].duplicated().any():
+        return results
+    layers = results.groupby("Injection")["Layer"]
+    mixed = layers.transform("nunique") > 1
+    labelled = results.assign(Layer=results["Layer"].mask(mixed, SEVERAL))
+    return labelled.drop_duplicates("Injection")
 
 
 class _Part:

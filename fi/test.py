@@ -54,6 +54,8 @@ def run(argv: list[str]) -> None:
     )
     if options.dry_run:
         return show_plan(campaign, source.space, source.plan)
+    if source.space.left_out and not options.quiet:
+        print(f"no such fault in: {', '.join(source.space.left_out)}")
     if campaign.trainer.is_global_zero:
         source.write()
     results = campaign.run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import Namespace
 
@@ -12,8 +13,11 @@ from fi.campaign import Settings
 from fi.cli import CommandParser
 from fi.engine.choice import ENGINES
 from fi.errors import UserError, reported
+from fi.fault_row import parse_steps
+from fi.faults import Bits
 from fi.lightning_runs import PRECISIONS, Hardware
 from fi.sampling import DEFAULT_SEED, SamplingPlan
+from fi.words import WORD_BITS
 
 COMMAND = "python -m fi.test"
 #: Options that are no part of what a config file replays.
@@ -70,7 +74,14 @@ def _fault_options(parser: CommandParser) -> None:
     add("--p", default=plan.p, type=float, help="expected rate, 0.5 is the worst case")
     add("--seed", default=DEFAULT_SEED, metavar="N", type=int, help="of the draw")
     add("--faults.models", default="bit-flip", metavar="M,M", type=str, help="fault models")
-    add("--faults.bits", default="0-31", metavar="B,B-B", type=str, help="bits that may be hit")
+    add(
+        "--faults.bits",
+        default="0-31",
+        metavar="B,B-B",
+        type=str,
+        help="bits that may be hit, one a fault; B+B hits both at once",
+    )
+    add("--faults.burst", default=1, metavar="N", type=int, help="hit N adjacent bits at once")
     add(
         "--faults.layers",
         default="*",
@@ -83,8 +94,10 @@ def _fault_options(parser: CommandParser) -> None:
         default="permanent",
         metavar="WHEN",
         type=str,
-        help="permanent, or transient: at any one time step",
+        help="permanent, transient (any one time step), window:N (any N steps), 5, or 3-7",
     )
+    add("--faults.together", default=1, metavar="K", type=int, help="faults of each trial")
+    add("--faults.within", default="network", metavar="WHAT", type=str, help="network or layer")
 
 
 def _run_options(parser: CommandParser) -> None:
@@ -149,8 +162,8 @@ def settings_of(options: Namespace) -> Settings:
 def plan_of(options: Namespace) -> SamplingPlan:
     """Which faults are drawn."""
     faults = options.faults
-    if faults.steps not in ("permanent", "transient"):
-        raise UserError(f"--faults.steps {faults.steps}: allowed are permanent, transient")
+    if faults.within not in ("network", "layer"):
+        raise UserError(f"--faults.within {faults.within}: allowed are network, layer")
     with reported(ValueError):
         return SamplingPlan(
             scheme=options.scheme,
@@ -159,9 +172,11 @@ def plan_of(options: Namespace) -> SamplingPlan:
             p=options.p,
             seed=options.seed,
             models=_words(faults.models),
-            bits=bits_of(faults.bits),
+            bits=bits_of(faults.bits, faults.burst),
             sites=_words(faults.layers),
-            transient=faults.steps == "transient",
+            together=faults.together,
+            within_layer=faults.within == "layer",
+            **times_of(faults.steps),
         )
 
 
@@ -181,12 +196,45 @@ def bytes_of(text: str) -> int:
     return int(size)
 
 
-def bits_of(text: str) -> tuple[int, ...]:
-    """The bits in ``0,23-31``, in ascending order."""
+def times_of(text: str) -> dict[str, Any]:
+    """The part of a plan that says when faults are active."""
+    if text in ("permanent", "transient"):
+        return {"transient": text == "transient"}
+    length = re.fullmatch("window:([1-9][0-9]{0,8})", text)
+    if length:
+        return {"transient": True, "window": int(length[1])}
+    try:
+        window = parse_steps(text)
+    except ValueError:
+        window = None
+    if window is None:
+        raise UserError(
+            f"--faults.steps {text}: allowed are permanent, transient, window:N, a step, or a "
+            "window as 3-7"
+        )
+    return {"during": (window[0], window[-1])}
+
+
+def bits_of(text: str, burst: int = 1) -> tuple[int | Bits, ...]:
+    """The bits in ``0,23-31,3+7``: numbers in ascending order, then sets of several.
+
+    With a ``burst`` each number is the lowest of so many adjacent bits.
+    """
     bits: set[int] = set()
+    sets: dict[Bits, None] = {}
     for part in _words(text):
-        first, _, last = part.partition("-")
-        if not first.isdigit() or not (last or first).isdigit():
-            raise UserError(f"--faults.bits {text}: allowed are numbers and ranges, as 0,23-31")
-        bits.update(range(int(first), min(int(last or first), 10**3) + 1))
-    return tuple(sorted(bits))
+        if not re.fullmatch("[0-9]{1,3}(-[0-9]{1,3}|([+][0-9]{1,3})+)?", part):
+            raise UserError(
+                f"--faults.bits {text}: allowed are numbers, ranges and sets, as 0,23-31,3+7"
+            )
+        if "+" in part:
+            sets[tuple(sorted({int(bit) for bit in part.split("+")}))] = None
+        else:
+            first, _, last = part.partition("-")
+            bits.update(range(int(first), int(last or first) + 1))
+    if not 1 <= burst <= WORD_BITS:
+        raise UserError(f"--faults.burst {burst}: allowed is 1 to {WORD_BITS}")
+    if burst == 1:
+        return (*sorted(bits), *sets)
+    starts = (bit for bit in sorted(bits) if bit + burst <= WORD_BITS)
+    return (*(tuple(range(bit, bit + burst)) for bit in starts), *sets)

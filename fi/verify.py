@@ -17,9 +17,9 @@ from fi.agreement import TOLERATED, Agreement, agreement, batch_outcomes
 from fi.batches import Batch
 from fi.campaign import Campaign
 from fi.counts import COUNT_COLUMNS
-from fi.engine.base import Engine
+from fi.engine.base import Engine, as_trial
 from fi.engine.full import FullEngine
-from fi.faults import Fault
+from fi.faults import Trial
 from fi.golden import GoldenRun
 from fi.lightning_runs import run_test
 from fi.metrics import batch_counts
@@ -64,7 +64,8 @@ class Verification:
         if self.holds:
             return
         allowed = f"1 in {1 / self.tolerated:,.0f}" if self.tolerated else "none"
-        examples = "; ".join(f"{f.injection}: {f}" for f in self.compared.examples)
+        trials = map(as_trial, self.compared.examples)
+        examples = "; ".join(f"{t[0].injection}: {' and '.join(map(str, t))}" for t in trials)
         raise ContractBroken(
             f"{self.compared.differing} of {self.compared.pairs:,} pairs differ from the full "
             f"engine, allowed is {allowed}: {examples}"
@@ -84,24 +85,25 @@ class Verification:
 
 
 def verify(campaign: Campaign, results: pd.DataFrame, count: int, seed: int) -> Verification:
-    """Run ``count`` random faults of a finished campaign again, over its whole test set.
+    """Run ``count`` random trials of a finished campaign again, over its whole test set.
 
     Compares pair by pair with the campaign's engine, and counts with the rows of ``results``.
     """
     assert campaign.golden is not None, "the campaign has not been run"
-    chosen = np.random.default_rng(seed).permutation(len(campaign.faults))[:count]
-    faults = [campaign.faults[place] for place in sorted(chosen.tolist())]
+    chosen = np.random.default_rng(seed).permutation(len(campaign.trials))[:count]
+    faults = [campaign.trials[place] for place in sorted(chosen.tolist())]
     with campaign.prepared():
         test = _Both(campaign.engine, campaign.subject.infer, campaign.golden, faults)
         run_test(campaign.trainer, test, campaign.subject.batches)
-    rows = results.set_index("Injection").loc[[fault.injection for fault in faults]]
+    by_trial = results.drop_duplicates("Injection").set_index("Injection")
+    rows = by_trial.loc[[trial[0].injection for trial in faults]]
     wrong = _row_differences(rows[list(COUNT_COLUMNS)].to_numpy(np.int64), test.counts.T.numpy())
     compared = agreement(torch.cat(test.reference, 1), torch.cat(test.found, 1), faults)
     return Verification(
         len(faults),
         _with_rows(compared, test, wrong, faults),
         0.0 if campaign.settings.hardware.precision == "64-true" else TOLERATED,
-        tuple(fault.injection for fault, pairs in zip(faults, wrong, strict=True) if pairs),
+        tuple(trial[0].injection for trial, pairs in zip(faults, wrong, strict=True) if pairs),
     )
 
 
@@ -109,7 +111,7 @@ class _Both(pl.LightningModule):
     """A test run in which the full engine and another one see every batch."""
 
     def __init__(
-        self, engine: Engine, infer: Any, golden: GoldenRun, faults: Sequence[Fault]
+        self, engine: Engine, infer: Any, golden: GoldenRun, faults: Sequence[Trial]
     ) -> None:
         super().__init__()
         self.network = engine.network
@@ -149,7 +151,7 @@ def _row_differences(rows: NDArray[np.int64], counts: NDArray[np.int64]) -> NDAr
 
 
 def _with_rows(
-    compared: Agreement, test: _Both, wrong: NDArray[np.int64], faults: Sequence[Fault]
+    compared: Agreement, test: _Both, wrong: NDArray[np.int64], faults: Sequence[Trial]
 ) -> Agreement:
     """The comparison, with the pairs in which only the results file differs."""
     differs = (torch.cat(test.reference, 1) != torch.cat(test.found, 1)).sum(dim=1).numpy()

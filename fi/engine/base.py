@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from fi.faults import Fault
+from fi.faults import Fault, Trial
 
 #: Scores ``[batch, classes]`` of events ``[time, batch, ...]``.
 Infer = Callable[[Tensor], Tensor]
@@ -21,7 +21,7 @@ class Pairs(NamedTuple):
     Every pair that is not listed has the golden scores: it is fully masked.
 
     Attributes:
-        fault: position of the fault in the group, int64 ``[pairs]``.
+        fault: position of the fault, or trial, in the group, int64 ``[pairs]``.
         sample: position of the sample in the batch, int64 ``[pairs]``.
         scores: ``[pairs, classes]``.
     """
@@ -47,11 +47,14 @@ class Engine(ABC):
 
     @abstractmethod
     def group_size(self, faults: int) -> int:
-        """How many of ``faults`` faults one test run takes."""
+        """How many of ``faults`` trials one test run takes."""
 
     @abstractmethod
-    def injected(self, faults: Sequence[Fault]) -> AbstractContextManager[None]:
-        """The group in place: within, ``pairs`` speaks of these faults."""
+    def injected(self, faults: Sequence[Fault | Trial]) -> AbstractContextManager[None]:
+        """The group in place: within, ``pairs`` speaks of these faults.
+
+        A fault of its own is a trial of one, whatever its injection number.
+        """
 
     @abstractmethod
     def pairs(self, events: Tensor, batch: int) -> Iterator[Pairs]:
@@ -61,3 +64,13 @@ class Engine(ABC):
             events: one batch of the test set.
             batch: its number; the same number always means the same events.
         """
+
+
+def as_trial(fault: Fault | Trial) -> Trial:
+    """A fault of its own as a trial."""
+    return (fault,) if isinstance(fault, Fault) else fault
+
+
+def as_trials(faults: Sequence[Fault | Trial]) -> list[Trial]:
+    """Each as a trial."""
+    return list(map(as_trial, faults))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fi.engine.golden import Golden
+from fi.engine.golden import Events, Golden
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Frames:
     currents: Tensor
 
     @classmethod
-    def of(cls, before: Golden, after: Golden, start: int, spikes: Differences) -> Frames:
+    def of(cls, before: Golden | Events, after: Golden, start: int, spikes: Differences) -> Frames:
         """What ``after`` makes of ``spikes`` of the stage ``before`` it."""
         steps = before.steps - start
         number = torch.zeros(steps, len(spikes.sample), dtype=torch.int64, device=before.device)

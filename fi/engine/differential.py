@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fi.engine.base import Engine, Infer, Pairs
+from fi.engine.base import Engine, Infer, Pairs, as_trials
 from fi.engine.fast import FastPath, Plan, Tally, Trace
 from fi.engine.generic import GenericPath
+from fi.engine.late_start import LateStart
 from fi.engine.routing import on_kernels
-from fi.faults import Fault
+from fi.faults import Fault, Trial
 from fi.network import SpikingNetwork, StageActivity
 
 #: A group is a quarter of the list, within these bounds: few golden runs, some milestones.
@@ -32,7 +33,8 @@ def default_memory() -> int:
 class DifferentialEngine(Engine):
     """Carries the difference between the faulty and the golden run through the network.
 
-    Faults that the compiled kernels know take the fast path, the others the generic torch path.
+    Faults that the compiled kernels know take the fast path, the others the generic torch path;
+    trials of several faults start late.
 
     Args:
         network: a network that declares stages.
@@ -60,9 +62,11 @@ class DifferentialEngine(Engine):
         self.generic = GenericPath(network, self.memory // 2)
         self.fast: FastPath | None = None
         self.why_not_fast: str | None = None
-        self._group: Sequence[Fault] = ()
+        self.late = LateStart(network)
+        self._group: list[Trial] = []
         self._plan: Plan | None = None
         self._generic_places: list[int] = []
+        self._several: list[int] = []
         self._generic_used = False
         self._traces: dict[tuple[int, int], Trace] = {}
 
@@ -82,12 +86,12 @@ class DifferentialEngine(Engine):
         return max(1, min(faults, LARGEST_GROUP, max(SMALLEST_GROUP, -(-faults // 4))))
 
     @contextmanager
-    def injected(self, faults: Sequence[Fault]) -> Iterator[None]:
-        self._group, self._plan = faults, None
+    def injected(self, faults: Sequence[Fault | Trial]) -> Iterator[None]:
+        self._group, self._plan = as_trials(faults), None
         try:
             yield
         finally:
-            self._group, self._plan = (), None
+            self._group, self._plan = [], None
 
     def pairs(self, events: Tensor, batch: int) -> Iterator[Pairs]:
         self._prepare(events)
@@ -100,8 +104,8 @@ class DifferentialEngine(Engine):
         """The pairs of some samples; their golden run is left out where its trace is known."""
         assert self._plan is not None
         trace = self._traces.get(key)
-        known = trace is not None and self._plan.struck <= trace.strikes.keys()
-        run = not known or bool(self._generic_places)
+        known = trace is not None and self._plan.struck <= trace.struck
+        run = not known or bool(self._generic_places) or bool(self._several)
         activities = list(self.stages.activities(events)) if run else []
         if self.fast is not None and not self._plan.empty:
             if trace is None or not known:
@@ -109,6 +113,8 @@ class DifferentialEngine(Engine):
             yield from self.fast.pairs(self._plan, trace)
         if self._generic_places:
             yield from self._generic_pairs(activities)
+        if self._several:
+            yield from self._trial_pairs(activities)
 
     def _prepare(self, events: Tensor) -> None:
         """Choose the path of each fault, once a group."""
@@ -119,14 +125,21 @@ class DifferentialEngine(Engine):
                 self.fast = FastPath(self.stages, activities, self.memory // 4, self.threads)
         if self._plan is not None:
             return
-        taken = on_kernels(self.fast, self._group)
-        self._generic_places = np.flatnonzero(~taken).tolist()
-        self._generic_used |= bool(self._generic_places)
-        places = np.flatnonzero(taken)
+        alone = np.array([len(trial) == 1 for trial in self._group], bool)
+        self._several = np.flatnonzero(~alone).tolist()
+        singles = np.flatnonzero(alone)
+        taken = on_kernels(self.fast, self._faults(singles.tolist()))
+        self._generic_places = singles[~taken].tolist()
+        self._generic_used |= bool(self._generic_places) or bool(self._several)
+        places = singles[taken]
         if self.fast is not None:
-            self._plan = self.fast.plan([self._group[place] for place in places.tolist()], places)
+            self._plan = self.fast.plan(self._faults(places.tolist()), places)
         else:
             self._plan = Plan([], frozenset())
+
+    def _faults(self, places: Sequence[int]) -> list[Fault]:
+        """The only faults of these trials."""
+        return [self._group[place][0] for place in places]
 
     def _block(self, batch: int) -> int:
         """How many samples are taken at a time: their trace fits a quarter of the memory."""
@@ -142,10 +155,18 @@ class DifferentialEngine(Engine):
         return trace
 
     def _generic_pairs(self, activities: Sequence[StageActivity]) -> Iterator[Pairs]:
-        last = activities[-1]
+        scores = self._golden_scores(activities[-1])
+        positions = torch.tensor(self._generic_places, device=scores.device)
+        faults = self._faults(self._generic_places)
+        yield from self.generic.pairs(activities, scores, faults, positions)
+
+    def _trial_pairs(self, activities: Sequence[StageActivity]) -> Iterator[Pairs]:
+        scores = self._golden_scores(activities[-1])
+        positions = torch.tensor(self._several, device=scores.device)
+        trials = [self._group[place] for place in self._several]
+        yield from self.late.pairs(activities, scores, trials, positions)
+
+    def _golden_scores(self, last: StageActivity) -> torch.Tensor:
         membranes = (state["mem"] for state in last.states)
         steps = zip(last.spikes, membranes, strict=True)
-        scores = self.stages.readout.scores(self.stages.readout.gather(steps))
-        positions = torch.tensor(self._generic_places, device=scores.device)
-        faults = [self._group[place] for place in self._generic_places]
-        yield from self.generic.pairs(activities, scores, faults, positions)
+        return self.stages.readout.scores(self.stages.readout.gather(steps))

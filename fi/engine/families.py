@@ -24,6 +24,7 @@ from fi.engine.struck import Struck, first_step
 from fi.faults import Fault
 from fi.network import SpikingNetwork, Stage
 from fi.neurons import state_attributes
+from fi.sites import INPUT
 from fi.stored import stored_values
 from fi.words import to_words
 
@@ -103,6 +104,10 @@ def _families_of(
     """One family, or two where some of a convolution's words turn infinite or NaN."""
     name, _, attribute = faults[0].layer.rpartition(".")
     module = network.get_submodule(name)
+    if attribute == INPUT:
+        struck = Struck.of(faults, position, _masks(module, attribute, faults))
+        yield Family(network, 0, module, attribute, struck)
+        return
     number = stage_of(network.stages(), module)
     struck = Struck.of(faults, position, _masks(module, attribute, faults))
     family = Family(network, number, module, attribute, struck)
@@ -121,7 +126,7 @@ def _families_of(
 
 def _masks(module: nn.Module, attribute: str, faults: Sequence[Fault]) -> Tensor:
     """What the faults do to their words, int32 ``[faults, 3]``: a stored one is held at a value."""
-    if not hasattr(module, attribute) or _is_state(module, attribute):
+    if attribute == INPUT or not hasattr(module, attribute) or _is_state(module, attribute):
         return torch.tensor([fault.masks.signed() for fault in faults], dtype=torch.int32)
     held = to_words(stored_values(module, attribute, faults)[1].cpu())
     return torch.stack([torch.zeros_like(held), held, torch.zeros_like(held)], dim=1)

@@ -17,11 +17,15 @@ from fi.engine.rows import GoldenLayer, LastLayer, RowStrikes, row_strikes
 from fi.engine.stage_model import Array, StageModel, stage_model, why_not_fast
 from fi.engine.strikes import (
     CurrentStrikes,
+    InputStrikes,
     NeuronStrikes,
     current_strikes,
     fast_word,
+    input_strikes,
     neuron_strikes,
+    struck_lines,
 )
+from fi.engine.struck import first_step
 from fi.engine.trace import (
     FlowTrace,
     Recorded,
@@ -37,12 +41,16 @@ from fi.engine.trace import (
 from fi.faults import Fault
 from fi.network import SpikingNetwork, StageActivity
 from fi.readout import MaxMembrane, SpikeCount
+from fi.sites import INPUT
 
 #: Bytes of one difference: step, neuron, change.
 _ENTRY = 16
 _VECTOR = 8
 #: Pairs that are scored at a time.
 PORTION = 1 << 16
+#: The input lines count as a stage before the first one.
+EVENTS = -1
+Strikes = CurrentStrikes | NeuronStrikes | InputStrikes
 
 
 class Differences(NamedTuple):
@@ -79,14 +87,14 @@ class Task:
     """Some strikes of one kind in one stage: what a thread does at a time."""
 
     stage: int
-    strikes: CurrentStrikes | NeuronStrikes
+    strikes: Strikes
 
 
 @dataclass(frozen=True)
 class Plan:
     """A group of faults, resolved."""
 
-    tasks: list[tuple[int, CurrentStrikes | NeuronStrikes]]
+    tasks: list[tuple[int, Strikes]]
     struck: frozenset[int]
     rows: tuple[RowStrikes, ...] = ()
 
@@ -98,13 +106,22 @@ class Plan:
 
 @dataclass(frozen=True)
 class Trace:
-    """The golden trace of one batch: by stage, in the layouts that the plan needs."""
+    """The golden trace of one batch: by stage, in the layouts that the plan needs.
+
+    ``events``: what the first stage sees, ``f [lines, B, T]``; empty without faults there.
+    """
 
     strikes: dict[int, StrikeTrace]
     flows: dict[int, FlowTrace]
     prefix: Array
     padded: Array
     layer: GoldenLayer | None
+    events: Array
+
+    @property
+    def struck(self) -> frozenset[int]:
+        """The stages in which faults find what they need."""
+        return frozenset(self.strikes) | ({EVENTS} if self.events.size else set())
 
     @property
     def bytes(self) -> int:
@@ -114,7 +131,7 @@ class Trace:
             id(a): a.nbytes for part in parts for a in vars(part).values() if hasattr(a, "nbytes")
         }
         layer = 0 if self.layer is None else self.layer.seen.nbytes + self.layer.currents.nbytes
-        return sum(arrays.values()) + self.prefix.nbytes + layer
+        return sum(arrays.values()) + self.prefix.nbytes + self.events.nbytes + layer
 
 
 class FastPath:
@@ -136,6 +153,8 @@ class FastPath:
     ) -> None:
         pairs = zip(network.stages(), activities, strict=True)
         self.network = network
+        self.steps = len(activities[0].inputs)
+        self.frame = tuple(activities[0].inputs.shape[2:])
         self.models = [stage_model(stage, activity) for stage, activity in pairs]
         self.padded = [_Padded.of(model) for model in self.models[-1:]]
         self.threads = threads or torch.get_num_threads()
@@ -172,6 +191,8 @@ class FastPath:
 
     def takes(self, fault: Fault) -> bool:
         """Whether the kernels know the word that is hit."""
+        if fault.layer == INPUT:
+            return self.models[0].feedback is None
         module, attribute = self._module(fault.layer)
         return any(fast_word(model, module, attribute) for model in self.models)
 
@@ -179,9 +200,15 @@ class FastPath:
         """Resolve faults; ``positions`` are their places in the group."""
         families: dict[str, list[int]] = {}
         for place, fault in enumerate(faults):
-            families.setdefault(fault.layer, []).append(place)
-        tasks, rows = [], []
+            if first_step(fault) < self.steps:
+                families.setdefault(fault.layer, []).append(place)
+        tasks: list[tuple[int, Strikes]] = []
+        rows: list[RowStrikes] = []
         for layer, places in families.items():
+            if layer == INPUT:
+                chosen = [faults[place] for place in places]
+                tasks.append((EVENTS, input_strikes(self.frame, chosen, positions[places])))
+                continue
             module, attribute = self._module(layer)
             number = next(k for k, m in enumerate(self.models) if fast_word(m, module, attribute))
             chosen = [faults[place] for place in places]
@@ -198,17 +225,21 @@ class FastPath:
         lowest = min(plan.struck, default=len(self.models))
         last = len(self.models) - 1
         stages = [Recorded(*pair) for pair in zip(self.models, activities, strict=True)]
-        strikes = {k: strike_trace(stages[k]) for k in sorted(plan.struck)}
+        strikes = {k: strike_trace(stages[k]) for k in sorted(plan.struck) if k != EVENTS}
         flows = {
             k: flow_trace(stages[k], _VECTOR if k == last else 1)
-            for k in range(lowest, last + 1)
+            for k in range(max(lowest, 0), last + 1)
             if k > lowest or self.models[k].feedback is not None
         }
         prefix = readout_prefix(self.network.readout, activities[-1])
         layer = None
         if self.last_layer is not None:
             layer = GoldenLayer(self.last_layer.seen(activities[-1]), activities[-1].currents)
-        return Trace(strikes, flows, prefix, _pad(prefix), layer)
+        events = np.zeros((0, 0, 0), prefix.dtype)
+        if EVENTS in plan.struck:
+            lines = activities[0].inputs.flatten(2).permute(2, 1, 0)
+            events = np.ascontiguousarray(lines.cpu().numpy())
+        return Trace(strikes, flows, prefix, _pad(prefix), layer, events)
 
     def pairs(self, plan: Plan, trace: Trace) -> Iterator[Pairs]:
         """The pairs of one batch whose statistic differs from the golden one."""
@@ -257,13 +288,11 @@ class FastPath:
         name, _, attribute = layer.rpartition(".")
         return self.network.get_submodule(name), attribute
 
-    def _cut(
-        self, number: int, strikes: CurrentStrikes | NeuronStrikes, trace: Trace
-    ) -> Iterator[Task]:
+    def _cut(self, number: int, strikes: Strikes, trace: Trace) -> Iterator[Task]:
         """Portions whose differences fit the budget, and small enough for all threads."""
         batch, steps = trace.prefix.shape[0], trace.prefix.shape[1] - 1
-        cone = self.models[number].synapse.cells
-        if self.models[number].feedback is not None:
+        cone = self.models[number].synapse.cells if number != EVENTS else 1
+        if number != EVENTS and self.models[number].feedback is not None:
             cone = self.models[number].neurons
         elif isinstance(strikes, NeuronStrikes):
             cone = int(np.diff(strikes.first).max())
@@ -275,7 +304,7 @@ class FastPath:
 
     def _run(self, task: Task, trace: Trace) -> tuple[Array, Array, Array, int, int]:
         found = self._strike(task, trace)
-        if self.models[task.stage].feedback is not None:
+        if task.stage != EVENTS and self.models[task.stage].feedback is not None:
             found = self._close(task, found, trace)
         simulated, diverged = found.undecided, len(found.strike)
         if task.stage == len(self.models) - 1:
@@ -288,13 +317,16 @@ class FastPath:
         return fault, sample.astype(np.int64), statistic, simulated, diverged
 
     def _strike(self, task: Task, trace: Trace) -> Differences:
+        s = task.strikes
+        if isinstance(s, InputStrikes):
+            strike, sample, ends, step, line, change = struck_lines(s, trace.events)
+            return Differences(strike, sample, ends, step, line, change, len(strike))
         model, golden = self.models[task.stage], trace.strikes[task.stage]
         steps = golden.inputs.shape[2]
         is_last = task.stage == len(self.models) - 1
         last = trace.prefix[:, -1] if is_last else trace.prefix[:0, -1]
         neuron = (model.alpha, model.beta, model.threshold, model.synaptic, model.reset)
         readout = (self.maximum, np.ascontiguousarray(last))
-        s = task.strikes
         if isinstance(s, CurrentStrikes):
             factor = 1 + slack(model, steps)
             if (s.since == s.until).any():  # the kernel's bound is the current of that step
@@ -323,6 +355,7 @@ class FastPath:
         model, golden = self.models[task.stage], trace.strikes[task.stage]
         flow, s = trace.flows[task.stage], task.strikes
         assert model.feedback is not None
+        assert not isinstance(s, InputStrikes)
         strike, sample, ends, step, neuron, change = kernels.close_loop(
             np.argsort(found.sample, kind="stable"), found.strike, found.sample, found.ends,
             found.step, *_loop_strikes(s, model.beta.dtype), golden.inputs,

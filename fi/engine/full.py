@@ -1,4 +1,4 @@
-"""The reference engine: one fault, one plain forward."""
+"""The reference engine: one trial, one plain forward."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fi.engine.base import Engine, Pairs
-from fi.faults import Fault
+from fi.engine.base import Engine, Pairs, as_trials
+from fi.faults import Fault, Trial
 from fi.injection import injected
 
 
 class FullEngine(Engine):
-    """Runs the network's own forward with one fault in place; every pair is computed."""
+    """Runs the network's own forward with one trial in place; every pair is computed."""
 
     name: ClassVar[str] = "full"
 
@@ -23,9 +23,9 @@ class FullEngine(Engine):
         return 1
 
     @contextmanager
-    def injected(self, faults: Sequence[Fault]) -> Iterator[None]:
-        (fault,) = faults
-        with injected(self.network, fault):
+    def injected(self, faults: Sequence[Fault | Trial]) -> Iterator[None]:
+        (trial,) = as_trials(faults)
+        with injected(self.network, *trial, time_axis=getattr(self.infer, "time_axis", 0)):
             yield
 
     def pairs(self, events: Tensor, batch: int) -> Iterator[Pairs]:

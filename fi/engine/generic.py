@@ -13,13 +13,17 @@ import torch
 from torch import Tensor
 
 from fi.engine.base import Pairs
+from fi.engine.changes import flat_index
 from fi.engine.cone import Cone
+from fi.engine.differences import Differences
 from fi.engine.eligible import why_not
 from fi.engine.families import Family, families
 from fi.engine.golden import Golden
 from fi.engine.propagation import Onward
+from fi.engine.struck import Struck
 from fi.faults import Fault
 from fi.network import SpikingNetwork, StageActivity
+from fi.sites import INPUT
 
 #: A block of samples, a chunk of cones and a portion of pairs each get this part of the memory.
 _SHARE = 4
@@ -88,6 +92,9 @@ class GenericPath:
 
     def _scored(self, family: Family, onward: Onward) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Position of the fault, sample and scores of the pairs computed to the readout."""
+        if family.attribute == INPUT:
+            yield from self._from_inputs(family.struck, onward)
+            return
         golden, struck = onward.goldens[family.stage], family.struck
         room = self._room(golden)
         portion = max(1, room // onward.footprint(family.stage))
@@ -98,3 +105,24 @@ class GenericPath:
             cone = Cone(family.change(golden, chunk), family.stage, onward)
             for fault, sample, scores in cone.scored(portion):
                 yield chunk.position[fault], sample, scores
+
+    def _from_inputs(
+        self, struck: Struck, onward: Onward
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The same for faults of input lines."""
+        events = onward.events
+        batch = events.spikes.shape[1]
+        size = max(1, self._room(onward.goldens[0]) // (batch * onward.footprint(-1)))
+        for first in range(0, len(struck), size):
+            chunk = struck[first : first + size]
+            faulty, golden = chunk.lines(events.spikes, events.shape)  # [time, batch, faults]
+            sample, fault = (faulty != golden).any(0).nonzero().unbind(1)
+            line = flat_index(chunk.index, events.shape)[fault].unsqueeze(1)
+            spikes = Differences.between(
+                sample,
+                faulty[chunk.start :, sample, fault].unsqueeze(2),
+                golden[chunk.start :, sample, fault].unsqueeze(2),
+                line,
+            )
+            pairs, scores = onward.scores(-1, chunk.start, spikes)
+            yield chunk.position[fault[pairs]], sample[pairs], scores

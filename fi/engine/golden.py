@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from fi.network import Stage, StageActivity
+
+
+@dataclass(frozen=True)
+class Events:
+    """What the first stage sees, as if a stage before it had fired.
+
+    Attributes:
+        spikes: ``[time, batch, lines]``.
+        shape: of a frame.
+    """
+
+    spikes: Tensor
+    shape: torch.Size
+
+    @property
+    def steps(self) -> int:
+        return len(self.spikes)
+
+    @property
+    def device(self) -> torch.device:
+        return self.spikes.device
 
 
 class Golden:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fi.engine.differences import Columns, Differences, Frames
-from fi.engine.golden import Golden
+from fi.engine.golden import Events, Golden
 from fi.engine.slices import cut, simulate
 from fi.readout import MaxMembrane, Readout, SpikeCount
 
@@ -81,18 +81,27 @@ class Onward:
     def footprint(self, number: int) -> int:
         """Elements that a pair needs per step from the spikes of stage ``number`` on."""
         widths = [golden.footprint for golden in self.goldens[number + 1 :]]
-        return max([6 * self.goldens[number].neurons, *widths])
+        own = self.goldens[number].neurons if number >= 0 else self.events.shape.numel()
+        return max([6 * own, *widths])
+
+    @cached_property
+    def events(self) -> Events:
+        """What the first stage sees."""
+        inputs = self.goldens[0].inputs
+        return Events(inputs.flatten(2), inputs.shape[2:])
 
     def scores(self, number: int, start: int, spikes: Differences) -> tuple[Tensor, Tensor]:
         """The pairs that still differ at the readout, and their scores ``[pairs, classes]``.
 
         Args:
-            number: of the stage that fired; not the last one.
+            number: of the stage that fired; not the last one; -1 for the events.
             start: before this step all is golden.
             spikes: that differ.
         """
         pairs = torch.arange(len(spikes.sample), device=spikes.sample.device)
-        for before, golden in zip(self.goldens[number:], self.goldens[number + 1 :], strict=False):
+        chain: list[Golden | Events] = [self.events]
+        befores = [*chain, *self.goldens][number + 1 :]
+        for before, golden in zip(befores, self.goldens[number + 1 :], strict=False):
             frames = Frames.of(before, golden, start, spikes)
             by_neuron = golden.stage.recurrent is None
             if golden.is_last:

@@ -11,6 +11,7 @@ from fi.engine.fast import FastPath
 from fi.engine.stage_model import Array, StageModel
 from fi.engine.strikes import parameter_values
 from fi.faults import Fault
+from fi.sites import INPUT
 
 #: Above it the sums of a norm or of a mean pool may overflow before they are scaled.
 HUGE = 1e30
@@ -32,6 +33,9 @@ def on_kernels(fast: FastPath | None, faults: Sequence[Fault]) -> Array:
 
 def _taken(fast: FastPath, layer: str, faults: Sequence[Fault]) -> Array:
     """The same for faults of one family that has a kernel."""
+    if layer == INPUT:
+        read_out = fast.maximum and len(fast.models) == 1
+        return np.full(len(faults), not read_out and not _rescales(fast.models[0]))
     module, attribute = _split(fast.network, layer)
     owners = [model for model in fast.models if model.synapse.weights is module]
     if not owners:
@@ -52,8 +56,14 @@ def _is_plain(model: StageModel) -> bool:
     """
     synapse = model.synapse
     inside = (synapse.taps >= 0).all() and (synapse.windows >= 0).all()
+    return bool(inside) and not _rescales(model)
+
+
+def _rescales(model: StageModel) -> bool:
+    """Whether a norm or a mean scales its sums."""
+    synapse = model.synapse
     normed = any(module is not synapse.weights for module in synapse.before_pool if _scales(module))
-    return bool(inside) and not normed and not synapse.mean
+    return normed or synapse.mean
 
 
 def _scales(module: nn.Module) -> bool:

@@ -102,6 +102,69 @@ class NeuronStrikes:
         )
 
 
+@dataclass(frozen=True)
+class InputStrikes:
+    """Faults of input lines: ``line`` its number, then as ``NeuronStrikes``; all ``[strikes]``."""
+
+    fault: Array
+    line: Array
+    keep: Array
+    force: Array
+    flip: Array
+    since: Ints
+    until: Ints
+
+    def __len__(self) -> int:
+        return len(self.fault)
+
+    def part(self, chosen: slice) -> InputStrikes:
+        """A run of strikes."""
+        return InputStrikes(
+            self.fault[chosen],
+            self.line[chosen],
+            self.keep[chosen],
+            self.force[chosen],
+            self.flip[chosen],
+            self.since[chosen],
+            self.until[chosen],
+        )
+
+
+def input_strikes(
+    shape: tuple[int, ...], faults: Sequence[Fault], positions: Array
+) -> InputStrikes:
+    """Faults of input lines in frames of ``shape``."""
+    masks = np.array([fault.masks.signed() for fault in faults], np.int32).reshape(-1, 3)
+    line = flat_places(faults, shape).numpy()
+    keep, force, flip = masks.view(np.uint32).T
+    since, until = _window(faults)
+    return InputStrikes(positions, line, keep, force, flip, since, until)
+
+
+def struck_lines(s: InputStrikes, inputs: Array) -> tuple[Array, ...]:
+    """Where inputs ``f [lines, B, T]`` read otherwise, as the kernels list differences."""
+    golden = inputs[s.line]  # [strikes, B, T]
+    words = golden.astype(np.float32).view(np.uint32)
+    keep, force, flip = (mask[:, None, None] for mask in (s.keep, s.force, s.flip))
+    faulty = (words & keep | force) ^ flip
+    step = np.arange(inputs.shape[2])
+    active = (s.since[:, None] <= step) & (step <= s.until[:, None])
+    values = faulty.view(np.float32).astype(golden.dtype)
+    with np.errstate(all="ignore"):
+        differs = active[:, None] & (faulty != words) & (values != golden)
+        change = values - golden
+    strike, sample, when = np.nonzero(differs)
+    last = np.diff(strike * inputs.shape[1] + sample, append=-1) != 0
+    return (
+        strike[last].astype(np.int32),
+        sample[last].astype(np.int32),
+        np.flatnonzero(last) + 1,
+        when.astype(np.int32),
+        s.line[strike].astype(np.int32),
+        change[differs],
+    )
+
+
 def fast_word(model: StageModel, module: nn.Module, attribute: str) -> bool:
     """Whether the kernels know this word of the stage."""
     if module is model.stage.neuron:

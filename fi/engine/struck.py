@@ -77,6 +77,18 @@ class Struck:
         golden, faulty = self.words(tensor)
         return self.where(to_words(golden) != to_words(faulty))
 
+    def lines(self, signal: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
+        """Their words of ``signal`` ``[time, batch, words]`` after and before the fault.
+
+        Both ``[time, batch, faults]``.
+        """
+        golden = signal.unflatten(2, shape)[(slice(None), slice(None), *self.index.T)]
+        faulty = corrupt(golden, *self.masks)
+        active = self.active(0, len(signal))
+        if active is not None:
+            faulty = torch.where(active.unsqueeze(1), faulty, golden)
+        return faulty, golden
+
     def active(self, start: int, stop: int) -> Tensor | None:
         """Whether a fault is active at each step, bool ``[time, faults]``; ``None``: always."""
         if self.steps is None:
