@@ -6,6 +6,7 @@ runs its own loop over time after snnTorch's formulas, and compares sample by sa
 
 from __future__ import annotations
 
+import math
 import random
 import struct
 from collections.abc import Callable, Iterator
@@ -21,10 +22,11 @@ from torch import Tensor, nn
 
 from datamodules import event_camera, saccade_mnist
 from fi.checkpoint import load_checkpoint
-from fi.faults import Fault
+from fi.faults import Fault, Trial, trials
 from fi.network import SpikingNetwork
 from fi.plugins import find_class
 from fi.subject import Subject
+from fi.table import one_row_a_trial
 from fi.test import checkpoint_of
 
 MODELS = ("bit-flip", "stuck-at-0", "stuck-at-1")
@@ -33,44 +35,61 @@ Fold = Callable[[Tensor, Tensor], Tensor]
 BITS = (18, 22, 23, 26, 29, 30, 31)
 
 
-def corrupted(value: float, model: str, bit: int) -> float:
-    """The float32 ``value`` with one bit wrong."""
+def corrupted(value: float, fault: Fault, tensor: list[float] | None = None) -> float:
+    """The float32 ``value``, of a stored ``tensor`` or of an output, under ``fault``."""
+    name, _, parameter = fault.model.partition(":")
+    if name == "dead":
+        return 0.0
+    if name == "saturated":
+        return 1.0 if tensor is None else math.copysign(max(map(abs, tensor)), value)
+    if name in ("stuck-value", "scale"):
+        return float32(float(parameter) * (value if name == "scale" else 1.0))
     (word,) = struct.unpack("<I", struct.pack("<f", value))
-    mask = 1 << bit
-    word = {"bit-flip": word ^ mask, "stuck-at-0": word & ~mask, "stuck-at-1": word | mask}[model]
+    for bit in fault.bits:
+        mask = 1 << bit
+        word = {"bit-flip": word ^ mask, "stuck-at-0": word & ~mask, "stuck-at-1": word | mask}[
+            name
+        ]
     (result,) = struct.unpack("<f", struct.pack("<I", word))
+    return float(result)
+
+
+def float32(value: float) -> float:
+    """The nearest float32."""
+    (result,) = struct.unpack("<f", struct.pack("<f", value))
     return float(result)
 
 
 class Oracle:
     """A faulty inference by hand: ``words`` are the golden parameters by name."""
 
-    def __init__(self, network: nn.Module, fault: Fault | None) -> None:
+    def __init__(self, network: nn.Module, *faults: Fault) -> None:
         self.words = {name: value.detach().clone() for name, value in network.state_dict().items()}
-        self.fault = fault
+        self.faults = faults
         self.membranes: dict[str, Tensor] = {}
         self.synapses: dict[str, Tensor] = {}
         self.spikes: dict[str, Tensor] = {}
 
-    def active(self, step: int) -> bool:
-        return self.fault is not None and self.fault.active(step)
+    def at(self, name: str, step: int) -> list[Fault]:
+        """The faults that this tensor has now, in their order."""
+        times = [(f, range(step + 1) if f.steps is None else f.steps) for f in self.faults]
+        return [f for f, time in times if f.layer == name and time[0] <= step <= time[-1]]
 
     def word(self, name: str, step: int) -> Tensor:
         """A parameter as it reads at ``step``."""
         value = self.words[name].clone()
-        if self.fault is not None and self.fault.layer == name and self.active(step):
-            golden = float(value[self.fault.index])
-            value[self.fault.index] = corrupted(golden, self.fault.model, self.fault.bits[0])
+        tensor = self.words[name].flatten().tolist()
+        for fault in self.at(name, step):
+            value[fault.index] = corrupted(float(value[fault.index]), fault, tensor)
         return value
 
     def strike(self, name: str, values: Tensor, step: int) -> Tensor:
         """A state or spikes ``[batch, ...]``, wrong where the fault is."""
-        if self.fault is None or self.fault.layer != name or not self.active(step):
-            return values
         values = values.clone()
-        for sample in range(len(values)):
-            place = (sample, *self.fault.index)
-            values[place] = corrupted(float(values[place]), self.fault.model, self.fault.bits[0])
+        for fault in self.at(name, step):
+            for sample in range(len(values)):
+                place = (sample, *fault.index)
+                values[place] = corrupted(float(values[place]), fault)
         return values
 
     def leaky(self, name: str, current: Tensor, step: int) -> Tensor:
@@ -109,7 +128,10 @@ class Oracle:
     def run(self, forward: Step, fold: Fold, events: Tensor) -> list:
         """Scores of each sample: the softmax of what ``fold`` makes of the steps."""
         self.membranes, self.synapses, self.spikes = {}, {}, {}
-        steps = [forward(self, signal, step) for step, signal in enumerate(events)]
+        steps = [
+            forward(self, self.strike("input", signal, step), step)
+            for step, signal in enumerate(events)
+        ]
         return torch.softmax(reduce(fold, steps), dim=-1).tolist()
 
 
@@ -156,9 +178,9 @@ def outcome(golden: list[float], faulty: list[float]) -> str:
     return next((name for end, name in bands if change < end), "sdc_20")
 
 
-def scores_of(subject: Subject, fault: Fault | None) -> list[list]:
+def scores_of(subject: Subject, *faults: Fault) -> list[list]:
     """The oracle's scores, per batch and sample."""
-    oracle, forward = Oracle(subject.network, fault), FORWARD[subject.name]
+    oracle, forward = Oracle(subject.network, *faults), FORWARD[subject.name]
     fold = FOLD.get(subject.name, torch.add)
     return [oracle.run(forward, fold, encoded(subject, events)) for events, _ in subject.batches]
 
@@ -169,11 +191,11 @@ def encoded(subject: Subject, events: Tensor) -> Tensor:
     return subject.network.encode(events)
 
 
-def expected(subject: Subject, fault: Fault, golden: list[list]) -> dict[str, int]:
-    """The counts of one fault; ``golden`` are the scores without it."""
+def expected(subject: Subject, trial: Trial, golden: list[list]) -> dict[str, int]:
+    """The counts of one trial; ``golden`` are the scores without it."""
     names = ("samples", "fully_masked", "sdc_1", "sdc_0_5", "sdc_5_10", "sdc_10_20", "sdc_20")
     counts = dict.fromkeys((*names, "non_finite", "correct", "golden_correct"), 0)
-    batches = zip(golden, scores_of(subject, fault), subject.batches, strict=True)
+    batches = zip(golden, scores_of(subject, *trial), subject.batches, strict=True)
     for before, after, (_, labels) in batches:
         for one, other, label in zip(before, after, labels.tolist(), strict=True):
             finite = all(abs(score) < float("inf") for score in other)
@@ -202,12 +224,18 @@ def every_case(subject: Subject, each: int) -> Iterator[Fault]:
 
 def assert_oracle_agrees(campaign: Run, subject: Subject, faults: list[Fault]) -> pd.DataFrame:
     """Both engines count what the oracle counts, which is returned."""
-    golden = scores_of(subject, None)
-    wanted = pd.DataFrame([expected(subject, fault, golden) for fault in faults])
+    golden = scores_of(subject)
+    listed = trials(faults)
+    wanted = pd.DataFrame([expected(subject, trial, golden) for trial in listed])
     for engine in ("full", "differential"):
-        results = campaign(subject, faults, engine=engine).run()
+        results = one_row_a_trial(campaign(subject, faults, engine=engine).run())
+        results = results.reset_index(drop=True)
         different = (results[wanted.columns] != wanted).any(axis=1).to_numpy().nonzero()[0]
-        shown = [f"{engine}, {faults[i]}: {results.loc[i].to_dict()}" for i in different]
+        shown = [
+            f"{engine}, {'; '.join(map(str, listed[i]))}: {results.loc[i].to_dict()}, "
+            f"wanted {wanted.loc[i].to_dict()}"
+            for i in different
+        ]
         assert not shown, "\n".join(shown)
     return wanted
 
