@@ -137,7 +137,7 @@ def input_strikes(
     masks = np.array([fault.masks.signed() for fault in faults], np.int32).reshape(-1, 3)
     line = flat_places(faults, shape).numpy()
     keep, force, flip = masks.view(np.uint32).T
-    since, until = _window(faults)
+    since, until = window(faults)
     return InputStrikes(positions, line, keep, force, flip, since, until)
 
 
