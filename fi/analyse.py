@@ -28,7 +28,7 @@ def write_table(folder: str | Path) -> pd.DataFrame:
             cannot be written.
     """
     campaign = PastCampaign(Path(folder))
-    table = _table(campaign)
+    table = table_of(campaign, campaign.results.load(whole=False))
     try:
         write_text(campaign.table_path, table_csv(table))
     except OSError as problem:
@@ -36,9 +36,9 @@ def write_table(folder: str | Path) -> pd.DataFrame:
     return table
 
 
-def _table(campaign: PastCampaign) -> pd.DataFrame:
+def table_of(campaign: PastCampaign, results: pd.DataFrame) -> pd.DataFrame:
+    """The result table of a campaign's results; ``FileError`` where it cannot be made."""
     summary = campaign.summary()
-    results = campaign.results.load(whole=False)
     if results.empty:
         raise FileError(f"{campaign.results.path}: no fault is finished, there is nothing to show")
     if summary.scheme not in get_args(Draw):

@@ -64,13 +64,20 @@ class PastCampaign:
         output, model = self.path.parent.parent, self.path.parent.name
         return output / "fault_list" / model / f"{self.list_name}_result.csv"
 
+    def entries(self) -> dict[str, Any]:
+        """All that ``summary.json`` says; ``FileError`` where it cannot be read."""
+        path = self.path / "summary.json"
+        try:
+            entries: dict[str, Any] = json.loads(read_text(path, FileError))
+        except json.JSONDecodeError as problem:
+            raise FileError(f"{path}:{problem.lineno}: not JSON: {problem.msg}") from None
+        return entries
+
     def summary(self) -> Summary:
         """What was run; ``FileError`` names the file and the key that is missing or wrong."""
         path = self.path / "summary.json"
         try:
-            return _summary(json.loads(read_text(path, FileError)))
-        except json.JSONDecodeError as problem:
-            raise FileError(f"{path}:{problem.lineno}: not JSON: {problem.msg}") from None
+            return _summary(self.entries())
         except KeyError as problem:
             raise FileError(f"{path}: the key {problem} is missing") from None
         except (TypeError, AttributeError) as problem:

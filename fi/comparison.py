@@ -1,0 +1,239 @@
+"""Two campaigns side by side: two networks, two formats, before and after hardening."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fi.differences import Difference, PairedSample, independent, paired
+from fi.errors import UserError
+from fi.files import FileError
+from fi.past_campaign import PastCampaign
+from fi.results import ResultsFile
+from fi.statistics import Estimate, Sample, estimate
+from fi.table import OVERALL
+
+#: Column of the results -> what it is called in a comparison.
+RATES = {"sdc_1": "SDC-1", "fully_masked": "masked", "correct": "accuracy"}
+_FAULT = ["Layer", "TensorIndex", "Bit", "Model", "Step"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two campaigns.
+
+    Attributes:
+        name: what to call it.
+        results: one row a fault.
+        populations: site family -> its faults in the fault space, ``None`` where not known.
+        layer_wise: whether each layer was drawn from on its own.
+        confidence: nominal coverage that it was planned with.
+    """
+
+    name: str
+    results: pd.DataFrame
+    populations: Mapping[str, int | None]
+    layer_wise: bool = False
+    confidence: float = 0.99
+
+    @classmethod
+    def read(cls, path: Path) -> Side:
+        """A campaign's folder, or a ``results.csv`` (with its summary, if that is beside it).
+
+        Raises:
+            FileError: there is none, or nothing is finished.
+        """
+        file = path / "results.csv" if path.is_dir() else path
+        results = ResultsFile(file).load(whole=False)
+        if results.empty:
+            raise FileError(f"{file}: no fault is finished, there is nothing to compare")
+        if not (file.parent / "summary.json").is_file() or file.name != "results.csv":
+            families = dict.fromkeys(dict.fromkeys(results["Layer"]))
+            return cls(str(path), results, families)
+        summary = PastCampaign(file.parent).summary()
+        layer_wise, name = summary.scheme == "layer-wise", f"{summary.model}/{file.parent.name}"
+        return cls(name, results, summary.populations, layer_wise, summary.confidence)
+
+    @property
+    def golden(self) -> float:
+        """Accuracy without a fault."""
+        return float(self.results["golden_correct"].iloc[0] / self.results["samples"].iloc[0])
+
+    def of(self, family: str) -> pd.DataFrame:
+        """Its faults in a family; a trial of several faults counts once."""
+        rows = self.results
+        chosen = rows if family == OVERALL else rows[rows["Layer"] == family]
+        return chosen.drop_duplicates("Injection")
+
+    def strata(self, family: str) -> list[tuple[pd.DataFrame, int | None, float]]:
+        """Faults, population and weight of each part that was drawn from on its own."""
+        if family != OVERALL:
+            return [(self.of(family), self._drawn_from([family], self.of(family)), 1.0)]
+        if not self.layer_wise:
+            rows = self.of(OVERALL)
+            return [(rows, self._drawn_from(list(self.populations), rows), 1.0)]
+        layers: dict[str, list[str]] = {}
+        for name in self.populations:
+            layers.setdefault(name.rpartition(".")[0], []).append(name)
+        total = sum(self.populations[name] or 0 for name in self.populations)
+        parts = []
+        for families in layers.values():
+            rows = self.results[self.results["Layer"].isin(families)].drop_duplicates("Injection")
+            size = self._drawn_from(families, rows)
+            parts.append((rows, size, (size or 0) / total))
+        return parts
+
+    def _drawn_from(self, families: list[str], rows: pd.DataFrame) -> int | None:
+        """The size of the population, where the rows can be a sample of it without replacement."""
+        sizes = [self.populations.get(name) for name in families]
+        known = [size for size in sizes if size is not None]
+        too_many = sum(known) < len(rows) or bool(rows.duplicated(_FAULT).any())
+        return None if len(known) < len(sizes) or too_many else sum(known)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two campaigns have in common and what differs.
+
+    Attributes:
+        first, second: the campaigns; differences are second minus first.
+        paired: whether both ran the same faults, compared fault by fault.
+        confidence: with which all intervals of one rate hold together.
+        table: one row for each family and rate: ``family``, ``rate``, ``faults_a``, ``faults_b``,
+            ``a``, ``b``, ``difference``, ``low``, ``high``, ``certain``.
+    """
+
+    first: Side
+    second: Side
+    paired: bool
+    confidence: float
+    table: pd.DataFrame
+
+    @property
+    def families(self) -> list[str]:
+        """The families that were compared."""
+        return [name for name in dict.fromkeys(self.table["family"]) if name != OVERALL]
+
+    @property
+    def each(self) -> float:
+        """The nominal coverage of one family's interval, corrected for their number."""
+        return corrected(self.confidence, len(self.families))
+
+    @property
+    def only(self) -> list[str]:
+        """The families in which only one of the campaigns has faults."""
+        one, other = (set(side.results["Layer"]) for side in (self.first, self.second))
+        return sorted(one ^ other)
+
+
+def corrected(confidence: float, families: int) -> float:
+    """Bonferroni's correction: with this in each family, ``confidence`` holds in all of them."""
+    return 1 - (1 - confidence) / max(1, families)
+
+
+def compare(first: Side, second: Side, confidence: float | None = None) -> Comparison:
+    """Compare two campaigns by site family and as a whole.
+
+    Where every fault of the smaller campaign ran in the other one as well, those faults are
+    compared one by one; otherwise the campaigns are independent samples.
+
+    Raises:
+        UserError: no family has faults in both.
+    """
+    confidence = first.confidence if confidence is None else confidence
+    in_both = set(first.results["Layer"]) & set(second.results["Layer"])
+    families = [name for name in first.populations if name in in_both]
+    if not families:
+        raise UserError(
+            f"nothing to compare: {first.name} has faults in "
+            f"{', '.join(dict.fromkeys(first.results['Layer']))}; {second.name} in "
+            f"{', '.join(dict.fromkeys(second.results['Layer']))}"
+        )
+    common = _common(first, second)
+    sides = (first, second) if common is None else _restricted(first, second, common)
+    each = corrected(confidence, len(families))
+    rows = [
+        _row(*sides, name, rate, confidence if name == OVERALL else each, common is not None)
+        for name in [*families, OVERALL]
+        for rate in RATES
+    ]
+    return Comparison(first, second, common is not None, confidence, pd.DataFrame(rows))
+
+
+def _common(first: Side, second: Side) -> pd.DataFrame | None:
+    """The faults of the smaller campaign, where the other one ran all of them; else ``None``."""
+    one, other = (side.results[["Injection", *_FAULT]].astype(str) for side in (first, second))
+    both = one.merge(other)
+    return both if len(both) == min(len(one), len(other)) else None
+
+
+def _restricted(first: Side, second: Side, common: pd.DataFrame) -> tuple[Side, Side]:
+    """Both campaigns with the faults that they have in common, in the same order."""
+    order = common["Injection"].astype(int).unique()
+
+    def part(side: Side) -> Side:
+        rows = side.results[side.results["Injection"].isin(order)]
+        rows = rows.sort_values(["Injection", "Layer"], kind="stable").reset_index(drop=True)
+        return Side(side.name, rows, side.populations, side.layer_wise, side.confidence)
+
+    return part(first), part(second)
+
+
+def _row(
+    first: Side, second: Side, family: str, rate: str, confidence: float, is_paired: bool
+) -> dict[str, Any]:
+    one, other = (_estimate(side, family, rate, confidence) for side in (first, second))
+    if is_paired:
+        found = paired(_pairs(first, second, family, rate), confidence)
+    else:
+        found = independent(one, other)
+    return _cells(first, second, family, rate, one, other, found)
+
+
+def _cells(
+    first: Side,
+    second: Side,
+    family: str,
+    rate: str,
+    one: Estimate,
+    other: Estimate,
+    found: Difference,
+) -> dict[str, Any]:
+    return {
+        "family": family,
+        "rate": RATES[rate],
+        "faults_a": len(first.of(family)),
+        "faults_b": len(second.of(family)),
+        "a": one.rate,
+        "b": other.rate,
+        "difference": found.value,
+        "low": found.low,
+        "high": found.high,
+        "certain": found.is_certain,
+    }
+
+
+def _estimate(side: Side, family: str, rate: str, confidence: float) -> Estimate:
+    strata = [
+        Sample(float(_rates(rows, rate).mean()), len(rows), population, weight)
+        for rows, population, weight in side.strata(family)
+    ]
+    return estimate(strata, confidence)
+
+
+def _pairs(first: Side, second: Side, family: str, rate: str) -> list[PairedSample]:
+    return [
+        PairedSample(_rates(one, rate), _rates(other, rate), population, weight)
+        for (one, population, weight), (other, *_) in zip(
+            first.strata(family), second.strata(family), strict=True
+        )
+    ]
+
+
+def _rates(rows: pd.DataFrame, rate: str) -> np.ndarray:
+    return (rows[rate] / rows["samples"]).to_numpy(dtype=np.float64)

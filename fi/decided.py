@@ -1,0 +1,71 @@
+"""How the pairs of a campaign were decided: without a simulation, by one, or at the readout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from fi.engine.base import Engine
+from fi.engine.differential import DifferentialEngine
+from fi.engine.full import FullEngine
+
+#: Ways to decide a pair, in words, the cheapest first.
+WAYS = {
+    "no_change": "no word changes",
+    "proof": "proved: no spike can change",
+    "own_stage": "simulated: its own stage heals",
+    "later_stage": "simulated: a later stage heals",
+    "readout": "computed to the readout",
+    "forward": "a whole forward",
+    "not_counted": "not counted",
+}
+
+
+class Decisions:
+    """Counts how an engine decides pairs, from the moment it is made.
+
+    Args:
+        engine: the engine of the campaign.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._before = _tally(engine)
+
+    def count(self, pairs: int, others: int = 0) -> dict[str, int]:
+        """Pairs by way; they add up to ``pairs + others``.
+
+        Args:
+            pairs: those that this process ran.
+            others: those of other processes.
+        """
+        ways = {way: n for way, n in self._ways(pairs).items() if n}
+        return add_decided(ways, {"not_counted": others} if others else {})
+
+    def _ways(self, pairs: int) -> dict[str, int]:
+        if isinstance(self._engine, FullEngine):
+            return {"forward": pairs}
+        now = _tally(self._engine)
+        if now is None:
+            return {"not_counted": pairs}
+        before = self._before or dict.fromkeys(now, 0)
+        seen = {key: value - before[key] for key, value in now.items()}
+        return {
+            "no_change": pairs - seen["pairs"],
+            "proof": seen["pairs"] - seen["simulated"],
+            "own_stage": seen["simulated"] - seen["diverged"],
+            "later_stage": seen["diverged"] - seen["computed"],
+            "readout": seen["computed"],
+        }
+
+
+def _tally(engine: Engine) -> dict[str, int] | None:
+    tally = engine.tally if isinstance(engine, DifferentialEngine) else None
+    return None if tally is None else asdict(tally)
+
+
+def add_decided(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    """The sum of two counts."""
+    return {
+        way: first.get(way, 0) + second.get(way, 0) for way in WAYS if {*first, *second} & {way}
+    }

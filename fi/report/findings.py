@@ -1,0 +1,137 @@
+"""What a campaign found, as figures and sentences need it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fi.analyse import table_of
+from fi.outcomes import OUTCOMES
+from fi.past_campaign import PastCampaign
+from fi.table import FAULTS, OVERALL
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A campaign on disk: what was run, and what its faults did.
+
+    Attributes:
+        path: the campaign's folder.
+        entries: its ``summary.json``.
+        results: one row a fault, as ``ResultsFile.load`` gives them; may be empty.
+        table: the result table; ``None`` where no fault is finished.
+    """
+
+    path: Path
+    entries: Mapping[str, Any]
+    results: pd.DataFrame
+    table: pd.DataFrame | None
+
+    @classmethod
+    def of(cls, campaign: PastCampaign) -> Findings:
+        """Read a campaign; ``FileError`` where it cannot be used."""
+        campaign.summary()  # names what is missing
+        results = campaign.results.load(whole=False)
+        table = table_of(campaign, results) if len(results) else None
+        return cls(campaign.path, campaign.entries(), results, table)
+
+    @property
+    def model(self) -> str:
+        return str(self.entries["model"])
+
+    @property
+    def samples(self) -> int:
+        return int(self.entries["samples"])
+
+    @property
+    def golden(self) -> float:
+        """Accuracy without a fault."""
+        return float(self.entries["golden_accuracy"])
+
+    @property
+    def confidence(self) -> float:
+        return float(self.entries["confidence"])
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Site family -> shape of its tensor, in the order of the network."""
+        return {f["name"]: tuple(f["shape"]) for f in self.entries["families"]}
+
+    @cached_property
+    def families(self) -> list[str]:
+        """The site families that were hit, in the order of the network."""
+        hit = set(self.faults["Layer"])
+        return [name for name in self.shapes if name in hit]
+
+    @cached_property
+    def faults(self) -> pd.DataFrame:
+        """The results with the rates of each fault: outcomes, ``accuracy`` and ``drop``.
+
+        A trial of several faults has a row for each family that it hit. ``bit`` is the highest bit
+        hit, -1 where the fault model has none; ``step`` the first step, -1 for a permanent fault.
+        """
+        rows = self.results.drop_duplicates(["Injection", "Layer"]).reset_index(drop=True)
+        counts = {name: rows[name] / rows["samples"] for name in (*OUTCOMES, "non_finite")}
+        accuracy = rows["correct"] / rows["samples"]
+        more = {
+            **{f"{name}_rate": values for name, values in counts.items()},
+            "accuracy": accuracy,
+            "drop": rows["golden_correct"] / rows["samples"] - accuracy,
+            "bit": rows["Bit"].map(highest_bit).astype(np.int64),
+            "step": rows["Step"].map(first_step, na_action=None).astype(np.int64),
+        }
+        return rows.assign(**more)
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """``faults`` with a trial of several families counted once."""
+        return self.faults.drop_duplicates("Injection")
+
+    def weights(self, faults: pd.DataFrame) -> pd.Series:
+        """How many faults of the fault space each of ``faults`` speaks for, up to a factor.
+
+        One for a draw over the whole network; a layer-wise draw takes larger parts of small layers.
+        """
+        if self.entries["scheme"] != "layer-wise":
+            return pd.Series(1.0, index=faults.index)
+        sizes = pd.Series({f["name"]: f["faults"] for f in self.entries["families"]}, dtype=float)
+        layer = faults["Layer"].str.rpartition(".")[0]
+        population = layer.map(
+            sizes.groupby(sizes.index.str.rpartition(".").get_level_values(0)).sum()
+        )
+        return population / layer.map(layer.value_counts())
+
+    @property
+    def stands_on(self) -> str:
+        """The n of figures that use every fault."""
+        return f"{len(self.trials):,} faults x {self.samples:,} samples"
+
+    def rate(self, row: str, family: str = OVERALL) -> tuple[float, float, float]:
+        """A rate of the result table and the ends of its interval."""
+        assert self.table is not None
+        column = self.table[family]
+        return float(column[row]), float(column[f"{row} low"]), float(column[f"{row} high"])
+
+    def count(self, family: str = OVERALL) -> int:
+        """The number of faults in a family."""
+        assert self.table is not None
+        return int(self.table[family][FAULTS])
+
+
+def highest_bit(field: object) -> int:
+    """The highest bit of ``11``, ``3-5`` or ``3+7+9``; -1 where no bit is named."""
+    text = "" if field is None or field != field else str(field)
+    return max((int(bit) for bit in text.replace("+", "-").split("-") if bit), default=-1)
+
+
+def first_step(field: object) -> int:
+    """The first step of ``5`` or ``3-7``; -1 where none is named."""
+    if field is None or field is pd.NA or field != field or field == "":
+        return -1
+    return int(str(field).partition("-")[0])

@@ -1,0 +1,283 @@
+"""``report.html``: what it says is what the results say, for any campaign."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Run
+from past_campaigns import FAMILIES, SAMPLES, some_faults, write_campaign
+
+from fi.faults import Fault
+from fi.past_campaign import PastCampaign
+from fi.report.command import main
+from fi.report.critical import critical_faults
+from fi.report.figures.bits import share_of_sdc
+from fi.report.figures.sites import laid_out, pooled, words_of
+from fi.report.findings import Findings, first_step, highest_bit
+from fi.report.headline import headline
+from fi.report.page import page, pictures, write_figures, write_report
+from fi.subject import Subject
+
+FAULTS = some_faults(300)
+#: High bits do harm, so that there is something to find.
+SDC = [0 if fault.bit < 20 else (fault.injection % 7) * (fault.bit - 19) // 3 for fault in FAULTS]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("output")
+    return write_campaign(root / "Net" / "7_fault_list-ab", FAULTS, SDC)
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> Findings:
+    return Findings.of(PastCampaign(folder))
+
+
+@pytest.fixture(scope="module")
+def text(found: Findings) -> str:
+    """The page."""
+    return page(found)
+
+
+class Parsed(HTMLParser):
+    """The ids, links and text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.text: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("href", "src", "xlink:href", "action", "srcset"):
+                self.links.append(value or "")
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_the_page_has_every_figure_and_needs_no_other_file(found: Findings, text: str) -> None:
+    parsed = Parsed(text)
+    names = [picture.name for picture in pictures(found)]
+    assert {"outcomes", "bits", "accuracy", "decided", "sites-fc1.weight"} <= set(names)
+    assert set(names) <= set(parsed.ids)
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert not [link for link in parsed.links if not link.startswith(("#", "data:"))]
+    outside = re.findall(r"url\((?!#|['\"]?data:)[^)]*\)|@import|<script|<link", text)
+    assert not outside
+    assert "Data &lt;&amp;&gt;" in text
+    for picture in pictures(found):
+        assert picture.stands_on in " ".join(parsed.text)
+        if not picture.name.startswith("sites-"):
+            assert picture.reading.split("%")[0] in " ".join(parsed.text)
+
+
+def test_what_refers_to_an_id_finds_it(text: str) -> None:
+    ids = set(Parsed(text).ids)
+    referred = re.findall(r'(?:xlink:href="|href="|url\()#([^")]+)', text)
+    assert len(referred) > 50
+    assert set(referred) <= ids
+
+
+def test_figures_are_svg_files_of_text(folder: Path, tmp_path: Path) -> None:
+    paths = write_figures(folder, tmp_path / "figures")
+    again = write_figures(folder, tmp_path / "again")
+    for path, other in zip(paths, again, strict=True):
+        root = ET.fromstring(path.read_text())
+        assert root.tag.endswith("}svg")
+        assert path.read_bytes() == other.read_bytes()
+    text = (tmp_path / "figures" / "outcomes.svg").read_text()
+    for name in FAMILIES:
+        assert f"{name} " in text
+    assert "Verdana" in text
+
+
+def test_the_headline_says_what_the_results_say(folder: Path, found: Findings) -> None:
+    rows = pd.read_csv(folder / "results.csv")
+    text = " ".join(headline(found)).replace("\u00a0", " ")
+    rate = 100 * rows["sdc_1"].sum() / rows["samples"].sum()
+    assert text.startswith(f"{rate:.3g} % (99 % interval ")
+    assert f"{100 * rows['correct'].sum() / rows['samples'].sum():.2f} % on average" in text
+    by_bit = rows.groupby("Bit")["sdc_1"].sum() / rows["sdc_1"].sum()
+    assert f"bit {by_bit.idxmax()} {100 * by_bit.max():.3g} %" in text
+    never = int((rows["fully_masked"] == rows["samples"]).sum())
+    assert f"{never} of 300 faults change no score" in text
+    worst = rows["sdc_1"].sort_values(ascending=False).cumsum()
+    few = int((worst < 0.9 * worst.iloc[-1]).sum()) + 1
+    assert f"{few} faults ({100 * few / 300:.3g} %) cause 90 %" in text
+
+
+def test_most_vulnerable_is_the_family_with_the_highest_lower_end(found: Findings) -> None:
+    assert found.table is not None
+    lows = found.table.loc["SDC_1 low", list(found.families)]
+    (sentence,) = [s for s in headline(found) if s.startswith("Most vulnerable")]
+    assert sentence.startswith(f"Most vulnerable: {lows.astype(float).idxmax()}, ")
+    highs = found.table.loc["SDC_1 high", list(found.families)]
+    (sentence,) = [s for s in headline(found) if s.startswith("Least vulnerable")]
+    assert sentence.startswith(f"Least vulnerable: {highs.astype(float).idxmin()}, ")
+
+
+def test_a_layer_wise_draw_weighs_the_bits_by_the_layers(tmp_path: Path) -> None:
+    faults = [Fault(0, "fc1.weight", (0, 0), 30), Fault(1, "lif2.spike", (0,), 31)]
+    for scheme, wanted in (("network-wise", 0.5), ("layer-wise", 240 / (240 + 5))):
+        folder = write_campaign(tmp_path / f"{scheme}-ab", faults, [5, 5], scheme=scheme)
+        share = share_of_sdc(Findings.of(PastCampaign(folder)))
+        assert share[30] == pytest.approx(wanted)
+        assert share.sum() == pytest.approx(1)
+
+
+def test_critical_faults_are_the_worst_with_their_values(found: Findings) -> None:
+    worst = sorted(FAULTS, key=lambda f: (-SDC[f.injection], f.injection))[:20]
+    rows = critical_faults(found)
+    assert [row.injection for row in rows] == [fault.injection for fault in worst]
+    for row, fault in zip(rows, worst, strict=True):
+        assert row.site == str(fault).partition(" in ")[2]
+        assert row.what == f"bit-flip, bit {fault.bit}"
+        stored = not fault.layer.endswith(("potential", "spike"))
+        assert row.golden == ("0.5" if stored else "")
+        assert row.faulty == (f"{2.0**fault.bit:.6g}" if stored else "")
+        assert row.sdc.replace("\u00a0", " ") == f"{100 * SDC[fault.injection] / SAMPLES:.3g} %"
+
+
+def test_words_on_the_map_are_the_worst_of_their_faults(found: Findings) -> None:
+    values = words_of(found, "fc1.weight")
+    wanted = np.full(FAMILIES["fc1.weight"], np.nan)
+    for fault in FAULTS:
+        if fault.layer == "fc1.weight":
+            wanted[fault.index] = np.fmax(wanted[fault.index], 100 * SDC[fault.injection] / SAMPLES)
+    np.testing.assert_allclose(values, wanted)
+    assert np.isnan(wanted).any()
+    assert np.nanmax(wanted) > 0
+
+
+def test_layouts_keep_every_word() -> None:
+    for shape in ((), (7,), (4, 60), (60, 4), (3, 4, 5), (3, 2, 2, 2), (2, 3, 2, 2, 2)):
+        values = np.arange(1.0, 1 + np.prod(shape, dtype=int)).reshape(shape)
+        image = laid_out(values)
+        assert image.ndim == 2
+        assert sorted(image[np.isfinite(image)]) == sorted(values.ravel())
+    tiles = laid_out(np.arange(24.0).reshape(2, 3, 4))
+    np.testing.assert_array_equal(tiles[:, :4], np.arange(12.0).reshape(3, 4))
+    np.testing.assert_array_equal(tiles[:, 5:], np.arange(12.0, 24.0).reshape(3, 4))
+    kernels = laid_out(np.arange(24.0).reshape(2, 3, 2, 2))
+    assert kernels[3, 4] == 17  # output 1, input 1, its second entry
+    image = np.full((1000, 30), np.nan)
+    image[999, 29], image[0, 0], image[1, 1] = 4.0, 1.0, 2.0
+    small = pooled(image)
+    assert (small[0, 0], small[-1, -1], np.isfinite(small).sum()) == (2.0, 4.0, 2)
+
+
+def test_transient_faults_have_a_figure_over_time(tmp_path: Path) -> None:
+    faults = some_faults(120, step=5)
+    sdc = [(5 - (fault.step or 0)) * (fault.bit > 25) for fault in faults]
+    found = Findings.of(PastCampaign(write_campaign(tmp_path / "t-ab", faults, sdc)))
+    assert "steps" in [picture.name for picture in pictures(found)]
+    assert "time step of the fault" in page(found)
+    assert all(row.step for row in critical_faults(found))
+
+
+def test_permanent_faults_have_none(found: Findings) -> None:
+    assert "steps" not in [picture.name for picture in pictures(found)]
+
+
+@pytest.mark.parametrize(
+    ("faults", "sdc", "non_finite", "message"),
+    [
+        (FAULTS[:1], [0], None, "No fault changed a predicted class"),
+        (FAULTS[:1], [50], None, "100 %"),
+        (FAULTS, [0] * 300, None, "No fault changed a predicted class"),
+        (FAULTS, [50] * 300, [50] * 300, "300 faults make a score infinite or not a number"),
+    ],
+    ids=["one masked fault", "one harmful fault", "all masked", "nothing finite"],
+)
+def test_odd_campaigns_have_a_page(
+    tmp_path: Path, faults: list[Fault], sdc: list[int], non_finite: list[int] | None, message: str
+) -> None:
+    folder = write_campaign(tmp_path / "x-ab", faults, sdc, non_finite)
+    text = write_report(folder).read_text()
+    assert message in text.replace("\u00a0", " ")
+    assert 'id="outcomes"' in text
+    assert "nan" not in re.sub(r"nano|NaN", "", " ".join(Parsed(text).text))
+
+
+def test_a_campaign_without_a_finished_fault_says_so(tmp_path: Path) -> None:
+    folder = write_campaign(tmp_path / "x-ab", FAULTS[:2], [0, 1], status="interrupted")
+    (folder / "results.csv").write_text((folder / "results.csv").read_text().split("\n")[0] + "\n")
+    text = write_report(folder).read_text()
+    assert "No fault is finished yet" in text
+    assert "0 of the 2 faults" in text
+    assert "not finished (interrupted)" in text
+    assert "<svg" not in text
+
+
+def test_what_is_not_finished_is_said(tmp_path: Path) -> None:
+    folder = write_campaign(
+        tmp_path / "x-ab", FAULTS, SDC, status="interrupted", decided={"forward": 2500}
+    )
+    rows = (folder / "results.csv").read_text().split("\n")
+    (folder / "results.csv").write_text("\n".join(rows[:101]) + "\n")
+    text = write_report(folder).read_text()
+    assert "100 of the 300 faults" in text
+    assert "n: 2,500 pairs of a fault and a sample of 5,000; the others ran" in text
+
+
+@pytest.mark.parametrize(
+    ("field", "bit"), [(11, 11), ("11", 11), ("3-5", 5), ("3+7+9", 9), ("", -1), (np.nan, -1)]
+)
+def test_bits_of_every_form(field: object, bit: int) -> None:
+    assert highest_bit(field) == bit
+
+
+@pytest.mark.parametrize(
+    ("field", "step"), [(5, 5), ("3-7", 3), ("", -1), (pd.NA, -1), (None, -1), (np.nan, -1)]
+)
+def test_steps_of_every_form(field: object, step: int) -> None:
+    assert first_step(field) == step
+
+
+def test_a_real_campaign(campaign: Run, subject: Subject, faults: list[Fault]) -> None:
+    run = campaign(subject, faults)
+    results = run.run()
+    assert run.files is not None
+    found = Findings.of(PastCampaign(run.files.path))
+    text = write_report(run.files.path).read_text()
+    assert f"{len(faults)} faults of faults" in text
+    assert found.rate("SDC_1")[0] == pytest.approx(
+        (results["sdc_1"] / results["samples"]).mean(), abs=1e-12
+    )
+    assert 0 < found.rate("SDC_1")[0] < 1
+
+
+def test_the_command_writes_page_and_figures(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--model=Net", "--fault-list=7_fault_list", f"--output={folder.parent.parent}"]
+    assert main([*arguments, f"--figures={tmp_path / 'svg'}"]) == 0
+    assert f"Written to {folder / 'report.html'}" in capsys.readouterr().out
+    assert (tmp_path / "svg" / "sites-fc1.weight.svg").exists()
+    assert main(["--model=Net", "--fault-list=8_fault_list", arguments[2]]) == 2
+    assert "there are campaigns on: 7_fault_list" in capsys.readouterr().err
+
+
+def test_a_damaged_summary_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "x-ab").mkdir()
+    (tmp_path / "x-ab" / "results.csv").write_bytes((folder / "results.csv").read_bytes())
+    entries = json.loads((folder / "summary.json").read_text())
+    del entries["samples"]
+    (tmp_path / "x-ab" / "summary.json").write_text(json.dumps(entries))
+    with pytest.raises(ValueError, match="the key 'samples' is missing"):
+        write_report(tmp_path / "x-ab")
