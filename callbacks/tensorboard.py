@@ -1,8 +1,7 @@
-"""A campaign's rates in TensorBoard, over the number of faults done."""
+"""A campaign in TensorBoard: rates over the number of faults done, and figures in the end."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -12,73 +11,104 @@ from torch.utils.tensorboard.summary import hparams
 
 from fi.counts import COUNT_COLUMNS
 from fi.faults import Trial, family_of
-from fi.outcomes import OUTCOMES
 from fi.record import CampaignCallback, CampaignRecord, GroupCounts
+from fi.running_rates import RunningRates
+from fi.table import OVERALL
 
-_RATES = (*OUTCOMES, "non_finite", "correct")
+_FIGURES = ("outcomes", "bits", "steps")
 
 
 class CampaignBoard(CampaignCallback):
-    """Running rates per site family and overall, hyperparameters and golden accuracy.
+    """Rates with their intervals by site family and overall, and what came out in the end.
 
-    One writer a campaign: a logger on the Trainer would open one file per test run.
+    One writer a campaign: a logger on the Trainer would open one file per test run. A campaign
+    that is continued writes another file beside the first, from the faults done onwards;
+    TensorBoard reads both as one run.
     """
 
     def __init__(self) -> None:
         self._writer: SummaryWriter | None = None
         self._record: CampaignRecord | None = None
-        self._done = 0
-        self._totals: dict[str, np.ndarray] = {}
+        self._rates = RunningRates({}, False)
+        self._drops: dict[str, list[float]] = {}
 
     def on_campaign_start(self, record: CampaignRecord) -> None:
         self._record = record
-        self._done = record.done
-        self._totals = defaultdict(lambda: np.zeros(len(COUNT_COLUMNS), dtype=np.int64))
-        self._add(record.earlier["Layer"], record.earlier[list(COUNT_COLUMNS)].to_numpy())
-        self._writer = SummaryWriter(str(record.folder / "tensorboard"))
-        self._writer.add_scalar("golden_accuracy", record.golden.accuracy, self._done)
+        source = record.source
+        self._rates = RunningRates(source.populations, source.scheme == "layer-wise")
+        self._drops = {}
+        # whatever a killed run wrote behind the last fault that it stored does not count
+        self._writer = SummaryWriter(str(record.folder / "tensorboard"), purge_step=record.done + 1)
+        earlier = record.earlier
+        self._add(earlier["Layer"], earlier[list(COUNT_COLUMNS)].to_numpy())
+        self._writer.add_scalar("golden_accuracy", record.golden.accuracy, self._rates.done)
 
     def on_results(self, done: Sequence[Trial], counts: GroupCounts) -> None:
         if self._writer is None:
             return
         table = np.stack([counts[name] for name in COUNT_COLUMNS], axis=1)
         layers = [family_of(trial) for trial in done]
-        self._done += len(done)
         self._add(layers, table)
-        for name in ("all", *dict.fromkeys(layers)):
-            self._write(name)
+        for family in (OVERALL, *dict.fromkeys(layers)):
+            for name, value in self._rates.scalars(family).items():
+                self._writer.add_scalar(f"{family}/{name}", value, self._rates.done)
 
     def _add(self, layers: Iterable[str], table: NDArray[np.int64]) -> None:
-        """Add counts ``[faults, columns]`` to the totals."""
-        for layer, row in zip(layers, table, strict=True):
-            self._totals[layer] += row
-            self._totals["all"] += row
-
-    def _write(self, name: str) -> None:
-        assert self._writer is not None
-        for rate, value in self._rates(name).items():
-            self._writer.add_scalar(f"{name}/{rate}", value, self._done)
-
-    def _rates(self, name: str) -> dict[str, float]:
-        """Parts of the samples so far; ``correct`` becomes the faulty accuracy."""
-        totals = dict(zip(COUNT_COLUMNS, self._totals[name].tolist(), strict=True))
-        rates = {rate: totals[rate] / max(1, totals["samples"]) for rate in _RATES}
-        rates["faulty_accuracy"] = rates.pop("correct")
-        return rates
+        """Take counts ``[trials, columns]``."""
+        layers = list(layers)
+        self._rates.add(layers, table)
+        columns = [COUNT_COLUMNS.index(c) for c in ("golden_correct", "correct", "samples")]
+        golden, correct, samples = table[:, columns].T
+        for layer, drop in zip(layers, ((golden - correct) / samples).tolist(), strict=True):
+            self._drops.setdefault(layer, []).append(drop)
+            self._drops.setdefault(OVERALL, []).append(drop)
 
     def on_campaign_end(self) -> None:
         if self._writer is None or self._record is None:
             return
+        if self._rates.done:
+            self._write_histograms()
+            self._write_hyperparameters()
+            if self._record.figures and self._rates.done == self._record.faults:
+                self._draw_figures()
+        self._writer.close()
+        self._writer = None
+
+    def _write_histograms(self) -> None:
+        assert self._writer is not None
+        for family, drops in self._drops.items():
+            name = f"{family}/accuracy_drop"
+            self._writer.add_histogram(name, np.array(drops), self._rates.done)
+
+    def _write_hyperparameters(self) -> None:
+        assert self._writer is not None
+        assert self._record is not None
         settings = {
             key: value if isinstance(value, (bool, int, float, str)) else str(value)
             for key, value in self._record.settings.items()
         }
-        rates = {f"result/{rate}": value for rate, value in self._rates("all").items()}
+        rates = {f"result/{name}": v for name, v in self._rates.scalars(OVERALL).items()}
         rates["result/golden_accuracy"] = self._record.golden.accuracy
         file = self._writer._get_file_writer()  # SummaryWriter.add_hparams opens another one
         for summary in hparams(settings, rates):
             file.add_summary(summary)
         for rate, value in rates.items():
-            self._writer.add_scalar(rate, value, self._done)
-        self._writer.close()
-        self._writer = None
+            self._writer.add_scalar(rate, value, self._rates.done)
+
+    def _draw_figures(self) -> None:
+        """The report's bars and heat maps as images."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        from fi.past_campaign import PastCampaign
+        from fi.report.figures import main_pictures
+        from fi.report.findings import Findings
+
+        assert self._writer is not None
+        assert self._record is not None
+        found = Findings.of(PastCampaign(self._record.folder))
+        for picture in main_pictures(found):
+            if picture.name in _FIGURES:
+                canvas = FigureCanvasAgg(picture.figure())
+                canvas.draw()
+                image = np.asarray(canvas.buffer_rgba())[..., :3]
+                self._writer.add_image(picture.name, image, self._rates.done, dataformats="HWC")

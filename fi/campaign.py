@@ -12,6 +12,7 @@ import pandas as pd
 import pytorch_lightning as pl
 
 from fi.campaign_files import CampaignFiles
+from fi.decided import Decisions, add_decided, own_share
 from fi.engine.choice import choose_engine
 from fi.engine.warm_up import warm_up
 from fi.errors import UserError
@@ -28,6 +29,7 @@ from fi.record import CampaignCallback, CampaignRecord, GroupCounts
 from fi.results_buffer import ResultsBuffer
 from fi.subject import Subject
 from fi.summary import ListRecord, described, recorded
+from fi.table import one_row_a_trial
 from fi.word_values import word_values
 
 
@@ -44,6 +46,7 @@ class Settings:
         save_scores: write every faulty score tensor.
         progress: what the bar counts, ``predictions`` or ``scores``; ``None`` draws no bar.
         overwrite: run a finished campaign again.
+        figures: draw the figures of the report and of TensorBoard in the end.
     """
 
     output: Path = Path("output")
@@ -54,6 +57,7 @@ class Settings:
     save_scores: bool = False
     progress: str | None = "predictions"
     overwrite: bool = False
+    figures: bool = True
 
 
 class NetworkChanged(RuntimeError):
@@ -125,13 +129,19 @@ class Campaign:
                 return earlier
             self._announce(golden, earlier)
             self._warm_up()
+            decided = self._decided(folder, todo, golden)
             with self._recorded(folder, golden, todo), self._told(folder, golden, earlier):
                 self._run_groups(todo, golden, folder)
+            decided()
         return folder.results.load()
+
+    def _group_size(self, todo: Sequence[Trial]) -> int:
+        """How many faults one test run takes, in all processes together."""
+        return self.engine.group_size(len(todo)) * self.trainer.world_size
 
     def _run_groups(self, todo: Sequence[Trial], golden: GoldenRun, folder: CampaignFiles) -> None:
         """Group after group through Lightning test runs, the counts into the results file."""
-        size = self.engine.group_size(len(todo)) * self.trainer.world_size
+        size = self._group_size(todo)
         metric = FaultCounts(min(size, len(todo)))
         test = FaultTest(self.engine, golden, metric, keep_pairs=self.settings.save_scores)
         buffer = ResultsBuffer(folder.results, self._tell_results)
@@ -147,6 +157,20 @@ class Campaign:
                 metric.reset()
         finally:
             buffer.flush()
+
+    def _decided(
+        self, folder: CampaignFiles, todo: Sequence[Trial], golden: GoldenRun
+    ) -> Callable[[], None]:
+        """Notes in the summary how the pairs were decided; call it when all of them are."""
+        before, counted = folder.decided(), Decisions(self.engine)
+
+        def note() -> None:
+            if self.trainer.is_global_zero:
+                mine = own_share(len(todo), self._group_size(todo), self.trainer.world_size)
+                pairs, others = mine * golden.samples, (len(todo) - mine) * golden.samples
+                folder.add_to_summary(decided=add_decided(before, counted.count(pairs, others)))
+
+        return note
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
@@ -230,8 +254,10 @@ class Campaign:
             golden,
             len(golden.labels),
             len(self.trials),
-            earlier.drop_duplicates("Injection"),
+            one_row_a_trial(earlier),
             self.options,
+            self.source,
+            self.settings.figures,
         )
         listeners = self._listeners()
         try:

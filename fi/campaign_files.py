@@ -70,6 +70,13 @@ class CampaignFiles:
         except (ValueError, KeyError, TypeError) as error:
             raise FileError(f"{path} is damaged ({error}); --overwrite starts again") from error
 
+    def decided(self) -> dict[str, int]:
+        """How the pairs of earlier runs were decided, as far as these came to their end."""
+        path = self.path / "summary.json"
+        if not path.exists():
+            return {}
+        return dict(json.loads(read_text(path, FileError)).get("decided", {}))
+
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace ``summary.json``."""
         text = json.dumps(dict(summary), indent=2, ensure_ascii=False)

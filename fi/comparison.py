@@ -12,15 +12,15 @@ import pandas as pd
 
 from fi.differences import Difference, PairedSample, independent, paired
 from fi.errors import UserError
+from fi.faults import SEVERAL
 from fi.files import FileError
 from fi.past_campaign import PastCampaign
 from fi.results import ResultsFile
 from fi.statistics import Estimate, Sample, estimate
-from fi.table import OVERALL
+from fi.table import OVERALL, one_row_a_trial
 
 #: Column of the results -> what it is called in a comparison.
 RATES = {"sdc_1": "SDC-1", "fully_masked": "masked", "correct": "accuracy"}
-_FAULT = ["Layer", "TensorIndex", "Bit", "Model", "Step"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Side:
 
     Attributes:
         name: what to call it.
-        results: one row a fault.
+        results: one row a trial; ``Key`` says what its faults are.
         populations: site family -> its faults in the fault space, ``None`` where not known.
         layer_wise: whether each layer was drawn from on its own.
         confidence: nominal coverage that it was planned with.
@@ -53,11 +53,11 @@ class Side:
         if results.empty:
             raise FileError(f"{file}: no fault is finished, there is nothing to compare")
         if not (file.parent / "summary.json").is_file() or file.name != "results.csv":
-            families = dict.fromkeys(dict.fromkeys(results["Layer"]))
-            return cls(str(path), results, families)
+            families: dict[str, int | None] = dict.fromkeys(results["Layer"])
+            return cls(str(path), _keyed(results), families)
         summary = PastCampaign(file.parent).summary()
         layer_wise, name = summary.scheme == "layer-wise", f"{summary.model}/{file.parent.name}"
-        return cls(name, results, summary.populations, layer_wise, summary.confidence)
+        return cls(name, _keyed(results), summary.populations, layer_wise, summary.confidence)
 
     @property
     def golden(self) -> float:
@@ -65,10 +65,9 @@ class Side:
         return float(self.results["golden_correct"].iloc[0] / self.results["samples"].iloc[0])
 
     def of(self, family: str) -> pd.DataFrame:
-        """Its faults in a family; a trial of several faults counts once."""
+        """Its trials in a family."""
         rows = self.results
-        chosen = rows if family == OVERALL else rows[rows["Layer"] == family]
-        return chosen.drop_duplicates("Injection")
+        return rows if family == OVERALL else rows[rows["Layer"] == family]
 
     def strata(self, family: str) -> list[tuple[pd.DataFrame, int | None, float]]:
         """Faults, population and weight of each part that was drawn from on its own."""
@@ -83,7 +82,7 @@ class Side:
         total = sum(self.populations[name] or 0 for name in self.populations)
         parts = []
         for families in layers.values():
-            rows = self.results[self.results["Layer"].isin(families)].drop_duplicates("Injection")
+            rows = self.results[self.results["Layer"].isin(families)]
             size = self._drawn_from(families, rows)
             parts.append((rows, size, (size or 0) / total))
         return parts
@@ -92,7 +91,7 @@ class Side:
         """The size of the population, where the rows can be a sample of it without replacement."""
         sizes = [self.populations.get(name) for name in families]
         known = [size for size in sizes if size is not None]
-        too_many = sum(known) < len(rows) or bool(rows.duplicated(_FAULT).any())
+        too_many = sum(known) < len(rows) or bool(rows["Key"].duplicated().any())
         return None if len(known) < len(sizes) or too_many else sum(known)
 
 
@@ -131,6 +130,16 @@ class Comparison:
         return sorted(one ^ other)
 
 
+def _keyed(results: pd.DataFrame) -> pd.DataFrame:
+    """One row a trial, with the column ``Key``: all of its faults as text."""
+    key = results["Layer"].astype(str)
+    for column in ("TensorIndex", "Bit", "Model", "Step"):
+        key = key + "|" + results[column].astype(str)
+    if results["Injection"].duplicated().any():
+        key = key.groupby(results["Injection"]).transform(";".join)
+    return one_row_a_trial(results.assign(Key=key))
+
+
 def corrected(confidence: float, families: int) -> float:
     """Bonferroni's correction: with this in each family, ``confidence`` holds in all of them."""
     return 1 - (1 - confidence) / max(1, families)
@@ -147,7 +156,7 @@ def compare(first: Side, second: Side, confidence: float | None = None) -> Compa
     """
     confidence = first.confidence if confidence is None else confidence
     in_both = set(first.results["Layer"]) & set(second.results["Layer"])
-    families = [name for name in first.populations if name in in_both]
+    families = [name for name in (*first.populations, SEVERAL) if name in in_both]
     if not families:
         raise UserError(
             f"nothing to compare: {first.name} has faults in "
@@ -167,18 +176,17 @@ def compare(first: Side, second: Side, confidence: float | None = None) -> Compa
 
 def _common(first: Side, second: Side) -> pd.DataFrame | None:
     """The faults of the smaller campaign, where the other one ran all of them; else ``None``."""
-    one, other = (side.results[["Injection", *_FAULT]].astype(str) for side in (first, second))
+    one, other = (side.results[["Injection", "Key"]] for side in (first, second))
     both = one.merge(other)
     return both if len(both) == min(len(one), len(other)) else None
 
 
 def _restricted(first: Side, second: Side, common: pd.DataFrame) -> tuple[Side, Side]:
     """Both campaigns with the faults that they have in common, in the same order."""
-    order = common["Injection"].astype(int).unique()
 
     def part(side: Side) -> Side:
-        rows = side.results[side.results["Injection"].isin(order)]
-        rows = rows.sort_values(["Injection", "Layer"], kind="stable").reset_index(drop=True)
+        rows = side.results[side.results["Injection"].isin(common["Injection"])]
+        rows = rows.sort_values("Injection").reset_index(drop=True)
         return Side(side.name, rows, side.populations, side.layer_wise, side.confidence)
 
     return part(first), part(second)

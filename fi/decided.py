@@ -59,6 +59,12 @@ class Decisions:
         }
 
 
+def own_share(faults: int, group: int, processes: int) -> int:
+    """How many of ``faults`` the first process ran, as ``FaultTest.take`` splits each group."""
+    whole, rest = divmod(faults, group)
+    return whole * (group // processes) + rest // processes
+
+
 def _tally(engine: Engine) -> dict[str, int] | None:
     tally = engine.tally if isinstance(engine, DifferentialEngine) else None
     return None if tally is None else asdict(tally)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fi.faults import Trial
 from fi.golden import GoldenRun
+from fi.summary import ListRecord
 
 #: Counts of some faults by column of the results file, int64 ``[faults]`` each.
 GroupCounts = Mapping[str, NDArray[np.int64]]
@@ -32,6 +33,8 @@ class CampaignRecord:
         faults: the number of trials in the fault list.
         earlier: results of the trials that an earlier run finished, one row each.
         settings: what was asked for, plain values by name.
+        source: where the faults come from.
+        figures: whether figures are wanted in the end.
     """
 
     model: str
@@ -42,6 +45,8 @@ class CampaignRecord:
     faults: int
     earlier: pd.DataFrame
     settings: Mapping[str, Any]
+    source: ListRecord = field(default_factory=ListRecord)
+    figures: bool = True
 
     @property
     def done(self) -> int:

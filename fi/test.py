@@ -62,10 +62,19 @@ def run(argv: list[str]) -> None:
     if campaign.trainer.is_global_zero and campaign.files is not None:
         folder = campaign.files.path
         show_table(folder, write_table(folder))
+        if settings.figures:
+            print(f"Report in {report_of(folder)}")
         print(f"Results in {folder}")
     if options.verify:
         _verify(campaign, results, options)
     return None
+
+
+def report_of(folder: Path) -> Path:
+    """Write the report of the campaign in ``folder``; its path."""
+    from fi.report.page import write_report  # matplotlib takes a second: not before it is needed
+
+    return write_report(folder)
 
 
 def _verify(campaign: Campaign, results: pd.DataFrame, options: Namespace) -> None:

@@ -129,6 +129,7 @@ def _output_options(parser: CommandParser) -> None:
     add("--output", default="output", metavar="DIR", type=str, help="folder of all results")
     add("--save-scores", action="store_true", help="keep every faulty score tensor")
     add("--progress", default="predictions", type=str, help="changed predictions or scores")
+    add("--no-figures", action="store_true", help="no report.html, no figures in TensorBoard")
     add("--quiet", action="store_true", help="print the table only")
 
 
@@ -156,6 +157,7 @@ def settings_of(options: Namespace) -> Settings:
         save_scores=options.save_scores,
         progress=None if options.quiet else options.progress,
         overwrite=options.overwrite,
+        figures=not options.no_figures,
     )
 
 

@@ -45,7 +45,13 @@ def campaign(tmp_path: Path) -> Run:
     def make(subject: Subject, faults: Sequence[Fault], **options: Any) -> Campaign:
         arguments = {k: options.pop(k) for k in ("callbacks", "source") if k in options}
         hardware = Hardware(accelerator="cpu", precision=options.pop("precision", "32-true"))
-        defaults = {"output": tmp_path, "engine": "full", "progress": None, "hardware": hardware}
+        defaults = {
+            "output": tmp_path,
+            "engine": "full",
+            "progress": None,
+            "figures": False,
+            "hardware": hardware,
+        }
         settings = Settings(**{**defaults, **options})
         return Campaign(subject, faults, settings, say=lambda line: None, **arguments)
 

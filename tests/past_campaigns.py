@@ -99,7 +99,7 @@ def write_campaign(
     entries = summary(len(faults), **changes)
     (folder / "summary.json").write_text(json.dumps(entries))
     values = [
-        None if fault.layer.endswith(("potential", "spike")) else (0.5, float(2**fault.bit))
+        None if fault.layer.endswith(("potential", "spike")) else (0.5, float(2 ** fault.bits[0]))
         for fault in faults
     ]
     ResultsFile(folder / "results.csv").append(faults, counts_of(sdc, non_finite), values)

@@ -10,7 +10,6 @@ import pytest
 import torch
 from conftest import Run
 from rich.console import Console
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from callbacks import progress
 from callbacks.progress import CampaignProgress
@@ -89,21 +88,3 @@ def test_golden_scores_only_by_default(
 ) -> None:
     campaign(subject, faults[:2]).run()
     assert sorted(p.name for p in (tmp_path / "SmallLinear" / "pt").iterdir()) == ["clean", "label"]
-
-
-def test_tensorboard_has_rates_over_faults_done(
-    campaign: Run, subject: Subject, faults: list[Fault]
-) -> None:
-    run = campaign(subject, faults)
-    results = run.run()
-    assert run.files is not None
-    (file,) = (run.files.path / "tensorboard").iterdir()
-    events = EventAccumulator(str(file)).Reload()
-    last = events.Scalars("all/sdc_1")[-1]
-    assert last.step == len(faults)
-    assert last.value == pytest.approx(results["sdc_1"].sum() / results["samples"].sum())
-    part = results[results["Layer"] == "fc1.weight"]
-    rate = part["fully_masked"].sum() / part["samples"].sum()
-    assert events.Scalars("fc1.weight/fully_masked")[-1].value == pytest.approx(rate)
-    assert "golden_accuracy" in events.Tags()["scalars"]
-    assert "_hparams_/experiment" in events.summary_metadata

@@ -59,7 +59,7 @@ class MyData:
         return [(self.events[:, :8], self.labels[:8]), (self.events[:, 8:], self.labels[8:])]
 """
 MINE = ["--model", "models.mynet.MyNet", "--data", "datamodules.mydata.MyData"]
-SMALL = [*MINE, "--margin", "0.2", "--accelerator", "cpu"]
+SMALL = [*MINE, "--margin", "0.2", "--accelerator", "cpu", "--no-figures"]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from fi.report.comparison_page import sentences
 from fi.statistics import Estimate, wilson
 
 FAULTS = some_faults(240)
-BEFORE = [(fault.injection % 5) * (fault.bit > 20) for fault in FAULTS]
+BEFORE = [(fault.injection % 5) * (fault.bits[0] > 20) for fault in FAULTS]
 #: Hardening spares the weights of fc1.
 AFTER = [0 if f.layer == "fc1.weight" else n for f, n in zip(FAULTS, BEFORE, strict=True)]
 

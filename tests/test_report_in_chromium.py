@@ -16,7 +16,7 @@ from fi.report.page import pictures, write_report
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium: apt install chromium")
 FAULTS = some_faults(200, step=5)
-SDC = [(fault.bit > 20) * (fault.injection % 9) for fault in FAULTS]
+SDC = [(fault.bits[0] > 20) * (fault.injection % 9) for fault in FAULTS]
 
 
 @pytest.fixture(scope="module")

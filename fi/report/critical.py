@@ -39,7 +39,7 @@ class CriticalFault:
 
 def critical_faults(found: Findings, most: int = MOST) -> list[CriticalFault]:
     """The faults that change most predictions; those that change none are left out."""
-    worst = found.trials[found.trials["sdc_1"] > 0].sort_values(
+    worst = found.faults[found.faults["sdc_1"] > 0].sort_values(
         ["sdc_1_rate", "accuracy", "Injection"], ascending=[False, True, True]
     )
     rows = found.results.groupby("Injection")
@@ -57,9 +57,9 @@ def _described(trial: pd.Series, rows: pd.DataFrame) -> CriticalFault:
     return CriticalFault(
         int(trial["Injection"]),
         "; ".join(_site(row) for _, row in rows.iterrows()),
-        joined(rows["Model"] + rows["Bit"].map(lambda bit: f", bit {bit}" if _given(bit) else "")),
-        joined(rows["Step"].map(lambda step: str(step) if _given(step) else "", na_action=None)),
-        joined(rows["GoldenValue"].map(_value, na_action=None)),
+        joined(rows["Model"] + rows["Bit"].map(lambda bit: f", bit {bit}" if bit else "")),
+        joined(rows["Step"]),
+        joined(rows["GoldenValue"].map(_value)),
         joined(_faulty(rows)),
         percent(trial["sdc_1_rate"]),
         accuracy_percent(trial["accuracy"]),
@@ -70,10 +70,6 @@ def _described(trial: pd.Series, rows: pd.DataFrame) -> CriticalFault:
 def _site(row: pd.Series) -> str:
     index = str(row["TensorIndex"]).strip("()").rstrip(",")
     return f"{row['Layer']}[{index}]" if index else str(row["Layer"])
-
-
-def _given(field: object) -> bool:
-    return not (field is None or field is pd.NA or field != field or str(field) == "")
 
 
 def _value(value: float) -> str:

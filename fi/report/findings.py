@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 
 from fi.analyse import table_of
+from fi.fault_row import parse_bits, parse_steps
+from fi.faults import SEVERAL
 from fi.outcomes import OUTCOMES
 from fi.past_campaign import PastCampaign
-from fi.table import FAULTS, OVERALL
+from fi.table import FAULTS, OVERALL, one_row_a_trial
 
 
 @dataclass(frozen=True)
@@ -65,18 +67,18 @@ class Findings:
 
     @cached_property
     def families(self) -> list[str]:
-        """The site families that were hit, in the order of the network."""
+        """The site families that were hit, in the order of the network; trials of several last."""
         hit = set(self.faults["Layer"])
-        return [name for name in self.shapes if name in hit]
+        return [name for name in (*self.shapes, SEVERAL) if name in hit]
 
     @cached_property
     def faults(self) -> pd.DataFrame:
         """The results with the rates of each fault: outcomes, ``accuracy`` and ``drop``.
 
-        A trial of several faults has a row for each family that it hit. ``bit`` is the highest bit
-        hit, -1 where the fault model has none; ``step`` the first step, -1 for a permanent fault.
+        A trial of several faults has one row. ``bit`` is the highest bit hit, -1 where the fault
+        model has none; ``step`` the first step, -1 for a permanent fault.
         """
-        rows = self.results.drop_duplicates(["Injection", "Layer"]).reset_index(drop=True)
+        rows = one_row_a_trial(self.results).reset_index(drop=True)
         counts = {name: rows[name] / rows["samples"] for name in (*OUTCOMES, "non_finite")}
         accuracy = rows["correct"] / rows["samples"]
         more = {
@@ -84,14 +86,15 @@ class Findings:
             "accuracy": accuracy,
             "drop": rows["golden_correct"] / rows["samples"] - accuracy,
             "bit": rows["Bit"].map(highest_bit).astype(np.int64),
-            "step": rows["Step"].map(first_step, na_action=None).astype(np.int64),
+            "step": rows["Step"].map(first_step).astype(np.int64),
         }
         return rows.assign(**more)
 
     @cached_property
-    def trials(self) -> pd.DataFrame:
-        """``faults`` with a trial of several families counted once."""
-        return self.faults.drop_duplicates("Injection")
+    def hits(self) -> pd.DataFrame:
+        """The results, every fault of a trial on its own, with ``sdc_1_rate``."""
+        rates = self.results["sdc_1"] / self.results["samples"]
+        return self.results.assign(sdc_1_rate=rates)
 
     def weights(self, faults: pd.DataFrame) -> pd.Series:
         """How many faults of the fault space each of ``faults`` speaks for, up to a factor.
@@ -110,7 +113,7 @@ class Findings:
     @property
     def stands_on(self) -> str:
         """The n of figures that use every fault."""
-        return f"{len(self.trials):,} faults x {self.samples:,} samples"
+        return f"{len(self.faults):,} faults x {self.samples:,} samples"
 
     def rate(self, row: str, family: str = OVERALL) -> tuple[float, float, float]:
         """A rate of the result table and the ends of its interval."""
@@ -124,14 +127,12 @@ class Findings:
         return int(self.table[family][FAULTS])
 
 
-def highest_bit(field: object) -> int:
+def highest_bit(field: str) -> int:
     """The highest bit of ``11``, ``3-5`` or ``3+7+9``; -1 where no bit is named."""
-    text = "" if field is None or field != field else str(field)
-    return max((int(bit) for bit in text.replace("+", "-").split("-") if bit), default=-1)
+    return max(parse_bits(field), default=-1)
 
 
-def first_step(field: object) -> int:
+def first_step(field: str) -> int:
     """The first step of ``5`` or ``3-7``; -1 where none is named."""
-    if field is None or field is pd.NA or field != field or field == "":
-        return -1
-    return int(str(field).partition("-")[0])
+    steps = parse_steps(field)
+    return -1 if steps is None else steps[0]

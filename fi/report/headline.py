@@ -111,7 +111,7 @@ def _mantissa(share: pd.Series) -> str:
 
 
 def _concentration(found: Findings) -> Iterator[str]:
-    trials = found.trials
+    trials = found.faults
     never = int((trials["fully_masked"] == trials["samples"]).sum())
     harmful = trials["sdc_1"].sort_values(ascending=False)
     yield f"{never:,} of {_faults(len(trials))} change no score in any sample."

@@ -129,13 +129,13 @@ def _cards(found: Findings) -> list[_Card]:
     sdc, sdc_ends = rate(OUTCOME_ROWS["sdc_1"])
     masked, masked_ends = rate(OUTCOME_ROWS["fully_masked"])
     left = accuracy_percent(found.rate(FAULTY_ACCURACY)[0])
-    pairs = len(found.trials) * found.samples
+    pairs = len(found.faults) * found.samples
     return [
         _Card("Golden accuracy", accuracy_percent(found.golden), "without a fault"),
         _Card("With a fault", left, "mean over faults"),
         _Card("SDC-1", sdc, f"{confidence} interval {sdc_ends}"),
         _Card("Fully masked", masked, f"{confidence} interval {masked_ends}"),
-        _Card("Faults", f"{len(found.trials):,}", f"on {found.samples:,} samples"),
+        _Card("Faults", f"{len(found.faults):,}", f"on {found.samples:,} samples"),
         _Card("Pairs", short(pairs), f"{pairs:,}, of a fault and a sample"),
     ]
 
@@ -191,14 +191,14 @@ def _subtitle(found: Findings) -> str:
 
 
 def _count(found: Findings) -> str:
-    done, listed = len(found.trials), int(found.entries["faults"])
+    done, listed = len(found.faults), int(found.entries["faults"])
     faults = f"fault{'s' * (listed != 1)}"
     return f"{done:,} {faults}" if done == listed else f"{done:,} of the {listed:,} {faults}"
 
 
 def _warning(found: Findings) -> str:
     status = found.entries["status"]
-    if status in ("finished", "started") and len(found.trials) == int(found.entries["faults"]):
+    if status in ("finished", "started") and len(found.faults) == int(found.entries["faults"]):
         return ""
     return (
         f"This campaign is not finished ({status}). A drawn list is in random order, so that the "

@@ -34,7 +34,7 @@ def bits(found: Findings) -> Picture | None:
 
 def share_of_sdc(found: Findings) -> pd.Series:
     """Part of all SDC-1 by bit, ``found.weights`` taken into account; sums to 1, or 0."""
-    faults = found.trials[found.trials["bit"] >= 0]
+    faults = found.faults[found.faults["bit"] >= 0]
     sums = (faults["sdc_1_rate"] * found.weights(faults)).groupby(faults["bit"]).sum()
     return sums / sums.sum() if sums.sum() else sums
 

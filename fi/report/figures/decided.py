@@ -20,7 +20,7 @@ def decided(found: Findings) -> Picture | None:
     if not ways:
         return None
     pairs = sum(ways.values())
-    everything = len(found.trials) * found.samples
+    everything = len(found.faults) * found.samples
     part = "" if pairs == everything else f" of {everything:,}; the others ran in a part of the "
     part += "" if pairs == everything else "campaign that was stopped, or in another process"
     return Picture(

@@ -24,8 +24,8 @@ Map = NDArray[np.float64]
 
 def sites(found: Findings) -> list[Picture]:
     """A map of every site family in which a fault was drawn and an answer changed."""
-    worst = found.faults.groupby("Layer")["sdc_1_rate"].max()
-    shown = [name for name in found.families if worst[name] > 0]
+    worst = found.hits.groupby("Layer")["sdc_1_rate"].max()
+    shown = [name for name in found.shapes if worst.get(name, 0) > 0]
     if not shown:
         return []
     norm = LogNorm(lowest(found), 100)
@@ -38,7 +38,7 @@ def lowest(found: Findings) -> float:
 
 
 def _picture(found: Findings, name: str, norm: LogNorm) -> Picture:
-    shape, faults = found.shapes[name], found.faults[found.faults["Layer"] == name]
+    shape, faults = found.shapes[name], found.hits[found.hits["Layer"] == name]
     hit = faults["TensorIndex"].nunique()
     words = int(np.prod(shape, dtype=np.int64))
     block = _block(laid_out_shape(shape))
@@ -55,7 +55,7 @@ def _picture(found: Findings, name: str, norm: LogNorm) -> Picture:
 
 def words_of(found: Findings, name: str) -> Map:
     """The worst SDC-1 of each word of a family, %, in the shape of the tensor; NaN: not hit."""
-    faults = found.faults[found.faults["Layer"] == name]
+    faults = found.hits[found.hits["Layer"] == name]
     values = np.full(found.shapes[name], np.nan)
     for index, worst in faults.groupby("TensorIndex")["sdc_1_rate"].max().items():
         values[parse_index(str(index))] = 100 * worst
