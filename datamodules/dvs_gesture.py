@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from torch.utils.data import DataLoader
 
 from .event_frames import EventFrames
 from .recordings import Events, Recordings, of_files, tonic
-from .sparse_frames import Sample
 
 _FOLDERS = {"train": "ibmGestureTrain", "test": "ibmGestureTest"}
 
@@ -37,22 +35,11 @@ class DVSGesture(EventFrames):
     def __init__(self, num_steps: int = 25, **options: Any) -> None:
         super().__init__(num_steps=num_steps, **options)
 
-    def train_dataloader(self) -> DataLoader[Sample]:
-        """The training recordings, in another order each epoch; the orders follow from the seed."""
-        return self.loader("train")
-
-    def test_dataloader(self) -> DataLoader[Sample]:
-        """The test recordings, in rounds of one of each gesture."""
-        return self.loader("test")
-
-    def find(self, part: str) -> Recordings | None:
-        """The files ``<user>/<label>.npy`` of a part."""
-        for folder in (self.root / self.dataset, self.root):
-            paths = sorted((folder / _FOLDERS[part]).glob("*/*.npy"))
-            labelled = [path for path in paths if path.stem.isdigit()]
-            if labelled:
-                return of_files(labelled, [int(path.stem) for path in labelled], read)
-        return None
+    def recordings(self, folder: Path, part: str) -> Recordings | None:
+        """The files ``<user>/<label>.npy``, in rounds of one of each gesture."""
+        found = sorted((folder / _FOLDERS[part]).glob("*/*.npy"))
+        paths = [path for path in found if path.stem.isdigit()]
+        return of_files(paths, [int(path.stem) for path in paths], read) if paths else None
 
 
 def read(path: Path) -> Events:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -25,7 +26,7 @@ VERSION = 1
 """Of the frames. It is part of a cache file's name: raise it when they change."""
 
 
-class EventFrames(pl.LightningDataModule):
+class EventFrames(pl.LightningDataModule, ABC):
     """Frames of a recorded data set; a subclass says where its recordings are.
 
     Batches are ``(events [time, batch, ...] float32 counts, labels [batch] int64)``; the last one
@@ -77,22 +78,33 @@ class EventFrames(pl.LightningDataModule):
         self.input_shape = frame_shape(self.sensor)
         self._parts: dict[str, FrameDataset] = {}
 
+    @abstractmethod
+    def recordings(self, folder: Path, part: str) -> Recordings | None:
+        """The recordings of ``train`` or ``test`` in the data set's folder, if there are any."""
+
     def find(self, part: str) -> Recordings | None:
-        """The recordings of ``train`` or ``test`` below ``root``, ``None`` if there are none."""
-        raise NotImplementedError(f"{type(self).__name__} must define find()")
+        """The recordings of a part below ``root``, ``None`` if there are none."""
+        folders = (self.root / self.dataset, self.root)
+        return next(filter(None, (self.recordings(folder, part) for folder in folders)), None)
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """The training recordings, in another order each epoch; the orders follow from the seed."""
+        return self._loader("train", torch.Generator().manual_seed(self.seed))
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """The test recordings, in a fixed order."""
+        return self._loader("test")
 
     def setup(self, stage: str | None = None) -> None:
         """Load the part that is tested, or trained on: Lightning calls this before every run."""
         self._part("train" if stage == "fit" else "test")
 
-    def loader(self, part: str) -> DataLoader[Sample]:
-        """Batches of ``train``, in an order that follows from the seed, or of ``test``."""
-        shuffled = torch.Generator().manual_seed(self.seed) if part == "train" else None
+    def _loader(self, part: str, shuffle: torch.Generator | None = None) -> DataLoader[Sample]:
         return DataLoader(
             self._part(part),
             batch_size=self.batch_size,
-            shuffle=shuffled is not None,
-            generator=shuffled,
+            shuffle=shuffle is not None,
+            generator=shuffle,
             num_workers=self.num_workers,
             collate_fn=time_first,
         )

@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from torch.utils.data import DataLoader
-
 from .event_frames import EventFrames
 from .recordings import Events, Recordings, of_files, tonic
-from .sparse_frames import Sample
 
 _FOLDERS = {"train": "Train", "test": "Test"}
 
@@ -32,21 +29,11 @@ class NMNIST(EventFrames):
         "{root}/NMNIST/Test/<digit>/<number>.bin and the same for Train"
     )
 
-    def train_dataloader(self) -> DataLoader[Sample]:
-        """The training recordings, in another order each epoch; the orders follow from the seed."""
-        return self.loader("train")
-
-    def test_dataloader(self) -> DataLoader[Sample]:
-        """The test recordings, in rounds of one of each digit."""
-        return self.loader("test")
-
-    def find(self, part: str) -> Recordings | None:
-        """The files ``<digit>/<number>.bin`` of a part."""
-        for folder in (self.root / self.dataset, self.root):
-            paths = sorted((folder / _FOLDERS[part]).glob("[0-9]/*.bin"))
-            if paths:
-                return of_files(paths, [int(path.parent.name) for path in paths], read)
-        return None
+    def recordings(self, folder: Path, part: str) -> Recordings | None:
+        """The files ``<digit>/<number>.bin``, in rounds of one of each digit."""
+        paths = sorted((folder / _FOLDERS[part]).glob("[0-9]/*.bin"))
+        labels = [int(path.parent.name) for path in paths]
+        return of_files(paths, labels, read) if paths else None
 
 
 def read(path: Path) -> Events:

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from torch.utils.data import DataLoader
 
 from fi.errors import UserError, first_line
 
 from .event_frames import EventFrames
 from .recordings import Events, Recordings, tonic
-from .sparse_frames import Sample
 
 
 class SHD(EventFrames):
@@ -41,24 +39,13 @@ class SHD(EventFrames):
             raise ValueError(f"filter_time must be 0, channels have no neighbours: {filter_time}")
         super().__init__(filter_time=filter_time, **options)
 
-    def train_dataloader(self) -> DataLoader[Sample]:
-        """The training recordings, in another order each epoch; the orders follow from the seed."""
-        return self.loader("train")
-
-    def test_dataloader(self) -> DataLoader[Sample]:
-        """The test recordings, in the order of the file."""
-        return self.loader("test")
-
-    def find(self, part: str) -> Recordings | None:
-        """The file ``shd_<part>.h5`` of a part, or its archive."""
-        for folder in (self.root / self.dataset, self.root):
-            for name in (f"shd_{part}.h5", f"shd_{part}.h5.zip"):
-                if (folder / name).is_file():
-                    return recordings(folder / name)
-        return None
+    def recordings(self, folder: Path, part: str) -> Recordings | None:
+        """The file ``shd_<part>.h5``, or its archive, in the order of the file."""
+        names = (f"shd_{part}.h5", f"shd_{part}.h5.zip")
+        return next((of_file(folder / name) for name in names if (folder / name).is_file()), None)
 
 
-def recordings(path: Path) -> Recordings:
+def of_file(path: Path) -> Recordings:
     """All recordings of a file; its spikes are read when the first of them is.
 
     Raises:

@@ -6,7 +6,9 @@ import argparse
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -206,13 +208,37 @@ def _option(key: str) -> str:
     return f"--{name}" if "." in name else f"--{name.replace('_', '-')}"
 
 
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Warnings that are meant for the user are one line, without a place in our code."""
+    usual = warnings.formatwarning
+
+    def formatted(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        line: str | None = None,
+    ) -> str:
+        if category is UserWarning:
+            return f"warning: {message}\n"
+        return usual(message, category, filename, lineno, line)
+
+    warnings.formatwarning = formatted
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
+
+
 def run_command(
     command: str, run: Callable[[list[str]], None], arguments: Sequence[str] | None
 ) -> int:
     """Exit status of ``run(argv)``: 0, 2 after an error of the user's, 130 after Ctrl-C."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        run(argv)
+        with plain_warnings():
+            run(argv)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -50,12 +50,25 @@ def config_file(given: str) -> str:
 
 def own_classes(kind: str) -> dict[str, str]:
     """Class name -> module of our networks or datamodules, found without importing them."""
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, ast.ClassDef]] = {}
     for file in sorted((_HOME / kind).glob("*.py")):
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef) and _METHODS[kind] & _defined(node):
-                found[node.name] = file.stem
-    return found
+            if isinstance(node, ast.ClassDef):
+                found[node.name] = (file.stem, node)
+
+    def methods(name: str) -> set[str]:
+        node = found[name][1]
+        return _defined(node).union(*(methods(base) for base in _bases(node) & found.keys()))
+
+    return {
+        name: module
+        for name, (module, node) in found.items()
+        if _METHODS[kind] & methods(name) and "ABC" not in _bases(node)
+    }
+
+
+def _bases(node: ast.ClassDef) -> set[str]:
+    return {base.id for base in node.bases if isinstance(base, ast.Name)}
 
 
 def _defined(node: ast.ClassDef) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import snntorch as snn
 import torch
@@ -45,8 +46,24 @@ def resized(frames: Tensor, size: int | None) -> Tensor:
         )
     if size is None or frames.shape[-2:] == (size, size):
         return frames
-    pixels = functional.interpolate(frames.flatten(0, 1), size=(size, size), mode="nearest")
-    return pixels.unflatten(0, frames.shape[:2])
+    rows, columns = (nearest(frames.shape[axis], size) for axis in (-2, -1))
+    return frames[..., rows, :][..., columns].contiguous()
+
+
+@cache
+def nearest(pixels: int, size: int) -> slice | Tensor:
+    """Which of ``pixels`` in a row ``interpolate`` takes as the nearest ones of ``size``.
+
+    A slice where they are evenly spaced: taking them so is many times faster than interpolating.
+    """
+    with torch.inference_mode(False):  # it is kept: training may use it, too
+        row = torch.arange(pixels, dtype=torch.float64).reshape(1, 1, 1, -1)
+        taken = functional.interpolate(row, size=(1, size), mode="nearest").flatten().long()
+    spacing = taken.diff().unique()
+    if len(spacing) > 1 or (spacing < 1).any():
+        return taken
+    step = int(spacing[0]) if len(spacing) else 1
+    return slice(int(taken[0]), int(taken[-1]) + 1, step)
 
 
 def seen_shape(input_shape: Sequence[int], resize: int | None) -> tuple[int, int, int]:

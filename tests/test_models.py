@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from datamodules import SaccadeMNIST
 from fi.checkpoint import load_checkpoint
 from fi.network import SpikingNetwork
 from fi.subject import Subject
 from models import CSNN, NMNIST
+from models.parts import resized
 
 ROOT = Path(__file__).parent.parent
 PRETRAINED = ROOT / "models" / "pretrained"
@@ -85,6 +87,15 @@ def test_events_are_resized_to_the_nearest_pixel() -> None:
     torch.testing.assert_close(seen, frames[..., ::2, ::2].flatten(2))
     assert CSNN().encode(frames).shape == (2, 3, 2, 32, 32)
     assert CSNN(resize=None).encode(frames) is frames
+
+
+@pytest.mark.parametrize(
+    ("pixels", "size"), [(34, 17), (128, 32), (34, 32), (9, 40), (7, 1), (5, 3)]
+)
+def test_the_nearest_pixels_are_those_of_interpolate(pixels: int, size: int) -> None:
+    frames = torch.randn(2, 3, 2, pixels, pixels)
+    wanted = functional.interpolate(frames.flatten(0, 1), size=(size, size), mode="nearest")
+    assert torch.equal(resized(frames, size).flatten(0, 1), wanted)
 
 
 @pytest.mark.parametrize("cls", NETWORKS)
