@@ -26,6 +26,7 @@ from fi.errors import UserError, reported
 from fi.faults import Fault
 from fi.lightning_runs import PRECISIONS
 from fi.network import SpikingNetwork
+from fi.overridden import warn_of_overridden
 from fi.sampling import DEFAULT_SEED, SamplingPlan
 from fi.subject import Subject
 from fi.test import checkpoint_of
@@ -158,6 +159,7 @@ def _prepared(
     path = checkpoint_of(network, options.checkpoint)
     if path is not None:
         load_checkpoint(network, path)
+        warn_of_overridden(parser, options, path)
     subject = Subject(network, parser.built(options, "data"), limit=options.samples)
     reason = DifferentialEngine.why_not(network)
     if reason:

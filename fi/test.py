@@ -20,6 +20,7 @@ from fi.cli import CommandParser, chosen_classes, run_command
 from fi.dry_run import show_plan
 from fi.errors import UserError
 from fi.fault_source import fault_source
+from fi.overridden import warn_of_overridden
 from fi.subject import Subject
 from fi.test_options import COMMAND, NOT_REPLAYED, command_parser, plan_of, settings_of
 from fi.verify import ContractBroken, verify
@@ -95,6 +96,7 @@ def subject_of(parser: CommandParser, options: Namespace) -> Subject:
     path = checkpoint_of(network, options.checkpoint)
     if path is not None:
         load_checkpoint(network, path)
+        warn_of_overridden(parser, options, path)
     return Subject(
         network,
         parser.built(options, "data"),
