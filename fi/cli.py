@@ -108,7 +108,7 @@ class CommandParser(ArgumentParser):
         kept = options.clone()
         for name in ("config", *without):
             kept.pop(name, None)
-        text: str = self.dump(kept, skip_validation=True, skip_none=False)
+        text: str = self.dump(kept, skip_validation=True, skip_unset=False)
         return text
 
 
