@@ -16,6 +16,7 @@ from fi.decided import Decisions, add_decided, own_share
 from fi.engine.choice import choose_engine
 from fi.engine.warm_up import warm_up
 from fi.errors import UserError
+from fi.fault_models import own_models
 from fi.fault_test import FaultTest
 from fi.faults import Fault, Trial, trials
 from fi.golden import GoldenRun, golden_run
@@ -187,9 +188,12 @@ class Campaign:
     def _golden_run(self) -> GoldenRun:
         subject = self.subject
         golden = golden_run(self.trainer, subject.network, subject.infer, subject.batches)
+        words = ""
+        if subject.accuracy_before is not None:
+            words = f"; words of {subject.word_format}, {subject.accuracy_before:.2%} in float32"
         self.say(
             f"{subject.name} on {subject.data_name}: golden accuracy {golden.accuracy:.2%} of "
-            f"{golden.samples} samples, {subject.steps} time steps"
+            f"{golden.samples} samples, {subject.steps} time steps{words}"
         )
         return golden
 
@@ -201,9 +205,20 @@ class Campaign:
             "faults": faults_hash(self.faults),
             "precision": self.settings.hardware.precision,
             "engine": self.engine.name,
+            **self._special(),
         }
         root = self.settings.output / self.subject.name
         return CampaignFiles(root, Path(self.source.name).stem, identity)
+
+    def _special(self) -> dict[str, str]:
+        """What else the results depend on, where it is not the usual."""
+        special = {}
+        if self.subject.accuracy_before is not None:
+            special["format"] = self.subject.word_format
+        own = own_models({fault.model for fault in self.faults})
+        if own:
+            special["models"] = text_hash("\n".join(own))
+        return special
 
     def _announce(self, golden: GoldenRun, earlier: pd.DataFrame) -> None:
         self.say(f"{len(self.faults)} faults of {self.source.name}; {self.why}")

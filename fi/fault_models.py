@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Collection
 from functools import lru_cache
 from typing import ClassVar
@@ -142,13 +144,40 @@ FAULT_MODELS: dict[str, type[FaultModel]] = {
 }
 
 
-def register(model: type[FaultModel]) -> None:
-    """Make a fault model known under its name; ``ValueError`` where another one has it."""
-    if not model.name or FAULT_MODELS.setdefault(model.name, model) is not model:
+def register(model: type[FaultModel]) -> str:
+    """Make a fault model of your own known, and return its name.
+
+    Without a ``name`` it is that of the class: ``SignLost`` is ``sign-lost``. A newer class takes
+    the place of an older one.
+
+    Raises:
+        ValueError: its name is one of ours, or no name.
+    """
+    own_name = vars(model).get("name")
+    model.name = own_name or re.sub("(?<=.)(?=[A-Z])", "-", model.__name__).lower()
+    taken = FAULT_MODELS.get(model.name)
+    ours = taken is not None and taken.__module__ == __name__
+    if ours or not re.fullmatch("[a-z0-9][a-z0-9-]*", model.name):
         raise ValueError(
-            f"fault model {model.__name__} needs a name of its own, not {model.name!r}; "
-            f"taken: {', '.join(FAULT_MODELS)}"
+            f"fault model {model.__name__} is called {model.name!r}; allowed: a name of its own, "
+            "lower case and hyphens"
         )
+    FAULT_MODELS[model.name] = model
+    fault_model.cache_clear()
+    return model.name
+
+
+def own_models(names: Collection[str]) -> list[str]:
+    """The source of those fault models of ``names`` that are a user's; else their name."""
+    models = {type(fault_model(name)) for name in names}
+    return sorted(_source(model) for model in models if model.__module__ != __name__)
+
+
+def _source(model: type[FaultModel]) -> str:
+    try:
+        return inspect.getsource(model)
+    except (OSError, TypeError):  # typed into an interpreter
+        return f"{model.__module__}.{model.__qualname__}"
 
 
 def known_models() -> str:

@@ -18,7 +18,12 @@ from types import ModuleType
 from fi.errors import UserError, first_line
 
 _HOME = Path(__file__).resolve().parent.parent
-_NOUNS = {"models": "model", "datamodules": "datamodule", "callbacks": "callback"}
+_NOUNS = {
+    "models": "model",
+    "datamodules": "datamodule",
+    "callbacks": "callback",
+    "fault models": "fault model",
+}
 
 #: A class that defines one of these is a network or a datamodule.
 _METHODS = {"models": {"stages", "forward"}, "datamodules": {"test_dataloader"}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import torch
@@ -18,6 +18,7 @@ from fi.neurons import (
     spiking_neurons,
     state_attributes,
 )
+from fi.word_formats import format_of, stored_names
 from fi.words import WORD_BITS
 
 
@@ -133,10 +134,9 @@ def _stored(name: str, module: nn.Module) -> Iterator[tuple[SiteFamily, Tensor]]
     if isinstance(module, SpikingNeuron):
         kind, attributes = Kind.NEURON, neuron_words(module)
     else:
-        kind = Kind.SYNAPSE
-        saved = [b for b in module._buffers if b not in module._non_persistent_buffers_set]
-        attributes = [*module._parameters, *saved]
+        kind, attributes = Kind.SYNAPSE, stored_names(module)
     for attribute in attributes:
         tensor = getattr(module, attribute)
         if tensor is not None and tensor.is_floating_point():
-            yield _family(name, attribute, tuple(tensor.shape), kind), tensor
+            family = _family(name, attribute, tuple(tensor.shape), kind)
+            yield replace(family, width=format_of(module, attribute).bits), tensor

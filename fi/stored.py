@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from fi.fault_models import fault_model
 from fi.faults import Fault, Index, masks_of
-from fi.words import corrupt, same_words
+from fi.word_formats import format_of
+from fi.words import faulty_words, same_words
 
 
 def stored_values(
@@ -35,6 +36,7 @@ def stored_values(
 def changed(module: nn.Module, attribute: str, golden: Tensor, faults: Sequence[Fault]) -> Tensor:
     """What each fault makes of a value in ``golden`` ``[faults]`` of that tensor."""
     tensor: Tensor = getattr(module, attribute).detach()
+    form = format_of(module, attribute)
     faulty = golden.clone()
     rows: dict[str, list[int]] = {}
     for row, fault in enumerate(faults):
@@ -42,13 +44,15 @@ def changed(module: nn.Module, attribute: str, golden: Tensor, faults: Sequence[
     for name, chosen in rows.items():
         model, place = fault_model(name), torch.tensor(chosen, device=tensor.device)
         before = golden[place]
+        stored = form.encode(before.float())
         if model.gives_values():
-            after = model.value(before.float(), tensor.float()).to(golden.dtype)
+            words = form.encode(model.value(before.float(), tensor.float()))
         else:
-            masks = [masks_of(name, faults[row].bits).signed() for row in chosen]
-            words = torch.tensor(masks, dtype=torch.int32, device=tensor.device)
-            after = corrupt(before, *words.unbind(1))
-        faulty[place] = after
+            signed = [masks_of(name, faults[row].bits).signed() for row in chosen]
+            masks = torch.tensor(signed, dtype=torch.int32, device=tensor.device)
+            words = faulty_words(stored, *masks.unbind(1))
+        after = form.decode(words).to(golden.dtype)
+        faulty[place] = torch.where(words == stored, before, after)
     return faulty
 
 

@@ -13,10 +13,11 @@ from torch.utils.data import DataLoader
 from fi.adapter import Adapter
 from fi.batches import Batches
 from fi.engine.base import Infer
-from fi.errors import UserError, first_line
+from fi.errors import UserError, first_line, reported
 from fi.network import SpikingNetwork
-from fi.neurons import floating_parameters, spiking_neurons
+from fi.neurons import floating_parameters, reset_neurons, spiking_neurons
 from fi.sites import INPUT, Kind, SiteFamily, observe, site_families
+from fi.word_formats import FLOAT32, convert
 
 
 class Subject:
@@ -29,8 +30,11 @@ class Subject:
         name: of the network, in paths and tables; its class name by default.
         readout, time_axis: for a network that is no ``SpikingNetwork``, see ``Adapter``.
         limit: take the first ``limit`` test samples only.
+        word_format: of the stored words; another than float32 rounds the network's, in place.
 
     Attributes:
+        accuracy_before: part of the test samples classified right before the words were rounded;
+            ``None`` in float32.
         infer: scores of events.
         batches: the test set.
         families: the site families, in the order of the network's modules.
@@ -49,6 +53,7 @@ class Subject:
         readout: str = "auto",
         time_axis: int = 0,
         limit: int | None = None,
+        word_format: str = "float32",
     ) -> None:
         self.network = network.eval()
         self.name = name or type(network).__name__
@@ -58,6 +63,10 @@ class Subject:
         floating_parameters(network)
         self.infer: Infer = self._infer(readout, time_axis)
         self.batches = Batches(loader_of(data), self.data_name, limit)
+        self.word_format = word_format
+        self.accuracy_before: float | None = None
+        if word_format != FLOAT32.name:
+            self._round_words()
         self.families: list[SiteFamily] = []
         self.inputs = SiteFamily(INPUT, (), Kind.INPUT)
         self.steps = 0
@@ -72,6 +81,18 @@ class Subject:
                 )
             return self.network
         return Adapter(self.network, readout, time_axis)
+
+    def _round_words(self) -> None:
+        """Convert the stored words; what they were before is in no result but this accuracy."""
+        with reported(ValueError, prefix="--format: "):
+            right = samples = 0
+            with torch.no_grad():
+                for events, labels in self.batches:
+                    right += int((self.infer(events.to(self.dtype)).argmax(1) == labels).sum())
+                    samples += len(labels)
+            convert(self.network, self.word_format)
+        reset_neurons(self.network)
+        self.accuracy_before = right / max(1, samples)
 
     def _try(self) -> None:
         """Run one sample and note families and steps."""

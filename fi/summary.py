@@ -51,6 +51,8 @@ def described(subject: Subject, golden: GoldenRun, source: ListRecord) -> dict[s
         "samples": golden.samples,
         "steps": subject.steps,
         "golden_accuracy": golden.accuracy,
+        "word_format": subject.word_format,
+        "accuracy_before_conversion": subject.accuracy_before,
         "families": families,
     }
 

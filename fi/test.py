@@ -103,6 +103,7 @@ def subject_of(parser: CommandParser, options: Namespace) -> Subject:
         readout=options.readout,
         time_axis=options.time_axis,
         limit=options.limit_samples,
+        word_format=options.format,
     )
 
 

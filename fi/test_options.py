@@ -16,7 +16,9 @@ from fi.errors import UserError, reported
 from fi.fault_row import parse_steps
 from fi.faults import Bits
 from fi.lightning_runs import PRECISIONS, Hardware
+from fi.own_models import load_model
 from fi.sampling import DEFAULT_SEED, SamplingPlan
+from fi.word_formats import FORMATS
 from fi.words import WORD_BITS
 
 COMMAND = "python -m fi.test"
@@ -49,6 +51,12 @@ def _subject_options(parser: CommandParser) -> None:
     add("--checkpoint", metavar="FILE", type=str, help="weights, or 'none'; default: the network's")
     add("--limit-samples", metavar="N", type=int, help="take the first N test samples")
     add(
+        "--format",
+        default=FORMATS[0],
+        type=str,
+        help=f"of stored words: {', '.join(FORMATS)}; computing stays in float32",
+    )
+    add(
         "--readout",
         default="auto",
         type=str,
@@ -73,7 +81,13 @@ def _fault_options(parser: CommandParser) -> None:
     )
     add("--p", default=plan.p, type=float, help="expected rate, 0.5 is the worst case")
     add("--seed", default=DEFAULT_SEED, metavar="N", type=int, help="of the draw")
-    add("--faults.models", default="bit-flip", metavar="M,M", type=str, help="fault models")
+    add(
+        "--faults.models",
+        default="bit-flip",
+        metavar="M,M",
+        type=str,
+        help="fault models, or ./my_file.py:MyModel",
+    )
     add(
         "--faults.bits",
         default="0-31",
@@ -164,6 +178,8 @@ def settings_of(options: Namespace) -> Settings:
 def plan_of(options: Namespace) -> SamplingPlan:
     """Which faults are drawn."""
     faults = options.faults
+    if options.format not in FORMATS:
+        raise UserError(f"--format {options.format}: allowed are {', '.join(FORMATS)}")
     if faults.within not in ("network", "layer"):
         raise UserError(f"--faults.within {faults.within}: allowed are network, layer")
     with reported(ValueError):
@@ -173,7 +189,7 @@ def plan_of(options: Namespace) -> SamplingPlan:
             t=options.t,
             p=options.p,
             seed=options.seed,
-            models=_words(faults.models),
+            models=tuple(map(load_model, _words(faults.models))),
             bits=bits_of(faults.bits, faults.burst),
             sites=_words(faults.layers),
             together=faults.together,

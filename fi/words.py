@@ -69,6 +69,13 @@ def from_words(words: Tensor) -> Tensor:
     return words.contiguous().view(torch.float32)
 
 
+def faulty_words(
+    words: Tensor, keep: Tensor | int, force: Tensor | int, flip: Tensor | int
+) -> Tensor:
+    """Int32 ``words`` of any width under masks that broadcast against them."""
+    return ((words & keep) | force) ^ flip
+
+
 def corrupt(values: Tensor, keep: Tensor | int, force: Tensor | int, flip: Tensor | int) -> Tensor:
     """``values`` as they read after the fault, in their own dtype.
 
@@ -76,7 +83,7 @@ def corrupt(values: Tensor, keep: Tensor | int, force: Tensor | int, flip: Tenso
     change, the value is left as it is: a float64 value is not rounded there.
     """
     stored = to_words(values)
-    faulty = ((stored & keep) | force) ^ flip
+    faulty = faulty_words(stored, keep, force, flip)
     return torch.where(faulty == stored, values, from_words(faulty).to(values.dtype))
 
 

@@ -33,7 +33,9 @@ def warm_up(
     """
     if not isinstance(engine, DifferentialEngine) or events.device.type != "cpu":
         return
-    faults = [Fault(0, family.name, (0,) * len(family.shape), (30,)) for family in families]
+    faults = [
+        Fault(0, family.name, (0,) * len(family.shape), (family.width - 2,)) for family in families
+    ]
     trial = DifferentialEngine(engine.network, engine.infer, engine.memory, threads=1)
     start, before = time.monotonic(), compiled()
     notice = threading.Timer(_PATIENCE, say, ["compiling the kernels, once on this machine ..."])

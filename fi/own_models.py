@@ -1,0 +1,31 @@
+"""Fault models of a user, loaded by file or by dotted path."""
+
+from __future__ import annotations
+
+from fi.errors import UserError, reported
+from fi.fault_models import FAULT_MODELS, FaultModel, register
+from fi.faults import masks_of
+from fi.plugins import find_class
+
+
+def load_model(name: str) -> str:
+    """The name under which a fault model is listed.
+
+    Args:
+        name: of a model that is known, ``./my_file.py:MyModel`` or ``my_package.MyModel``; a
+            parameter stands behind it after a colon.
+
+    Raises:
+        UserError: there is no such class, or it is no fault model.
+    """
+    if name.partition(":")[0] in FAULT_MODELS or "." not in name.partition(":")[0]:
+        return name  # ours; whether there is one, and its parameter, the plan says
+    file, separator, rest = name.rpartition(".py:")
+    place, colon, parameter = rest.partition(":")
+    cls = find_class(file + separator + place, "fault models")
+    if not issubclass(cls, FaultModel):
+        raise UserError(f"fault model {name!r}: {cls.__name__} is no FaultModel")
+    with reported(ValueError):
+        listed = register(cls)
+    masks_of.cache_clear()
+    return listed + colon + parameter
