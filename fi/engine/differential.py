@@ -16,6 +16,7 @@ from fi.engine.fast import FastPath, Plan, Tally, Trace
 from fi.engine.generic import GenericPath
 from fi.engine.late_start import LateStart
 from fi.engine.routing import on_kernels
+from fi.engine.together import Together, TogetherPlan
 from fi.faults import Fault, Trial
 from fi.network import SpikingNetwork, StageActivity
 
@@ -67,6 +68,9 @@ class DifferentialEngine(Engine):
         self._plan: Plan | None = None
         self._generic_places: list[int] = []
         self._several: list[int] = []
+        self._late: list[int] = []
+        self.together: Together | None = None
+        self._together: TogetherPlan | None = None
         self._generic_used = False
         self._traces: dict[tuple[int, int], Trace] = {}
 
@@ -109,12 +113,23 @@ class DifferentialEngine(Engine):
         activities = list(self.stages.activities(events)) if run else []
         if self.fast is not None and not self._plan.empty:
             if trace is None or not known:
-                trace = self._kept(key, self.fast.trace(self._plan, activities))
+                trace = self._kept(key, self.fast.trace(self._needs(), activities))
             yield from self.fast.pairs(self._plan, trace)
         if self._generic_places:
             yield from self._generic_pairs(activities)
-        if self._several:
-            yield from self._trial_pairs(activities)
+        if self._together is not None and self._together.chunks:
+            assert self.together is not None
+            if trace is None or not self._together.struck <= trace.struck:
+                trace = self._kept(key, self.together.fast.trace(self._needs(), activities))
+            yield from self.together.pairs(self._together, trace, activities)
+        if self._late:
+            yield from self._late_pairs(activities)
+
+    def _needs(self) -> Plan:
+        """What the trace of this group's faults must have."""
+        assert self._plan is not None
+        together = frozenset[int]() if self._together is None else self._together.struck
+        return Plan([], self._plan.struck | together)
 
     def _prepare(self, events: Tensor) -> None:
         """Choose the path of each fault, once a group."""
@@ -127,6 +142,7 @@ class DifferentialEngine(Engine):
             return
         alone = np.array([len(trial) == 1 for trial in self._group], bool)
         self._several = np.flatnonzero(~alone).tolist()
+        self._plan_several()
         singles = np.flatnonzero(alone)
         taken = on_kernels(self.fast, self._faults(singles.tolist()))
         self._generic_places = singles[~taken].tolist()
@@ -136,6 +152,19 @@ class DifferentialEngine(Engine):
             self._plan = self.fast.plan(self._faults(places.tolist()), places)
         else:
             self._plan = Plan([], frozenset())
+
+    def _plan_several(self) -> None:
+        """Trials of several faults: on the kernels where these can, else from where they strike."""
+        self._together, self._late = None, self._several
+        if self.fast is None or not self._several:
+            return
+        self.together = self.together or Together(self.fast, self.late)
+        trials = [self._group[place] for place in self._several]
+        taken = self.together.takes(trials)
+        places = np.array(self._several)
+        chosen = [trial for trial, fits in zip(trials, taken, strict=True) if fits]
+        self._together = self.together.plan(chosen, places[taken])
+        self._late = places[~taken].tolist()
 
     def _faults(self, places: Sequence[int]) -> list[Fault]:
         """The only faults of these trials."""
@@ -160,10 +189,10 @@ class DifferentialEngine(Engine):
         faults = self._faults(self._generic_places)
         yield from self.generic.pairs(activities, scores, faults, positions)
 
-    def _trial_pairs(self, activities: Sequence[StageActivity]) -> Iterator[Pairs]:
+    def _late_pairs(self, activities: Sequence[StageActivity]) -> Iterator[Pairs]:
         scores = self._golden_scores(activities[-1])
-        positions = torch.tensor(self._several, device=scores.device)
-        trials = [self._group[place] for place in self._several]
+        positions = torch.tensor(self._late, device=scores.device)
+        trials = [self._group[place] for place in self._late]
         yield from self.late.pairs(activities, scores, trials, positions)
 
     def _golden_scores(self, last: StageActivity) -> torch.Tensor:

@@ -74,8 +74,11 @@ class LateStart:
             trial: the faults.
             start: the stage to begin with; the first that is struck where not given.
             sample: the only samples to look at; all where not given.
-            inputs: what that stage sees of them, ``[time, samples, ...]``; golden if not given.
+            inputs: what that stage sees of them, ``[time, samples, ...]``, faults of input lines
+                in it; golden if not given.
         """
+        if inputs is not None:
+            trial = tuple(fault for fault in trial if fault.layer != INPUT)
         faults = self.by_stage(trial)
         start = min(faults) if start is None else start
         everything = torch.arange(len(activities[0].inputs[0]), device=activities[0].inputs.device)

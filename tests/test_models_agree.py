@@ -1,0 +1,101 @@
+"""The engines agree on every fault model, window, input line and trial, for any kind of stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from stage_kinds import FAST, GENERIC, STEPS, Chain, cut, events, families, input_shape, network_of
+
+from fi.agreement import TOLERATED, agreement, outcomes
+from fi.engine.differential import DifferentialEngine
+from fi.engine.full import FullEngine
+from fi.fault_models import fault_model
+from fi.faults import Bits, Fault, Trial
+from fi.network import Stage
+from fi.sites import INPUT, Kind, SiteFamily
+from fi.space import unravel
+
+MODELS = ("dead", "saturated", "stuck-value:0.7", "stuck-value:-2", "scale:0.3", "scale:-2.5")
+BITWISE = ("bit-flip", "stuck-at-1")
+SETS: tuple[Bits, ...] = ((22, 23), (29, 30), (21, 24, 31))
+WINDOWS = (None, range(1, 2), range(1, 4), range(STEPS - 3, STEPS))
+
+
+def sites(network: Chain) -> list[SiteFamily]:
+    return [*families(network), SiteFamily(INPUT, input_shape(network), Kind.INPUT)]
+
+
+def random_faults(network: Chain, count: int, seed: int) -> list[Fault]:
+    """Faults of all families in turn, of random models, words and times."""
+    draw, found = np.random.default_rng(seed), list[Fault]()
+    pool = sites(network)
+    while len(found) < count:
+        family = pool[len(found) % len(pool)]
+        model = (*MODELS, *BITWISE)[draw.integers(len(MODELS) + len(BITWISE))]
+        if family.kind in fault_model(model).kinds:
+            index = unravel(int(draw.integers(family.words)), family.shape)
+            bits = SETS[draw.integers(len(SETS))] if model in BITWISE else ()
+            steps = WINDOWS[draw.integers(len(WINDOWS))]
+            found.append(Fault(len(found), family.name, index, bits, model, steps))
+    return found
+
+
+def random_trials(network: Chain, count: int, seed: int) -> list[Trial]:
+    """Trials of two to four faults anywhere."""
+    draw = np.random.default_rng(seed)
+    pool = random_faults(network, 4 * count, seed)
+    return [
+        tuple(pool[place] for place in draw.permutation(len(pool))[: 2 + number % 3])
+        for number in range(count)
+    ]
+
+
+def compared(network: Chain, items: list[Fault] | list[Trial]) -> None:
+    dtype = next(network.parameters()).dtype
+    batches = cut(events(input_shape(network), 17).to(dtype), (9, 8))
+    reference = outcomes(FullEngine(network, network), items, batches)
+    other = outcomes(DifferentialEngine(network, network), items, batches)
+    found = agreement(reference, other, items)
+    assert 0.02 < found.unmasked / found.pairs < 0.98, f"vacuous: {found}"
+    allowed = TOLERATED if dtype == torch.float32 else 0
+    assert found.holds(allowed), f"{found}: {'; '.join(map(str, found.examples))}"
+
+
+@pytest.mark.parametrize("kind", [*FAST, *GENERIC])
+def test_every_model_and_window(kind: Callable[[], list[Stage]]) -> None:
+    compared(network_of(kind, "count", torch.float64), random_faults(network_of(kind), 60, seed=1))
+
+
+@pytest.mark.parametrize("kind", [*FAST, *GENERIC])
+def test_trials(kind: Callable[[], list[Stage]]) -> None:
+    compared(network_of(kind, "count", torch.float64), random_trials(network_of(kind), 25, seed=2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("readout", ["count", "membrane"])
+@pytest.mark.parametrize("kind", [*FAST, *GENERIC])
+def test_more_of_both(kind: Callable[[], list[Stage]], readout: str, dtype: torch.dtype) -> None:
+    network = network_of(kind, readout, dtype)
+    last = f"neuron{len(network.stages()) - 2}.spike"  # in float32 its last bit reaches a membrane
+    reads = dtype == torch.float32 and readout == "membrane"
+    faults = [fault for fault in random_faults(network, 300, 3) if not reads or fault.layer != last]
+    compared(network, faults)
+    if not reads:
+        compared(network, random_trials(network, 80, seed=4))
+
+
+def test_trials_take_the_kernels_where_their_faults_are_apart() -> None:
+    network = network_of(FAST[0], "count", torch.float64)
+    apart = (Fault(0, "synapse0.0.weight", (0, 1), 30), Fault(0, "synapse0.0.weight", (1, 1), 30))
+    later = (apart[0], Fault(0, "synapse2.0.weight", (1, 1), 30))
+    alike = (apart[0], Fault(0, "neuron0.spike", (0,), 30))
+    engine = DifferentialEngine(network, network)
+    with torch.inference_mode(), engine.injected([apart, later, alike, apart[0]]):
+        list(engine.pairs(events(input_shape(network), 5).double(), 0))
+        assert engine.together is not None
+        assert engine.together.takes([apart, later, alike]).tolist() == [True, True, False]
+        assert engine._late == [2]
