@@ -11,12 +11,13 @@ WORKERS ?= auto
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST := $(ONE_THREAD) $(RUN) -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 
-.PHONY: help demo install test test-slow lint clean
+.PHONY: help demo install test test-slow lint docs clean
 
 help:
 	@echo "make demo       install, then run the main campaign: python -m fi.test --model CSNN"
 	@echo "make test       install, then run the tests (make test-slow: the slow ones)"
 	@echo "make lint       install, then check style and types"
+	@echo "make docs       install, then renew the tables of options in docs/reference.md"
 	@echo "make install    make $(VENV) and install what constraints.txt pins into it"
 	@echo "make clean      remove $(VENV) and caches; results in output/ stay"
 
@@ -48,6 +49,9 @@ lint: install
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy -p fi -p models -p datamodules -p callbacks
+
+docs: install
+	$(RUN) docs/options.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -27,9 +27,14 @@ class SaccadeMNIST(pl.LightningDataModule):
     one may be smaller, no sample is lost. The split is fixed and has as many samples of each class;
     the test samples come in rounds of ten, one of each class.
 
-    `root` is the folder of the cache, `threshold` the change of brightness that makes an event (a
-    fraction of the range from black to white), `validation` the number of training digits that are
-    held out, `seed` that of the order of the training batches.
+    Args:
+        root: folder of the cache.
+        num_steps: number of frames that a digit is cut into.
+        batch_size: samples in a batch.
+        num_workers: processes that load batches.
+        threshold: change of brightness that makes an event, a fraction of black to white.
+        validation: number of training digits that are held out.
+        seed: of the order of the training batches.
     """
 
     input_shape = (2, SENSOR, SENSOR)

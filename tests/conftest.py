@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import torch
 from small_networks import INPUT_SHAPES, SmallLinear, event_batches, small
 from torch import nn
 
+from datamodules import SaccadeMNIST
 from fi.campaign import Campaign, Settings
 from fi.faults import Fault
 from fi.lightning_runs import Hardware
@@ -56,3 +59,18 @@ def campaign(tmp_path: Path) -> Run:
         return Campaign(subject, faults, settings, say=lambda line: None, **arguments)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def saccade_events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The emulated events of SaccadeMNIST, made once for all tests; a cache that is there serves."""
+    here = SaccadeMNIST().cache_file
+    if here.exists():
+        return here.resolve()
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    data = SaccadeMNIST(root=root / "events")
+    with (root / "events.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        data.setup("test")
+    return data.cache_file

@@ -30,10 +30,8 @@ def events(*shape: int) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> SaccadeMNIST:
-    default = SaccadeMNIST()  # its cache serves if it is there, else another is made
-    root = tmp_path_factory.mktemp("data")
-    data = default if default.cache_file.exists() else SaccadeMNIST(root=root)
+def digits(saccade_events: Path) -> SaccadeMNIST:
+    data = SaccadeMNIST(root=saccade_events.parent)
     data.setup("test")
     return data
 
