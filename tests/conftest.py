@@ -63,7 +63,7 @@ def campaign(tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def saccade_events(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The emulated events of SaccadeMNIST, made once for all tests; a cache that is there serves."""
+    """The emulated events of SaccadeMNIST, made once; a cache that is there serves."""
     here = SaccadeMNIST().cache_file
     if here.exists():
         return here.resolve()
