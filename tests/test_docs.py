@@ -12,8 +12,8 @@ from conftest import Run
 from markdown_pages import ROOT, Block, Page, pages
 from page_session import SHARED, PageSession
 
-from fi.fault_row import FAULT_COLUMNS
 from fi.fault_models import FAULT_MODELS
+from fi.fault_row import FAULT_COLUMNS
 from fi.faults import Fault
 from fi.results import RESULT_COLUMNS
 from fi.subject import Subject
