@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,15 +23,24 @@ FIRST = ("fi.test", "fi.analyse", "fi.report", "fi.compare", "fi.merge", "fi.tra
 
 
 def commands() -> list[str]:
-    """Modules of ``fi`` that run as a command, ``fi.test``."""
+    """Modules and packages of ``fi`` that run as a command, ``fi.test``."""
     files = sorted((ROOT / "fi").glob("*.py"))
     found = [f"fi.{file.stem}" for file in files if '__name__ == "__main__"' in file.read_text()]
-    return sorted(found, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+    found += [f"fi.{file.parent.name}" for file in (ROOT / "fi").glob("*/__main__.py")]
+    return sorted(found, key=lambda name: (*FIRST, name).index(name))
+
+
+def main_of(command: str) -> Callable[[list[str]], int]:
+    """What ``python -m fi.test`` calls."""
+    is_package = (ROOT / command.replace(".", "/")).is_dir()
+    module = importlib.import_module(f"{command}.command" if is_package else command)
+    found: Callable[[list[str]], int] = module.main
+    return found
 
 
 def parser_of(command: str) -> CommandParser:
     """The parser of ``fi.test``, no network named."""
-    module = importlib.import_module(command)
+    module = sys.modules[main_of(command).__module__]
     make = getattr(module, "command_parser", None) or module._parser
     parser: CommandParser = make({}) if inspect.signature(make).parameters else make()
     return parser

@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 from markdown_pages import PROGRAMS, ROOT, Block
 
+sys.path.insert(0, str(ROOT / "docs"))
+import options
+
 #: The recordings and weights that are not part of the repository.
 SHARED = (ROOT / ".." / "shared" / "data").resolve()
 _ARGUMENT, _CALL = "\x1f", "\x1e"
@@ -89,7 +92,7 @@ class PageSession:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("default")  # a user sees them and goes on
-                status = importlib.import_module(module).main(arguments)
+                status = options.main_of(module)(arguments)
         except SystemExit as stop:  # --help
             status = stop.code
         assert status in (0, None), f"{where}: exit status {status}"

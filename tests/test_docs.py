@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
 from conftest import Run
 from markdown_pages import ROOT, Block, Page, pages
-from page_session import SHARED, PageSession
+from page_session import SHARED, PageSession, options
 
 from fi.fault_models import FAULT_MODELS
 from fi.fault_row import FAULT_COLUMNS
@@ -18,9 +17,6 @@ from fi.faults import Fault
 from fi.results import RESULT_COLUMNS
 from fi.subject import Subject
 from fi.table import NON_FINITE, OVERALL, PUBLISHED_ROWS
-
-sys.path.insert(0, str(ROOT / "docs"))
-import options
 
 PAGES = {page.name: page for page in pages()}
 BLOCKS = [block for page in PAGES.values() for block in page.blocks]
