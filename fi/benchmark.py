@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -27,7 +27,9 @@ from fi.faults import Fault
 from fi.lightning_runs import PRECISIONS
 from fi.network import SpikingNetwork
 from fi.overridden import warn_of_overridden
+from fi.peak import peak_memory
 from fi.sampling import DEFAULT_SEED, SamplingPlan
+from fi.scaling import show_scaling
 from fi.subject import Subject
 from fi.test import checkpoint_of
 
@@ -42,7 +44,8 @@ class Report:
     """The JSON line. Times are wall-clock microseconds a pair (fault x sample).
 
     Attributes:
-        full_us_per_pair: one sample through the plain forward, at its best batch size and order.
+        full_us_per_pair: one sample through the plain forward, at its best: number of threads,
+            batch size and order.
         agreement: part of ``checked_pairs`` with the same outcome in both engines.
         masked_without_simulation: part of the pairs that were decided by a no-op or a proof.
         diverged: part of the pairs whose spikes differ in the fault's own stage.
@@ -57,15 +60,31 @@ class Report:
     full_us_per_pair: float
     full_batch_size: int
     full_order: str
+    full_threads: int
     full_other_order_us_per_pair: float
     differential_us_per_pair: float
     speedup: float
     agreement: float
     checked_pairs: int
     checked_unmasked: int
-    masked_without_simulation: float | None
-    diverged: float | None
+    masked_without_simulation: float
+    diverged: float
     peak_memory_mb: float
+
+
+@dataclass(frozen=True, order=True)
+class Plain:
+    """One way to run the plain forward: ``seconds`` a sample with these ``threads`` and so on."""
+
+    seconds: float
+    threads: int
+    layer_by_layer: bool
+    size: int
+
+    @property
+    def order(self) -> str:
+        """In words."""
+        return "layer by layer" if self.layer_by_layer else "step by step"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,9 +96,11 @@ def run(argv: list[str]) -> None:
     """Measure, print the table, then the JSON line."""
     parser = _parser(chosen_classes(argv, ("model", "data")))
     options = parser.parse(argv)
+    if options.scaling:
+        return show_scaling([argument for argument in argv if argument != "--scaling"])
     report = measured(*_prepared(parser, options), options)
     Console().print(_table(report))
-    print(json.dumps(asdict(report)))
+    return print(json.dumps(asdict(report)))
 
 
 def measured(
@@ -92,17 +113,15 @@ def measured(
     pairs = len(faults) * samples
     events = torch.cat([events for events, _ in batches], dim=1)
     with torch.inference_mode():
-        size, layered, stepped = _best_plain(network, events)
-        network.layer_by_layer = layered <= stepped
-        engine = DifferentialEngine(network, network, threads=options.threads or None)
-        _differential_seconds(engine, faults[:64], batches)  # compiles
+        best, other = _best_plain(network, events)
+        _differential_seconds(_engine(network, options), faults[:64], batches)  # compiles
         plain, differential = [], []
         for _ in range(ROUNDS):
-            engine = DifferentialEngine(network, network, threads=options.threads or None)
-            plain.append(_plain_seconds(network, events, size))
+            engine = _engine(network, options)
+            plain.append(_plain_seconds(network, events, best))
             differential.append(_differential_seconds(engine, faults, batches))
-    tally = engine.tally
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    tally, network.layer_by_layer = engine.tally, best.layer_by_layer
+    peak = peak_memory()
     compared = _compared(network, batches, faults, options)
     full, fast = 1e6 * np.median(plain), 1e6 * np.median(differential) / pairs
     return Report(
@@ -113,16 +132,17 @@ def measured(
         samples=samples,
         steps=subject.steps,
         full_us_per_pair=round(float(full), 3),
-        full_batch_size=size,
-        full_order="layer by layer" if network.layer_by_layer else "step by step",
-        full_other_order_us_per_pair=round(1e6 * max(layered, stepped), 3),
+        full_batch_size=best.size,
+        full_order=best.order,
+        full_threads=best.threads,
+        full_other_order_us_per_pair=round(1e6 * other.seconds, 3),
         differential_us_per_pair=round(float(fast), 6),
         speedup=round(float(np.median(np.array(plain) / np.array(differential)) * pairs), 1),
         agreement=compared.rate,
         checked_pairs=compared.pairs,
         checked_unmasked=compared.unmasked,
-        masked_without_simulation=None if tally is None else 1 - tally.simulated / pairs,
-        diverged=None if tally is None else tally.diverged / pairs,
+        masked_without_simulation=1 - tally.simulated / pairs,
+        diverged=tally.diverged / pairs,
         peak_memory_mb=round(peak, 1),
     )
 
@@ -141,6 +161,7 @@ def _parser(classes: dict[str, type]) -> CommandParser:
     add("--layers", default="*", metavar="L,L", type=str, help="site families, as fc1.*")
     add("--transient", action="store_true", help="faults of one time step each")
     add("--seed", default=DEFAULT_SEED, metavar="N", type=int, help="of the draw")
+    add("--scaling", action="store_true", help="time and memory over two decades of pairs instead")
     add("--device", default="cpu", type=str, help="cpu, cuda, ...")
     add("--threads", default=0, metavar="N", type=int, help="CPU threads; 0: all")
     add("--precision", default="32-true", type=str, help="32-true or 64-true")
@@ -197,40 +218,63 @@ def _drawn(subject: Subject, options: Namespace) -> list[Fault]:
     return [space.fault(int(number), place) for place, number in enumerate(numbers)]
 
 
-def _best_plain(network: SpikingNetwork, events: Tensor) -> tuple[int, float, float]:
-    """The best batch size; seconds a sample layer by layer and step by step, each at its best."""
-    best: dict[bool, tuple[float, int]] = {}
-    for layer_by_layer in (True, False):
-        network.layer_by_layer = layer_by_layer
-        sizes = [size for size in BATCH_SIZES if size <= max(1, events.shape[1])]
-        best[layer_by_layer] = min((_plain_seconds(network, events, size), size) for size in sizes)
-    (layered, size), (stepped, other) = best[True], best[False]
-    return (size if layered <= stepped else other), layered, stepped
+def _best_plain(network: SpikingNetwork, events: Tensor) -> tuple[Plain, Plain]:
+    """The fastest plain forward of all, and the fastest in the other order."""
+    threads = sorted({1, torch.get_num_threads()})
+    sizes = [size for size in BATCH_SIZES if size <= max(1, events.shape[1])]
+    tried = [Plain(0.0, *way) for way in itertools.product(threads, (True, False), sizes)]
+    timed = [replace(way, seconds=_plain_seconds(network, events, way)) for way in tried]
+    best = min(timed)
+    other = min(way for way in timed if way.layer_by_layer != best.layer_by_layer)
+    return best, other
 
 
-def _plain_seconds(network: SpikingNetwork, events: Tensor, size: int) -> float:
-    """Seconds a sample of a plain forward in batches of ``size``; the best of a few."""
-    parts = [part.contiguous() for part in events[:, : max(size, 64)].split(size, dim=1)]
-    return min(_timed(lambda: [network(part) for part in parts], events) for _ in range(ROUNDS)) / (
-        sum(part.shape[1] for part in parts)
-    )
+def _plain_seconds(network: SpikingNetwork, events: Tensor, way: Plain) -> float:
+    """Seconds a sample of a plain forward; the best of a few."""
+    parts = [part.contiguous() for part in events[:, : max(way.size, 64)].split(way.size, dim=1)]
+    threads, network.layer_by_layer = torch.get_num_threads(), way.layer_by_layer
+    torch.set_num_threads(way.threads)
+    try:
+        best = min(timed(lambda: [network(part) for part in parts], events) for _ in range(ROUNDS))
+    finally:
+        torch.set_num_threads(threads)
+    return best / sum(part.shape[1] for part in parts)
+
+
+def _engine(network: SpikingNetwork, options: Namespace) -> DifferentialEngine:
+    return DifferentialEngine(network, network, threads=options.threads or None)
 
 
 def _differential_seconds(
     engine: DifferentialEngine, faults: Sequence[Fault], batches: Sequence[Batch]
 ) -> float:
-    """Seconds for all faults on all batches, golden runs included."""
+    """Seconds for all faults on all batches, golden runs included, in a campaign's groups."""
+    size = engine.group_size(len(faults))
 
     def work() -> None:
-        with engine.injected(faults):
-            for number, (events, _) in enumerate(batches):
-                for _ in engine.pairs(events, number):
-                    pass
+        for start in range(0, len(faults), size):
+            with engine.injected(faults[start : start + size]):
+                for number, (events, _) in enumerate(batches):
+                    for _ in engine.pairs(events, number):
+                        pass
 
-    return _timed(work, batches[0][0])
+    return timed(work, batches[0][0])
 
 
-def _timed(work: Callable[[], object], on: Tensor) -> float:
+def scaled(argv: list[str]) -> tuple[int, float, float]:
+    """Number of faults, seconds of the differential engine, and megabytes of the events."""
+    parser = _parser(chosen_classes(argv, ("model", "data")))
+    options = parser.parse(argv)
+    subject, batches, faults = _prepared(parser, options)
+    network = subject.network
+    assert isinstance(network, SpikingNetwork)
+    with torch.inference_mode():
+        _differential_seconds(_engine(network, options), faults[:64], batches[:1])
+        seconds = _differential_seconds(_engine(network, options), faults, batches)
+    return len(faults), seconds, sum(events.nbytes for events, _ in batches) / 2**20
+
+
+def timed(work: Callable[[], object], on: Tensor) -> float:
     """Wall-clock seconds, the device's queue included."""
     start = time.perf_counter()
     work()
@@ -244,7 +288,7 @@ def _compared(
 ) -> Agreement:
     """Both engines on the first faults, pair by pair."""
     chosen = faults[: options.check]
-    engine = DifferentialEngine(network, network, threads=options.threads or None)
+    engine = _engine(network, options)
     reference = outcomes(FullEngine(network, network), chosen, batches)
     return agreement(reference, outcomes(engine, chosen, batches), chosen)
 
@@ -255,6 +299,7 @@ def _table(report: Report) -> Table:
     table.add_column("what")
     table.add_column("value", justify="right")
     plain = f"plain forward, {report.full_order}, batches of {report.full_batch_size}"
+    plain += f", threads: {report.full_threads}"
     rows = {
         plain: f"{report.full_us_per_pair:,.2f} us/pair",
         "plain forward, the other order": f"{report.full_other_order_us_per_pair:,.2f} us/pair",
@@ -262,18 +307,14 @@ def _table(report: Report) -> Table:
         "speedup": f"{report.speedup:,.0f}",
         "agreement": f"{report.agreement:.6%} of {report.checked_pairs:,} pairs",
         "not masked among these": f"{report.checked_unmasked:,}",
-        "masked without simulation": _percent(report.masked_without_simulation),
-        "diverged in their own stage": _percent(report.diverged),
+        "masked without simulation": f"{report.masked_without_simulation:.2%}",
+        "diverged in their own stage": f"{report.diverged:.2%}",
         "peak memory": f"{report.peak_memory_mb:,.0f} MB",
         "steps, device, threads": f"{report.steps}, {report.device}, {report.threads}",
     }
     for what, value in rows.items():
         table.add_row(what, value)
     return table
-
-
-def _percent(part: float | None) -> str:
-    return "not counted" if part is None else f"{part:.2%}"
 
 
 if __name__ == "__main__":

@@ -24,7 +24,12 @@ class Cone:
         change: what the faults do.
         number: of their stage.
         onward: the stages that follow.
+
+    Attributes:
+        diverged: the number of pairs whose spikes differ in this stage, once they are ``scored``.
     """
+
+    diverged = 0
 
     def __init__(self, change: Change, number: int, onward: Onward) -> None:
         self.change, self.number, self.onward = change, number, onward
@@ -38,8 +43,9 @@ class Cone:
         if self._reads_out_alone():
             yield self._read_out()
             return
-        differs = self._run()
-        for pairs in differs.nonzero().split(portion):
+        differing = self._run().nonzero()
+        self.diverged = len(differing)
+        for pairs in differing.split(portion):
             if len(pairs):
                 yield self._carry_on(pairs[:, 1], pairs[:, 0])
 
@@ -72,6 +78,7 @@ class Cone:
         golden = readout.statistics[-1]
         differs = (statistic != golden[:, self.neurons]).any(-1)
         sample, fault = differs.nonzero().T
+        self.diverged = len(fault)
         full = golden[sample].scatter(1, self.neurons[fault], statistic[sample, fault])
         return fault, sample, readout.scores(full)
 

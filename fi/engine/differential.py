@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from fi.engine.base import Engine, Infer, Pairs, as_trials
-from fi.engine.fast import FastPath, Plan, Tally, Trace
+from fi.engine.fast import FastPath, Plan, Trace
 from fi.engine.generic import GenericPath
 from fi.engine.late_start import LateStart
 from fi.engine.routing import on_kernels
+from fi.engine.tally import Tally
 from fi.engine.together import Together, TogetherPlan
 from fi.faults import Fault, Trial
 from fi.network import SpikingNetwork, StageActivity
@@ -71,7 +72,6 @@ class DifferentialEngine(Engine):
         self._late: list[int] = []
         self.together: Together | None = None
         self._together: TogetherPlan | None = None
-        self._generic_used = False
         self._traces: dict[tuple[int, int], Trace] = {}
 
     @staticmethod
@@ -82,9 +82,12 @@ class DifferentialEngine(Engine):
         return GenericPath.why_not(network)
 
     @property
-    def tally(self) -> Tally | None:
-        """How the pairs were decided; ``None`` where some took the generic path, uncounted."""
-        return None if self.fast is None or self._generic_used else self.fast.tally
+    def tally(self) -> Tally:
+        """How the pairs were decided, on all paths."""
+        tally = self.generic.tally + self.late.tally
+        if self.together is not None:
+            tally += self.together.tally
+        return tally if self.fast is None else tally + self.fast.tally
 
     def group_size(self, faults: int) -> int:
         return max(1, min(faults, LARGEST_GROUP, max(SMALLEST_GROUP, -(-faults // 4))))
@@ -146,7 +149,6 @@ class DifferentialEngine(Engine):
         singles = np.flatnonzero(alone)
         taken = on_kernels(self.fast, self._faults(singles.tolist()))
         self._generic_places = singles[~taken].tolist()
-        self._generic_used |= bool(self._generic_places) or bool(self._several)
         places = singles[taken]
         if self.fast is not None:
             self._plan = self.fast.plan(self._faults(places.tolist()), places)

@@ -26,6 +26,7 @@ from fi.engine.strikes import (
     struck_lines,
 )
 from fi.engine.struck import first_step
+from fi.engine.tally import Tally
 from fi.engine.trace import (
     FlowTrace,
     Recorded,
@@ -63,23 +64,6 @@ class Differences(NamedTuple):
     neuron: Array
     change: Array
     undecided: int
-
-
-@dataclass
-class Tally:
-    """How the pairs were decided.
-
-    Attributes:
-        pairs: all of them.
-        simulated: those that no proof decided in the fault's own stage.
-        diverged: those whose spikes differ from the golden ones there.
-        computed: those that reached the readout with another statistic.
-    """
-
-    pairs: int = 0
-    simulated: int = 0
-    diverged: int = 0
-    computed: int = 0
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from fi.engine.families import Family, families
 from fi.engine.golden import Golden
 from fi.engine.propagation import Onward
 from fi.engine.struck import Struck
+from fi.engine.tally import Tally
 from fi.faults import Fault
 from fi.network import SpikingNetwork, StageActivity
 from fi.sites import INPUT
@@ -40,6 +41,7 @@ class GenericPath:
     def __init__(self, network: SpikingNetwork, memory: int) -> None:
         self.network, self.memory = network, memory
         self.stages = network.stages()
+        self.tally = Tally()
 
     @staticmethod
     def why_not(network: SpikingNetwork) -> str | None:
@@ -69,8 +71,10 @@ class GenericPath:
             samples = slice(first, first + block)
             onward = self._onward(activities, samples)
             for family in found:
+                self.tally.pairs += len(family.struck) * len(scores[samples])
                 for position, sample, faulty in self._scored(family, onward):
                     differ = (faulty != scores[samples][sample]).any(-1).nonzero().squeeze(1)
+                    self.tally.computed += len(differ)
                     yield Pairs(position[differ], first + sample[differ], faulty[differ])
 
     def _room(self, golden: Golden) -> int:
@@ -103,8 +107,10 @@ class GenericPath:
         for first in range(0, len(struck), size):
             chunk = struck[first : first + size]
             cone = Cone(family.change(golden, chunk), family.stage, onward)
+            self.tally.simulated += len(chunk) * golden.batch
             for fault, sample, scores in cone.scored(portion):
                 yield chunk.position[fault], sample, scores
+            self.tally.diverged += cone.diverged
 
     def _from_inputs(
         self, struck: Struck, onward: Onward
@@ -117,6 +123,8 @@ class GenericPath:
             chunk = struck[first : first + size]
             faulty, golden = chunk.lines(events.spikes, events.shape)  # [time, batch, faults]
             sample, fault = (faulty != golden).any(0).nonzero().unbind(1)
+            self.tally.simulated += len(fault)
+            self.tally.diverged += len(fault)
             line = flat_index(chunk.index, events.shape)[fault].unsqueeze(1)
             spikes = Differences.between(
                 sample,

@@ -66,28 +66,40 @@ def _place(bit):
 
 
 @_compiled
-def margins(mem, threshold):
-    """``up, down, largest``, ``f [N, B]``, of membranes ``f [N, B, T]``, rounding not taken off."""
+def margins(mem, syn, threshold, alpha, beta, norms, offsets, seen, roundings, synaptic):
+    """``up, down``, ``f [N, B]``, of states ``f [N, B, T]``: see ``fi.engine.trace.margins``.
+
+    ``seen``: ``f [cells, B, T]``, the norm of the inputs that a cell sees; ``norms, offsets``: of
+    each channel's weights. ``roundings``: how much two runs err in a step, relative.
+    """
     neurons, batch, steps = mem.shape
+    cells = len(seen)
+    infinite, zero = mem.dtype.type(np.inf), mem.dtype.type(0)
     up, down = np.empty((neurons, batch), mem.dtype), np.empty((neurons, batch), mem.dtype)
-    largest = np.empty((neurons, batch), mem.dtype)
     for neuron in range(neurons):
-        limit = threshold[neuron]
+        channel, limit = neuron // cells, threshold[neuron]
+        norm, offset = norms[channel], offsets[channel]
         for sample in range(batch):
-            line = mem[neuron, sample]
-            rise, fall = mem.dtype.type(np.inf), mem.dtype.type(np.inf)
-            size = mem.dtype.type(0)
+            rise = fall = infinite
+            before = error = syn_error = zero
             for t in range(steps):
-                over = line[t] - limit
-                high = over if over > 0 else mem.dtype.type(np.inf)
-                low = mem.dtype.type(np.inf) if over > 0 else -over
+                now = mem[neuron, sample, t]
+                size = norm * seen[neuron - channel * cells, sample, t] + offset
+                if synaptic:
+                    size += abs(syn[neuron, sample, t])
+                    syn_error = alpha[neuron] * syn_error + roundings * size
+                    error = beta[neuron] * error + syn_error
+                error = beta[neuron] * error if not synaptic else error
+                error += roundings * (before + abs(now) + abs(limit) + size)
+                before = abs(now)
+                over = now - limit
+                margin = abs(over) - error
+                high = margin if over > 0 else infinite
+                low = infinite if over > 0 else margin
                 fall = high if (high < fall or high != high) else fall
                 rise = low if (low < rise or low != low) else rise
-                height = abs(line[t])
-                size = height if (height > size or height != height) else size
             up[neuron, sample], down[neuron, sample] = rise, fall
-            largest[neuron, sample] = size
-    return up, down, largest
+    return up, down
 
 
 @_compiled
@@ -123,7 +135,7 @@ def peaks(inputs, windows, decays):
     return found
 
 
-@_compiled
+@_inlined
 def _response(
     row, cell, neuron, sample, since, until, taps, inputs, peak, bias_peak, windows, level
 ):
@@ -140,14 +152,15 @@ def _response(
     return largest
 
 
-@_compiled
+@_inlined
 def _candidates(
     row, channel, change, since, until, factor, taps, windows, level, inputs, peak, bias_peak, up,
     down, negative, cell_of, sample_of, per_sample,
 ):  # fmt: skip
     """Neurons and samples for which no proof says that all spikes stay: their number.
 
-    Fills ``cell_of`` and ``sample_of``, sorted by sample. NaN margins prove nothing.
+    Fills ``cell_of`` and ``sample_of``, cell by cell, and counts by sample. NaN margins prove
+    nothing.
     """
     cells, batch = taps.shape[1], up.shape[1]
     found = 0
@@ -183,29 +196,26 @@ def _candidates(
                 sample_of[found] = sample
                 per_sample[sample] += 1
                 found += 1
-    if cells > 1:
-        _sort_by_sample(cell_of, sample_of, per_sample, found)
     return found
 
 
-@_compiled
-def _sort_by_sample(cell_of, sample_of, per_sample, found):
-    """Counting sort, stable in the cells."""
-    start = 0
+@_inlined
+def _sort_by_sample(cell_of, sample_of, per_sample, found, cells, samples):
+    """Counting sort into ``cells`` and ``samples``, stable; the number of different samples."""
+    start = different = 0
     for sample in range(len(per_sample)):
         count = per_sample[sample]
         per_sample[sample] = start
         start += count
-    cells = cell_of[:found].copy()
-    samples = sample_of[:found].copy()
+        different += count > 0
     for k in range(found):
-        place = per_sample[samples[k]]
-        cell_of[place] = cells[k]
-        sample_of[place] = samples[k]
-        per_sample[samples[k]] = place + 1
+        place = per_sample[sample_of[k]]
+        cells[place], samples[place] = cell_of[k], sample_of[k]
+        per_sample[sample_of[k]] = place + 1
+    return different
 
 
-@_compiled
+@_inlined
 def _drive(
     drive, lane, out, row, change, since, until, neuron, cell, sample, taps, batch, steps,
     flat_inputs, flat_currents,
@@ -270,17 +280,26 @@ def _next(syn, mem, now, alpha, beta, threshold, synaptic, reset):
     return syn, mem
 
 
-@_compiled
+@_inlined
 def _advance(now, syn, mem, alpha, beta, threshold, synaptic, reset):
-    """One step of all lanes."""
-    for lane in range(len(mem)):
-        syn[lane], mem[lane] = _next(
-            syn[lane], mem[lane], now[lane], alpha[lane], beta[lane], threshold[lane], synaptic,
-            reset,
-        )  # fmt: skip
+    """One step of all lanes; a loop for each kind, so that none has a choice in it."""
+    if synaptic:
+        for c in range(len(mem)):
+            syn[c], mem[c] = _next(
+                syn[c], mem[c], now[c], alpha[c], beta[c], threshold[c], True, reset
+            )
+    elif reset == 0:
+        for c in range(len(mem)):
+            mem[c] = _next(mem[c], mem[c], now[c], beta[c], beta[c], threshold[c], False, 0)[1]
+    elif reset == 1:
+        for c in range(len(mem)):
+            mem[c] = _next(mem[c], mem[c], now[c], beta[c], beta[c], threshold[c], False, 1)[1]
+    else:
+        for c in range(len(mem)):
+            mem[c] = _next(mem[c], mem[c], now[c], beta[c], beta[c], threshold[c], False, 2)[1]
 
 
-@_compiled
+@_inlined
 def _play(
     drive, start, syn, mem, alpha, beta, threshold, synaptic, reset, fired, trains, statistic, what
 ):  # fmt: skip
@@ -292,36 +311,21 @@ def _play(
     steps, lanes = drive.shape
     one, zero = mem.dtype.type(1), mem.dtype.type(0)
     for t in range(start, steps):
-        now = drive[t]
+        _advance(drive[t], syn, mem, alpha, beta, threshold, synaptic, reset)
         if what == 0:
             bit = np.uint32(1) << np.uint32(t & (PACKED - 1))
             for lane in range(lanes):
-                s, m = _next(
-                    syn[lane], mem[lane], now[lane], alpha[lane], beta[lane], threshold[lane],
-                    synaptic, reset,
-                )  # fmt: skip
-                syn[lane], mem[lane] = s, m
-                fired[lane] |= bit if m - threshold[lane] > 0 else np.uint32(0)
+                fired[lane] |= bit if mem[lane] - threshold[lane] > 0 else np.uint32(0)
             if t & (PACKED - 1) == PACKED - 1 or t == steps - 1:
                 for lane in range(lanes):
                     trains[t // PACKED, lane] = fired[lane]
                     fired[lane] = 0
         elif what == 1:
             for lane in range(lanes):
-                s, m = _next(
-                    syn[lane], mem[lane], now[lane], alpha[lane], beta[lane], threshold[lane],
-                    synaptic, reset,
-                )  # fmt: skip
-                syn[lane], mem[lane] = s, m
-                statistic[lane] += one if m - threshold[lane] > 0 else zero
+                statistic[lane] += one if mem[lane] - threshold[lane] > 0 else zero
         else:
             for lane in range(lanes):
-                s, m = _next(
-                    syn[lane], mem[lane], now[lane], alpha[lane], beta[lane], threshold[lane],
-                    synaptic, reset,
-                )  # fmt: skip
-                syn[lane], mem[lane] = s, m
-                best = statistic[lane]
+                m, best = mem[lane], statistic[lane]
                 statistic[lane] = m if (m > best or m != m) else best
 
 
@@ -369,23 +373,30 @@ def strike_currents(
             if is_last and maximum:  # every membrane counts, spikes or not
                 found = batch
                 for sample in range(batch):
-                    cell_of[sample], sample_of[sample] = 0, sample
+                    queue_cell[queued + sample], queue_sample[queued + sample] = 0, sample
+                undecided += batch
             else:
                 found = _candidates(
                     rows[strike], channels[strike], changes[strike], since[strike], until[strike],
                     factor, taps, windows, level, inputs, peak, bias_peak, up, down, negative,
                     cell_of, sample_of, per_sample,
                 )  # fmt: skip
-            previous = -1
-            for k in range(found):
-                undecided += sample_of[k] != previous
-                previous = sample_of[k]
-                queue_strike[queued], queue_cell[queued] = strike, cell_of[k]
-                queue_sample[queued] = sample_of[k]
-                queued += 1
+                if found:
+                    undecided += _sort_by_sample(
+                        cell_of, sample_of, per_sample, found, queue_cell[queued:],
+                        queue_sample[queued:],
+                    )  # fmt: skip
+            queue_strike[queued : queued + found] = strike
+            queued += found
         head = 0
         while queued - head >= LANES or (strike == len(rows) and head < queued):
             lanes = min(LANES, queued - head)
+            while entries + lanes * steps > len(d_step):
+                d_step, d_neuron = _grown(d_step, entries), _grown(d_neuron, entries)
+                d_change = _grown(d_change, entries)
+            if pairs + lanes > len(pair_strike):
+                pair_strike, pair_sample = _grown(pair_strike, pairs), _grown(pair_sample, pairs)
+                pair_end = _grown(pair_end, pairs)
             for lane in range(lanes):
                 k = head + lane
                 struck = queue_strike[k]
@@ -408,9 +419,6 @@ def strike_currents(
                 struck, sample = queue_strike[k], queue_sample[k]
                 neuron = channels[struck] * cells + queue_cell[k]
                 start = entries
-                while entries + steps > len(d_step):
-                    d_step, d_neuron = _grown(d_step, entries), _grown(d_neuron, entries)
-                    d_change = _grown(d_change, entries)
                 if is_last:
                     if statistic[lane] != last[sample, neuron]:
                         d_step[entries], d_neuron[entries] = 0, neuron
@@ -431,10 +439,6 @@ def strike_currents(
                     continue
                 known = pairs > 0 and pair_strike[pairs - 1] == struck
                 if not (known and pair_sample[pairs - 1] == sample):
-                    if pairs == len(pair_strike):
-                        pair_strike = _grown(pair_strike, pairs)
-                        pair_sample = _grown(pair_sample, pairs)
-                        pair_end = _grown(pair_end, pairs)
                     pair_strike[pairs], pair_sample[pairs] = struck, sample
                     pairs += 1
                 pair_end[pairs - 1] = entries
@@ -1021,28 +1025,11 @@ def _pool_scattered(base, cell, windows, plain, flat_before, change, now):
 
 
 @_inlined
-def _fire(lanes, syn, mem, now, a, b, limit, golden, flags, synaptic, reset):
+def _fire(now, syn, mem, a, b, limit, golden, flags, synaptic, reset):
     """One step of all lanes; ``flags`` says whose spike is not the golden one."""
-    if synaptic:
-        for c in range(lanes):
-            s, m = _next(syn[c], mem[c], now[c], a[c], b[c], limit[c], True, reset)
-            syn[c], mem[c] = s, m
-            flags[c] = np.uint8(m - limit[c] > 0) ^ golden[c]
-    elif reset == 0:
-        for c in range(lanes):
-            m = _next(mem[c], mem[c], now[c], b[c], b[c], limit[c], False, 0)[1]
-            mem[c] = m
-            flags[c] = np.uint8(m - limit[c] > 0) ^ golden[c]
-    elif reset == 1:
-        for c in range(lanes):
-            m = _next(mem[c], mem[c], now[c], b[c], b[c], limit[c], False, 1)[1]
-            mem[c] = m
-            flags[c] = np.uint8(m - limit[c] > 0) ^ golden[c]
-    else:
-        for c in range(lanes):
-            m = _next(mem[c], mem[c], now[c], b[c], b[c], limit[c], False, 2)[1]
-            mem[c] = m
-            flags[c] = np.uint8(m - limit[c] > 0) ^ golden[c]
+    _advance(now, syn, mem, a, b, limit, synaptic, reset)
+    for c in range(len(mem)):
+        flags[c] = np.uint8(mem[c] - limit[c] > 0) ^ golden[c]
 
 
 @_inlined
@@ -1189,7 +1176,10 @@ def flow(
                             now[position * channels : (position + 1) * channels],
                         )  # fmt: skip
                 _clear(differing, d_neuron, reach, run_position, run_length, channels, change)
-            _fire(lanes, syn, mem, now, a, b, limit, golden, flags, synaptic, reset)
+            _fire(
+                now[:lanes], syn[:lanes], mem[:lanes], a[:lanes], b[:lanes], limit[:lanes], golden,
+                flags, synaptic, reset,
+            )  # fmt: skip
             entries = _listed(
                 t, lanes, neuron_of, flags, golden, o_step, o_neuron, o_change, entries
             )

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fi.engine.base import Pairs
 from fi.engine.families import stage_of
+from fi.engine.tally import Tally
 from fi.faults import Fault, Trial
 from fi.injection import StageRun, injected, struck_inputs
 from fi.network import SpikingNetwork, StageActivity
@@ -28,6 +29,7 @@ class LateStart:
     def __init__(self, network: SpikingNetwork) -> None:
         self.network = network
         self.stages = network.stages()
+        self.tally = Tally()
 
     def pairs(
         self,
@@ -46,6 +48,7 @@ class LateStart:
         """
         for trial, position in zip(trials, positions.tolist(), strict=True):
             sample, scores = self.run(activities, trial)
+            self.tally += Tally(len(golden), len(golden), len(sample), len(sample))
             fault = torch.full_like(sample, position)
             yield Pairs(fault, sample, scores.to(golden.dtype))
 

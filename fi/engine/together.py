@@ -27,6 +27,7 @@ from fi.engine.late_start import LateStart
 from fi.engine.routing import on_kernels
 from fi.engine.stage_model import Array
 from fi.engine.strikes import PARAMETERS
+from fi.engine.tally import Tally
 from fi.faults import Fault, Trial
 from fi.network import StageActivity
 from fi.sites import INPUT
@@ -65,6 +66,7 @@ class Together:
     def __init__(self, fast: FastPath, late: LateStart) -> None:
         self.fast, self.late = fast, late
         self.last = len(fast.models) - 1
+        self.tally = Tally()
 
     def takes(self, trials: Sequence[Trial]) -> Array:
         """Which trials it can run, bool ``[trials]``: all faults known, no two in one neuron."""
@@ -126,11 +128,16 @@ class Together:
         with ThreadPoolExecutor(self.fast.threads) as pool:
             runs = pool.map(lambda chunk: _Run(self, chunk, trace).found(), plan.chunks)
             for chunk, (found, meetings) in zip(plan.chunks, runs, strict=True):
+                pairs = len(chunk.trials) * len(trace.prefix)
+                left = sum(len(row) for row, _, _ in found)
+                self.tally += Tally(pairs, pairs, left, left)
                 if found:
                     yield self.fast._scored(
                         [(chunk.positions[row], sample, stat) for row, sample, stat in found]
                     )
                 for meeting in meetings:
+                    met = len(meeting.differences.strike)
+                    self.tally += Tally(0, 0, met, met)
                     yield from self._met(chunk, meeting, activities)
 
     def _met(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from fi.engine import kernels
 from fi.engine.stage_model import Array, StageModel
@@ -112,6 +114,11 @@ class Recorded:
         return _array(self.mem.permute(2, 1, 0))
 
     @cached_property
+    def synaptic(self) -> Array:
+        """``f [N, B, T]``, the synaptic currents; the membranes of a first-order neuron."""
+        return _array(self.syn.permute(2, 1, 0)) if self.model.synaptic else self.membranes
+
+    @cached_property
     def fed(self) -> Array:
         """What the recurrence sees, ``f [N, B, T]``; empty without one."""
         if self.model.feedback is None:
@@ -150,7 +157,7 @@ def strike_trace(recorded: Recorded) -> StrikeTrace:
     return StrikeTrace(
         inputs=inputs,
         currents=_array(before).reshape(model.neurons, -1, recorded.batch, recorded.steps),
-        syn=_array(recorded.syn.permute(2, 1, 0)) if model.synaptic else membranes,
+        syn=recorded.synaptic,
         mem=membranes,
         spikes=_array(recorded.spikes.permute(2, 1, 0)),
         packed=_packed(recorded.spikes),
@@ -220,32 +227,59 @@ def margins(recorded: Recorded) -> tuple[Array, Array]:
     With the golden membrane ``v`` and a faulty current ``I + d``, the membranes differ by
     ``D[t] = beta D[t-1] + d[t]`` as long as no spike has changed (a reset to zero only shrinks
     ``D``). No spike changes while ``D < threshold - v`` in silent steps and ``-D < v - threshold``
-    in spiking ones. In floating point each of the two runs rounds at most six times a step, values
-    no larger than ``S = 2 max|v| + max|I| + |threshold|`` (plus ``|D|``, which the factor
-    ``1 + slack`` on ``D`` covers), and an error decays as the membrane does: both runs together
-    err by at most ``12 u S G`` with ``G = min(T, 1 / (1 - beta))`` (``/ (1 - alpha)`` again for a
-    second-order neuron) and ``u`` half the distance from 1 to the next float. It is taken off.
+    in spiking ones. In floating point each of the two runs rounds at most six times in step ``t``,
+    values no larger than ``S[t] = |v[t-1]| + |v[t]| + |I[t]| + |threshold|`` (plus ``|D|``, which
+    the factor ``1 + slack`` on ``D`` covers), and an error decays as the membrane does: both runs
+    together err by at most ``E[t] = beta E[t-1] + 12 u S[t]`` with ``u`` half the distance from 1
+    to the next float. In a second-order neuron the current ``s`` errs by ``F[t] = alpha F[t-1] +
+    12 u (|I[t]| + |s[t]|)``, and the membrane by ``F`` more a step. ``E`` is taken off.
     A current is a sum in which large terms may cancel, in another order where a weight differs:
-    ``max|I|`` is the sum of their magnitudes, or a bound on it, and not that of the result.
+    ``|I|`` is the sum of their magnitudes, or a bound on it, and not that of the result.
     """
-    model = recorded.model
-    up, down, largest = kernels.margins(recorded.membranes, model.threshold)
-    size = 2 * largest + _magnitudes(recorded) + np.abs(model.threshold)[:, None]
-    unit = np.finfo(size.dtype).eps / 2
-    gain = _gain(model, recorded.steps).astype(size.dtype)[:, None]
+    model, mem = recorded.model, recorded.membranes
+    roundings = mem.dtype.type(12 * np.finfo(mem.dtype).eps / 2)
+    norms, offsets = _weight_norms(recorded)
+    seen = _array(_seen_norms(recorded))
     with np.errstate(invalid="ignore"):
-        rounding = 12 * unit * size * gain
-        return up - rounding, down - rounding
+        return kernels.margins(
+            mem, recorded.synaptic, model.threshold, model.alpha, model.beta, norms, offsets, seen,
+            roundings, model.synaptic,
+        )  # fmt: skip
 
 
-def _magnitudes(recorded: Recorded) -> Array:
-    """``[N, B]``: no less than the ``sum |weight * input|`` of any step, and bias."""
-    # by Cauchy-Schwarz
-    synapse, inputs = recorded.model.synapse, recorded.activity.inputs.flatten(2)
-    rows = synapse.rows
-    terms = rows.norm(dim=0)[:, None] * inputs.norm(dim=2).amax(0)[None]
-    terms = terms + synapse.offsets.abs()[:, None]
-    return _array(terms.to(rows.dtype)).repeat(synapse.cells, axis=0)
+def _weight_norms(recorded: Recorded) -> tuple[Array, Array]:
+    """``[channels]`` each: the norm of a neuron's weights, and the magnitude of what is added."""
+    rows, offsets = recorded.model.synapse.rows, recorded.model.synapse.offsets.abs()
+    recurrent = recorded.model.stage.recurrent
+    if isinstance(recurrent, nn.Linear):
+        rows = torch.cat([rows, recurrent.weight.T])
+        if recurrent.bias is not None:
+            offsets = offsets + recurrent.bias.abs()
+    return _array(rows.norm(dim=0)), _array(offsets)
+
+
+def _seen_norms(recorded: Recorded) -> Tensor:
+    """``[cells, B, T]``: the norm of the inputs that a cell sees, the largest in its window.
+
+    The magnitudes of a sum of ``weight * input`` add up to no more than the product of both norms
+    (Cauchy-Schwarz).
+    """
+    synapse, inputs = recorded.model.synapse, recorded.activity.inputs
+    if isinstance(synapse.weights, nn.Linear):
+        signals = inputs.flatten(2)
+        if recorded.model.feedback is not None:
+            signals = torch.cat([signals, _shifted(recorded.activity.spikes)], dim=2)
+        return signals.norm(dim=2).T[None]
+    conv = synapse.weights
+    image = inputs.flatten(0, 1)
+    for module in itertools.takewhile(lambda module: module is not conv, synapse.before_pool):
+        image = module(image)
+    squares = image.square().sum(dim=1, keepdim=True)
+    ones = image.new_ones(1, 1, *conv.kernel_size)
+    energy = functional.conv2d(squares, ones, None, conv.stride, conv.padding, conv.dilation)
+    seen = functional.pad(energy.clamp(min=0).sqrt().flatten(1) * (1 + 1e-3), (0, 1))
+    windows = torch.from_numpy(synapse.windows.astype(np.int64))
+    return seen[:, windows].amax(2).unflatten(0, inputs.shape[:2]).permute(2, 1, 0)
 
 
 def slack(model: StageModel, steps: int) -> float:
