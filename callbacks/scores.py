@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import os
+import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -23,6 +26,8 @@ class ScoreFiles(CampaignCallback):
     with ``f`` the injection number. The next run overwrites them.
     """
 
+    everywhere: ClassVar[bool] = True
+
     def __init__(self, faulty: bool = False) -> None:
         self.faulty = faulty
         self._folder = Path()
@@ -31,8 +36,9 @@ class ScoreFiles(CampaignCallback):
     def on_campaign_start(self, record: CampaignRecord) -> None:
         self._folder = record.output / record.model / "pt"
         self._batch_size = record.golden.batch_size
-        self._write("clean", "batch_{}.pt", record.golden.scores)
-        self._write("label", "batch_{}.pt", record.golden.labels)
+        if record.process == 0:
+            self._write("clean", "batch_{}.pt", record.golden.scores)
+            self._write("label", "batch_{}.pt", record.golden.labels)
         if self.faulty:
             self._place("faulty").mkdir(parents=True, exist_ok=True)
 
@@ -50,7 +56,7 @@ class ScoreFiles(CampaignCallback):
         golden = pl_module.golden.scores[batch_idx]
         for fault, scores in enumerate(faulty_scores(golden, outputs["pairs"], pl_module)):
             name = f"fault_{pl_module.faults[fault][0].injection}_batch_{batch_idx}.pt"
-            torch.save(scores, self._place("faulty") / name)
+            save(scores, self._place("faulty") / name)
 
     def _place(self, kind: str) -> Path:
         return self._folder / kind / f"batch_size_{self._batch_size}"
@@ -58,7 +64,19 @@ class ScoreFiles(CampaignCallback):
     def _write(self, kind: str, name: str, tensors: Sequence[Tensor]) -> None:
         self._place(kind).mkdir(parents=True, exist_ok=True)
         for number, tensor in enumerate(tensors):
-            torch.save(tensor, self._place(kind) / name.format(number))
+            save(tensor, self._place(kind) / name.format(number))
+
+
+def save(tensor: Tensor, path: Path) -> None:
+    """Write ``tensor`` whole or not at all: shards of a list may write the same file at once."""
+    draft = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
+    data = io.BytesIO()
+    torch.save(tensor, data)  # to a file itself, torch reports a full disk as a RuntimeError
+    try:
+        draft.write_bytes(data.getvalue())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def faulty_scores(golden: Tensor, portions: Sequence[Pairs], module: FaultTest) -> list[Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytorch_lightning as pl
 
-from fi.campaign_files import CampaignFiles
+from fi.campaign_files import CampaignFiles, writing
 from fi.decided import Decisions, add_decided, own_share
 from fi.engine.choice import choose_engine
 from fi.engine.warm_up import warm_up
@@ -19,17 +19,20 @@ from fi.errors import UserError
 from fi.fault_models import own_models
 from fi.fault_test import FaultTest
 from fi.faults import Fault, Trial, trials
+from fi.git import checkouts
 from fi.golden import GoldenRun, golden_run
 from fi.hashes import faults_hash, network_hash, text_hash, weights_hash
 from fi.lightning_runs import Hardware, exact_arithmetic, on_gpu, run_test
 from fi.metrics import FaultCounts
 from fi.plugins import own_module
 from fi.precision import computing_in
+from fi.processes import Processes
 from fi.provenance import machine
 from fi.record import CampaignCallback, CampaignRecord, GroupCounts
 from fi.results_buffer import ResultsBuffer
+from fi.shards import Shard
 from fi.subject import Subject
-from fi.summary import ListRecord, described, recorded
+from fi.summary import ListRecord, RunSummary, described, past_runs, recorded
 from fi.table import one_row_a_trial
 from fi.word_values import word_values
 
@@ -48,6 +51,7 @@ class Settings:
         progress: what the bar counts, ``predictions`` or ``scores``; ``None`` draws no bar.
         overwrite: run a finished campaign again.
         figures: draw the figures of the report and of TensorBoard in the end.
+        shard: the part of the list that is run; ``None`` is all of it.
     """
 
     output: Path = Path("output")
@@ -59,6 +63,7 @@ class Settings:
     progress: str | None = "predictions"
     overwrite: bool = False
     figures: bool = True
+    shard: Shard | None = None
 
 
 class NetworkChanged(RuntimeError):
@@ -95,17 +100,19 @@ class Campaign:
         if not faults:
             raise UserError("the fault list is empty")
         self.subject = subject
-        self.faults = list(faults)
-        self.trials = trials(self.faults)
         self.settings = settings or Settings()
+        self.listed = list(faults)
+        self.faults = self._part()
+        self.trials = trials(self.faults)
         self.source = source or ListRecord()
         self.config = config
         self.options = dict(options or {})
-        self.say = say
+        self._say = say
         self.callbacks = [*self._own_callbacks(), *callbacks]
         chosen = self.settings
         self.engine, self.why = choose_engine(chosen.engine, subject, chosen.memory, chosen.threads)
         self.trainer = self.settings.hardware.trainer(self.callbacks)
+        self.processes = Processes(self.trainer)
         self.files: CampaignFiles | None = None
         self.golden: GoldenRun | None = None
 
@@ -113,65 +120,95 @@ class Campaign:
         """Run what is not done yet; the results of the whole list, in its order.
 
         Raises:
-            UserError: the data or the golden run cannot be used.
+            UserError: the data or the golden run cannot be used, the folder cannot be written or
+                is another process's, or holds results that do not belong.
             NetworkChanged: a parameter or buffer is not what it was.
             KeyboardInterrupt: Ctrl-C; what was done is stored.
         """
-        with self.prepared():
+        with self.prepared(), self.processes.watched():
             self.golden = golden = self._golden_run()
             self.files = folder = self._files(golden)
-            if self.trainer.is_global_zero and self.settings.overwrite:
-                folder.clear()
-            earlier = folder.earlier(self.faults, repair=self.trainer.is_global_zero)
-            done = set(earlier["Injection"])
-            todo = [trial for trial in self.trials if trial[0].injection not in done]
-            if not todo and folder.finished:
-                self.say(f"finished already: {folder.path} (--overwrite runs it again)")
-                return earlier
-            self._announce(golden, earlier)
-            self._warm_up()
-            decided = self._decided(folder, todo, golden)
-            with self._recorded(folder, golden, todo), self._told(folder, golden, earlier):
-                self._run_groups(todo, golden, folder)
-            decided()
-        return folder.results.load()
+            self.processes.check_same(folder.identity)
+            with writing(folder.path), ExitStack() as held:
+                earlier = self.processes.from_first(lambda: self._opened(folder, golden, held))
+                done = set(earlier["Injection"])
+                todo = [trial for trial in self.trials if trial[0].injection not in done]
+                if not todo and self.processes.from_first(lambda: folder.finished):
+                    self.say(f"finished already: {folder.path} (--overwrite runs it again)")
+                    return earlier
+                self._announce(folder, earlier)
+                self._warm_up()
+                self._run_listed(todo, golden, folder, earlier)
+                return self.processes.from_first(folder.results.load)
 
-    def _group_size(self, todo: Sequence[Trial]) -> int:
-        """How many faults one test run takes, in all processes together."""
-        return self.engine.group_size(len(todo)) * self.trainer.world_size
+    def _opened(self, folder: CampaignFiles, golden: GoldenRun, held: ExitStack) -> pd.DataFrame:
+        """Hold the folder as long as ``held`` is open; what an earlier run left there."""
+        held.enter_context(folder.locked())
+        folder.tidy()
+        if self.settings.overwrite:
+            folder.clear()
+        constant = {"samples": golden.samples, "golden_correct": golden.correct}
+        return folder.earlier(self.faults, constant)
 
-    def _run_groups(self, todo: Sequence[Trial], golden: GoldenRun, folder: CampaignFiles) -> None:
-        """Group after group through Lightning test runs, the counts into the results file."""
+    def _run_listed(
+        self, todo: Sequence[Trial], golden: GoldenRun, folder: CampaignFiles, earlier: pd.DataFrame
+    ) -> None:
+        """Run ``todo``; the first process writes what it is, how it goes, and how it ends."""
+        buffer = None
+        with ExitStack() as around:
+            if self.processes.first:
+                entries = self._entries(folder, golden)
+                decided = self._decided(folder, todo, golden)
+                summary = RunSummary(folder, entries, earlier, golden.samples, decided)
+                folder.write_config(self.config)
+                around.enter_context(recorded(summary))
+                buffer = self._buffer(folder, summary)
+            around.enter_context(self._told(folder, golden, earlier))
+            self._run_groups(todo, golden, buffer)
+
+    def _run_groups(
+        self, todo: Sequence[Trial], golden: GoldenRun, buffer: ResultsBuffer | None
+    ) -> None:
+        """Group after group through Lightning test runs, the counts into ``buffer``."""
+        if not todo:
+            return
         size = self._group_size(todo)
         metric = FaultCounts(min(size, len(todo)))
         test = FaultTest(self.engine, golden, metric, keep_pairs=self.settings.save_scores)
-        buffer = ResultsBuffer(folder.results, self._tell_results)
         try:
             for group in grouped(todo, size):
                 test.take(group, self.trainer.global_rank, self.trainer.world_size)
                 run_test(self.trainer, test, self.subject.batches)
                 counts = _first(metric.compute(), len(group))
-                if self.trainer.is_global_zero:
+                if buffer is not None:
                     listed = [fault for trial in group for fault in trial]
                     values = word_values(self.subject.network, listed, self.subject.families)
                     buffer.add(group, counts, values)
                 metric.reset()
         finally:
-            buffer.flush()
+            if buffer is not None:
+                buffer.flush()
+
+    def _group_size(self, todo: Sequence[Trial]) -> int:
+        """How many faults one test run takes, in all processes together."""
+        return self.engine.group_size(len(todo)) * self.processes.count
 
     def _decided(
         self, folder: CampaignFiles, todo: Sequence[Trial], golden: GoldenRun
-    ) -> Callable[[], None]:
-        """Notes in the summary how the pairs were decided; call it when all of them are."""
+    ) -> Callable[[int], dict[str, int]]:
+        """Says how pairs were decided, those of earlier runs too, when so many of ``todo`` are."""
         before, counted = folder.decided(), Decisions(self.engine)
+        earlier = (len(self.trials) - len(todo)) * golden.samples
+        if unsaid := earlier - sum(before.values()):  # a killed run had stored them
+            before = add_decided(before, {"not_counted": unsaid})
+        size = self._group_size(todo)
 
-        def note() -> None:
-            if self.trainer.is_global_zero:
-                mine = own_share(len(todo), self._group_size(todo), self.trainer.world_size)
-                pairs, others = mine * golden.samples, (len(todo) - mine) * golden.samples
-                folder.add_to_summary(decided=add_decided(before, counted.count(pairs, others)))
+        def decided(done: int) -> dict[str, int]:
+            mine = own_share(done, size, self.processes.count)
+            pairs, others = mine * golden.samples, (done - mine) * golden.samples
+            return add_decided(before, counted.count(pairs, others))
 
-        return note
+        return decided
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
@@ -201,30 +238,55 @@ class Campaign:
         identity = {
             "network": network_hash(self.subject.network),
             "weights": self._weights,
-            "data": text_hash(f"{self.subject.batches.digest}{golden.digest}"),
-            "faults": faults_hash(self.faults),
+            "data": str(self.subject.batches.digest),
+            "golden": golden.digest,
+            "faults": faults_hash(self.listed),
             "precision": self.settings.hardware.precision,
             "engine": self.engine.name,
             **self._special(),
         }
         root = self.settings.output / self.subject.name
-        return CampaignFiles(root, Path(self.source.name).stem, identity)
+        name = Path(self.source.name).stem
+        return CampaignFiles(root, name, identity, self.settings.shard)
 
     def _special(self) -> dict[str, str]:
         """What else the results depend on, where it is not the usual."""
         special = {}
         if self.subject.accuracy_before is not None:
             special["format"] = self.subject.word_format
-        own = own_models({fault.model for fault in self.faults})
+        own = own_models({fault.model for fault in self.listed})
         if own:
             special["models"] = text_hash("\n".join(own))
         return special
 
-    def _announce(self, golden: GoldenRun, earlier: pd.DataFrame) -> None:
-        self.say(f"{len(self.faults)} faults of {self.source.name}; {self.why}")
+    def _part(self) -> list[Fault]:
+        """The faults to run: the list, or the shard of it."""
+        if (shard := self.settings.shard) is None:
+            return self.listed
+        if not (part := shard.of(self.listed)):
+            raise UserError(f"--shard {shard}: nothing is left, the list has {len(self.listed)}")
+        return part
+
+    def say(self, line: str) -> None:
+        """Tell the user; with several processes the first one does."""
+        if self.processes.first:
+            self._say(line)
+
+    def _announce(self, folder: CampaignFiles, earlier: pd.DataFrame) -> None:
+        shard = self.settings.shard
+        part = f"shard {shard}, {len(self.faults)} of " if shard else ""
+        self.say(f"{part}{len(self.listed)} faults of {self.source.name}; {self.why}")
+        if not self.processes.first:
+            return
         if len(earlier):
-            done = earlier["Injection"].nunique()
-            self.say(f"{done} faults are done already: continuing")
+            last = (past_runs(folder.summary()) or [{}])[-1]
+            self.say(
+                f"{earlier['Injection'].nunique()} faults are done already: continuing the run "
+                f"that was started {last.get('started')} on {last.get('host')} "
+                f"({last.get('status')})"
+            )
+        for path, differing in folder.siblings().items() if earlier.empty else ():
+            self.say(f"{path} is another campaign: other {', '.join(differing)}")
 
     @contextmanager
     def _network_kept(self) -> Iterator[None]:
@@ -237,25 +299,33 @@ class Campaign:
             if weights_hash(self.subject.network) != self._weights:
                 raise NetworkChanged(f"{self.subject.name} is not what it was before the campaign")
 
-    def _recorded(
-        self, folder: CampaignFiles, golden: GoldenRun, todo: Sequence[Trial]
-    ) -> AbstractContextManager[None]:
-        """``config.yaml`` and ``summary.json`` around the run, by the first process."""
-        if not self.trainer.is_global_zero:
-            return nullcontext()
-        folder.write_config(self.config)
-        entries = {
+    def _entries(self, folder: CampaignFiles, golden: GoldenRun) -> dict[str, Any]:
+        """What is run and with what, for ``summary.json``."""
+        shard = self.settings.shard
+        return {
             **described(self.subject, golden, self.source),
             "faults": len(self.faults),
             "trials": len(self.trials),
+            "listed": len(self.listed),
+            "shard": str(shard) if shard else None,
             "engine": self.engine.name,
             "engine_why": self.why,
             "precision": self.settings.hardware.precision,
-            "processes": self.trainer.world_size,
+            "processes": self.processes.count,
             "hashes": folder.identity,
             "machine": machine(self.trainer.strategy.root_device),
+            "git": checkouts(network=type(self.subject.network), data=self.subject.data_class),
         }
-        return recorded(folder, entries, len(todo) * golden.samples)
+
+    def _buffer(self, folder: CampaignFiles, summary: RunSummary) -> ResultsBuffer:
+        """Where the counts go: into the file, then the summary and the callbacks hear of them."""
+
+        def stored(done: Sequence[Trial], counts: GroupCounts) -> None:
+            summary.stored(done)
+            for callback in self._listeners():
+                callback.on_results(done, counts)
+
+        return ResultsBuffer(folder.results, stored)
 
     @contextmanager
     def _told(
@@ -273,24 +343,25 @@ class Campaign:
             self.options,
             self.source,
             self.settings.figures,
+            self.processes.rank,
         )
         listeners = self._listeners()
         try:
             for callback in listeners:
                 callback.on_campaign_start(record)
             yield
-        finally:
+        except BaseException:
             for callback in listeners:
-                callback.on_campaign_end()
-
-    def _tell_results(self, done: Sequence[Trial], counts: GroupCounts) -> None:
-        for callback in self._listeners():
-            callback.on_results(done, counts)
+                with suppress(OSError):  # on a full disk; the error that ended the run is told
+                    callback.on_campaign_end()
+            raise
+        for callback in listeners:
+            callback.on_campaign_end()
 
     def _listeners(self) -> list[CampaignCallback]:
-        """Who hears of the campaign: in the first process only."""
+        """Who hears of the campaign in this process."""
         found = [c for c in self.callbacks if isinstance(c, CampaignCallback)]
-        return found if self.trainer.is_global_zero else []
+        return [callback for callback in found if self.processes.first or callback.everywhere]
 
     def _own_callbacks(self) -> list[pl.Callback]:
         callbacks = [

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from fi.errors import UserError
 from fi.faults import Fault
 from fi.files import FileError, read_text, write_text
-from fi.hashes import json_hash
-from fi.results import RESULT_COLUMNS, ResultsFile
+from fi.hashes import json_hash, text_hash
+from fi.lock import locked
+from fi.results import RESULT_COLUMNS, ResultsError, ResultsFile
+from fi.shards import Shard
 
 #: Raised when the columns or their meaning change: results of another version do not belong.
 COUNTS_VERSION = 2
@@ -22,16 +26,38 @@ COUNTS_VERSION = 2
 class CampaignFiles:
     """``output/<model>/<list name>-<hash>``: results, configuration and summary of one campaign.
 
+    A shard has a folder of its own in that of its campaign, ``shard-3-of-16``.
+
     Args:
         root: the folder of the model, ``output/<model>``.
         list_name: of the fault list, without its ending.
         identity: hashes of everything that the results depend on; their hash ends the name.
+        shard: the part of the list that is run, where it is a part.
     """
 
-    def __init__(self, root: Path, list_name: str, identity: Mapping[str, str]) -> None:
-        self.identity = dict(identity, counts=str(COUNTS_VERSION))
-        self.path = root / f"{list_name}-{json_hash(self.identity)[:8]}"
+    def __init__(
+        self,
+        root: Path,
+        list_name: str,
+        identity: Mapping[str, str],
+        shard: Shard | None = None,
+    ) -> None:
+        schema = text_hash(",".join(RESULT_COLUMNS))
+        self.identity = dict(identity, counts=f"{COUNTS_VERSION}", columns=schema)
+        self.campaign = root / f"{list_name}-{json_hash(self.identity)[:8]}"
+        self.path = self.campaign / shard.folder if shard else self.campaign
         self.results = ResultsFile(self.path / "results.csv")
+        self.shard = shard
+        self._list_name = list_name
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the folder against other processes; ``FolderInUse`` where one has it."""
+        return locked(self.path)
+
+    def tidy(self) -> None:
+        """Remove the drafts of files that a killed run was about to replace."""
+        for draft in self.path.glob(".*.tmp"):
+            draft.unlink()
 
     def clear(self) -> None:
         """Remove the results of an earlier run, to start again."""
@@ -40,53 +66,121 @@ class CampaignFiles:
         if (self.path / "tensorboard").exists():
             shutil.rmtree(self.path / "tensorboard")
 
-    def earlier(self, faults: Sequence[Fault], repair: bool = True) -> pd.DataFrame:
+    def earlier(self, faults: Sequence[Fault], constant: Mapping[str, int]) -> pd.DataFrame:
         """What an earlier run finished; a row that it could not end is dropped.
 
+        Args:
+            faults: the fault list.
+            constant: columns that have one value in every row, and that value.
+
         Raises:
-            ResultsError: the file is damaged, or holds faults that are not in the list.
+            ResultsError: the file is damaged, or belongs to another campaign or list.
         """
-        if repair:
-            self.results.repair()
         if not self.results.path.exists():
-            return pd.DataFrame(columns=list(RESULT_COLUMNS))
-        if repair:
-            self.results.drop_unfinished(faults)
-        self.results.check_belongs(faults)
+            return self.results.nothing()
+        self._check_identity()
+        self.results.repair()
+        self.results.drop_unfinished(faults)
+        self.results.check_belongs(faults, constant)
         return self.results.load()
+
+    def _check_identity(self) -> None:
+        """Raise ``ResultsError`` where the summary beside the results is not this campaign's."""
+        path = self.results.path
+        if not (summary := self.summary()):
+            raise ResultsError(
+                f"{path}: no summary.json beside it says what it belongs to; --overwrite starts "
+                "again, --output takes another folder"
+            )
+        if differing := differences(self.identity, summary.get("hashes")):
+            raise ResultsError(
+                f"{path} belongs to another campaign: other {', '.join(differing)}; "
+                "--overwrite starts again, --output takes another folder"
+            )
+
+    def summary(self) -> dict[str, Any]:
+        """What ``summary.json`` says; empty where there is none.
+
+        Raises:
+            FileError: it cannot be read.
+        """
+        path = self.path / "summary.json"
+        return read_summary(path) if path.exists() else {}
 
     @property
     def finished(self) -> bool:
-        """Whether the summary says that an earlier run came to its end.
+        """Whether the summary says that an earlier run came to its end."""
+        return bool(self.summary().get("status") == "finished")
 
-        Raises:
-            FileError: the summary cannot be read.
-        """
-        path = self.path / "summary.json"
-        if not path.exists():
-            return False
-        try:
-            return bool(json.loads(read_text(path, FileError))["status"] == "finished")
-        except (ValueError, KeyError, TypeError) as error:
-            raise FileError(f"{path} is damaged ({error}); --overwrite starts again") from error
+    def siblings(self) -> dict[Path, list[str]]:
+        """Other campaigns on a list of this name, and in what they differ."""
+        found = {}
+        for path in sorted(self.campaign.parent.glob(f"{self._list_name}-*/summary.json")):
+            with suppress(FileError):  # a damaged one is for its own campaign to tell
+                hashes = read_summary(path).get("hashes")
+                if hashes and path.parent != self.campaign:
+                    found[path.parent] = differences(self.identity, hashes)
+        return found
 
     def decided(self) -> dict[str, int]:
-        """How the pairs of earlier runs were decided, as far as these came to their end."""
-        path = self.path / "summary.json"
-        if not path.exists():
-            return {}
-        return dict(json.loads(read_text(path, FileError)).get("decided", {}))
+        """How the pairs of earlier runs were decided."""
+        return dict(self.summary().get("decided", {}))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace ``summary.json``."""
-        text = json.dumps(dict(summary), indent=2, ensure_ascii=False)
-        write_text(self.path / "summary.json", text + "\n")
+        write_summary(self.path, summary)
 
     def add_to_summary(self, **entries: Any) -> None:
         """Put further entries into ``summary.json``."""
-        known = json.loads(read_text(self.path / "summary.json", FileError))
-        self.write_summary({**known, **entries})
+        with self.locked():
+            self.write_summary({**self.summary(), **entries})
 
     def write_config(self, config: str) -> None:
         """Replace ``config.yaml``, which ``--config`` replays."""
         write_text(self.path / "config.yaml", config)
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """The entries of a ``summary.json``; ``FileError`` where it is damaged, with the line."""
+    text = read_text(path, FileError)
+    try:
+        entries = json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        line = f":{problem.lineno}" if isinstance(problem, json.JSONDecodeError) else ""
+        raise FileError(f"{path}{line} is damaged: not JSON; --overwrite starts again") from None
+    if not isinstance(entries, dict):
+        raise FileError(f"{path} is damaged: not the summary of a campaign")
+    return entries
+
+
+def write_summary(folder: Path, entries: Mapping[str, Any]) -> None:
+    """Replace the ``summary.json`` in ``folder``."""
+    text = json.dumps(dict(entries), indent=2, ensure_ascii=False)
+    write_text(folder / "summary.json", text + "\n")
+
+
+def differences(identity: Mapping[str, str], other: Any) -> list[str]:
+    """The entries that two identities do not share, by name, with the beginnings of the hashes."""
+    other = other if isinstance(other, Mapping) else {}
+    return [
+        f"{key} ({_brief(other.get(key))} there, {_brief(value)} here)"
+        for key, value in identity.items()
+        if other.get(key) != value
+    ]
+
+
+def _brief(value: object) -> str:
+    return "none" if value is None else str(value)[:8]
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Errors of the file system as one line: what is stored is kept, whatever they are."""
+    try:
+        yield
+    except OSError as error:
+        what = error.filename or folder
+        raise UserError(
+            f"{what} cannot be written: {error.strerror or error}; what is stored is kept, "
+            "the same command continues"
+        ) from error

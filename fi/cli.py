@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,12 +17,13 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from fi.errors import UserError, first_line
+from fi.errors import FailedElsewhere, UserError, first_line
 from fi.plugins import config_file, find_class, own_classes
 
 #: ``--model.beta`` is ``model_args.beta`` in a config file, beside ``model``.
 _ARGUMENTS = {"model": "model_args", "data": "data_args"}
 _KINDS = {"model": "models", "data": "datamodules"}
+_LONGEST_ERROR = 800
 #: jsonargparse's types, in words.
 _NUMBERS = {
     "PositiveInt": "an int above 0",
@@ -88,8 +91,11 @@ class CommandParser(ArgumentParser):
         """The options in ``argv``; ``UserError`` says in one line what is wrong."""
         try:
             found: Namespace = self.parse_args(_arranged(argv))
-        except (argparse.ArgumentError, TypeError, ValueError, OSError) as error:
-            raise UserError(_one_line(str(error))) from error
+        except (argparse.ArgumentError, TypeError, ValueError, OSError, RecursionError) as error:
+            text = _one_line(str(error))
+            config = _value(argv, "config")
+            where = "" if "--" in text or config is None else f"--config {config}: "
+            raise UserError(where + text) from error
         return found
 
     def built(self, options: Namespace, which: str) -> Any:
@@ -145,7 +151,7 @@ def _from_config(path: str | None) -> dict[str, str]:
         content = yaml.safe_load(Path(config_file(path)).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"--config {path} cannot be read: {error.strerror}") from error
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"--config {path} is no YAML: {_one_line(str(error))}") from error
     if not isinstance(content, dict):
         raise UserError(f"--config {path}: wanted are options by name, not {content!r:.60}")
@@ -193,6 +199,8 @@ def _one_line(text: str) -> str:
     text = _spoken(" ".join(text.split()))
     if missing := re.fullmatch(r"the following arguments are required: (.*)", text):
         return f"missing: {', '.join(map(_option, missing[1].split(', ')))}"
+    if unknown := re.fullmatch(r"Option '(.*)' is not accepted", text):
+        return f"unknown option {_option(unknown[1])}"
     key = re.search(r'Parser key "(?:--)?([^"]+)":', text)
     value = re.search(r"(?:Got|Given) value: (.*)|'([^']*)'$|(\S+) does not conform", text)
     wanted = re.findall(r"<class '(?:\w+\.)*(\w+)'>|Not of type (\w+)|Literal\[(.*?)\]", text)
@@ -231,16 +239,44 @@ def plain_warnings() -> Iterator[None]:
         warnings.formatwarning = usual
 
 
+def _printable(text: str) -> str:
+    """An error's text in one line, whatever the value that it quotes: escaped, cut where long."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return text if len(text) <= _LONGEST_ERROR else f"{text[:_LONGEST_ERROR]}..."
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """``SIGTERM`` raises ``KeyboardInterrupt``, where this is the thread that gets signals."""
+
+    def interrupt(*signal_and_frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def run_command(
     command: str, run: Callable[[list[str]], None], arguments: Sequence[str] | None
 ) -> int:
-    """Exit status of ``run(argv)``: 0, 2 after an error of the user's, 130 after Ctrl-C."""
+    """Exit status of ``run(argv)``: 0, 2 after an error of the user's, 130 after Ctrl-C.
+
+    ``SIGTERM``, which batch systems send before they kill, is taken for Ctrl-C.
+    """
     argv = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with plain_warnings():
+        with plain_warnings(), _terminated_as_interrupted():
             run(argv)
+    except FailedElsewhere:
+        return 2
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         kept = shlex.join(word for word in argv if word != "--overwrite")

@@ -13,6 +13,10 @@ class UserError(Exception):
     """
 
 
+class FailedElsewhere(UserError):
+    """The first process of several has failed; it says so, and the others end without a word."""
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, its type where there is none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -44,7 +44,8 @@ class FaultSource:
             family.name: self.space.size_of(family) if known else None
             for family in self.space.families
         }
-        return ListRecord(self.path.name, scheme, populations)
+        seed = None if self.plan is None else self.plan.seed
+        return ListRecord(self.path.name, scheme, populations, seed)
 
     def _is_counted(self, trial: Trial) -> bool:
         """Whether the numbers of the space say how many such trials there are."""

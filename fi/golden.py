@@ -39,10 +39,15 @@ class GoldenRun:
         return len(self.labels[0])
 
     @property
+    def correct(self) -> int:
+        """How many samples are classified right."""
+        pairs = zip(self.scores, self.labels, strict=True)
+        return sum(int(correct_samples(s, y).sum()) for s, y in pairs)
+
+    @property
     def accuracy(self) -> float:
         """Part of the samples that are classified right."""
-        pairs = zip(self.scores, self.labels, strict=True)
-        return sum(int(correct_samples(s, y).sum()) for s, y in pairs) / self.samples
+        return self.correct / self.samples
 
     @property
     def digest(self) -> str:

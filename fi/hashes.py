@@ -9,8 +9,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fi.fault_row import fault_row
+from fi.fault_row import FAULT_COLUMNS, fault_row
 from fi.faults import Fault
+from fi.files import csv_text
 
 
 def text_hash(text: str) -> str:
@@ -44,13 +45,5 @@ def network_hash(network: nn.Module) -> str:
 
 
 def faults_hash(faults: Sequence[Fault]) -> str:
-    """Hash of a fault list."""
-    return json_hash(list(map(_hashed, faults)))
-
-
-def _hashed(fault: Fault) -> list[Any]:
-    """A fault as JSON; one bit and one step are numbers, as they were before there were others."""
-    _, layer, _, bits, model, steps = fault_row(fault)
-    bit = fault.bits[0] if len(fault.bits) == 1 else bits
-    step = None if fault.steps is None else fault.steps[0] if len(fault.steps) == 1 else steps
-    return [fault.injection, layer, list(fault.index), bit, model, step]
+    """Hash of a fault list: SHA-256 of the file that this tool writes of it."""
+    return text_hash(csv_text([FAULT_COLUMNS, *map(fault_row, faults)]))

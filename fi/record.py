@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,7 @@ class CampaignRecord:
         settings: what was asked for, plain values by name.
         source: where the faults come from.
         figures: whether figures are wanted in the end.
+        process: the number of this process, from 0.
     """
 
     model: str
@@ -47,6 +48,7 @@ class CampaignRecord:
     settings: Mapping[str, Any]
     source: ListRecord = field(default_factory=ListRecord)
     figures: bool = True
+    process: int = 0
 
     @property
     def done(self) -> int:
@@ -55,7 +57,13 @@ class CampaignRecord:
 
 
 class CampaignCallback(pl.Callback):
-    """A Lightning callback that also hears of the campaign around the test runs."""
+    """A Lightning callback that also hears of the campaign around the test runs.
+
+    Attributes:
+        everywhere: whether it hears in every process of several, or in the first one only.
+    """
+
+    everywhere: ClassVar[bool] = False
 
     def on_campaign_start(self, record: CampaignRecord) -> None:
         """Before the first fault, after the golden run."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,12 @@ class ResultsFile:
         )
         _append(self.path, csv_text(rows).encode())
 
+    def trial_rows(self) -> list[list[list[str]]]:
+        """The fields of the rows of every trial, as they are in the file; errors as ``load``."""
+        self.load()
+        rows = (fields for _, fields in self._rows())
+        return [list(trial) for _, trial in groupby(rows, key=itemgetter(0))]
+
     def load(self, whole: bool = True) -> pd.DataFrame:
         """One row a fault: the counts are int64; ``TensorIndex``, ``Bit`` and ``Step`` are text.
 
@@ -95,6 +103,13 @@ class ResultsFile:
         columns |= dict(zip(VALUE_COLUMNS, words.T, strict=True))
         return pd.DataFrame({**_fault_columns(faults), **columns})
 
+    @staticmethod
+    def nothing() -> pd.DataFrame:
+        """What ``load`` gives of a file without a row."""
+        columns = {name: pd.Series(dtype="int64") for name in COUNT_COLUMNS}
+        columns |= {name: pd.Series(dtype="float64") for name in VALUE_COLUMNS}
+        return pd.DataFrame({**_fault_columns([]), **columns})
+
     def done(self) -> list[int]:
         """The injection numbers that are finished, in the order of the file.
 
@@ -106,11 +121,22 @@ class ResultsFile:
         numbers: list[int] = self.load()["Injection"].tolist()
         return numbers
 
-    def check_belongs(self, faults: Sequence[Fault]) -> None:
-        """Raise ``ResultsError`` where a row is not a fault of this list."""
+    def check_belongs(
+        self, faults: Sequence[Fault], constant: Mapping[str, int] | None = None
+    ) -> None:
+        """Raise ``ResultsError`` where a row is not of this list and test set.
+
+        Args:
+            faults: the list.
+            constant: columns that have one value in every row, and that value.
+        """
         known = {trial[0].injection: trial for trial in trials(faults)}
         for line, fields in self._rows():
             fault = self._fault(line, fields)
+            for column, value in (constant or {}).items():
+                found = fields[RESULT_COLUMNS.index(column)]
+                if found != str(value):
+                    raise ResultsError(f"{self.path}:{line}: {column} is {found}, here {value}")
             if fault not in known.get(fault.injection, ()):
                 trial = known.get(fault.injection, ())
                 listed = "; ".join(map(str, trial)) or "not in the list"

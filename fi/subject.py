@@ -57,7 +57,8 @@ class Subject:
     ) -> None:
         self.network = network.eval()
         self.name = name or type(network).__name__
-        self.data_name = type(data).__name__
+        self.data_class = type(data)
+        self.data_name = self.data_class.__name__
         if not spiking_neurons(network):
             raise UserError(f"{self.name} has no snnTorch neuron: there is no spike to compare")
         floating_parameters(network)

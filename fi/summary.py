@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import platform
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import pandas as pd
+
 from fi.campaign_files import CampaignFiles
+from fi.faults import Trial
 from fi.golden import GoldenRun
 from fi.provenance import now, versions
 from fi.sites import Kind
@@ -26,11 +30,13 @@ class ListRecord:
         name: of the list's file.
         scheme: how it was drawn; ``list`` is a list that the user gave.
         populations: site family -> number of its faults in the fault space; ``None``: not known.
+        seed: of the draw; ``None`` for a list that was given.
     """
 
     name: str = "faults"
     scheme: str = "list"
     populations: Mapping[str, int | None] = field(default_factory=dict)
+    seed: int | None = None
 
 
 def described(subject: Subject, golden: GoldenRun, source: ListRecord) -> dict[str, Any]:
@@ -45,6 +51,7 @@ def described(subject: Subject, golden: GoldenRun, source: ListRecord) -> dict[s
         "data": subject.data_name,
         "fault_list": source.name,
         "scheme": source.scheme,
+        "seed": source.seed,
         "confidence": CONFIDENCE,
         "batches": len(golden.labels),
         "batch_size": golden.batch_size,
@@ -57,25 +64,107 @@ def described(subject: Subject, golden: GoldenRun, source: ListRecord) -> dict[s
     }
 
 
-@contextmanager
-def recorded(folder: CampaignFiles, entries: Mapping[str, Any], pairs: int) -> Iterator[None]:
-    """The summary around a run of ``pairs`` pairs; its status says whether that has ended, and how.
+class RunSummary:
+    """The summary of a campaign while one run of it goes on, after earlier ones.
 
-    ``started``, then ``finished``, ``interrupted`` (Ctrl-C) or ``failed``.
+    Args:
+        folder: of the campaign, which this process holds.
+        entries: what is run.
+        earlier: the results of earlier runs.
+        samples: pairs of every trial.
+        decided: says how the pairs of the first so many trials were decided.
     """
-    start, started = time.monotonic(), now()
 
-    def write(status: str, **more: Any) -> None:
-        seconds = time.monotonic() - start
-        times = {"started": started, "wall_seconds": round(seconds, 3)}
-        folder.write_summary({"status": status, **entries, "versions": versions(), **times, **more})
+    def __init__(
+        self,
+        folder: CampaignFiles,
+        entries: Mapping[str, Any],
+        earlier: pd.DataFrame,
+        samples: int,
+        decided: Callable[[int], Mapping[str, int]],
+    ) -> None:
+        self._folder = folder
+        self._entries = {**entries, "decided": decided(0)}
+        self._samples = samples
+        self._decided, self._trials = decided, 0
+        self._done = len(earlier)
+        self._start = time.monotonic()
+        self._runs = past_runs(folder.summary())
+        if self._runs:  # the last one may have been killed after it stored, before it said so
+            last, pairs = self._runs[-1], earlier["Injection"].nunique() * samples
+            last["faults"] += len(earlier) - sum(run["faults"] for run in self._runs)
+            last["pairs"] += pairs - sum(run["pairs"] for run in self._runs)
+        self._run: dict[str, Any] = {
+            "status": "started",
+            "started": now(),
+            "ended": None,
+            "host": platform.node(),
+            "faults": 0,
+            "pairs": 0,
+        }
 
-    write("started")
+    def stored(self, trials: Sequence[Trial]) -> None:
+        """Note that the results of these trials are in the file."""
+        rows = sum(map(len, trials))
+        self._trials += len(trials)
+        self._entries["decided"] = self._decided(self._trials)
+        self._done += rows
+        self._run["faults"] += rows
+        self._run["pairs"] += len(trials) * self._samples
+        self.write("started")
+
+    def write(self, status: str) -> None:
+        """Replace the file: the run is ``started``, ``finished``, ``interrupted`` or ``failed``."""
+        self._run["status"] = status
+        self._run["ended"] = None if status == "started" else now()
+        self._run["wall_seconds"] = round(time.monotonic() - self._start, 3)
+        runs = [*self._runs, self._run]
+        self._folder.write_summary(
+            {
+                "status": status,
+                **self._entries,
+                "done": self._done,
+                "versions": versions(),
+                "started": runs[0]["started"],
+                "ended": self._run["ended"],
+                **totals(runs),
+                "runs": runs,
+            }
+        )
+
+
+def totals(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Time, pairs and speed of all runs together."""
+    seconds = sum(run["wall_seconds"] for run in runs)
+    pairs = sum(run["pairs"] for run in runs)
+    return {
+        "wall_seconds": round(seconds, 3),
+        "pairs": pairs,
+        "pairs_per_second": round(pairs / seconds, 1) if seconds else None,
+    }
+
+
+def past_runs(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The runs that a summary names; one that never wrote its end was killed."""
+    runs = [dict(run) for run in summary.get("runs", [])]
+    for run in runs:
+        if run["status"] == "started":
+            run["status"] = "killed"
+    return runs
+
+
+@contextmanager
+def recorded(run: RunSummary) -> Iterator[None]:
+    """The summary around a run; its status says whether that has ended, and how.
+
+    ``started``, then ``finished``, ``interrupted`` (Ctrl-C) or ``failed``. A killed run leaves
+    ``started``, and the next one writes ``killed`` for it.
+    """
+    run.write("started")
     try:
         yield
     except BaseException as error:
-        stopped = isinstance(error, KeyboardInterrupt)
-        write("interrupted" if stopped else "failed", ended=now())
+        with suppress(OSError):  # on a full disk; the error that ended the run is the one to tell
+            run.write("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
         raise
-    speed = pairs / (time.monotonic() - start)
-    write("finished", ended=now(), pairs=pairs, pairs_per_second=round(speed, 1))
+    run.write("finished")

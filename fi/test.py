@@ -15,11 +15,13 @@ from torch import nn
 
 from fi.analyse import show_table, write_table
 from fi.campaign import Campaign
+from fi.campaign_files import CampaignFiles
 from fi.checkpoint import load_checkpoint
 from fi.cli import CommandParser, chosen_classes, run_command
 from fi.dry_run import show_plan
 from fi.errors import UserError
 from fi.fault_source import fault_source
+from fi.merge import COMMAND as MERGE
 from fi.overridden import warn_of_overridden
 from fi.subject import Subject
 from fi.test_options import COMMAND, NOT_REPLAYED, command_parser, plan_of, settings_of
@@ -60,12 +62,8 @@ def run(argv: list[str]) -> None:
     if campaign.trainer.is_global_zero:
         source.write()
     results = campaign.run()
-    if campaign.trainer.is_global_zero and campaign.files is not None:
-        folder = campaign.files.path
-        show_table(folder, write_table(folder))
-        if settings.figures:
-            print(f"Report in {report_of(folder)}")
-        print(f"Results in {folder}")
+    if campaign.processes.first and campaign.files is not None:
+        _show_results(campaign.files, settings.figures)
     if options.verify:
         _verify(campaign, results, options)
     return None
@@ -76,6 +74,17 @@ def report_of(folder: Path) -> Path:
     from fi.report.page import write_report  # matplotlib takes a second: not before it is needed
 
     return write_report(folder)
+
+
+def _show_results(files: CampaignFiles, figures: bool) -> None:
+    """The table and the report; of a shard, how these are made when all shards are done."""
+    if files.shard:
+        print(f"When all {files.shard.count} shards are done: {MERGE} {files.campaign}")
+    else:
+        show_table(files.path, write_table(files.path))
+        if figures:
+            print(f"Report in {report_of(files.path)}")
+    print(f"Results in {files.path}")
 
 
 def _verify(campaign: Campaign, results: pd.DataFrame, options: Namespace) -> None:

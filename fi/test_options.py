@@ -18,6 +18,7 @@ from fi.faults import Bits
 from fi.lightning_runs import PRECISIONS, Hardware
 from fi.own_models import load_model
 from fi.sampling import DEFAULT_SEED, SamplingPlan
+from fi.shards import shard_of
 from fi.word_formats import FORMATS
 from fi.words import WORD_BITS
 
@@ -124,6 +125,7 @@ def _run_options(parser: CommandParser) -> None:
     add("--strategy", default=default.strategy, type=str, help="Lightning's strategy, as ddp")
     add("--precision", default=default.precision, type=str, help=" or ".join(PRECISIONS))
     add("--memory", metavar="SIZE", type=str, help="for the differential engine, as 4GB")
+    add("--shard", metavar="I/N", type=str, help="run part I of N of the list; fi.merge joins them")
     add("--threads", default=0, metavar="N", type=int, help="CPU threads; 0: all")
     add(
         "--dry-run", action="store_true", help="show fault space, sample size and time; run nothing"
@@ -172,6 +174,7 @@ def settings_of(options: Namespace) -> Settings:
         progress=None if options.quiet else options.progress,
         overwrite=options.overwrite,
         figures=not options.no_figures,
+        shard=None if options.shard is None else shard_of(options.shard),
     )
 
 
