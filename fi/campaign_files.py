@@ -170,7 +170,8 @@ def differences(identity: Mapping[str, str], other: Any) -> list[str]:
 
 
 def _brief(value: object) -> str:
-    return "none" if value is None else str(value)[:8]
+    text = "none" if value is None else str(value)
+    return text[:8] if len(text) == 64 else text  # a hash, or a word
 
 
 @contextmanager

@@ -121,6 +121,14 @@ def test_replays(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "finished already" in capsys.readouterr().out
     assert main(["--overwrite", "--config", str(path.parent / "config.yaml"), "--quiet"]) == 0
     assert path.read_bytes() == wanted
+    config = (path.parent / "config.yaml").read_bytes()
+    assert main(["--config", str(path.parent / "config.yaml"), "--output", "new", "--quiet"]) == 0
+    (elsewhere,) = home.glob("new/MyNet/*/results.csv")
+    assert elsewhere.parent.name == path.parent.name
+    assert elsewhere.read_bytes() == wanted
+    assert (elsewhere.parent / "config.yaml").read_bytes() == config.replace(
+        b"output: output", b"output: new"
+    )
     (listed,) = (home / "output/fault_list/MyNet").glob("*_fault_list.csv")
     assert main([*MINE, "--fault-list", listed.name, "--overwrite", "--quiet"]) == 0
     assert results(home) == [path]
