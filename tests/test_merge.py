@@ -132,7 +132,7 @@ def stop_one(shards: Path) -> None:
 def other_weights(shards: Path) -> None:
     path = shards / "shard-3-of-3"
     hashes = json.loads((path / "summary.json").read_text())["hashes"]
-    edit_summary(path, hashes={**hashes, "weights": "0123456789"})
+    edit_summary(path, hashes={**hashes, "weights": "01234567" * 8})
 
 
 def drop_a_row(shards: Path) -> None:
