@@ -23,15 +23,18 @@ from fi.cli import CommandParser, chosen_classes, run_command
 from fi.engine.differential import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.errors import UserError, reported
-from fi.faults import Fault
+from fi.faults import Trial
 from fi.lightning_runs import PRECISIONS
 from fi.network import SpikingNetwork
 from fi.overridden import warn_of_overridden
+from fi.own_models import load_model
 from fi.peak import peak_memory
 from fi.sampling import DEFAULT_SEED, SamplingPlan
 from fi.scaling import show_scaling
 from fi.subject import Subject
 from fi.test import checkpoint_of
+from fi.test_options import bits_of, times_of
+from fi.word_formats import FORMATS
 
 COMMAND = "python -m fi.benchmark"
 #: Batch sizes among which the full engine has its best.
@@ -104,7 +107,7 @@ def run(argv: list[str]) -> None:
 
 
 def measured(
-    subject: Subject, batches: list[Batch], faults: list[Fault], options: Namespace
+    subject: Subject, batches: list[Batch], faults: list[Trial], options: Namespace
 ) -> Report:
     """Time both engines in turn, then compare some faults pair by pair."""
     network = subject.network
@@ -160,6 +163,11 @@ def _parser(classes: dict[str, type]) -> CommandParser:
     add("--models", default="bit-flip", metavar="M,M", type=str, help="fault models")
     add("--layers", default="*", metavar="L,L", type=str, help="site families, as fc1.*")
     add("--transient", action="store_true", help="faults of one time step each")
+    add("--steps", default="permanent", metavar="WHEN", type=str, help="as --faults.steps")
+    add("--bits", default="0-31", metavar="B,B-B", type=str, help="as --faults.bits")
+    add("--burst", default=1, metavar="N", type=int, help="as --faults.burst")
+    add("--together", default=1, metavar="K", type=int, help="faults of each trial")
+    add("--format", default=FORMATS[0], type=str, help=f"of stored words: {', '.join(FORMATS)}")
     add("--seed", default=DEFAULT_SEED, metavar="N", type=int, help="of the draw")
     add("--scaling", action="store_true", help="time and memory over two decades of pairs instead")
     add("--device", default="cpu", type=str, help="cpu, cuda, ...")
@@ -171,7 +179,7 @@ def _parser(classes: dict[str, type]) -> CommandParser:
 
 def _prepared(
     parser: CommandParser, options: Namespace
-) -> tuple[Subject, list[Batch], list[Fault]]:
+) -> tuple[Subject, list[Batch], list[Trial]]:
     """The network on its device, its batches, and the faults."""
     _check(options)
     if options.threads:
@@ -181,7 +189,8 @@ def _prepared(
     if path is not None:
         load_checkpoint(network, path)
         warn_of_overridden(parser, options, path)
-    subject = Subject(network, parser.built(options, "data"), limit=options.samples)
+    data = parser.built(options, "data")
+    subject = Subject(network, data, limit=options.samples, word_format=options.format)
     reason = DifferentialEngine.why_not(network)
     if reason:
         raise UserError(f"there is only the full engine to measure: {reason}")
@@ -193,7 +202,8 @@ def _prepared(
 
 def _check(options: Namespace) -> None:
     """Raise ``UserError`` for what cannot be measured, before anything is loaded."""
-    for name, least in {"faults": 1, "samples": 1, "check": 1, "threads": 0}.items():
+    least_of = {"faults": 1, "samples": 1, "check": 1, "threads": 0, "together": 1}
+    for name, least in least_of.items():
         if options[name] < least:
             raise UserError(f"--{name} {options[name]}: allowed is {least} or more")
     if options.precision not in PRECISIONS:
@@ -203,19 +213,29 @@ def _check(options: Namespace) -> None:
         torch.zeros(1, device=options.device)
 
 
-def _drawn(subject: Subject, options: Namespace) -> list[Fault]:
-    """``--faults`` faults, drawn network-wise."""
+def _drawn(subject: Subject, options: Namespace) -> list[Trial]:
+    """``--faults`` trials, drawn network-wise."""
+    times = times_of("transient" if options.transient else options.steps)
     with reported(ValueError):
         plan = SamplingPlan(
-            models=tuple(options.models.split(",")),
+            models=tuple(map(load_model, options.models.split(","))),
             sites=tuple(options.layers.split(",")),
+            bits=bits_of(options.bits, options.burst),
             seed=options.seed,
-            transient=options.transient,
+            **times,
         )
         space = plan.space(subject.sites, subject.steps)
     rng = np.random.default_rng(options.seed)
-    numbers = rng.choice(space.size, size=min(options.faults, space.size), replace=False)
-    return [space.fault(int(number), place) for place, number in enumerate(numbers)]
+    if options.together == 1:
+        chosen = rng.choice(space.size, size=min(options.faults, space.size), replace=False)
+        return [(space.fault(int(number), place),) for place, number in enumerate(chosen)]
+    return [
+        tuple(
+            space.fault(int(number), place)
+            for number in rng.choice(space.size, size=options.together, replace=False)
+        )
+        for place in range(options.faults)
+    ]
 
 
 def _best_plain(network: SpikingNetwork, events: Tensor) -> tuple[Plain, Plain]:
@@ -246,7 +266,7 @@ def _engine(network: SpikingNetwork, options: Namespace) -> DifferentialEngine:
 
 
 def _differential_seconds(
-    engine: DifferentialEngine, faults: Sequence[Fault], batches: Sequence[Batch]
+    engine: DifferentialEngine, faults: Sequence[Trial], batches: Sequence[Batch]
 ) -> float:
     """Seconds for all faults on all batches, golden runs included, in a campaign's groups."""
     size = engine.group_size(len(faults))
@@ -284,7 +304,7 @@ def timed(work: Callable[[], object], on: Tensor) -> float:
 
 
 def _compared(
-    network: SpikingNetwork, batches: Sequence[Batch], faults: Sequence[Fault], options: Namespace
+    network: SpikingNetwork, batches: Sequence[Batch], faults: Sequence[Trial], options: Namespace
 ) -> Agreement:
     """Both engines on the first faults, pair by pair."""
     chosen = faults[: options.check]

@@ -13,6 +13,7 @@ from torch import nn
 
 from fi.engine import kernels
 from fi.engine.base import Pairs
+from fi.engine.input_kernel import struck_lines
 from fi.engine.rows import GoldenLayer, LastLayer, RowStrikes, row_strikes
 from fi.engine.stage_model import Array, StageModel, stage_model, why_not_fast
 from fi.engine.strikes import (
@@ -23,7 +24,6 @@ from fi.engine.strikes import (
     fast_word,
     input_strikes,
     neuron_strikes,
-    struck_lines,
 )
 from fi.engine.struck import first_step
 from fi.engine.tally import Tally
@@ -303,7 +303,9 @@ class FastPath:
     def _strike(self, task: Task, trace: Trace) -> Differences:
         s = task.strikes
         if isinstance(s, InputStrikes):
-            strike, sample, ends, step, line, change = struck_lines(s, trace.events)
+            strike, sample, ends, step, line, change = struck_lines(
+                s.line, s.keep, s.force, s.flip, s.since, s.until, trace.events
+            )
             return Differences(strike, sample, ends, step, line, change, len(strike))
         model, golden = self.models[task.stage], trace.strikes[task.stage]
         steps = golden.inputs.shape[2]

@@ -141,30 +141,6 @@ def input_strikes(
     return InputStrikes(positions, line, keep, force, flip, since, until)
 
 
-def struck_lines(s: InputStrikes, inputs: Array) -> tuple[Array, ...]:
-    """Where inputs ``f [lines, B, T]`` read otherwise, as the kernels list differences."""
-    golden = inputs[s.line]  # [strikes, B, T]
-    words = golden.astype(np.float32).view(np.uint32)
-    keep, force, flip = (mask[:, None, None] for mask in (s.keep, s.force, s.flip))
-    faulty = (words & keep | force) ^ flip
-    step = np.arange(inputs.shape[2])
-    active = (s.since[:, None] <= step) & (step <= s.until[:, None])
-    values = faulty.view(np.float32).astype(golden.dtype)
-    with np.errstate(all="ignore"):
-        differs = active[:, None] & (faulty != words) & (values != golden)
-        change = values - golden
-    strike, sample, when = np.nonzero(differs)
-    last = np.diff(strike * inputs.shape[1] + sample, append=-1) != 0
-    return (
-        strike[last].astype(np.int32),
-        sample[last].astype(np.int32),
-        np.flatnonzero(last) + 1,
-        when.astype(np.int32),
-        s.line[strike].astype(np.int32),
-        change[differs],
-    )
-
-
 def fast_word(model: StageModel, module: nn.Module, attribute: str) -> bool:
     """Whether the kernels know this word of the stage."""
     if module is model.stage.neuron:
