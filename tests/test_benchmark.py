@@ -55,7 +55,7 @@ def test_a_table_and_one_json_line(capsys: pytest.CaptureFixture[str], precision
 def test_the_speedup_is_that_of_the_two_times(capsys: pytest.CaptureFixture[str]) -> None:
     _, report = measured(capsys)
     ratio = report["full_us_per_pair"] / report["differential_us_per_pair"]
-    assert report["speedup"] == pytest.approx(ratio, rel=0.01)
+    assert report["speedup"] == pytest.approx(ratio, rel=0.01, abs=0.06)  # one decimal
 
 
 def test_one_fault(capsys: pytest.CaptureFixture[str]) -> None:
