@@ -29,6 +29,7 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "CSNN": (2, 128, 128),
     "SHD": (700,),
 }
+ALL_STEPS = {"NMNIST": 100, "CSNN": 25, "SHD": 100}
 RATES = {"NMNIST": 0.1, "CSNN": 0.25, "SHD": 0.02}
 
 needs_weights = pytest.mark.skipif(not WEIGHTS.exists(), reason="SpikingJET's files are not here")
@@ -80,7 +81,13 @@ def test_the_fault_list_fits_the_network(name: str, faults: int) -> None:
 
 
 @needs_weights
-@pytest.mark.parametrize(("name", "steps"), [("NMNIST", 30), ("CSNN", 10), ("SHD", 30)])
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        *[("NMNIST", 30), ("CSNN", 10), ("SHD", 30)],
+        *(pytest.param(*all_of, marks=pytest.mark.slow) for all_of in ALL_STEPS.items()),
+    ],
+)
 def test_both_engines_count_as_the_oracle(campaign: Run, name: str, steps: int) -> None:
     network = published(name)
     subject = Subject(network, [events(name, steps, 20)])
