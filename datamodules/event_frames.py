@@ -141,7 +141,7 @@ class EventFrames(pl.LightningDataModule, ABC):
         if recordings is None:
             raise UserError(
                 f"{self.dataset}: no {part} recordings below {self.root}. {self.how_to_fetch}, "
-                "or let tonic fetch it: --data.download true. Noise of the same shape will do for a "
+                "or let tonic fetch it: --data.download true. Noise of its shape will do for a "
                 f"trial of the mechanics: --data RandomEvents --data.like {self.dataset}"
             )
         return recordings
