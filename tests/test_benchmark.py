@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
 import torch
 
-from fi import benchmark
+from fi import benchmark, scaling
 from fi.benchmark import main
 
 TINY = ["--model", "NMNIST", "--faults", "40", "--samples", "6", "--check", "10"]
@@ -67,6 +68,31 @@ def test_transient_faults_of_some_families(capsys: pytest.CaptureFixture[str]) -
     _, report = measured(capsys, "--transient", "--layers", "lif1.*,fc2.*", "--models", "bit-flip")
     assert report["agreement"] == 1
     assert report["diverged"] > 0
+
+
+def test_a_row_for_each_size(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scaling, "SIZES", ((20, 3), (40, 6)))
+    assert main(["--model", "NMNIST", "--scaling", "--threads", "1"]) == 0
+    rows = [re.findall(r"[\d.,]+", line) for line in capsys.readouterr().out.splitlines()]
+    (first, second) = [row for row in rows if len(row) == 6]
+    assert (first[:2], second[:2]) == (["20", "3"], ["40", "6"])
+    for row in (first, second):
+        _, pair, events, peak = (float(number.replace(",", "")) for number in row[2:])
+        assert pair > 0
+        assert 50 < peak > events > 0
+
+
+def test_the_best_plain_forward_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def seconds(network: object, events: object, way: benchmark.Plain) -> float:
+        return 1.0 + way.layer_by_layer + abs(way.size - 4) + 0.5 * (way.threads == 1)
+
+    monkeypatch.setattr(benchmark, "_plain_seconds", seconds)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    best, other = benchmark._best_plain(None, torch.zeros(2, 9, 1))
+    assert best == benchmark.Plain(1.0, 3, False, 4)
+    assert other == benchmark.Plain(2.0, 3, True, 4)
 
 
 @pytest.mark.parametrize(

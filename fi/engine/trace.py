@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fi.engine import kernels
+from fi.engine.layout import time_innermost
 from fi.engine.stage_model import Array, StageModel
 from fi.engine.synapse import Ints
 from fi.network import StageActivity
@@ -111,19 +112,19 @@ class Recorded:
     @cached_property
     def membranes(self) -> Array:
         """``f [N, B, T]``."""
-        return _array(self.mem.permute(2, 1, 0))
+        return time_innermost(self.mem)
 
     @cached_property
     def synaptic(self) -> Array:
         """``f [N, B, T]``, the synaptic currents; the membranes of a first-order neuron."""
-        return _array(self.syn.permute(2, 1, 0)) if self.model.synaptic else self.membranes
+        return time_innermost(self.syn) if self.model.synaptic else self.membranes
 
     @cached_property
     def fed(self) -> Array:
         """What the recurrence sees, ``f [N, B, T]``; empty without one."""
         if self.model.feedback is None:
             return np.zeros((0, self.batch, self.steps), self.model.beta.dtype)
-        return _array(_shifted(self.activity.spikes).permute(2, 1, 0))
+        return time_innermost(_shifted(self.activity.spikes))
 
     @cached_property
     def margins(self) -> tuple[Array, Array]:
@@ -149,18 +150,17 @@ def strike_trace(recorded: Recorded) -> StrikeTrace:
     """The layout for faults in this stage."""
     model, activity = recorded.model, recorded.activity
     effective = _effective_inputs(model, activity.inputs.flatten(2))
-    inputs = _array(effective.permute(2, 1, 0))
-    before = recorded.before
-    before = before.permute(*range(2, before.ndim), 1, 0)  # [channels, cells..., K..., B, T]
+    inputs = time_innermost(effective)
+    before = time_innermost(recorded.before)  # [channels * cells * K, B, T]
     up, down = recorded.margins
-    membranes = recorded.membranes
+    membranes, spikes = recorded.membranes, time_innermost(recorded.spikes)
     return StrikeTrace(
         inputs=inputs,
-        currents=_array(before).reshape(model.neurons, -1, recorded.batch, recorded.steps),
+        currents=before.reshape(model.neurons, -1, recorded.batch, recorded.steps),
         syn=recorded.synaptic,
         mem=membranes,
-        spikes=_array(recorded.spikes.permute(2, 1, 0)),
-        packed=_packed(recorded.spikes),
+        spikes=spikes,
+        packed=_packed(spikes),
         up=up,
         down=down,
         peak=_peaks(model, inputs, model.windows),
@@ -366,9 +366,8 @@ def _by_cell(model: StageModel, values: Tensor) -> Array:
     return _array(values.reshape(steps, batch, -1, cells).permute(1, 0, 3, 2))
 
 
-def _packed(spikes: Tensor) -> Array:
-    """``uint32 [N, B, words]`` of ``[T, B, N]``: bit ``t % 32`` of word ``t // 32`` is step t."""
-    trains = _array(spikes.permute(2, 1, 0))
+def _packed(trains: Array) -> Array:
+    """``uint32 [N, B, words]`` of ``[N, B, T]``: bit ``t % 32`` of word ``t // 32`` is step t."""
     padding = -trains.shape[2] % PACKED
     padded = np.pad(trains, ((0, 0), (0, 0), (0, padding)))
     return np.packbits(padded, axis=2, bitorder="little").view(np.uint32)
