@@ -144,7 +144,7 @@ def _bar(console: Console) -> _Bar:
 def _short(number: float) -> str:
     """Three digits and a unit: ``1.23k``."""
     for unit in ("", "k", "M"):
-        if number < 1000:
+        if number < 999.5:  # what rounds to 1000 has the next unit
             return f"{number:.3g}{unit}"
         number /= 1000
     return f"{number:.3g}G"

@@ -12,7 +12,7 @@ from conftest import Run
 from rich.console import Console
 
 from callbacks import progress
-from callbacks.progress import CampaignProgress
+from callbacks.progress import CampaignProgress, _short
 from fi.faults import Fault
 from fi.injection import injected
 from fi.subject import Subject
@@ -88,3 +88,18 @@ def test_golden_scores_only_by_default(
 ) -> None:
     campaign(subject, faults[:2]).run()
     assert sorted(p.name for p in (tmp_path / "SmallLinear" / "pt").iterdir()) == ["clean", "label"]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (0.0, "0"),
+        (7.126, "7.13"),
+        (999.7, "1k"),
+        (153_400, "153k"),
+        (999_800, "1M"),
+        (4e12, "4e+03G"),
+    ],
+)
+def test_rates_have_three_digits_and_a_unit(number: float, words: str) -> None:
+    assert _short(number) == words
