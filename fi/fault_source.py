@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fi.errors import UserError, reported
@@ -76,6 +76,7 @@ def fault_source(given: GivenFaults, subject: Subject, output: Path) -> FaultSou
     lists = output / "fault_list" / subject.name
     with reported(ValueError):
         if isinstance(given, SamplingPlan):
+            given = replace(given, word_format=subject.word_format)
             space = given.space(subject.sites, subject.steps)
             return FaultSource(draw(space, given), space, lists / given.list_name, given)
         if isinstance(given, (str, Path)):

@@ -44,6 +44,7 @@ class SamplingPlan:
         during: the first and the last step of all faults, instead of ``transient``.
         together: faults of a trial.
         within_layer: whether the faults of a trial are in one layer.
+        word_format: of the stored words; lists of another than float32 have another name.
     """
 
     scheme: Scheme = "network-wise"
@@ -60,6 +61,7 @@ class SamplingPlan:
     during: tuple[int, int] | None = None
     together: int = 1
     within_layer: bool = False
+    word_format: str = "float32"
 
     def __post_init__(self) -> None:
         if self.scheme not in get_args(Scheme):

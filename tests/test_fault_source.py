@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest import subject_of
+from small_networks import SmallLinear
 
 from fi.errors import UserError
 from fi.fault_list import write_fault_list
@@ -53,3 +55,12 @@ def test_what_does_not_fit_is_named(
     write_fault_list(tmp_path / "fault_list" / subject.name / "mine_fault_list.csv", [FAULT])
     with pytest.raises(UserError, match=message):
         fault_source(given, subject, tmp_path)  # type: ignore[arg-type]
+
+
+def test_a_list_for_another_word_format_has_another_name(tmp_path: Path) -> None:
+    plan, names = SamplingPlan(margin=0.2), set()
+    for word_format in ("float32", "float16", "int8"):
+        source = fault_source(plan, subject_of(SmallLinear, word_format=word_format), tmp_path)
+        source.write()  # refused where another list has the name
+        names.add(source.path.name)
+    assert len(names) == 3
