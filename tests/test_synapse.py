@@ -10,11 +10,18 @@ import snntorch as snn
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small_networks import SmallLinear
 from torch import Tensor, nn
 
+from fi.agreement import outcomes
+from fi.engine.differential import DifferentialEngine
+from fi.engine.full import FullEngine
 from fi.engine.stage_model import StageModel, stage_model
 from fi.engine.synapse import Synapse, normal_form
+from fi.faults import Fault
 from fi.network import Stage, StageActivity
+from fi.outcomes import FULLY_MASKED
+from fi.subject import Subject
 
 quick = settings(
     max_examples=150,
@@ -235,3 +242,29 @@ def test_a_norm_in_training_has_no_normal_form() -> None:
     modules = [nn.Conv2d(2, 3, 3), norm]
     norm.train()
     assert form_of(modules, torch.zeros(1, 2, 6, 6)) is None
+
+
+class Clamped(nn.Linear):
+    """A synapse hardened by a bound on its weights."""
+
+    def forward(self, signal: Tensor) -> Tensor:
+        return nn.functional.linear(signal, self.weight.clamp(-0.8, 0.8), self.bias)
+
+
+class ClampedNet(SmallLinear):
+    def __init__(self) -> None:
+        super().__init__()
+        plain, self.fc1 = self.fc1, Clamped(12, 8)
+        self.fc1.load_state_dict(plain.state_dict())
+
+
+def test_a_subclass_with_a_forward_of_its_own_has_none(subject: Subject) -> None:
+    assert form_of([Clamped(8, 4)], torch.zeros(1, 8)) is None
+    torch.manual_seed(1)
+    network, batches = ClampedNet().eval(), list(subject.batches)
+    places = [(row, column) for row in range(8) for column in range(12)]
+    faults = [Fault(number, "fc1.weight", place, 30) for number, place in enumerate(places)]
+    reference = outcomes(FullEngine(network, network), faults, batches)
+    found = outcomes(DifferentialEngine(network, network), faults, batches)
+    assert torch.equal(reference, found)
+    assert 0.05 < (reference != FULLY_MASKED).float().mean() < 0.95

@@ -22,6 +22,7 @@ Ints = NDArray[np.int32]
 #: Modules that give their input another shape, no other values.
 RESHAPING = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_KNOWN = (*RESHAPING, *_NORMS, nn.Linear, nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class Synapse:
 def normal_form(stage: Stage, input_shape: Sequence[int]) -> Synapse | None:
     """The stage's synapse in this form, or ``None`` where it has another structure."""
     modules = stage.modules
+    if any(type(module) not in _KNOWN for module in modules):
+        return None  # a subclass may have a forward of its own
     numbers = torch.arange(1, 1 + int(np.prod(input_shape)), dtype=torch.float64)
     image = numbers.reshape(1, *input_shape)
     position = 0
