@@ -22,7 +22,16 @@ PAGES = {page.name: page for page in pages()}
 BLOCKS = [block for page in PAGES.values() for block in page.blocks]
 #: Options of our commands; those of other programs that the pages call.
 OPTIONS = set(re.findall(r"(?<=[`, ])--[a-z][\w.-]*", options.tables())) | {
-    *("--help", "--logdir", "--nv", "--bind", "--array"),
+    *(
+        "--help",
+        "--logdir",
+        "--nv",
+        "--bind",
+        "--array",
+        "--nodes",
+        "--ntasks-per-node",
+        "--requeue",
+    ),
     *(f"--model.{name}" for block in BLOCKS for name in re.findall(r"(\w+): \w+ =", block.text)),
 }
 
