@@ -20,6 +20,8 @@ from fi.table import NON_FINITE, OVERALL, PUBLISHED_ROWS
 
 PAGES = {page.name: page for page in pages()}
 BLOCKS = [block for page in PAGES.values() for block in page.blocks]
+APPTAINER = ("--nv", "--bind", "--pwd")
+SLURM = ("--array", "--nodes", "--ntasks-per-node", "--requeue")
 #: Options of our commands; those of other programs that the pages call.
 OPTIONS = set(re.findall(r"(?<=[`, ])--[a-z][\w.-]*", options.tables())) | {
     *(
