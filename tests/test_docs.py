@@ -24,16 +24,7 @@ APPTAINER = ("--nv", "--bind", "--pwd")
 SLURM = ("--array", "--nodes", "--ntasks-per-node", "--requeue")
 #: Options of our commands; those of other programs that the pages call.
 OPTIONS = set(re.findall(r"(?<=[`, ])--[a-z][\w.-]*", options.tables())) | {
-    *(
-        "--help",
-        "--logdir",
-        "--nv",
-        "--bind",
-        "--array",
-        "--nodes",
-        "--ntasks-per-node",
-        "--requeue",
-    ),
+    *("--help", "--logdir", *APPTAINER, *SLURM),
     *(f"--model.{name}" for block in BLOCKS for name in re.findall(r"(\w+): \w+ =", block.text)),
 }
 
