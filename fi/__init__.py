@@ -1,1 +1,64 @@
-"""Fault injection for spiking neural networks: the harness and its commands."""
+"""Fault injection for spiking neural networks in snnTorch.
+
+    import fi
+
+    campaign = fi.Campaign("NMNIST", faults=fi.SamplingPlan(margin=0.05), samples=200)
+    table = campaign.run()
+    table.plot()
+
+The names below are loaded when they are first used: ``import fi`` itself loads nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fi.checkpoint import load_checkpoint
+    from fi.errors import UserError
+    from fi.fault_list import read_fault_list, write_fault_list
+    from fi.faults import Fault
+    from fi.network import SpikingNetwork, Stage
+    from fi.notebook import Campaign
+    from fi.result import ResultTable
+    from fi.sampling import SamplingPlan
+
+#: Public name -> the module that has it.
+_HOMES = {
+    "Campaign": "fi.notebook",
+    "Fault": "fi.faults",
+    "ResultTable": "fi.result",
+    "SamplingPlan": "fi.sampling",
+    "SpikingNetwork": "fi.network",
+    "Stage": "fi.network",
+    "UserError": "fi.errors",
+    "load_checkpoint": "fi.checkpoint",
+    "read_fault_list": "fi.fault_list",
+    "write_fault_list": "fi.fault_list",
+}
+
+__all__ = [
+    "Campaign",
+    "Fault",
+    "ResultTable",
+    "SamplingPlan",
+    "SpikingNetwork",
+    "Stage",
+    "UserError",
+    "load_checkpoint",
+    "read_fault_list",
+    "write_fault_list",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fi' has no attribute {name!r}; it has: {', '.join(__all__)}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -73,6 +73,10 @@ class Subject:
         self.steps = 0
         self._try()
 
+    def __repr__(self) -> str:
+        families = f"{len(self.families)} site families"
+        return f"Subject({self.name} on {self.data_name}, {self.steps} time steps, {families})"
+
     def _infer(self, readout: str, time_axis: int) -> Infer:
         if isinstance(self.network, SpikingNetwork):
             if readout != "auto" or time_axis:

@@ -23,6 +23,18 @@ _HEADINGS = dict(
 #: Rates whose intervals are shown; the CSV has all of them.
 _INTERVALS = (OUTCOME_ROWS[OUTCOMES[0]], OUTCOME_ROWS[OUTCOMES[1]], FAULTY_ACCURACY)
 
+_MASKED = OUTCOME_ROWS["fully_masked"]
+_MILD = "yellow"
+#: From yellow to magenta with the severity of the outcome; names that every terminal has.
+_COLOURS = {
+    OUTCOME_ROWS["sdc_0_5"]: _MILD,
+    OUTCOME_ROWS["sdc_5_10"]: _MILD,
+    OUTCOME_ROWS["sdc_10_20"]: "red",
+    OUTCOME_ROWS["sdc_20"]: "red",
+    OUTCOME_ROWS["sdc_1"]: "magenta",
+}
+_LITTLE, _MUCH = 0.001, 0.01
+
 _Columns = dict[str, dict[str, float]]  # site family -> metric -> value
 
 
@@ -31,6 +43,11 @@ def print_table(
 ) -> None:
     """Print the table of ``result_table``; no colour and no escape codes outside a terminal."""
     (console or Console()).print(view(table, title, confidence))
+
+
+def plain_console() -> Console:
+    """A console without colour and escape codes, on a terminal as well."""
+    return Console(color_system=None, highlight=False)
 
 
 def view(table: pd.DataFrame, title: str, confidence: float = 0.99) -> Group:
@@ -47,7 +64,7 @@ def view(table: pd.DataFrame, title: str, confidence: float = 0.99) -> Group:
 
 def _rates(columns: _Columns) -> Table:
     cells = {
-        name: [f"{column[FAULTS]:.0f}", *(_percent(column[metric]) for metric in _HEADINGS)]
+        name: [Text(f"{column[FAULTS]:.0f}"), *(_coloured(column, row) for row in _HEADINGS)]
         for name, column in columns.items()
     }
     return _by_family(("faults", *_HEADINGS.values()), cells)
@@ -55,13 +72,13 @@ def _rates(columns: _Columns) -> Table:
 
 def _intervals(columns: _Columns) -> Table:
     cells = {
-        name: [f"{_percent(c[f'{m} low'])} to {_percent(c[f'{m} high'])}" for m in _INTERVALS]
+        name: [Text(f"{_percent(c[f'{m} low'])} to {_percent(c[f'{m} high'])}") for m in _INTERVALS]
         for name, c in columns.items()
     }
     return _by_family([_HEADINGS[metric] for metric in _INTERVALS], cells)
 
 
-def _by_family(headings: Sequence[str], cells: dict[str, list[str]]) -> Table:
+def _by_family(headings: Sequence[str], cells: dict[str, list[Text]]) -> Table:
     grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
     grid.add_column("site family", overflow="fold")
     for heading in headings:
@@ -71,6 +88,26 @@ def _by_family(headings: Sequence[str], cells: dict[str, list[str]]) -> Table:
             grid.add_section()
         grid.add_row(Text(name), *row)
     return grid
+
+
+def _coloured(column: dict[str, float], row: str) -> Text:
+    """A rate in the colour of its severity: the more of a severe outcome, the louder."""
+    rate = column[row]
+    if row == FAULTY_ACCURACY:
+        style = _style(column[ACCURACY] - rate, "red")
+    elif row == _MASKED:
+        style = "green" if rate > 1 - _LITTLE else ""
+    else:
+        style = _style(rate, _COLOURS[row])
+    return Text(_percent(rate), style=style)
+
+
+def _style(rate: float, colour: str) -> str:
+    """Dim for nothing, the colour from ``_LITTLE`` on, bold from ``_MUCH`` on if severe."""
+    if not rate > 0:
+        return "dim"
+    loud = rate >= _MUCH and colour != _MILD
+    return f"bold {colour}" if loud else colour if rate >= _LITTLE else ""
 
 
 def _percent(rate: float) -> str:

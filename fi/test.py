@@ -24,6 +24,7 @@ from fi.fault_source import fault_source
 from fi.merge import COMMAND as MERGE
 from fi.overridden import warn_of_overridden
 from fi.subject import Subject
+from fi.table_view import plain_console
 from fi.test_options import COMMAND, NOT_REPLAYED, command_parser, plan_of, settings_of
 from fi.verify import ContractBroken, verify
 
@@ -63,7 +64,7 @@ def run(argv: list[str]) -> None:
         source.write()
     results = campaign.run()
     if campaign.processes.first and campaign.files is not None:
-        _show_results(campaign.files, settings.figures)
+        _show_results(campaign.files, settings.figures, options.quiet)
     if options.verify:
         _verify(campaign, results, options)
     return None
@@ -76,12 +77,13 @@ def report_of(folder: Path) -> Path:
     return write_report(folder)
 
 
-def _show_results(files: CampaignFiles, figures: bool) -> None:
+def _show_results(files: CampaignFiles, figures: bool, quiet: bool) -> None:
     """The table and the report; of a shard, how these are made when all shards are done."""
     if files.shard:
         print(f"When all {files.shard.count} shards are done: {MERGE} {files.campaign}")
     else:
-        show_table(files.path, write_table(files.path))
+        console = plain_console() if quiet else None
+        show_table(files.path, write_table(files.path), console)
         if figures:
             print(f"Report in {report_of(files.path)}")
     print(f"Results in {files.path}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -14,7 +15,7 @@ from rich.console import Console
 from fi.counts import COUNT_COLUMNS
 from fi.statistics import score_interval, wilson
 from fi.table import result_table, table_csv
-from fi.table_view import print_table
+from fi.table_view import plain_console, print_table
 
 PUBLISHED = [
     "# of faults",
@@ -212,3 +213,33 @@ def test_the_terminal_view_shows_the_rates() -> None:
     assert ["fc1.weight", "2", "70.000", "5.000", "10.000", *["5.000"] * 3, "65.000"] in lines
     assert ["lif1.beta", "1", "0", "100", "0", "0", "0", "0", "10.000"] in lines
     assert ["fc1.bias", "0", *["-"] * 7] in lines
+
+
+def test_a_terminal_has_colours_by_severity_and_the_numbers_of_the_csv() -> None:
+    table = result_table(SMALL, POPULATIONS, batches=3)
+    text = io.StringIO()
+    coloured = Console(file=text, width=80, force_terminal=True, color_system="standard")
+    print_table(table, "Net", 0.99, coloured)
+    assert re.search(r"\x1b\[1;35m *100\b", text.getvalue())  # SDC-1 of lif1.beta: bold magenta
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text.getvalue())
+    written = list(csv.reader(io.StringIO(table_csv(table))))
+    columns = dict(
+        zip(written[0][1:], zip(*(row[1:] for row in written[1:]), strict=True), strict=True)
+    )
+    order = [0, 2, 3, 4, 5, 6, 7, 8]  # the rows of the CSV in the order of the terminal
+    for family, numbers in columns.items():
+        first = next(line for line in plain.splitlines() if line.split()[:1] == [family])
+        shown = [float(cell) for cell in first.split()[1:] if cell != "-"]
+        wanted = [float(numbers[row]) for row in order if numbers[row] != ""]
+        assert shown == pytest.approx([wanted[0], *(100 * w for w in wanted[1:])], abs=5e-4)
+
+
+def test_quiet_is_plain_even_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    table = result_table(SMALL, POPULATIONS, batches=3)
+    print_table(table, "Net", 0.99, Console())
+    assert "\x1b[" in capsys.readouterr().out
+    print_table(table, "Net", 0.99, plain_console())
+    assert "\x1b" not in capsys.readouterr().out

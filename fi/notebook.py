@@ -1,0 +1,151 @@
+"""A campaign from Python: ``fi.Campaign(network, data, faults).run()``."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from fi import campaign as campaigns
+from fi.analyse import write_table
+from fi.checkpoint import load_checkpoint
+from fi.errors import UserError
+from fi.fault_source import GivenFaults, fault_source
+from fi.faults import trials
+from fi.lightning_runs import Hardware
+from fi.plugins import find_class
+from fi.result import ResultTable
+from fi.sampling import SamplingPlan
+from fi.subject import Subject
+from fi.test import checkpoint_of
+
+
+class Campaign:
+    """A fault-injection campaign on a network and a test set, as ``python -m fi.test`` runs it.
+
+    ``run()`` stores results while it runs, continues what was interrupted, and reports a campaign
+    that is finished without running it again.
+
+    Args:
+        network: a network with its weights, or the name of one of ours, which come trained.
+        data: a datamodule, an iterable of batches ``(events [time, batch, ...], labels [batch])``,
+            or a name; the network's own by default.
+        faults: a ``SamplingPlan``, the name or path of a fault list, or the faults themselves; the
+            default plan draws bit flips over the whole network with a margin of 1 %.
+        samples: take the first so many test samples.
+        output: the folder of all results.
+        name: of the network, in paths and tables; its class name by default.
+        engine, memory, threads: as in ``fi.campaign.Settings``.
+        overwrite: run a finished campaign again.
+        accelerator, devices, precision: as Lightning's Trainer takes them.
+        readout, time_axis: for a network that is no ``SpikingNetwork``.
+        quiet: say nothing and draw no bar.
+
+    Raises:
+        UserError: the network cannot take the data, or the faults do not fit the network.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module | str,
+        data: Any = None,
+        faults: GivenFaults | None = None,
+        *,
+        samples: int | None = None,
+        output: str | Path = "output",
+        name: str | None = None,
+        engine: str = "auto",
+        memory: int | None = None,
+        threads: int | None = None,
+        overwrite: bool = False,
+        accelerator: str = "auto",
+        devices: int | str = 1,
+        precision: str = "32-true",
+        readout: str = "auto",
+        time_axis: int = 0,
+        quiet: bool = False,
+    ) -> None:
+        network = _network(network)
+        self.subject = Subject(network, _data(data, network), name, readout, time_axis, samples)
+        settings = campaigns.Settings(
+            output=Path(output),
+            engine=engine,
+            memory=memory,
+            threads=threads,
+            hardware=Hardware(accelerator, devices, precision=precision),
+            progress=None if quiet else "predictions",
+            overwrite=overwrite,
+        )
+        plan = SamplingPlan() if faults is None else faults
+        self.source = fault_source(plan, self.subject, settings.output)
+        self.campaign = campaigns.Campaign(
+            self.subject,
+            self.source.faults,
+            settings,
+            self.source.record,
+            config="# Run from Python: there are no options to replay.\n",
+            options={"model": self.subject.name, "data": self.subject.data_name, "engine": engine},
+            say=_silent if quiet else print,
+        )
+
+    def run(self) -> ResultTable:
+        """Run what is not done yet; the table of all of it.
+
+        Raises:
+            UserError: the data or the golden run cannot be used.
+            KeyboardInterrupt: the kernel was interrupted; what was done is stored.
+        """
+        self.source.write()
+        self.campaign.run()
+        assert self.campaign.files is not None
+        write_table(self.campaign.files.path)
+        return ResultTable(self.campaign.files.path)
+
+    def __repr__(self) -> str:
+        return f"Campaign({'; '.join(self._described().values())})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{escape(name)}</th>"
+            f"<td style='text-align:left'>{escape(text)}</td></tr>"
+            for name, text in self._described().items()
+        )
+        return f"<table>{rows}</table>"
+
+    def _described(self) -> dict[str, str]:
+        subject, source = self.subject, self.source
+        number = len(trials(source.faults))
+        plan = "a list that was given" if source.plan is None else f"{source.plan.scheme} draw"
+        return {
+            "network": f"{subject.name} on {subject.data_name}, {subject.steps} time steps",
+            "faults": f"{number:,} of {source.space.size:,}, {plan}: {source.path.name}",
+            "sites": ", ".join(family.name for family in source.space.families),
+            "engine": self.campaign.why,
+        }
+
+
+def _network(given: nn.Module | str) -> nn.Module:
+    """A network, or the trained one of that name."""
+    if not isinstance(given, str):
+        return given
+    network = find_class(given, "models")()
+    if not isinstance(network, nn.Module):
+        raise UserError(f"{given} is no torch.nn.Module")
+    path = checkpoint_of(network, None)
+    if path is not None:
+        load_checkpoint(network, path)
+    return network
+
+
+def _data(given: Any, network: nn.Module) -> Any:
+    """The data, those of that name, or the network's own."""
+    given = getattr(network, "default_data", None) if given is None else given
+    if given is None:
+        raise UserError(f"{type(network).__name__} names no default data: give a datamodule")
+    return find_class(given, "datamodules")() if isinstance(given, str) else given
+
+
+def _silent(line: str) -> None:
+    """Say nothing."""
