@@ -82,7 +82,8 @@ class ResultTable:
 
     def __repr__(self) -> str:
         text = io.StringIO()
-        show_table(self.folder, self.rates, Console(file=text, width=80, color_system=None))
+        console = Console(file=text, width=80, color_system=None, force_jupyter=False)
+        show_table(self.folder, self.rates, console)
         return text.getvalue().rstrip()
 
     def _repr_html_(self) -> str:

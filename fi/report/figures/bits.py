@@ -27,7 +27,7 @@ def bits(found: Findings) -> Picture | None:
         "A cell is the SDC-1 rate of the faults in one bit (0 is the least significant) of one "
         f"site family; the bars above are the part of all SDC-1 that each bit carries.{more}",
         f"{faults['Injection'].nunique():,} faults x {found.samples:,} samples, "
-        f"{_median(faults)} faults in the median cell",
+        f"{_median(faults)} in the median cell",
         lambda width: _draw(faults, found, width),
     )
 
@@ -40,7 +40,8 @@ def share_of_sdc(found: Findings) -> pd.Series:
 
 
 def _median(faults: pd.DataFrame) -> str:
-    return f"{faults.groupby(['Layer', 'bit']).size().median():g}"
+    number = faults.groupby(["Layer", "bit"]).size().median()
+    return f"{number:g} fault{'s' * (number != 1)}"
 
 
 def _draw(faults: pd.DataFrame, found: Findings, width: float) -> Figure:
