@@ -41,6 +41,7 @@ class Campaign:
         overwrite: run a finished campaign again.
         accelerator, devices, precision: as Lightning's Trainer takes them.
         readout, time_axis: for a network that is no ``SpikingNetwork``.
+        word_format: of stored words, as float16; another than float32 rounds the network's.
         quiet: say nothing and draw no bar.
 
     Raises:
@@ -65,10 +66,19 @@ class Campaign:
         precision: str = "32-true",
         readout: str = "auto",
         time_axis: int = 0,
+        word_format: str = "float32",
         quiet: bool = False,
     ) -> None:
         network = _network(network)
-        self.subject = Subject(network, _data(data, network), name, readout, time_axis, samples)
+        self.subject = Subject(
+            network,
+            _data(data, network),
+            name,
+            readout=readout,
+            time_axis=time_axis,
+            limit=samples,
+            word_format=word_format,
+        )
         settings = campaigns.Settings(
             output=Path(output),
             engine=engine,

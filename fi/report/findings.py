@@ -61,6 +61,11 @@ class Findings:
         return float(self.entries["confidence"])
 
     @property
+    def word_format(self) -> str:
+        """The number format of stored words."""
+        return str(self.entries.get("word_format", "float32"))
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Site family -> shape of its tensor, in the order of the network."""
         return {f["name"]: tuple(f["shape"]) for f in self.entries["families"]}

@@ -213,6 +213,7 @@ def _facts(found: Findings) -> list[tuple[str, str]]:
         "network": found.model,
         "data": f"{entries['data']}, {found.samples:,} samples in {entries['batches']} batches",
         "golden accuracy": accuracy_percent(found.golden),
+        "stored words": _words(found),
         "time steps": entries["steps"],
         "faults": f"{_count(found)} of {entries['fault_list']}, {entries['scheme']}",
         "fault models": ", ".join(sorted(set(found.results["Model"]))),
@@ -226,6 +227,13 @@ def _facts(found: Findings) -> list[tuple[str, str]]:
         "pairs a second": _number(entries.get("pairs_per_second")),
     }
     return [(name, str(value)) for name, value in facts.items() if value not in (None, "")]
+
+
+def _words(found: Findings) -> str:
+    before = found.entries.get("accuracy_before_conversion")
+    if before is None:
+        return found.word_format
+    return f"{found.word_format}; golden accuracy in float32: {accuracy_percent(before)}"
 
 
 def _number(value: Any) -> str:

@@ -15,7 +15,7 @@ from fi.outcomes import OUTCOMES
 #: Outcomes from harmless to severe, their colours and what the page calls them.
 SEVERITY = ("fully_masked", "sdc_0_5", "sdc_5_10", "sdc_10_20", "sdc_20", "sdc_1")
 COLOURS = dict(
-    zip(SEVERITY, ("#e9ecf0", "#fbd88a", "#f0a04b", "#d0603f", "#8f2d56", "#2b0f3a"), strict=True)
+    zip(SEVERITY, ("#eef1f4", "#f8cf78", "#f0a04b", "#d0603f", "#8f2d56", "#2b0f3a"), strict=True)
 )
 NAMES = dict(
     zip(

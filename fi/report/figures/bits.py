@@ -21,6 +21,8 @@ def bits(found: Findings) -> Picture | None:
         return None
     several = faults["Bit"].astype(str).str.contains(r"[-+]").any()
     more = " A fault of several bits stands at its highest." if several else ""
+    if found.word_format != "float32":
+        more += f" Words are {found.word_format}, those of states and spikes float32."
     return Picture(
         "bits",
         "Which bits are vulnerable",
@@ -41,7 +43,7 @@ def share_of_sdc(found: Findings) -> pd.Series:
 
 def _median(faults: pd.DataFrame) -> str:
     number = faults.groupby(["Layer", "bit"]).size().median()
-    return f"{number:g} fault{'s' * (number != 1)}"
+    return f"{number:g} fault{'s' * int(number != 1)}"
 
 
 def _draw(faults: pd.DataFrame, found: Findings, width: float) -> Figure:
@@ -55,7 +57,7 @@ def _draw(faults: pd.DataFrame, found: Findings, width: float) -> Figure:
     above.set_ylabel("% of all\nSDC-1")
     above.set_ylim(0, max(1.0, share.max() * 1.15))
     above.yaxis.grid(True)
-    if highest == 31:
+    if highest == 31 and found.word_format == "float32":
         _fields(above, axes, is_wide(width))
     return figure
 
