@@ -200,7 +200,9 @@ def test_trials_of_several_faults_and_of_whole_words(tmp_path: Path) -> None:
         (Fault(1, "lif1.beta", (2,), (30,)), Fault(1, "fc1.weight", (3, 3), (30,))),
         (Fault(2, "lif2.spike", (0,), (), "dead", range(2, 5)),),
     ]
-    folder = write_campaign(tmp_path / "x-ab", [f for trial in trials for f in trial], [0] * 5)
+    folder = write_campaign(
+        tmp_path / "x-ab", [f for trial in trials for f in trial], [0] * 5, trials=3
+    )
     (folder / "results.csv").unlink()
     ResultsFile(folder / "results.csv").append(trials, counts_of([10, 20, 30]))
     found = Findings.of(PastCampaign(folder))
@@ -216,8 +218,10 @@ def test_trials_of_several_faults_and_of_whole_words(tmp_path: Path) -> None:
         "fc1.weight[0, 1]; fc1.weight[0, 2]",
     ]
     assert critical_faults(found)[0].what == "dead"
+    assert found.listed == 3
     text = page(found)
     assert "several" in text
+    assert "not finished" not in text
     assert "A fault of several bits stands at its highest" in text
 
 

@@ -61,6 +61,11 @@ class Findings:
         return float(self.entries["confidence"])
 
     @property
+    def listed(self) -> int:
+        """The number of trials in the fault list."""
+        return int(self.entries.get("trials", self.entries["faults"]))
+
+    @property
     def word_format(self) -> str:
         """The number format of stored words."""
         return str(self.entries.get("word_format", "float32"))

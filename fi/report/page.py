@@ -191,14 +191,14 @@ def _subtitle(found: Findings) -> str:
 
 
 def _count(found: Findings) -> str:
-    done, listed = len(found.faults), int(found.entries["faults"])
+    done, listed = len(found.faults), found.listed
     faults = f"fault{'s' * (listed != 1)}"
     return f"{done:,} {faults}" if done == listed else f"{done:,} of the {listed:,} {faults}"
 
 
 def _warning(found: Findings) -> str:
     status = found.entries["status"]
-    if status in ("finished", "started") and len(found.faults) == int(found.entries["faults"]):
+    if status in ("finished", "started") and len(found.faults) == found.listed:
         return ""
     return (
         f"This campaign is not finished ({status}). A drawn list is in random order, so that the "
