@@ -79,9 +79,10 @@ class CampaignFiles:
         if not self.results.path.exists():
             return self.results.nothing()
         self._check_identity()
+        self.results.check_belongs(faults, constant)
+        self.results.load(whole=False)  # nothing is written to a file that is damaged
         self.results.repair()
         self.results.drop_unfinished(faults)
-        self.results.check_belongs(faults, constant)
         return self.results.load()
 
     def _check_identity(self) -> None:

@@ -278,6 +278,10 @@ def run_command(
     except UserError as error:
         print(f"error: {_printable(str(error))}", file=sys.stderr)
         return 2
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"error: {_printable(f'{where}{error.strerror or error}')}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         kept = shlex.join(word for word in argv if word != "--overwrite")
         print(

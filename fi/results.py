@@ -126,12 +126,17 @@ class ResultsFile:
     ) -> None:
         """Raise ``ResultsError`` where a row is not of this list and test set.
 
+        A last line that is cut off is let pass.
+
         Args:
             faults: the list.
             constant: columns that have one value in every row, and that value.
         """
+        text = read_text(self.path, ResultsError)
+        if "\n" not in text and not _HEADER.startswith(text):
+            raise ResultsError(f"{self.path}:1: this is no results file: {text[:80]!r}")
         known = {trial[0].injection: trial for trial in trials(faults)}
-        for line, fields in self._rows():
+        for line, fields in self._rows(whole=False):
             fault = self._fault(line, fields)
             for column, value in (constant or {}).items():
                 found = fields[RESULT_COLUMNS.index(column)]

@@ -74,3 +74,12 @@ def saccade_events(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         data.setup("test")
     return data.cache_file
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have counted, with ``record_property("tally", ...)``."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", []):
+                if name == "tally" and report.when == "teardown":
+                    terminalreporter.write_line(str(value))
