@@ -202,7 +202,8 @@ def run_here(job: Job, log: Path) -> int | None:
 
 
 def run_fi_test(arguments: list[str]) -> None:
-    """``python -m fi.test`` with these arguments."""
+    """``python -m fi.test`` with these arguments, as from a terminal."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
     torch.set_num_threads(1)
     sys.exit(command(arguments))
 
