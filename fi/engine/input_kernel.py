@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+_MAGNITUDE = np.uint32(0x7FFFFFFF)
 _compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
 
 
@@ -41,12 +42,14 @@ def struck_lines(line, keep, force, flip, since, until, inputs):
                 faulty = ((before & keep[strike]) | force[strike]) ^ flip[strike]
                 if faulty == before:
                     continue
+                if (before | faulty) & _MAGNITUDE == 0:  # 0.0 and -0.0
+                    continue
                 word[0] = faulty
                 value = inputs.dtype.type(store[0])
-                if value != golden:
-                    step[entries], neuron[entries] = t, source
-                    change[entries] = value - golden
-                    entries += 1
+                step[entries], neuron[entries] = t, source
+                # most lines are silent, and subtracting from a subnormal number is slow
+                change[entries] = value - golden if golden != 0 else value
+                entries += 1
             if entries > start:
                 strikes[pairs], samples[pairs], ends[pairs] = strike, sample, entries
                 pairs += 1
