@@ -24,7 +24,7 @@ from fi.engine.differential import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.errors import UserError, reported
 from fi.faults import Trial
-from fi.lightning_runs import PRECISIONS
+from fi.lightning_runs import PRECISIONS, exact_arithmetic
 from fi.network import SpikingNetwork
 from fi.overridden import warn_of_overridden
 from fi.own_models import load_model
@@ -38,7 +38,7 @@ from fi.word_formats import FORMATS
 
 COMMAND = "python -m fi.benchmark"
 #: Batch sizes among which the full engine has its best.
-BATCH_SIZES = (1, 8, 16, 32, 64, 128, 256)
+BATCH_SIZES = (1, 8, 16, 32, 64, 128, 256, 512)
 ROUNDS = 3
 
 
@@ -101,7 +101,8 @@ def run(argv: list[str]) -> None:
     options = parser.parse(argv)
     if options.scaling:
         return show_scaling([argument for argument in argv if argument != "--scaling"])
-    report = measured(*_prepared(parser, options), options)
+    with exact_arithmetic(options.device.startswith("cuda")):
+        report = measured(*_prepared(parser, options), options)
     Console().print(_table(report))
     return print(json.dumps(asdict(report)))
 
@@ -158,7 +159,7 @@ def _parser(classes: dict[str, type]) -> CommandParser:
     add("--data", type=str, help="a datamodule; default: the network's own")
     add("--checkpoint", metavar="FILE", type=str, help="weights, or 'none'; default: the network's")
     add("--faults", default=16000, metavar="K", type=int, help="faults, drawn network-wise")
-    add("--samples", default=256, metavar="S", type=int, help="the first test samples")
+    add("--samples", default=1000, metavar="S", type=int, help="the first test samples")
     add("--check", default=50, metavar="K", type=int, help="faults compared pair by pair")
     add("--models", default="bit-flip", metavar="M,M", type=str, help="fault models")
     add("--layers", default="*", metavar="L,L", type=str, help="site families, as fc1.*")
