@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast, get_args
 
 import pandas as pd
 from rich.console import Console
@@ -13,7 +12,7 @@ from rich.console import Console
 from fi.cli import CommandParser, run_command
 from fi.files import FileError, write_text
 from fi.past_campaign import PastCampaign, newest_campaign
-from fi.table import FAULTS, OVERALL, Draw, result_table, table_csv
+from fi.table import FAULTS, OVERALL, result_table, table_csv
 from fi.table_view import print_table
 
 
@@ -41,12 +40,8 @@ def table_of(campaign: PastCampaign, results: pd.DataFrame) -> pd.DataFrame:
     summary = campaign.summary()
     if results.empty:
         raise FileError(f"{campaign.results.path}: no fault is finished, there is nothing to show")
-    if summary.scheme not in get_args(Draw):
-        allowed = ", ".join(get_args(Draw))
-        raise FileError(f"{campaign.path}: the scheme is {summary.scheme!r}; allowed: {allowed}")
-    draw = cast(Draw, summary.scheme)
     try:
-        return result_table(results, summary.populations, summary.batches, summary.confidence, draw)
+        return result_table(results, summary.design, summary.batches, summary.confidence)
     except ValueError as problem:
         raise FileError(f"{campaign.path}: {problem}") from None
 

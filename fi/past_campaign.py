@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fi.design import Design
 from fi.files import FileError, read_text
 from fi.results import ResultsFile
 
@@ -28,9 +28,7 @@ class Summary:
         status: started, finished, interrupted or failed.
         batches, samples: of the test set.
         confidence: nominal coverage of the intervals.
-        scheme: network-wise, layer-wise, exhaustive or list.
-        populations: site family -> its faults in the fault space (``None``: not known), in the
-            order of the network.
+        design: how the faults were drawn, and from which.
     """
 
     model: str
@@ -38,8 +36,7 @@ class Summary:
     batches: int
     samples: int
     confidence: float
-    scheme: str
-    populations: Mapping[str, int | None]
+    design: Design
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ class PastCampaign:
             return _summary(self.entries())
         except KeyError as problem:
             raise FileError(f"{path}: the key {problem} is missing") from None
-        except (TypeError, AttributeError) as problem:
+        except (TypeError, AttributeError, ValueError) as problem:
             raise FileError(f"{path}: not the summary of a campaign: {problem}") from None
 
 
@@ -91,8 +88,7 @@ def _summary(entries: dict[str, Any]) -> Summary:
         entries["batches"],
         entries["samples"],
         entries["confidence"],
-        entries["scheme"],
-        {family["name"]: family["faults"] for family in entries["families"]},
+        Design.from_record(entries["draw"]),
     )
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf, sqrt
+from math import inf, nan, sqrt
 from typing import NamedTuple
 
 from scipy.stats import norm
+
+from fi.intervals import Sample, interval
+
+__all__ = ["Estimate", "Sample", "effective_size", "estimate", "score_interval", "wilson"]
 
 
 class Estimate(NamedTuple):
@@ -15,22 +19,6 @@ class Estimate(NamedTuple):
     rate: float
     low: float
     high: float
-
-
-class Sample(NamedTuple):
-    """What was seen of one stratum, a part of the population.
-
-    Attributes:
-        rate: mean over the faults that were run.
-        n: how many were run.
-        population: how many there are; ``None`` if that is not known.
-        weight: its part of all faults; the weights of all strata add up to 1.
-    """
-
-    rate: float
-    n: int
-    population: int | None
-    weight: float = 1.0
 
 
 def effective_size(n: int, population: int | None = None) -> float:
@@ -94,17 +82,13 @@ def score_interval(rate: float, size: float, confidence: float = 0.99) -> tuple[
 def estimate(strata: Sequence[Sample], confidence: float = 0.99) -> Estimate:
     """The rate of the whole population, from a sample of each of its strata.
 
-    ``p = sum W_h p_h``, the stratified mean. Its variance without replacement is
-    ``sum W_h^2 s_h^2 / m_h`` with ``s_h^2 <= p_h (1 - p_h)`` and ``m_h`` the effective size of a
-    stratum. As ``sum W_h p_h (1 - p_h) <= p (1 - p)``, that is at most ``p (1 - p) / m`` with
-    ``m = min m_h / W_h``: the size of Wilson's interval here. For one stratum it is ``wilson``; a
-    stratum of which nothing was run makes it (0, 1), and the rate that of the others.
+    The rate is the stratified mean ``p = sum W_h p_h``, of those strata of which something was run;
+    for the interval see ``fi.intervals``: of one stratum it has ``wilson`` inside.
     """
     seen = [stratum for stratum in strata if stratum.n]
     total = sum(stratum.weight for stratum in seen)
     if not total:
-        return Estimate(float("nan"), 0.0, 1.0)
-    rate = sum(stratum.weight * stratum.rate for stratum in seen) / total
-    sizes = [effective_size(s.n, s.population) / s.weight for s in strata if s.weight]
-    rate = min(rate, 1.0)
-    return Estimate(rate, *score_interval(rate, min(sizes), confidence))
+        return Estimate(nan, 0.0, 1.0)
+    rate = min(sum(stratum.weight * stratum.rate for stratum in seen) / total, 1.0)
+    low, high = interval(strata, confidence)
+    return Estimate(rate, min(low, rate), max(high, rate))

@@ -13,6 +13,7 @@ import pandas as pd
 
 from fi.campaign_files import CampaignFiles
 from fi.faults import Trial
+from fi.design import Design
 from fi.golden import GoldenRun
 from fi.provenance import now, versions
 from fi.sites import Kind
@@ -31,12 +32,16 @@ class ListRecord:
         scheme: how it was drawn; ``list`` is a list that the user gave.
         populations: site family -> number of its faults in the fault space; ``None``: not known.
         seed: of the draw; ``None`` for a list that was given.
+        design: how it was drawn, and from which faults; ``None`` where that is not known.
+        confidence: nominal coverage of the intervals in tables.
     """
 
     name: str = "faults"
     scheme: str = "list"
     populations: Mapping[str, int | None] = field(default_factory=dict)
     seed: int | None = None
+    design: Design | None = None
+    confidence: float = CONFIDENCE
 
 
 def described(subject: Subject, golden: GoldenRun, source: ListRecord) -> dict[str, Any]:
@@ -52,7 +57,7 @@ def described(subject: Subject, golden: GoldenRun, source: ListRecord) -> dict[s
         "fault_list": source.name,
         "scheme": source.scheme,
         "seed": source.seed,
-        "confidence": CONFIDENCE,
+        "confidence": source.confidence,
         "batches": len(golden.labels),
         "batch_size": golden.batch_size,
         "samples": golden.samples,
@@ -61,6 +66,7 @@ def described(subject: Subject, golden: GoldenRun, source: ListRecord) -> dict[s
         "word_format": subject.word_format,
         "accuracy_before_conversion": subject.accuracy_before,
         "families": families,
+        "draw": (source.design or Design.of_list([f.name for f in subject.sites])).record(),
     }
 
 

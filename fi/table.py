@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from math import nan
 
 import pandas as pd
 
+from fi.design import Design
+from fi.estimates import RATES, estimates
 from fi.faults import SEVERAL
 from fi.files import csv_text
 from fi.outcomes import OUTCOMES
-from fi.statistics import Estimate, Sample, estimate
-
-#: How the faults were chosen; ``list`` is a list that the user gave.
-Draw = Literal["network-wise", "layer-wise", "exhaustive", "list"]
 
 FAULTS, INJECTIONS = "# of faults", "# of injections"
 FAULTY_ACCURACY, ACCURACY, NON_FINITE, OVERALL = "facc", "acc", "non_finite", "all"
@@ -27,51 +24,44 @@ OUTCOME_ROWS = dict(
 )
 PUBLISHED_ROWS = (FAULTS, INJECTIONS, *OUTCOME_ROWS.values(), FAULTY_ACCURACY, ACCURACY)
 _RATE_ROWS = {**OUTCOME_ROWS, "correct": FAULTY_ACCURACY, "non_finite": NON_FINITE}
+_NO_FAULTS = pd.Series(
+    {"faults": 0} | {f"{r}{e}": v for r in RATES for e, v in (("", nan), (" low", 0), (" high", 1))}
+)
 
 
 def result_table(
-    results: pd.DataFrame,
-    populations: Mapping[str, int | None],
-    batches: int,
-    confidence: float = 0.99,
-    draw: Draw = "network-wise",
+    results: pd.DataFrame, design: Design, batches: int, confidence: float = 0.99
 ) -> pd.DataFrame:
     """The table of a campaign: metrics are rows, site families columns, ``all`` the last.
 
-    A fault's rates are its counts over its samples; a cell is the mean over faults; a trial of
-    several faults counts as one. After the
+    A fault's rates are its counts over its samples; a cell is the mean over faults. After the
     published rows come the ends of the interval of each rate (``SDC_1 low``, ``SDC_1 high``), then
     the rate of non-finite outputs and its interval. ``acc`` is the golden accuracy, ``facc`` the
     mean accuracy under a fault.
 
-    A network-wise draw meets every fault with the same probability: ``all`` is the plain mean. A
-    layer-wise draw does so only within a layer: ``all`` weighs each layer by its population.
+    A network-wise draw meets every fault with the same probability: ``all`` is the plain mean.
+    Other schemes do so only within a stratum: means are weighed by populations (``estimates``).
 
     Args:
         results: as ``ResultsFile.load`` gives them.
-        populations: site family -> number of its faults in the fault space, in the order of the
-            network; ``None`` where it is not known, which leaves the correction out.
+        design: how the faults were drawn, and from which; the columns are its families.
         batches: batches of the test set; an injection is one fault in one batch.
         confidence: nominal coverage of the intervals, over faults, for this test set.
-        draw: how the faults were chosen.
 
     Raises:
-        ValueError: a result is of a family that ``populations`` has not.
+        ValueError: a result is of a family that ``design`` has not.
     """
     results = one_row_a_trial(results)
     if SEVERAL in set(results["Layer"]):
-        populations = {**populations, SEVERAL: None}
-    unknown = set(results["Layer"]) - set(populations)
-    if unknown:
-        raise ValueError(
-            f"results of {', '.join(sorted(unknown))}; the families are {', '.join(populations)}"
-        )
-    by_family: dict[str, pd.DataFrame] = {str(n): part for n, part in results.groupby("Layer")}
-    none = results.iloc[:0]
-    families = {n: _Part(by_family.get(n, none), size) for n, size in populations.items()}
-    columns = {n: _column([part], batches, confidence) for n, part in families.items()}
-    columns[OVERALL] = _column(_strata(families, draw), batches, confidence)
-    return pd.DataFrame(columns)
+        design = design.with_family(SEVERAL)
+    by_family = estimates(results, design, ["family"], confidence)
+    groups = {str(row["family"]): row for _, row in by_family.iterrows()}
+    overall = estimates(results, design, [], confidence).iloc[0]
+    columns = {
+        family.name: _column(groups.get(family.name, _NO_FAULTS), batches)
+        for family in design.families
+    }
+    return pd.DataFrame({**columns, OVERALL: _column(overall, batches)})
 
 
 def one_row_a_trial(results: pd.DataFrame) -> pd.DataFrame:
@@ -87,66 +77,23 @@ def one_row_a_trial(results: pd.DataFrame) -> pd.DataFrame:
     return labelled.drop_duplicates("Injection")
 
 
-class _Part:
-    """The faults of one stratum that were run, and how many it has."""
-
-    def __init__(self, results: pd.DataFrame, population: int | None, weight: float = 1.0) -> None:
-        self.results = results
-        self.population = population
-        self.weight = weight
-        self.drawn_from = None if _not_a_draw(results, population) else population
-        counts = results[[*_RATE_ROWS, "golden_correct"]]
-        self.rates = counts.div(results["samples"], axis="index").mean()
-
-    def sample(self, column: str) -> Sample:
-        rate = float(self.rates[column])
-        return Sample(rate, len(self.results), self.drawn_from, self.weight)
-
-
-def _not_a_draw(results: pd.DataFrame, population: int | None) -> bool:
-    """Whether the faults cannot be a sample of the population without replacement."""
-    repeated = bool(results.duplicated(["Layer", "TensorIndex", "Bit", "Model", "Step"]).any())
-    return repeated or (population is not None and len(results) > population)
-
-
-def _strata(families: Mapping[str, _Part], draw: Draw) -> list[_Part]:
-    """The faults by stratum of the draw: one for each layer, or one for the network."""
-    if draw != "layer-wise":
-        return [_union(list(families.values()))]
-    layers: dict[str, list[_Part]] = {}
-    for name, part in families.items():
-        if part.population is None:
-            raise ValueError(f"the population of {name} is not known; a layer-wise draw needs it")
-        layers.setdefault(name.rpartition(".")[0], []).append(part)
-    total = sum(part.population or 0 for part in families.values())
-    return [_union(parts, total) for parts in layers.values()]
-
-
-def _union(parts: Sequence[_Part], total: int = 0) -> _Part:
-    """One stratum of several families; its weight is its share of ``total``, 1 without one."""
-    sizes = [part.population for part in parts if part.population is not None]
-    population = sum(sizes) if len(sizes) == len(parts) else None
-    weight = (population or 0) / total if total else 1.0
-    return _Part(pd.concat([part.results for part in parts]), population, weight)
-
-
-def _column(parts: Sequence[_Part], batches: int, confidence: float) -> dict[str, float]:
-    def rate(column: str) -> Estimate:
-        return estimate([part.sample(column) for part in parts], confidence)
-
-    faults = sum(len(part.results) for part in parts)
-    rates = {row: rate(column) for column, row in _RATE_ROWS.items()}
+def _column(group: pd.Series, batches: int) -> dict[str, float]:
+    """The cells of a row of ``estimates``."""
+    faults = float(group["faults"])
+    rates = {
+        row: (group[c], group[f"{c} low"], group[f"{c} high"]) for c, row in _RATE_ROWS.items()
+    }
     non_finite = rates.pop(NON_FINITE)
-    column = {FAULTS: float(faults), INJECTIONS: float(faults * batches)}
-    column |= {row: value.rate for row, value in rates.items()}
-    column[ACCURACY] = rate("golden_correct").rate
-    for row, value in rates.items():
-        column |= _ends(row, value)
-    return column | {NON_FINITE: non_finite.rate} | _ends(NON_FINITE, non_finite)
+    column = {FAULTS: faults, INJECTIONS: faults * batches}
+    column |= {row: rate for row, (rate, _, _) in rates.items()}
+    column[ACCURACY] = group["golden_correct"]
+    for row, (_, low, high) in rates.items():
+        column |= _ends(row, low, high)
+    return column | {NON_FINITE: non_finite[0]} | _ends(NON_FINITE, *non_finite[1:])
 
 
-def _ends(row: str, value: Estimate) -> dict[str, float]:
-    return {f"{row} low": value.low, f"{row} high": value.high}
+def _ends(row: str, low: float, high: float) -> dict[str, float]:
+    return {f"{row} low": low, f"{row} high": high}
 
 
 def table_csv(table: pd.DataFrame) -> str:

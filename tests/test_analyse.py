@@ -24,12 +24,16 @@ SUMMARY: dict[str, Any] = {
     "samples": 10,
     "golden_accuracy": 0.8,
     "confidence": 0.99,
-    "scheme": "network-wise",
-    "families": [
-        {"name": "fc1.weight", "shape": [20, 578], "faults": 369920},
-        {"name": "lif1.beta", "shape": [20], "faults": 640},
-    ],
+    "draw": {
+        "scheme": "network-wise",
+        "steps": [""],
+        "families": [
+            {"name": "fc1.weight", "words": 11560, "bits": {"bit-flip": ["5", "30"]}},
+            {"name": "lif1.beta", "words": 20, "bits": {"bit-flip": ["5", "30"]}},
+        ],
+    },
 }
+NO_FAMILIES = {"scheme": "network-wise", "steps": [""], "families": []}
 
 
 def campaign(output: Path, name: str, sdc: int = 1, **changes: Any) -> Path:
@@ -128,9 +132,9 @@ def test_what_is_not_there_is_named_with_what_is(
         (None, "summary.json: no such file"),
         ("{", "summary.json:1: not JSON"),
         ("[]", "summary.json: not the summary of a campaign"),
-        (json.dumps(SUMMARY | {"families": [{"name": "fc1.weight"}]}), "key 'faults' is missing"),
-        (json.dumps(SUMMARY | {"scheme": "best"}), "the scheme is 'best'; allowed: network-wise"),
-        (json.dumps(SUMMARY | {"families": []}), "results of fc1.weight, lif1.beta"),
+        (json.dumps(SUMMARY | {"draw": {"scheme": "list"}}), "key 'families' is missing"),
+        (json.dumps(SUMMARY | {"draw": NO_FAMILIES | {"scheme": "best"}}), "scheme is 'best'"),
+        (json.dumps(SUMMARY | {"draw": NO_FAMILIES}), "results of fc1.weight, lif1.beta"),
     ],
 )
 def test_a_bad_summary_is_named(
@@ -151,7 +155,8 @@ def test_a_campaign_without_results_is_named(tmp_path: Path) -> None:
 
 
 def test_write_table_gives_the_table_to_the_campaign(tmp_path: Path) -> None:
-    table = write_table(campaign(tmp_path, "51196_fault_list-1a2b", scheme="layer-wise"))
+    draw = SUMMARY["draw"] | {"scheme": "layer-wise"}
+    table = write_table(campaign(tmp_path, "51196_fault_list-1a2b", draw=draw))
     assert table.at["SDC_1", "all"] == pytest.approx(0.1)
     (tmp_path / "fault_list/CSNN/51196_fault_list_result.csv").unlink()
     (tmp_path / "fault_list/CSNN").rmdir()

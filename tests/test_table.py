@@ -13,7 +13,9 @@ import pytest
 from rich.console import Console
 
 from fi.counts import COUNT_COLUMNS
-from fi.statistics import score_interval, wilson
+from fi.design import Design, FamilyFaults
+from fi.estimates import estimates
+from fi.intervals import Sample, interval
 from fi.table import result_table, table_csv
 from fi.table_view import plain_console, print_table
 
@@ -29,7 +31,16 @@ PUBLISHED = [
     "facc",
     "acc",
 ]
-POPULATIONS = {"fc1.weight": 1000, "fc1.bias": 4, "lif1.beta": 50}
+SIZES = {"fc1.weight": 1000, "fc1.bias": 4, "lif1.beta": 50}
+
+
+def design(populations: dict[str, int], scheme: str = "network-wise") -> Design:
+    """A space of so many faults in each family, all of bit 3."""
+    bits = {"bit-flip": ("3",)}
+    return Design(scheme, tuple(FamilyFaults(n, size, bits) for n, size in populations.items()))
+
+
+POPULATIONS = design(SIZES)
 
 
 def results(*rows: tuple[str, list[int]]) -> pd.DataFrame:
@@ -67,7 +78,7 @@ def test_cells_by_hand() -> None:
     assert table["lif1.beta"][PUBLISHED].tolist() == [1, 3, 0, 1, 0, 0, 0, 0, 0.1, 0.8]
     assert table.at["non_finite", "fc1.weight"] == pytest.approx(0.15)
     ends = [table.at[f"SDC_1 {end}", "fc1.weight"] for end in ("low", "high")]
-    assert ends == list(wilson(0.05, 2, 1000))
+    assert ends == list(interval([Sample(0.05, 2, 1000)]))
 
 
 def test_a_family_without_a_fault_is_unknown() -> None:
@@ -82,16 +93,15 @@ def test_network_wise_overall_is_the_mean_over_faults() -> None:
     assert table.at["SDC_1", "all"] == pytest.approx(1.1 / 3)
     assert table.at["# of injections", "all"] == 9
     ends = (table.at["SDC_1 low", "all"], table.at["SDC_1 high", "all"])
-    assert ends == pytest.approx(wilson(1.1 / 3, 3, 1054))
+    assert ends == pytest.approx(interval([Sample(1.1 / 3, 3, 1054)]))
 
 
 def test_layer_wise_overall_is_weighed_by_the_population_of_the_layers() -> None:
-    table = result_table(SMALL, POPULATIONS, batches=3, draw="layer-wise")
+    table = result_table(SMALL, design(SIZES, "layer-wise"), batches=3)
     assert table.at["SDC_1", "all"] == pytest.approx((1004 * 0.05 + 50 * 1.0) / 1054)
-    # effective sizes: fc1 2 * 1003 / 1002 over its weight 1004 / 1054; lif1 1 over 50 / 1054
-    size = 2 * 1003 / 1002 * 1054 / 1004
     ends = (table.at["SDC_1 low", "all"], table.at["SDC_1 high", "all"])
-    assert ends == pytest.approx(score_interval((1004 * 0.05 + 50) / 1054, size))
+    strata = [Sample(0.05, 2, 1004, 1004 / 1054), Sample(1.0, 1, 50, 50 / 1054)]
+    assert ends == pytest.approx(interval(strata))
     assert table.at["acc", "all"] == pytest.approx(0.8)
     by_family = result_table(SMALL, POPULATIONS, batches=3)
     assert table.iloc[:, :3].equals(by_family.iloc[:, :3])
@@ -104,48 +114,45 @@ def test_the_layer_wise_estimate_is_unbiased() -> None:
     exact = sum(values.sum() for values in rates.values()) / 560
     layer = [("a.w", n) for n in range(40)] + [("a.b", n) for n in range(6)]
     other = [("c.w", n) for n in range(10)]
-    estimates = []
+    means = []
     for _ in range(200):
         drawn = [layer[n] for n in rng.choice(46, 8, replace=False)]
         drawn += [other[n] for n in rng.choice(10, 5, replace=False)]
         rows = [(f, [10, 10 - int(rates[f][n]), int(rates[f][n]), *[0] * 7]) for f, n in drawn]
         sizes = {"a.w": 40, "a.b": 6, "c.w": 10}
-        table = result_table(results(*rows), sizes, batches=1, draw="layer-wise")
-        estimates.append(table.at["SDC_1", "all"])
-    spread = np.std(estimates) / np.sqrt(len(estimates))
-    assert abs(np.mean(estimates) - exact) < 4 * spread
+        table = estimates(results(*rows), design(sizes, "layer-wise"), rates=["sdc_1"])
+        means.append(table.at[0, "sdc_1"])
+    spread = np.std(means) / np.sqrt(len(means))
+    assert abs(np.mean(means) - exact) < 4 * spread
 
 
 def test_every_fault_run_leaves_no_interval() -> None:
-    table = result_table(SMALL, {"fc1.weight": 2, "lif1.beta": 1}, batches=1)
+    table = result_table(SMALL, design({"fc1.weight": 2, "lif1.beta": 1}), batches=1)
     for row in PUBLISHED[2:9]:
         assert (table.loc[f"{row} low"] == table.loc[row]).all()
         assert (table.loc[f"{row} high"] == table.loc[row]).all()
 
 
-def test_what_is_no_draw_from_the_population_is_not_corrected() -> None:
-    repeated = SMALL.assign(TensorIndex="(0,)")
-    for given, populations in (
-        (repeated, {"fc1.weight": 2, "lif1.beta": 1}),
-        (SMALL, {"fc1.weight": 1, "lif1.beta": 1}),
-        (SMALL, {"fc1.weight": None, "lif1.beta": 1}),
-    ):
-        table = result_table(given, populations, batches=1, draw="list")
-        assert table.at["SDC_1 high", "fc1.weight"] == pytest.approx(wilson(0.05, 2)[1])
+def test_a_list_of_unknown_origin_is_not_corrected() -> None:
+    table = result_table(SMALL, Design.of_list(["fc1.weight", "fc2.weight", "lif1.beta"]), 1)
+    ends = [table.at[f"SDC_1 {end}", "fc1.weight"] for end in ("low", "high")]
+    assert ends == list(interval([Sample(0.05, 2, None)]))
+    assert table.at["# of faults", "fc2.weight"] == 0
+    assert np.isnan(table.at["SDC_1", "fc2.weight"])
 
 
-def test_a_foreign_family_is_named() -> None:
+def test_what_is_foreign_is_named() -> None:
     with pytest.raises(ValueError, match=r"results of lif1.beta; the families are fc1.weight"):
-        result_table(SMALL, {"fc1.weight": 2}, batches=1)
-    with pytest.raises(ValueError, match=r"population of lif1.beta is not known; a layer-wise"):
-        result_table(SMALL, {"fc1.weight": 2, "lif1.beta": None}, batches=1, draw="layer-wise")
+        result_table(SMALL, design({"fc1.weight": 2}), batches=1)
+    with pytest.raises(ValueError, match=r"n is 2; allowed: 0 to the population, 1"):
+        result_table(SMALL, design({"fc1.weight": 1, "lif1.beta": 1}), batches=1)
 
 
-def many(families: int, faults: int) -> tuple[pd.DataFrame, dict[str, int]]:
+def many(families: int, faults: int) -> tuple[pd.DataFrame, Design]:
     """Random results of a network of that many families."""
     layers = ["conv1", "lif1", "conv2", "lif2", "fc1", "lif3"]
     attributes = {"c": ["weight", "bias"], "f": ["weight", "bias"]}
-    names = [
+    known = [
         f"{layer}.{attribute}"
         for layer in layers
         for attribute in attributes.get(layer[0], ["beta", "threshold", "potential", "spike"])
@@ -155,8 +162,12 @@ def many(families: int, faults: int) -> tuple[pd.DataFrame, dict[str, int]]:
     for _ in range(faults):
         outcomes = rng.multinomial(1000, [0.99, 0.001, 0.007, 0.0005, 0.0005, 0.001]).tolist()
         correct, non_finite = int(rng.integers(700, 900)), int(rng.integers(0, 3))
-        rows.append((names[rng.integers(families)], [1000, *outcomes, non_finite, correct, 830]))
-    return results(*rows), dict.fromkeys(names, 320_000)
+        rows.append((known[rng.integers(families)], [1000, *outcomes, non_finite, correct, 830]))
+    return results(*rows), design(dict.fromkeys(known, 320_000))
+
+
+def names(space: Design) -> list[str]:
+    return [family.name for family in space.families]
 
 
 def test_cells_agree_with_exact_arithmetic() -> None:
@@ -164,7 +175,7 @@ def test_cells_agree_with_exact_arithmetic() -> None:
     table = result_table(frame, populations, batches=8)
     columns = {"fully_masked": "fully_masked", "SDC_0_5%": "sdc_0_5", "facc": "correct"}
     for row, column in columns.items():
-        for name in populations:
+        for name in names(populations):
             counts = [
                 c for c, layer in zip(frame[column], frame["Layer"], strict=True) if layer == name
             ]
@@ -175,7 +186,7 @@ def test_cells_agree_with_exact_arithmetic() -> None:
 def test_the_csv_has_the_published_shape() -> None:
     frame, populations = many(12, 300)
     rows = list(csv.reader(io.StringIO(table_csv(result_table(frame, populations, batches=8)))))
-    assert rows[0] == ["", *populations, "all"]
+    assert rows[0] == ["", *names(populations), "all"]
     assert [row[0] for row in rows[1:11]] == PUBLISHED
     assert rows[1][-1] == "300"
     assert rows[2][-1] == "2400"
@@ -194,7 +205,7 @@ def test_the_terminal_view_fits_80_columns(families: int) -> None:
     assert "\x1b" not in out.getvalue(), "no escape codes outside a terminal"
     assert "…" not in out.getvalue(), "nothing is cut off"
     rows = {line.split()[0]: line.split() for line in lines if line.split()}
-    for name in [*populations, "all"]:
+    for name in [*names(populations), "all"]:
         assert sum(line.startswith(f"{name} ") for line in lines) == 2
         low, to, high = rows[name][1:4]  # the second table: intervals
         assert to == "to"

@@ -1,0 +1,113 @@
+"""How a fault list was drawn, and from which faults: what estimates need to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import pandas as pd
+
+#: How the faults were chosen; ``list`` is a list of which no more is known.
+Scheme = Literal["network-wise", "layer-wise", "data-unaware", "data-aware", "exhaustive", "list"]
+#: Schemes that draw from every bit of every site family on its own.
+BIT_WISE = ("data-unaware", "data-aware")
+#: The stratum of schemes that have only one.
+NETWORK = "network"
+
+
+def layer_of(family: str) -> str:
+    """The module of a site family: ``fc1`` of ``fc1.weight``."""
+    return family.rpartition(".")[0]
+
+
+def stratum_name(scheme: str, family: str, bit: str) -> str:
+    """The stratum of a fault: the part of the fault space that it was drawn from.
+
+    ``fc1`` in a layer-wise draw, ``fc1.weight bit 30`` in one by bits, ``network`` otherwise.
+    """
+    if scheme == "layer-wise":
+        return layer_of(family)
+    if scheme in BIT_WISE:
+        return f"{family} bit {bit}" if bit else family
+    return NETWORK
+
+
+@dataclass(frozen=True)
+class FamilyFaults:
+    """The faults of a site family.
+
+    Attributes:
+        name: of the family.
+        words: how many it has.
+        bits: fault model -> the bits that it may hit, as in fault lists; ``""`` is the whole word.
+    """
+
+    name: str
+    words: int
+    bits: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Design:
+    """How faults were drawn from a fault space.
+
+    Attributes:
+        scheme: how.
+        families: the fault space. Of a ``list`` only the names count: what it was drawn from is
+            not known.
+        steps: the times of a fault, as in fault lists; ``""`` is permanent.
+    """
+
+    scheme: str
+    families: tuple[FamilyFaults, ...]
+    steps: tuple[str, ...] = ("",)
+
+    @classmethod
+    def of_list(cls, families: Sequence[str]) -> Design:
+        """The design of a list of which nothing is known but the families of the network."""
+        return cls("list", tuple(FamilyFaults(name, 0, {}) for name in families))
+
+    def with_family(self, name: str) -> Design:
+        """The same with a further family, of which nothing is known."""
+        return replace(self, families=(*self.families, FamilyFaults(name, 0, {})))
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known what was drawn from."""
+        return self.scheme != "list"
+
+    def cells(self) -> pd.DataFrame:
+        """The fault space by ``family, layer, bit, model``, and ``population``: faults of each.
+
+        Populations are Python integers, of any magnitude, over all ``steps``.
+        """
+        rows = [
+            (family.name, layer_of(family.name), bit, model, family.words * len(self.steps))
+            for family in self.families
+            for model, bits in family.bits.items()
+            for bit in bits
+        ]
+        return pd.DataFrame(rows, columns=["family", "layer", "bit", "model", "population"]).astype(
+            {"population": object}
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Plain values for a JSON file."""
+        families = [
+            {"name": f.name, "words": f.words, "bits": {m: list(b) for m, b in f.bits.items()}}
+            for f in self.families
+        ]
+        return {"scheme": self.scheme, "steps": list(self.steps), "families": families}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Design:
+        """The inverse of ``record``; ``KeyError``, ``TypeError``, ``ValueError`` where it is none."""
+        if record["scheme"] not in get_args(Scheme):
+            allowed = ", ".join(get_args(Scheme))
+            raise ValueError(f"the scheme is {record['scheme']!r}; allowed: {allowed}")
+        families = tuple(
+            FamilyFaults(f["name"], f["words"], {m: tuple(b) for m, b in f["bits"].items()})
+            for f in record["families"]
+        )
+        return cls(record["scheme"], families, tuple(record["steps"]))

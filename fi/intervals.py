@@ -1,0 +1,105 @@
+"""The ends of an interval for a rate over strata: what the evidence leaves possible.
+
+A rate ``p = sum W_h p_h`` over strata ``h`` is inside the interval if there are rates ``p_h`` with
+this mean that the samples do not contradict: ``sum_h d_h(p_h) <= z^2``. Two measures ``d`` of the
+contradiction are taken (``fi.evidence``), and of the two ends the outer one:
+
+- the score. For one stratum it is Wilson's interval with the finite-population correction (Wilson
+  1927, doi 10.1080/01621459.1927.10502953);
+- the deviance, the log-likelihood ratio of the faults that were run against all faults.
+
+Wilson's lower end is too high where few faults are critical: with 1 critical fault in 1,000, of
+which 100 are drawn, it covers 90 % at nominal 99 %. So is its upper end too low where most faults
+are drawn. The deviance is right there, and too narrow where no critical fault was seen. Together
+they cover: exactly computed in ``tests/test_intervals.py``, on real campaigns in
+``docs/coverage.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from fi.engine.kernel_cache import provide_cache
+
+provide_cache()
+
+from fi.evidence import DEVIANCE, SCORE, largest_gain  # noqa: E402
+
+#: Stands for a population that is not known: as good as infinite.
+_UNKNOWN = 1e300
+
+
+class Sample(NamedTuple):
+    """What was seen of one stratum, a part of the population.
+
+    Attributes:
+        rate: mean over the faults that were run, in [0, 1].
+        n: how many were run.
+        population: how many there are; ``None`` if that is not known.
+        weight: its part of all faults; the weights of all strata add up to 1.
+    """
+
+    rate: float
+    n: float
+    population: int | None
+    weight: float = 1.0
+
+
+def interval(strata: Sequence[Sample], confidence: float = 0.99) -> tuple[float, float]:
+    """Both ends for the rate of the whole population, from independent samples of its strata.
+
+    With several strata a contradiction counts ``(n - 1) / n`` only: the spread within a sample is
+    too small by that factor (Bessel's correction), which many small strata would add up.
+
+    Raises:
+        ValueError: a rate, a size or the confidence is outside its range.
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; allowed: above 0 and below 1")
+    z = float(norm.ppf((1 + confidence) / 2))
+    table = _table(strata)
+    rate = sum(s.weight * s.rate for s in strata if s.n)
+    mirrored = table.copy()
+    mirrored[:, 0] = np.where(table[:, 1] > 0, 1 - table[:, 0], 0.0)
+    unseen = sum(s.weight for s in strata if not s.n)
+    low = rate + unseen - _gain(mirrored, z * z)
+    return max(0.0, min(low, rate)), min(1.0, rate + _gain(table, z * z))
+
+
+def _gain(table: NDArray[np.float64], bound: float) -> float:
+    if not len(table):
+        return 0.0
+    return float(max(largest_gain(kind, table, bound) for kind in (SCORE, DEVIANCE)))
+
+
+def _table(strata: Sequence[Sample]) -> NDArray[np.float64]:
+    """``[strata, 5]`` for ``largest_gain``, without those whose faults were all run."""
+    for sample in strata:
+        _check(sample)
+    left = [s for s in strata if s.n != s.population]
+    several = sum(s.n > 0 for s in left) > 1
+    rows = [
+        (s.rate if s.n else 0.0, s.n, s.population or _UNKNOWN, s.weight, _trust(s.n, several))
+        for s in left
+    ]
+    return np.array(rows, dtype=np.float64).reshape(-1, 5)
+
+
+def _trust(n: float, several: bool) -> float:
+    """The factor of a contradiction by ``n`` faults; 0 where they say nothing."""
+    if n == 0:
+        return 0.0
+    return max(0.0, 1 - 1 / n) if several else 1.0
+
+
+def _check(sample: Sample) -> None:
+    rate, n, population, _ = sample
+    if n < 0 or (population is not None and n > population):
+        raise ValueError(f"n is {n}; allowed: 0 to the population, {population}")
+    if n and not 0 <= rate <= 1:
+        raise ValueError(f"rate is {rate}; allowed: 0 to 1")

@@ -1,0 +1,203 @@
+"""Intervals: by hand, against plain searches, and their exact coverage."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import log, sqrt
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import xlogy
+from scipy.stats import chi2, hypergeom
+
+from fi.intervals import Sample, interval
+from fi.statistics import wilson
+
+Z2 = float(chi2(1).ppf(0.99))  # 2.5758^2 = 6.6349
+
+
+def deviance(p: float, r: float, n: float, population: float) -> float:
+    """The log-likelihood ratio of the faults that were run against all, term by term."""
+    rest = population - n
+    q = (population * p - n * r) / rest
+    if not -1e-12 <= q <= 1 + 1e-12:
+        return float("inf")
+    q = min(max(q, 0.0), 1.0)
+    seen = xlogy(r, r / p) + xlogy(1 - r, (1 - r) / (1 - p))
+    others = xlogy(q, q / p) + xlogy(1 - q, (1 - q) / (1 - p))
+    return float(2 * n * seen + 2 * rest * others)
+
+
+def score(p: float, r: float, n: float, population: float) -> float:
+    return (r - p) ** 2 / (p * (1 - p) / n * (population - n) / (population - 1))
+
+
+def inside(p: float, r: float, n: int, population: int, z2: float) -> bool:
+    certain = n * r / population <= p + 1e-12 and p <= 1 - n / population * (1 - r) + 1e-12
+    if not certain or p in (0.0, 1.0):
+        return certain and p == r
+    return min(score(p, r, n, population), deviance(p, r, n, population)) <= z2 * (1 + 1e-9)
+
+
+def test_no_critical_fault_by_hand() -> None:
+    # r = 0: the score z^2 / (m + z^2) with m = 10 * 19 / 10 = 19; deviance, 10 of 20 run:
+    # smaller, so that Wilson's end holds
+    assert interval([Sample(0.0, 10, 20)]) == pytest.approx((0, Z2 / (19 + Z2)), abs=1e-9)
+    # without a population the same with m = 10
+    assert interval([Sample(0.0, 10, None)]) == pytest.approx((0, Z2 / (10 + Z2)), abs=1e-9)
+
+
+def test_most_faults_run_by_hand() -> None:
+    # 900 of 1,000 run, none critical: with D critical ones left the likelihood is close to 0.1^D,
+    # 2 D log 10 = z^2, D = 1.44; Wilson says 0.74, and misses a single one
+    low, high = interval([Sample(0.0, 900, 1000)])
+    assert low == 0
+    assert high * 1000 == pytest.approx(Z2 / (2 * log(10)), rel=0.01)
+    assert wilson(0.0, 900, 1000)[1] * 1000 < 1
+
+
+def test_one_critical_fault_by_hand() -> None:
+    # 1 of 100 (population unknown): 2 (log(0.01 / p) + 99 log(0.99 / (1 - p))) = z^2
+    low, high = interval([Sample(0.01, 100, None)])
+    assert 2 * (log(0.01 / low) + 99 * log(0.99 / (1 - low))) == pytest.approx(Z2, rel=1e-6)
+    assert low < wilson(0.01, 100)[0]
+    assert high == pytest.approx(wilson(0.01, 100)[1])
+
+
+def test_what_was_seen_is_certain() -> None:
+    assert interval([Sample(1 / 3, 3, 4)])[0] == pytest.approx(0.25)  # 1 of 4 is critical
+    assert interval([Sample(0.3, 20, 20)]) == (0.3, 0.3)
+    assert interval([Sample(0.5, 0, 10)]) == (0.0, 1.0)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(1, 10**6), st.floats(0.6, 0.999))
+def test_one_stratum_against_its_definition(k: int, more: int, rest: int, level: float) -> None:
+    n, z2 = k + more, float(chi2(1).ppf(level))
+    if n == 0:
+        return
+    r, population = k / n, n + rest
+    low, high = interval([Sample(r, n, population)], level)
+    assert 0 <= low <= r <= high <= 1
+    for end, out in ((low, -1), (high, 1)):
+        step = 1e-5 * max(min(end, 1 - end), 1e-4)
+        nearer, farther = end - out * step, end + out * step
+        assert not 0 < farther < 1 or not inside(farther, r, n, population, z2)
+        assert not low < nearer < high or inside(nearer, r, n, population, z2)
+
+
+def test_two_strata_against_a_search_of_the_plane() -> None:
+    samples = [Sample(0.1, 40, 400, 0.7), Sample(0.4, 15, 60, 0.3)]
+    grid = np.linspace(0.0005, 0.9995, 1000)
+    means = 0.7 * grid[:, None] + 0.3 * grid
+    found = interval(samples)
+    widest = []
+    for measure in (score, deviance):
+        first, second = (
+            np.array([(s.n - 1) / s.n * measure(p, s.rate, s.n, s.population) for p in grid])
+            for s in samples
+        )
+        possible = means[first[:, None] + second <= Z2]
+        widest.append((possible.min(), possible.max()))
+    lows, highs = zip(*widest, strict=True)
+    assert found == pytest.approx((min(lows), max(highs)), abs=2e-3)
+
+
+def test_many_strata_are_as_one_where_they_are_alike() -> None:
+    # every stratum 100 of 10,000 with rate 0.2: as 5,000 of 500,000, but for (n - 1) / n
+    many = interval([Sample(0.2, 100, 10_000, 1 / 50) for _ in range(50)])
+    one = interval([Sample(0.2, 5000 * 0.99, 500_000)])
+    assert many == pytest.approx(one, abs=2e-4)
+
+
+def test_a_stratum_that_is_known_takes_no_part() -> None:
+    known = Sample(0.5, 10, 10, 0.2)
+    low, high = interval([Sample(0.1, 50, 500)])
+    assert interval([known, Sample(0.1, 50, 500, 0.8)]) == pytest.approx(
+        (0.1 + 0.8 * low, 0.1 + 0.8 * high)
+    )
+
+
+def test_an_unseen_stratum_is_open() -> None:
+    low, high = interval([Sample(0.2, 1000, 10_000, 0.99), Sample(0.0, 0, 100, 0.01)])
+    assert low == pytest.approx(0.99 * interval([Sample(0.2, 1000, 10_000)])[0], abs=1e-4)
+    assert high == pytest.approx(0.99 * interval([Sample(0.2, 1000, 10_000)])[1] + 0.01, abs=1e-4)
+
+
+def test_rare_faults_one_a_stratum() -> None:
+    """100 strata of 20 of 2,000 faults, 9 critical ones seen in 9 of them: a Poisson count of 9."""
+    samples = [Sample(0.05 if h < 9 else 0.0, 20, 2000, 0.01) for h in range(100)]
+    low, high = interval(samples)
+    poisson = [chi2(2 * 9).ppf(0.005) / 2, chi2(2 * 10).ppf(0.995) / 2]
+    assert low * 2000 == pytest.approx(poisson[0], rel=0.15)
+    assert high * 2000 == pytest.approx(poisson[1], rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("population", "n"), [(50, 5), (50, 45), (1000, 10), (1000, 100), (1000, 900), (5000, 300)]
+)
+@pytest.mark.parametrize("level", [0.99, 0.95])
+def test_exact_coverage_of_critical_faults(population: int, n: int, level: float) -> None:
+    """Faults that corrupt all samples or none are the worst case: every count, every population."""
+    seen = np.arange(n + 1)
+    ends = np.array([interval([Sample(k / n, n, population)], level) for k in seen])
+    critical = np.unique(np.geomspace(1, population - 1, 60).astype(int))
+    coverages = []
+    for count in critical:
+        holds = (ends[:, 0] <= count / population + 1e-9) & (
+            count / population - 1e-9 <= ends[:, 1]
+        )
+        coverages.append(hypergeom(population, count, n).pmf(seen)[holds].sum())
+    miss = 1 - level
+    assert np.mean(coverages) > level
+    assert min(coverages) > 1 - 2.5 * miss  # Wilson alone goes down to 0.90 at 0.99
+
+
+def test_wilson_alone_does_not_cover_rare_faults() -> None:
+    covered = [wilson(k / 100, 100, 1000)[0] <= 0.001 for k in (0, 1)]
+    assert covered == [True, False]  # 1 of 1,000 faults is critical, 10 % of the draws meet it
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 500), st.integers(1, 50)),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_intervals_hold_the_rate_and_shrink_with_the_level(
+    rows: list[tuple[int, int, int, int]],
+) -> None:
+    total = sum(weight for *_, weight in rows)
+    samples = [
+        Sample(k / (k + m) if k + m else 0.0, k + m, k + m + rest or None, weight / total)
+        for k, m, rest, weight in rows
+    ]
+    found = [interval(samples, level) for level in (0.8, 0.95, 0.99, 0.9999)]
+    for (low, high), (lower, higher) in pairwise(found):
+        assert 0 <= lower <= low + 1e-9 <= high + 2e-9 <= higher + 3e-9 <= 1 + 4e-9
+
+
+def test_the_width_is_that_of_the_sample_size_formula() -> None:
+    # N = 381,120, n = 15,944 at p = 0.5: half-width 1 % (t = 2.58)
+    low, high = interval([Sample(0.5, 15_944, 381_120)])
+    assert (high - low) / 2 == pytest.approx(0.01 * 2.5758 / 2.58, rel=2e-3)
+    assert sqrt(Z2) == pytest.approx(2.5758, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("sample", "level", "message"),
+    [
+        (Sample(1.2, 10, None), 0.99, "rate is 1.2"),
+        (Sample(float("nan"), 10, None), 0.99, "rate is nan"),
+        (Sample(0.5, 11, 10), 0.99, "n is 11; allowed: 0 to the population, 10"),
+        (Sample(0.5, -1, 10), 0.99, "n is -1"),
+        (Sample(0.5, 10, 20), 1.0, "confidence is 1.0"),
+    ],
+)
+def test_a_wrong_argument_is_named(sample: Sample, level: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        interval([sample], level)
