@@ -54,7 +54,8 @@ def show_table(folder: str | Path, table: pd.DataFrame, console: Console | None 
     state = "" if summary.status == "finished" else f" ({summary.status})"
     title = f"{summary.model}, {campaign.list_name}: {faults} faults x {summary.samples} samples"
     console = console or Console()
-    print_table(table, title + state, summary.confidence, console)
+    known = summary.design.known
+    print_table(table, title + state, summary.confidence, console, corrected=known)
     console.print(f"Written to {campaign.table_path}", highlight=False, soft_wrap=True)
 
 

@@ -102,7 +102,7 @@ class Design:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Design:
-        """The inverse of ``record``; ``KeyError``, ``TypeError``, ``ValueError`` where it is none."""
+        """The inverse of ``record``; ``KeyError``, ``TypeError`` or ``ValueError`` for others."""
         if record["scheme"] not in get_args(Scheme):
             allowed = ", ".join(get_args(Scheme))
             raise ValueError(f"the scheme is {record['scheme']!r}; allowed: {allowed}")

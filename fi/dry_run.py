@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import torch
 from rich.console import Console
@@ -12,6 +13,7 @@ from fi.batches import Batches
 from fi.campaign import Campaign
 from fi.sampling import SamplingPlan
 from fi.space import FaultSpace
+from fi.strata import Stratum
 
 #: What a test run costs beside its inference.
 _RUN_SECONDS = 0.003
@@ -30,10 +32,21 @@ def show_plan(campaign: Campaign, space: FaultSpace, plan: SamplingPlan | None) 
             f"(margin {plan.margin:g}, t {plan.t:g}, p {plan.p:g}, seed {plan.seed})",
             soft_wrap=True,
         )
+        if plan.together == 1 and len(sizes := plan.sizes(space)) > 1:
+            console.print(_strata_table(sizes))
     if space.left_out:
         console.print(f"no such fault in: {', '.join(space.left_out)}", soft_wrap=True)
     console.print(f"{campaign.source.name}: {len(campaign.trials)} faults; {campaign.why}")
     console.print(f"estimated time: {_spoken(estimate(campaign))}; nothing was run")
+
+
+def _strata_table(sizes: Sequence[tuple[Stratum, int]]) -> Table:
+    table = Table(title="Strata")
+    for name in ("stratum", "faults", "drawn"):
+        table.add_column(name, justify="left" if name == "stratum" else "right")
+    for stratum, size in sizes:
+        table.add_row(stratum.name, str(stratum.population), str(size))
+    return table
 
 
 def _drawn(campaign: Campaign, space: FaultSpace, plan: SamplingPlan) -> str:

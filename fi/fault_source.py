@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fi.design import Design
 from fi.errors import UserError, reported
 from fi.fault_list import check_trials, read_fault_list, write_fault_list
 from fi.faults import Fault, Trial, trials
+from fi.plan_file import read_plan, write_plan
+from fi.prior import golden_prior
 from fi.sampling import SamplingPlan, draw
 from fi.sites import Kind
 from fi.space import FaultSpace, check_known
+from fi.strata import design_of
 from fi.subject import Subject
 from fi.summary import ListRecord
 
@@ -28,24 +32,26 @@ class FaultSource:
         space: the fault space that it was, or may have been, drawn from.
         path: the file of the list; one that was drawn is yet to be written.
         plan: what drew it; ``None`` for a list that was given.
+        design: how it was drawn, and from which faults; ``None`` where that is not known.
     """
 
     faults: list[Fault]
     space: FaultSpace
     path: Path
     plan: SamplingPlan | None
+    design: Design | None = None
 
     @property
     def record(self) -> ListRecord:
         """What the summary says of it."""
-        scheme = "list" if self.plan is None else self.plan.scheme
+        scheme = "list" if self.design is None else self.design.scheme
         known = all(map(self._is_counted, trials(self.faults)))
         populations = {
             family.name: self.space.size_of(family) if known else None
             for family in self.space.families
         }
         seed = None if self.plan is None else self.plan.seed
-        return ListRecord(self.path.name, scheme, populations, seed)
+        return ListRecord(self.path.name, scheme, populations, seed, self.design)
 
     def _is_counted(self, trial: Trial) -> bool:
         """Whether the numbers of the space say how many such trials there are."""
@@ -59,6 +65,8 @@ class FaultSource:
         """Write a list that was drawn; one that is there must be the same."""
         if self.plan is not None:
             write_fault_list(self.path, self.faults)
+            if self.design is not None:
+                write_plan(self.path, self.plan, self.design)
 
 
 def fault_source(given: GivenFaults, subject: Subject, output: Path) -> FaultSource:
@@ -78,13 +86,27 @@ def fault_source(given: GivenFaults, subject: Subject, output: Path) -> FaultSou
         if isinstance(given, SamplingPlan):
             given = replace(given, word_format=subject.word_format)
             space = given.space(subject.sites, subject.steps)
-            return FaultSource(draw(space, given), space, lists / given.list_name, given)
+            return drawn_source(informed(given, space, subject), space, lists)
         if isinstance(given, (str, Path)):
             path = found_list(str(given), lists)
             faults = read_fault_list(path, subject.sites, subject.steps)
+            design = read_plan(path, subject.sites)
         else:
-            path, faults = Path("faults"), checked_faults(given, subject)
-        return FaultSource(faults, space_around(faults, subject), path, None)
+            path, faults, design = Path("faults"), checked_faults(given, subject), None
+        return FaultSource(faults, space_around(faults, subject), path, None, design)
+
+
+def informed(plan: SamplingPlan, space: FaultSpace, subject: Subject) -> SamplingPlan:
+    """The plan; a data-aware one without a prior gets that of the golden words."""
+    if plan.scheme != "data-aware" or plan.prior:
+        return plan
+    return replace(plan, prior=golden_prior(space, subject.network))
+
+
+def drawn_source(plan: SamplingPlan, space: FaultSpace, lists: Path) -> FaultSource:
+    """What ``plan`` draws from ``space``; of trials of several faults no design is known."""
+    design = design_of(space, plan.scheme) if plan.together == 1 else None
+    return FaultSource(draw(space, plan), space, lists / plan.list_name, plan, design)
 
 
 def checked_faults(faults: Sequence[Fault], subject: Subject) -> list[Fault]:

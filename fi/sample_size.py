@@ -5,6 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Literal, get_args
 
+from scipy.stats import norm
+
 Rounding = Literal["floor", "nearest"]
 
 
@@ -36,6 +38,17 @@ def sample_size(
     e, quantile, rate = (Fraction(str(value)) for value in (margin, t, p))
     n = population / (1 + e**2 * (population - 1) / (quantile**2 * rate * (1 - rate)))
     return max(1, int(n if rounding == "floor" else n + Fraction(1, 2)))
+
+
+def quantile(confidence: float) -> float:
+    """``t`` for a confidence: 2.58 for 0.99, as in the publications, else to six digits.
+
+    Raises:
+        ValueError: ``confidence`` is not between 0 and 1.
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; allowed: above 0 and below 1, 0.99 is 99 %")
+    return 2.58 if confidence == 0.99 else float(f"{norm.ppf((1 + confidence) / 2):.6g}")
 
 
 def check_size_arguments(margin: float, t: float, p: float, rounding: str) -> None:

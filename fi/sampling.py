@@ -7,19 +7,22 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
-from typing import Literal, get_args
 
 import numpy as np
 
+from fi.design import BIT_WISE
 from fi.fault_models import fault_model
 from fi.faults import Bits, Fault
+from fi.prior import Prior, expected_rate
 from fi.sample_size import Rounding, check_size_arguments, sample_size
 from fi.sites import Kind, SiteFamily
 from fi.space import FaultSpace
+from fi.strata import Stratum, strata
 from fi.trial_numbers import TrialNumbers
 from fi.words import WORD_BITS
 
-Scheme = Literal["network-wise", "layer-wise", "exhaustive"]
+#: The schemes of DATE 2023, doi 10.23919/DATE56975.2023.10136998, and all faults.
+SCHEMES = ("network-wise", "layer-wise", "data-unaware", "data-aware", "exhaustive")
 
 DEFAULT_SEED = 51196
 #: A list of more faults is refused: it would be held in memory.
@@ -32,7 +35,8 @@ class SamplingPlan:
 
     Attributes:
         scheme: ``network-wise`` is one draw over all faults, ``layer-wise`` one for each module,
-            ``exhaustive`` takes every fault.
+            ``data-unaware`` one for each site family and bit, ``data-aware`` the same with the
+            expected rates of ``prior``, ``exhaustive`` takes every fault.
         margin, t, p, rounding: of the sample size, see ``sample_size``.
         seed: of the draw.
         models: names of the fault models.
@@ -45,9 +49,11 @@ class SamplingPlan:
         together: faults of a trial.
         within_layer: whether the faults of a trial are in one layer.
         word_format: of the stored words; lists of another than float32 have another name.
+        minimum: faults of every stratum, at least (all, of one that has fewer).
+        prior: expected rates of a data-aware draw; 0.5 for what it leaves out.
     """
 
-    scheme: Scheme = "network-wise"
+    scheme: str = "network-wise"
     margin: float = 0.01
     t: float = 2.58
     p: float = 0.5
@@ -62,10 +68,12 @@ class SamplingPlan:
     together: int = 1
     within_layer: bool = False
     word_format: str = "float32"
+    minimum: int = 1
+    prior: Prior = ()
 
     def __post_init__(self) -> None:
-        if self.scheme not in get_args(Scheme):
-            raise ValueError(f"scheme is {self.scheme!r}; allowed: {', '.join(get_args(Scheme))}")
+        if self.scheme not in SCHEMES:
+            raise ValueError(f"scheme is {self.scheme!r}; allowed: {', '.join(SCHEMES)}")
         check_size_arguments(self.margin, self.t, self.p, self.rounding)
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; allowed: 0 or more")
@@ -77,7 +85,7 @@ class SamplingPlan:
             for bit in (choice,) if isinstance(choice, int) else choice:
                 if not 0 <= bit < WORD_BITS:
                     raise ValueError(f"bits are {self.bits}; allowed: 0 to {WORD_BITS - 1}")
-        for name in ("window", "together"):
+        for name in ("window", "together", "minimum"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed: 1 or more")
 
@@ -94,11 +102,28 @@ class SamplingPlan:
         """The file name of the list: ``51196_fault_list.csv``, ``51196-<tag>_fault_list.csv``."""
         return f"{self.seed}{'-' * bool(self.tag)}{self.tag}_fault_list.csv"
 
-    def size(self, population: int) -> int:
-        """How many of ``population`` faults are drawn."""
+    def size(self, population: int, p: float | None = None) -> int:
+        """How many of ``population`` faults are drawn, at an expected rate of ``p``."""
         if self.scheme == "exhaustive":
             return population
-        return sample_size(population, self.margin, self.t, self.p, self.rounding)
+        n = sample_size(population, self.margin, self.t, p or self.p, self.rounding)
+        return max(n, min(self.minimum, population))
+
+    def sizes(self, space: FaultSpace) -> list[tuple[Stratum, int]]:
+        """The strata of the draw, and how many faults of each are drawn.
+
+        A stratum of a data-aware draw gets no less than its part of a network-wise one, so that the
+        rate of the whole network is known as well as that gives it.
+        """
+        parts = strata(space, self.scheme)
+        if self.scheme != "data-aware":
+            return [(part, self.size(part.population)) for part in parts]
+        total = self.size(space.size)
+        sizes = []
+        for part in parts:
+            n = self.size(part.population, expected_rate(self.prior, part.family, part.bits))
+            sizes.append((part, max(n, -(-total * part.population // space.size))))
+        return sizes
 
     def space(self, families: Sequence[SiteFamily], steps: int) -> FaultSpace:
         """The faults that the plan is about, in a network of ``families`` run for ``steps`` steps.
@@ -136,52 +161,6 @@ def _check_distinct(name: str, values: Sequence[object]) -> None:
         raise ValueError(f"{name} are {tuple(values)}; allowed: one or more, each once")
 
 
-@dataclass(frozen=True)
-class Stratum:
-    """A part of the fault space from which faults are drawn on their own.
-
-    Attributes:
-        name: the module, or ``network``.
-        spans: numbers of its faults in the space.
-        size: how many of them are drawn.
-    """
-
-    name: str
-    spans: tuple[range, ...]
-    size: int
-
-    @property
-    def population(self) -> int:
-        """The number of its faults."""
-        return _total(self.spans)
-
-    def number(self, position: int) -> int:
-        """The number in the space of its ``position``-th fault."""
-        for span in self.spans:
-            if position < span.stop - span.start:
-                return span.start + position
-            position -= span.stop - span.start
-        raise IndexError(f"position {position} is behind the last fault of {self.name}")
-
-
-def _total(spans: Sequence[range]) -> int:
-    return sum(span.stop - span.start for span in spans)
-
-
-def strata(space: FaultSpace, plan: SamplingPlan) -> list[Stratum]:
-    """The strata of the draw and their sample sizes, in the order of the network.
-
-    Families of one module (its weights and biases; its parameters, states and spikes) are one
-    stratum of a layer-wise draw.
-    """
-    if plan.scheme != "layer-wise":
-        return [Stratum("network", (range(space.size),), plan.size(space.size))]
-    return [
-        Stratum(name, tuple(spans), plan.size(_total(spans)))
-        for name, spans in _spans_by_layer(space).items()
-    ]
-
-
 def draw(space: FaultSpace, plan: SamplingPlan) -> list[Fault]:
     """The fault list of the plan: no fault twice, numbered from 0 in random order.
 
@@ -193,15 +172,15 @@ def draw(space: FaultSpace, plan: SamplingPlan) -> list[Fault]:
     """
     if plan.together > 1:
         return draw_trials(space, plan)
-    parts = strata(space, plan)
-    length = sum(part.size for part in parts)
+    parts = plan.sizes(space)
+    length = sum(size for _, size in parts)
     if length > LONGEST_LIST:
         raise ValueError(f"the plan asks for {length} faults; allowed: {LONGEST_LIST} in a list")
     words = _random_words(plan.seed)
     numbers = [
         part.number(position)
-        for part in parts
-        for position in _distinct(words, part.population, part.size)
+        for part, size in parts
+        for position in _distinct(words, part.population, size)
     ]
     if len(parts) > 1:
         numbers = [numbers[position] for position in _distinct(words, length, length)]
@@ -213,11 +192,14 @@ def draw_trials(space: FaultSpace, plan: SamplingPlan) -> list[Fault]:
 
     The population are all sets of so many faults: of the network, or within one layer.
     """
-    parts = strata(space, plan)
+    if plan.scheme in BIT_WISE:
+        raise ValueError(
+            f"trials of several faults are drawn network-wise or layer-wise, not {plan.scheme}"
+        )
     layers = [list(layer) for layer in _spans_by_layer(space).values()]
     whole = [[range(space.size)]]
     if plan.scheme == "layer-wise":
-        populations = [TrialNumbers([list(part.spans)], plan.together) for part in parts]
+        populations = [TrialNumbers([layer], plan.together) for layer in layers]
     else:
         populations = [TrialNumbers(layers if plan.within_layer else whole, plan.together)]
     sizes = [plan.size(population.size) for population in populations]

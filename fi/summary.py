@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from fi.campaign_files import CampaignFiles
-from fi.faults import Trial
 from fi.design import Design
+from fi.faults import Trial
 from fi.golden import GoldenRun
 from fi.provenance import now, versions
 from fi.sites import Kind
@@ -66,7 +66,7 @@ def described(subject: Subject, golden: GoldenRun, source: ListRecord) -> dict[s
         "word_format": subject.word_format,
         "accuracy_before_conversion": subject.accuracy_before,
         "families": families,
-        "draw": (source.design or Design.of_list([f.name for f in subject.sites])).record(),
+        "draw": (source.design or Design.of_list([str(f["name"]) for f in families])).record(),
     }
 
 

@@ -34,15 +34,23 @@ _COLOURS = {
     OUTCOME_ROWS["sdc_1"]: "magenta",
 }
 _LITTLE, _MUCH = 0.001, 0.01
+_CORRECTION = {
+    True: "finite-population corrected",
+    False: "not corrected for a finite population (how the list was drawn is not known)",
+}
 
 _Columns = dict[str, dict[str, float]]  # site family -> metric -> value
 
 
 def print_table(
-    table: pd.DataFrame, title: str, confidence: float = 0.99, console: Console | None = None
+    table: pd.DataFrame,
+    title: str,
+    confidence: float = 0.99,
+    console: Console | None = None,
+    corrected: bool = True,
 ) -> None:
     """Print the table of ``result_table``; no colour and no escape codes outside a terminal."""
-    (console or Console()).print(view(table, title, confidence))
+    (console or Console()).print(view(table, title, confidence, corrected))
 
 
 def plain_console() -> Console:
@@ -50,15 +58,20 @@ def plain_console() -> Console:
     return Console(color_system=None, highlight=False)
 
 
-def view(table: pd.DataFrame, title: str, confidence: float = 0.99) -> Group:
-    """Rates by family, their intervals, and what the numbers mean."""
+def view(
+    table: pd.DataFrame, title: str, confidence: float = 0.99, corrected: bool = True
+) -> Group:
+    """Rates by family, their intervals, and what the numbers mean.
+
+    ``corrected`` says whether it is known from how many faults the list was drawn.
+    """
     columns: _Columns = {str(name): dict(table[name]) for name in table.columns}
     return Group(
         Text(title, style="bold"),
         _rates(columns),
         Text(f"\n{confidence * 100:g} % intervals", style="bold"),
         _intervals(columns),
-        Text(f"\n{_footer(columns, confidence)}", style="dim"),
+        Text(f"\n{_footer(columns, confidence, corrected)}", style="dim"),
     )
 
 
@@ -117,13 +130,13 @@ def _percent(rate: float) -> str:
     return f"{rate * 100:.0f}" if rate in (0.0, 1.0) else f"{rate * 100:.3f}"
 
 
-def _footer(columns: _Columns, confidence: float) -> str:
+def _footer(columns: _Columns, confidence: float, corrected: bool) -> str:
     golden = _percent(columns[OVERALL][ACCURACY])
     return (
         "In % of the samples, mean over faults. masked: top class and score unchanged. SDC-1: "
         "another class. 0-5% and so on: the same class, its score changed by so much. facc: "
         f"accuracy under a fault ({golden} without); the other columns count what changed, not "
         "what is wrong. "
-        f"Intervals: {confidence * 100:g} % Wilson by fault, finite-population corrected; they "
-        "hold over faults, for this test set."
+        f"Intervals: {confidence * 100:g} % Wilson by fault, wider where faults are rare, "
+        f"{_CORRECTION[corrected]}; they hold over faults, for this test set."
     )

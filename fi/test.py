@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def run(argv: list[str]) -> None:
         subject,
         source.faults,
         settings,
-        source.record,
+        replace(source.record, confidence=options.confidence),
         config=parser.replayable(options, NOT_REPLAYED),
         options=_plain(options),
         say=_silent if options.quiet else print,

@@ -17,8 +17,11 @@ from fi.fault_row import parse_steps
 from fi.faults import Bits
 from fi.lightning_runs import PRECISIONS, Hardware
 from fi.own_models import load_model
-from fi.sampling import DEFAULT_SEED, SamplingPlan
+from fi.prior import read_prior
+from fi.sample_size import quantile
+from fi.sampling import DEFAULT_SEED, SCHEMES, SamplingPlan
 from fi.shards import shard_of
+from fi.summary import CONFIDENCE
 from fi.word_formats import FORMATS
 from fi.words import WORD_BITS
 
@@ -70,15 +73,35 @@ def _fault_options(parser: CommandParser) -> None:
     add = parser.add_argument_group("Which faults").add_argument
     plan = SamplingPlan()
     add("--fault-list", metavar="LIST", type=str, help="replay a list, by name or path")
-    add("--scheme", default=plan.scheme, type=str, help="network-wise, layer-wise or exhaustive")
+    add("--scheme", default=plan.scheme, type=str, help=", ".join(SCHEMES))
     add("--margin", default=plan.margin, metavar="E", type=float, help="margin of error")
+    add(
+        "--confidence",
+        default=CONFIDENCE,
+        metavar="C",
+        type=float,
+        help="of the intervals, and of the sample size",
+    )
     add(
         "--t",
         "--confidence-t",
-        default=plan.t,
         metavar="T",
         type=float,
-        help="quantile of the confidence, 2.58 is 99 %%",
+        help="quantile for the sample size; default: of the confidence, 2.58 for 0.99",
+    )
+    add("--rounding", default=plan.rounding, type=str, help="of the sample size: floor, nearest")
+    add(
+        "--minimum-per-stratum",
+        default=plan.minimum,
+        metavar="N",
+        type=int,
+        help="faults of every stratum, at least",
+    )
+    add(
+        "--prior",
+        metavar="FILE",
+        type=str,
+        help="expected rates of a data-aware draw, CSV Layer,Bit,P; default: from the weights",
     )
     add("--p", default=plan.p, type=float, help="expected rate, 0.5 is the worst case")
     add("--seed", default=DEFAULT_SEED, metavar="N", type=int, help="of the draw")
@@ -183,15 +206,20 @@ def plan_of(options: Namespace) -> SamplingPlan:
     faults = options.faults
     if options.format not in FORMATS:
         raise UserError(f"--format {options.format}: allowed are {', '.join(FORMATS)}")
+    if options.prior and options.scheme != "data-aware":
+        raise UserError(f"--prior is for --scheme data-aware, not {options.scheme}")
     if faults.within not in ("network", "layer"):
         raise UserError(f"--faults.within {faults.within}: allowed are network, layer")
     with reported(ValueError):
         return SamplingPlan(
             scheme=options.scheme,
             margin=options.margin,
-            t=options.t,
+            t=quantile(options.confidence) if options.t is None else options.t,
             p=options.p,
+            rounding=options.rounding,
             seed=options.seed,
+            minimum=options.minimum_per_stratum,
+            prior=read_prior(options.prior) if options.prior else (),
             models=tuple(map(load_model, _words(faults.models))),
             bits=bits_of(faults.bits, faults.burst),
             sites=_words(faults.layers),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from fi.errors import UserError
 from fi.fault_list import write_fault_list
 from fi.fault_source import fault_source
 from fi.faults import Fault
+from fi.plan_file import plan_path
 from fi.sampling import SamplingPlan
 from fi.subject import Subject
 
@@ -27,7 +29,35 @@ def test_a_plan_draws_and_is_written(subject: Subject, tmp_path: Path) -> None:
     source.write()
     by_name = fault_source(source.path.name, subject, tmp_path)
     assert by_name.faults == fault_source(source.path, subject, tmp_path).faults == source.faults
-    assert (by_name.record.scheme, by_name.record.name) == ("list", PLAN.list_name)
+    assert (by_name.record.scheme, by_name.record.name) == ("network-wise", PLAN.list_name)
+    assert by_name.design is not None
+    assert source.design is not None
+    assert by_name.design.record() == source.design.record()
+
+
+def test_a_list_keeps_its_plan_while_it_is_that_list(subject: Subject, tmp_path: Path) -> None:
+    source = fault_source(replace(PLAN, scheme="layer-wise"), subject, tmp_path)
+    source.write()
+    elsewhere = tmp_path / "mine.csv"
+    elsewhere.write_bytes(source.path.read_bytes())
+    assert fault_source(elsewhere, subject, tmp_path).record.scheme == "list"
+    plan = plan_path(source.path)
+    (tmp_path / "mine.json").write_bytes(plan.read_bytes())
+    assert fault_source(elsewhere, subject, tmp_path).record.scheme == "layer-wise"
+    elsewhere.write_text("".join(elsewhere.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(UserError, match=r"mine.json is the plan of other faults than .*mine.csv"):
+        fault_source(elsewhere, subject, tmp_path)
+    plan.write_text("{}")
+    with pytest.raises(UserError, match=r"not the plan of a fault list \('list_sha256'\)"):
+        fault_source(source.path, subject, tmp_path)
+
+
+def test_a_data_aware_draw_knows_its_prior(subject: Subject, tmp_path: Path) -> None:
+    source = fault_source(SamplingPlan("data-aware", margin=0.1), subject, tmp_path)
+    assert source.plan is not None
+    rates = {(row.layer, row.first): row.p for row in source.plan.prior}
+    assert rates["fc1.weight", 30] == 0.5 > rates["fc1.weight", 22] > rates["fc1.weight", 3]
+    assert not any(layer.endswith(("potential", "spike")) for layer, _ in rates)
 
 
 def test_faults_in_memory_are_a_list_that_is_not_written(subject: Subject, tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from fi.sampling import (
     _distinct,
     _random_words,
     draw,
-    strata,
 )
 from fi.sites import Kind, SiteFamily
 from fi.space import FaultSpace
@@ -56,6 +55,53 @@ def test_sample_size_by_hand() -> None:
     assert sample_size(1000, margin=0.1, t=2, p=0.2) == 60
     # e^2 (N - 1) = t^2 p (1 - p), hence exactly N / 2: no rounding error may make it 49
     assert sample_size(101, margin=0.1, t=2, p=0.5) == 50
+
+
+#: Weights by layer. MobileNetV2 for CIFAR-10: every block (expansion, outputs, repeats) has an
+#: expanding, a depthwise and a projecting convolution.
+RESNET_20 = [432, *[2304] * 6, 4608, *[9216] * 5, 18432, *[36864] * 5, 640]
+BLOCKS = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
+
+
+def mobilenet() -> list[int]:
+    sizes, inputs = [3 * 32 * 9], 32
+    for expansion, outputs, repeats in BLOCKS:
+        for _ in range(repeats):
+            hidden = expansion * inputs
+            sizes += [inputs * hidden, 9 * hidden, hidden * outputs]
+            inputs = outputs
+    return [*sizes, 320 * 1280, 1280 * 10]
+
+
+def network_of(sizes: list[int]) -> FaultSpace:
+    families = (SiteFamily(f"layer{n}.weight", (w,), Kind.SYNAPSE) for n, w in enumerate(sizes))
+    return FaultSpace(tuple(families), ("stuck-at-0", "stuck-at-1"))
+
+
+def drawn(space: FaultSpace, scheme: str) -> int:
+    return sum(size for _, size in SamplingPlan(scheme, rounding="nearest").sizes(space))
+
+
+def test_mobilenet_has_the_sizes_of_date_2023() -> None:
+    space = network_of(mobilenet())
+    assert (len(space.families), space.size) == (54, 141_029_376)
+    assert drawn(space, "network-wise") == 16_639
+    assert drawn(space, "layer-wise") == 838_988
+    assert drawn(space, "data-unaware") == 14_894_400
+
+
+def test_resnet_20_has_the_sizes_of_date_2023() -> None:
+    """N counts the 10 biases of the last layer too; which layer adds the last 1 is not known."""
+    space = network_of(RESNET_20)
+    assert (len(space.families), space.size) == (20, 17_174_144 - 640)
+    assert drawn(network_of([*RESNET_20, 10]), "network-wise") == 16_625
+    sizes = {
+        part.population: n
+        for part, n in SamplingPlan("layer-wise", rounding="nearest").sizes(space)
+    }
+    assert (sizes[27_648], sizes[147_456], sizes[2_359_296]) == (10_389, 14_954, 16_524)
+    assert drawn(space, "layer-wise") == 307_650 - 1
+    assert drawn(space, "data-unaware") == 4_885_760 - 4 * 32
 
 
 @given(st.integers(1, 10**30), st.floats(0.0001, 0.5), st.floats(0.01, 0.99))
@@ -113,7 +159,7 @@ def test_layer_wise_draws_each_layer_on_its_own() -> None:
     faults = draw(SPACE, plan)
     sizes = Counter(fault.layer.split(".")[0] for fault in faults)
     assert sizes == {"fc1": sample_size(620 * 32, 0.05), "lif1": sample_size(21 * 32, 0.05)}
-    assert {part.name: part.size for part in strata(SPACE, plan)} == sizes
+    assert {part.name: size for part, size in plan.sizes(SPACE)} == sizes
     assert len({SPACE.number(fault) for fault in faults}) == len(faults)
 
 
@@ -172,7 +218,7 @@ def test_random_words_are_those_of_pcg64() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"scheme": "all"}, "scheme is 'all'; allowed: network-wise, layer-wise, exhaustive"),
+        ({"scheme": "all"}, "scheme is 'all'; allowed: network-wise, layer-wise, data-unaware"),
         ({"margin": 1.0}, "margin is 1.0"),
         ({"seed": -1}, "seed is -1"),
         ({"models": ("flip",)}, "unknown fault model 'flip'"),

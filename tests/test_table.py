@@ -212,8 +212,17 @@ def test_the_terminal_view_fits_80_columns(families: int) -> None:
         assert float(low) == pytest.approx(100 * table.at["fully_masked low", name], abs=6e-4)
         assert float(high) == pytest.approx(100 * table.at["fully_masked high", name], abs=6e-4)
     text = " ".join(out.getvalue().split())
-    assert "99 % Wilson by fault, finite-population corrected" in text
+    assert "99 % Wilson by fault, wider where faults are rare, finite-population" in text
     assert "over faults, for this test set" in text
+
+
+def test_the_footer_says_where_no_population_is_known() -> None:
+    out = io.StringIO()
+    table = result_table(SMALL, Design.of_list(["fc1.weight", "lif1.beta"]), 3)
+    print_table(table, "net", console=Console(file=out, width=80), corrected=False)
+    text = " ".join(out.getvalue().split())
+    assert "finite-population corrected" not in text
+    assert "not corrected for a finite population (how the list was drawn" in text
 
 
 def test_the_terminal_view_shows_the_rates() -> None:

@@ -1,0 +1,56 @@
+"""The plan of a fault list that was drawn: a JSON file beside it, so that estimates stay right."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from fi.design import Design
+from fi.files import FileError, read_text, write_text
+from fi.sampling import SamplingPlan
+from fi.sites import SiteFamily
+
+
+def plan_path(fault_list: Path) -> Path:
+    """``51196_fault_list.json`` for ``51196_fault_list.csv``."""
+    return fault_list.with_suffix(".json")
+
+
+def write_plan(fault_list: Path, plan: SamplingPlan, design: Design) -> None:
+    """Write beside the list, which is there, how it was drawn."""
+    record = {"list_sha256": _digest(fault_list), "plan": asdict(plan), "draw": design.record()}
+    write_text(plan_path(fault_list), json.dumps(record, indent=1) + "\n")
+
+
+def read_plan(fault_list: Path, families: Sequence[SiteFamily]) -> Design | None:
+    """How the list was drawn; ``None`` where there is no plan beside it.
+
+    Raises:
+        FileError: the plan is damaged, of another list, or of a network with other sites.
+    """
+    path = plan_path(fault_list)
+    if not path.exists():
+        return None
+    without = "remove it to run the list without its plan"
+    try:
+        record = json.loads(read_text(path, FileError))
+        digest, design = record["list_sha256"], Design.from_record(record["draw"])
+    except (ValueError, KeyError, TypeError) as problem:
+        raise FileError(f"{path}: not the plan of a fault list ({problem}); {without}") from None
+    if digest != _digest(fault_list):
+        raise FileError(f"{path} is the plan of other faults than {fault_list} holds; {without}")
+    words = {family.name: family.words for family in families}
+    for family in design.families:
+        if words.get(family.name) != family.words:
+            raise FileError(
+                f"{path} was drawn from {family.words} words of {family.name}; "
+                f"this network has {words.get(family.name, 0)}; {without}"
+            )
+    return design
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

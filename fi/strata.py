@@ -1,0 +1,105 @@
+"""The parts of a fault space from which faults are drawn on their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from fi.design import BIT_WISE, NETWORK, Design, FamilyFaults, stratum_name
+from fi.faults import Bits, shown_bits, shown_steps
+from fi.space import FaultNumbers, FaultSpace
+
+
+class Numbers(Protocol):
+    """Some numbers of a fault space, never listed."""
+
+    @property
+    def size(self) -> int:
+        """How many, of any magnitude."""
+
+    def __getitem__(self, position: int) -> int:
+        """The number at ``position``, from 0 to ``size - 1``."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Neighbouring numbers, as of a whole family."""
+
+    first: int
+    size: int
+
+    def __getitem__(self, position: int) -> int:
+        return self.first + position
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """A part of the fault space.
+
+    Attributes:
+        name: as in ``stratum_name``.
+        parts: the numbers of its faults in the space.
+        family: its site family, where it is within one.
+        bits: the bits that all its faults hit, where that is so.
+    """
+
+    name: str
+    parts: tuple[Numbers, ...]
+    family: str = ""
+    bits: Bits = ()
+
+    @property
+    def population(self) -> int:
+        """The number of its faults."""
+        return sum(part.size for part in self.parts)
+
+    def number(self, position: int) -> int:
+        """The number in the space of its ``position``-th fault."""
+        for part in self.parts:
+            if position < part.size:
+                return part[position]
+            position -= part.size
+        raise IndexError(f"position {position} is behind the last fault of {self.name}")
+
+
+def strata(space: FaultSpace, scheme: str) -> list[Stratum]:
+    """The strata of a scheme, in the order of the network.
+
+    Network-wise and exhaustive: one. Layer-wise: one for each module, with the weights and biases,
+    or the parameters, states and spikes, that it has. Data-unaware and data-aware: one for each
+    site family and bit (or set of bits; the whole word, of models that take no bit).
+    """
+    if scheme in BIT_WISE:
+        return [
+            _of_bits(space, f.name, bits)
+            for f in space.families
+            for bits in space.choices_of(f.name)
+        ]
+    if scheme != "layer-wise":
+        return [Stratum(NETWORK, (Span(0, space.size),))]
+    layers: dict[str, list[Numbers]] = {}
+    for family in space.families:
+        span = Span(space.range_of(family.name).start, space.size_of(family))
+        layers.setdefault(family.layer, []).append(span)
+    return [Stratum(name, tuple(spans)) for name, spans in layers.items()]
+
+
+def _of_bits(space: FaultSpace, family: str, bits: Bits) -> Stratum:
+    numbers: FaultNumbers = space.numbers_with(family, bits)
+    name = stratum_name(BIT_WISE[0], family, shown_bits(bits))
+    return Stratum(name, (numbers,), family, bits)
+
+
+def design_of(space: FaultSpace, scheme: str) -> Design:
+    """What estimates need to know of a draw from ``space``."""
+    families = tuple(
+        FamilyFaults(family.name, family.words, _bits(space, family.name))
+        for family in space.families
+    )
+    return Design(scheme, families, tuple(map(shown_steps, space.steps)))
+
+
+def _bits(space: FaultSpace, family: str) -> Mapping[str, Sequence[str]]:
+    variants = space.variants(space.family(family))
+    return {v.model: tuple(map(shown_bits, v.choices)) for v in variants}
