@@ -38,6 +38,18 @@ class Summary:
     confidence: float
     design: Design
 
+    @property
+    def scheme(self) -> str:
+        """How the faults were drawn; ``list`` is not known."""
+        return self.design.scheme
+
+    @property
+    def populations(self) -> dict[str, int | None]:
+        """Site family -> its faults in the fault space, in the order of the network."""
+        sizes = self.design.cells().groupby("family")["population"].sum()
+        known = self.design.known
+        return {f.name: int(sizes[f.name]) if known else None for f in self.design.families}
+
 
 @dataclass(frozen=True)
 class PastCampaign:

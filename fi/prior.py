@@ -23,17 +23,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fi.fault_models import STORED, fault_model
-from fi.faults import Bits, masks_of
+from fi.fault_models import STORED
+from fi.faults import Bits, Fault
 from fi.files import FileError, csv_rows, read_text
 from fi.sites import SiteFamily
 from fi.space import FaultSpace
-from fi.words import corrupt
+from fi.stored import changed
 
 WORST = 0.5
 _LEAST = 0.001
 #: Words of a tensor that are looked at, evenly spread over it.
-_WORDS = 65_536
+_WORDS = 4096
 _COLUMNS = ("Layer", "Bit", "P")
 
 
@@ -69,12 +69,11 @@ def golden_prior(space: FaultSpace, network: nn.Module) -> Prior:
     rows = []
     for family in space.families:
         if family.kind in STORED:
-            words = _golden(network, family)
             for highest in sorted(
                 {max(bits, default=-1) for bits in space.choices_of(family.name)}
             ):
                 moves = [
-                    _mean_move(words, variant.model, bits)
+                    _mean_move(network, family, variant.model, bits)
                     for variant in space.variants(family)
                     for bits in variant.choices
                     if max(bits, default=-1) == highest
@@ -84,21 +83,15 @@ def golden_prior(space: FaultSpace, network: nn.Module) -> Prior:
     return tuple(rows)
 
 
-def _golden(network: nn.Module, family: SiteFamily) -> Tensor:
-    """Some golden values of the family, float32."""
-    tensor: Tensor = getattr(network.get_submodule(family.layer), family.attribute)
-    words = tensor.detach().cpu().float().reshape(-1)
-    return words[:: -(-len(words) // _WORDS)] if len(words) > _WORDS else words
-
-
-def _mean_move(golden: Tensor, model: str, bits: Bits) -> float:
+def _mean_move(network: nn.Module, family: SiteFamily, model: str, bits: Bits) -> float:
     """The mean of ``min(1, |faulty - golden| / s)``."""
-    known = fault_model(model)
-    if known.gives_values():
-        faulty = known.value(golden, golden)
-    else:
-        faulty = corrupt(golden, *masks_of(model, bits).signed())
-    scale = golden.double().square().mean().sqrt()
+    module = network.get_submodule(family.layer)
+    tensor: Tensor = getattr(module, family.attribute)
+    every = tensor.detach().flatten()
+    golden = every[:: -(-len(every) // _WORDS)]
+    fault = Fault(0, family.name, (0,) * len(family.shape), bits, model)
+    faulty = changed(module, family.attribute, golden, [fault] * len(golden))
+    scale = every.double().square().mean().sqrt()
     moves = (faulty.double() - golden.double()).abs() / scale
     return float(torch.nan_to_num(moves, nan=1.0, posinf=1.0).clamp(max=1.0).mean())
 
