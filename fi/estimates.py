@@ -59,6 +59,9 @@ def estimates(
     _check_families(seen, design)
     means = _by_group(_means(seen, keys, rates), keys)
     populations = _by_group(_populations(design, keys), keys) if design.known else None
+    if populations is not None and not set(means) <= set(populations):
+        foreign = sorted(set(means) - set(populations))[0]
+        raise ValueError(f"results of {' '.join(keys)} {' '.join(foreign)}; {_ELSE}")
     groups = sorted(means if populations is None else populations, key=_order(keys, design))
     rows = [[*key, *_row(means.get(key), populations, key, confidence, rates)] for key in groups]
     ends = [name for rate in rates for name in (rate, f"{rate} low", f"{rate} high")]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fi.counts import COUNT_COLUMNS
+from fi.design import Design, FamilyFaults
 from fi.faults import Fault
 from fi.results import ResultsFile
 
@@ -22,6 +23,13 @@ FAMILIES = {
     "lif2.spike": (4,),
     "lif2.gain": (),
 }
+
+
+def design(scheme: str) -> Design:
+    """A draw from all bit flips of ``FAMILIES``."""
+    bits = {"bit-flip": tuple(map(str, range(32)))}
+    sizes = {name: int(np.prod(shape, dtype=int)) for name, shape in FAMILIES.items()}
+    return Design(scheme, tuple(FamilyFaults(*item, bits) for item in sizes.items()))
 
 
 def summary(faults: int, **changes: Any) -> dict[str, Any]:
@@ -43,6 +51,7 @@ def summary(faults: int, **changes: Any) -> dict[str, Any]:
         "steps": 6,
         "golden_accuracy": GOLDEN / SAMPLES,
         "families": families,
+        "draw": design("network-wise").record(),
         "faults": faults,
         "engine": "full",
         "engine_why": "full engine",

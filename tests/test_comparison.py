@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from past_campaigns import SAMPLES, some_faults, write_campaign
+from past_campaigns import SAMPLES, design, some_faults, write_campaign
 from rich.console import Console
 
 from fi.compare import comparison_csv, main, view
 from fi.comparison import Comparison, Side, compare, corrected
 from fi.differences import PairedSample, independent, paired
+from fi.intervals import Sample, interval
 from fi.report.comparison_page import sentences
-from fi.statistics import Estimate, wilson
+from fi.statistics import Estimate
 
 FAULTS = some_faults(240)
 BEFORE = [(fault.injection % 5) * (fault.bits[0] > 20) for fault in FAULTS]
@@ -82,7 +83,9 @@ def test_other_faults_are_independent_samples(tmp_path: Path) -> None:
     one, other = row(found, "all")[["a", "b"]]
     assert row(found, "all")["difference"] == pytest.approx(other - one)
     total = sum(size or 0 for size in found.first.populations.values())
-    (low1, high1), (low2, high2) = wilson(one, 240, total), wilson(other, 180, total)
+    (low1, high1), (low2, high2) = (
+        interval([Sample(rate, n, total)]) for rate, n in ((one, 240), (other, 180))
+    )
     below = ((other - low2) ** 2 + (high1 - one) ** 2) ** 0.5
     above = ((high2 - other) ** 2 + (one - low1) ** 2) ** 0.5
     ends = (other - one - below, other - one + above)
@@ -148,7 +151,7 @@ def test_strata_are_weighed() -> None:
 
 def test_a_layer_wise_draw_is_weighed_by_its_layers(tmp_path: Path) -> None:
     for name, sdc in (("one-ab", BEFORE), ("two-ab", AFTER)):
-        write_campaign(tmp_path / name, FAULTS, sdc, scheme="layer-wise")
+        write_campaign(tmp_path / name, FAULTS, sdc, draw=design("layer-wise").record())
     first = Side.read(tmp_path / "one-ab")
     found = compare(first, Side.read(tmp_path / "two-ab"))
     layers = first.results["Layer"].str.partition(".")[0]
