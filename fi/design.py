@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import pandas as pd
@@ -67,10 +67,6 @@ class Design:
     def of_list(cls, families: Sequence[str]) -> Design:
         """The design of a list of which nothing is known but the families of the network."""
         return cls("list", tuple(FamilyFaults(name, 0, {}) for name in families))
-
-    def with_family(self, name: str) -> Design:
-        """The same with a further family, of which nothing is known."""
-        return replace(self, families=(*self.families, FamilyFaults(name, 0, {})))
 
     @property
     def known(self) -> bool:

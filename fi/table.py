@@ -51,9 +51,10 @@ def result_table(
     Raises:
         ValueError: a result is of a family that ``design`` has not.
     """
-    results = one_row_a_trial(results)
-    if SEVERAL in set(results["Layer"]):
-        design = design.with_family(SEVERAL)
+    if results["Injection"].duplicated().any():  # how many such trials there are is not known
+        results = one_row_a_trial(results)
+        several = [SEVERAL] if SEVERAL in set(results["Layer"]) else []
+        design = Design.of_list([*(family.name for family in design.families), *several])
     by_family = estimates(results, design, ["family"], confidence)
     groups = {str(row["family"]): row for _, row in by_family.iterrows()}
     overall = estimates(results, design, [], confidence).iloc[0]

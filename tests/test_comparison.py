@@ -17,7 +17,7 @@ from fi.comparison import Comparison, Side, compare, corrected
 from fi.differences import PairedSample, independent, paired
 from fi.intervals import Sample, interval
 from fi.report.comparison_page import sentences
-from fi.statistics import Estimate
+from fi.statistics import Estimate, wilson
 
 FAULTS = some_faults(240)
 BEFORE = [(fault.injection % 5) * (fault.bits[0] > 20) for fault in FAULTS]
