@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -178,6 +179,13 @@ def _brief(value: object) -> str:
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
     """Errors of the file system as one line: what is stored is kept, whatever they are."""
+    usual = threading.excepthook
+
+    def hook(problem: threading.ExceptHookArgs) -> None:
+        if not isinstance(problem.exc_value, OSError):  # TensorBoard's writer raises it here again
+            usual(problem)
+
+    threading.excepthook = hook
     try:
         yield
     except OSError as error:
@@ -186,3 +194,5 @@ def writing(folder: Path) -> Iterator[None]:
             f"{what} cannot be written: {error.strerror or error}; what is stored is kept, "
             "the same command continues"
         ) from error
+    finally:
+        threading.excepthook = usual

@@ -49,6 +49,6 @@ class ResultsBuffer:
         if self._trials:
             counts = {c: np.concatenate([part[c] for part in self._counts]) for c in COUNT_COLUMNS}
             self._file.append(self._trials, counts, self._values)
-            self._listener(self._trials, counts)
-        self._trials, self._counts, self._values = [], [], []
+            stored, self._trials, self._counts, self._values = self._trials, [], [], []
+            self._listener(stored, counts)  # it may fail: what is stored is not stored again
         self._written = time.monotonic()
