@@ -60,7 +60,7 @@ def _git(folder: str, *command: str) -> str | None:
     """What git prints; ``None`` where it is not installed, fails or takes too long."""
     try:
         done = subprocess.run(
-            ["git", "-C", folder, *command],
+            ["git", "--no-optional-locks", "-C", folder, *command],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
