@@ -10,14 +10,19 @@ import pandas as pd
 from rich.console import Console
 
 from fi.cli import CommandParser, run_command
+from fi.errors import UserError
+from fi.estimates import GROUPINGS
 from fi.files import FileError, write_text
+from fi.grouped import show_critical, show_rates
 from fi.past_campaign import PastCampaign, newest_campaign
 from fi.table import FAULTS, OVERALL, result_table, table_csv
 from fi.table_view import print_table
 
 
-def write_table(folder: str | Path) -> pd.DataFrame:
+def write_table(folder: str | Path, confidence: float | None = None) -> pd.DataFrame:
     """Make the result table of the campaign in ``folder`` and write it beside its fault list.
+
+    ``confidence`` of the intervals is the campaign's own where it is not given.
 
     Faults that are not finished are left out: the list is in random order, so that the finished
     ones are a sample of their own.
@@ -27,7 +32,7 @@ def write_table(folder: str | Path) -> pd.DataFrame:
             cannot be written.
     """
     campaign = PastCampaign(Path(folder))
-    table = table_of(campaign, campaign.results.load(whole=False))
+    table = table_of(campaign, campaign.results.load(whole=False), confidence)
     try:
         write_text(campaign.table_path, table_csv(table))
     except OSError as problem:
@@ -35,18 +40,26 @@ def write_table(folder: str | Path) -> pd.DataFrame:
     return table
 
 
-def table_of(campaign: PastCampaign, results: pd.DataFrame) -> pd.DataFrame:
+def table_of(
+    campaign: PastCampaign, results: pd.DataFrame, confidence: float | None = None
+) -> pd.DataFrame:
     """The result table of a campaign's results; ``FileError`` where it cannot be made."""
     summary = campaign.summary()
     if results.empty:
         raise FileError(f"{campaign.results.path}: no fault is finished, there is nothing to show")
     try:
-        return result_table(results, summary.design, summary.batches, summary.confidence)
+        level = confidence or summary.confidence
+        return result_table(results, summary.design, summary.batches, level)
     except ValueError as problem:
         raise FileError(f"{campaign.path}: {problem}") from None
 
 
-def show_table(folder: str | Path, table: pd.DataFrame, console: Console | None = None) -> None:
+def show_table(
+    folder: str | Path,
+    table: pd.DataFrame,
+    console: Console | None = None,
+    confidence: float | None = None,
+) -> None:
     """Print the table of the campaign in ``folder`` and where it was written."""
     campaign = PastCampaign(Path(folder))
     summary = campaign.summary()
@@ -55,14 +68,34 @@ def show_table(folder: str | Path, table: pd.DataFrame, console: Console | None 
     title = f"{summary.model}, {campaign.list_name}: {faults} faults x {summary.samples} samples"
     console = console or Console()
     known = summary.design.known
-    print_table(table, title + state, summary.confidence, console, corrected=known)
+    level = confidence or summary.confidence
+    print_table(table, title + state, level, console, corrected=known)
     console.print(f"Written to {campaign.table_path}", highlight=False, soft_wrap=True)
 
 
-def analyse(model: str, fault_list: str, output: str = "output") -> None:
-    """Print and write the table of the newest campaign of ``model`` on ``fault_list``."""
-    campaign = newest_campaign(Path(output), model, fault_list)
-    show_table(campaign.path, write_table(campaign.path))
+def analyse(
+    model: str,
+    fault_list: str,
+    output: str = "output",
+    by: Sequence[str] = (),
+    top: int = 0,
+    confidence: float | None = None,
+) -> None:
+    """Print and write the table of the newest campaign of ``model`` on ``fault_list``.
+
+    Args:
+        model, fault_list, output: which campaign.
+        by: further, the rates by these groupings, see ``fi.estimates``.
+        top: further, so many of the most critical faults.
+        confidence: of the intervals; the campaign's own by default.
+    """
+    campaign, console = newest_campaign(Path(output), model, fault_list), Console()
+    level = confidence or campaign.summary().confidence
+    show_table(campaign.path, write_table(campaign.path, level), console, level)
+    if by:
+        show_rates(campaign, by, level, console)
+    if top:
+        show_critical(campaign, top, console)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,7 +106,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(argv: list[str]) -> None:
     """The command with these arguments; ``UserError`` says what is wrong."""
     options = _parser().parse(argv)
-    analyse(options.model, options.fault_list, options.output)
+    if options.top < 0:
+        raise UserError(f"--top {options.top}: allowed is 0 or more")
+    if options.confidence is not None and not 0 < options.confidence < 1:
+        raise UserError(f"--confidence {options.confidence}: allowed is above 0 and below 1")
+    by = groupings_of(options.by)
+    analyse(options.model, options.fault_list, options.output, by, options.top, options.confidence)
+
+
+def groupings_of(text: str) -> tuple[str, ...]:
+    """The groupings in ``family,bit``; ``UserError`` names the known ones."""
+    names = tuple(word.strip() for word in text.split(",") if word.strip())
+    if len(set(names)) < len(names) or not set(names) <= set(GROUPINGS):
+        raise UserError(f"--by {text}: allowed are {', '.join(GROUPINGS)}, each once")
+    return names
 
 
 def _parser() -> CommandParser:
@@ -89,6 +135,19 @@ def _parser() -> CommandParser:
         "--fault-list", type=str, required=True, help="the list, as 51196_fault_list.csv"
     )
     parser.add_argument("--output", type=str, default="output", help="the folder of all results")
+    parser.add_argument(
+        "--by",
+        type=str,
+        default="",
+        metavar="G,G",
+        help=f"further, rates by {', '.join(GROUPINGS)}, or several of them as family,bit",
+    )
+    parser.add_argument(
+        "--top", type=int, default=0, metavar="N", help="further, the N most critical faults"
+    )
+    parser.add_argument(
+        "--confidence", type=float, help="of the intervals; default: the campaign's own"
+    )
     return parser
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fi.analyse import main, write_table
@@ -170,5 +171,81 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert ended.value.code == 0
     printed = capsys.readouterr().out
-    for option in ("--model", "--fault-list", "--output"):
+    for option in ("--model", "--fault-list", "--output", "--by", "--top", "--confidence"):
         assert option in printed
+
+
+def harmful_campaign(output: Path) -> None:
+    """Three faults: one harmless, one of 2 and one of 6 changed predictions of 10."""
+    folder = output / "CSNN" / "51196_fault_list-1a2b"
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text(json.dumps(SUMMARY))
+    rows = [[10, 10 - n, n, 0, 0, 0, 0, 0, 8 - n, 8] for n in (0, 2, 6)]
+    counts = dict(zip(COUNT_COLUMNS, np.array(rows).T, strict=True))
+    faults = [
+        Fault(0, "fc1.weight", (0, 3), 5),
+        Fault(1, "fc1.weight", (0, 4), 30),
+        Fault(2, "lif1.beta", (7,), 30),
+    ]
+    ResultsFile(folder / "results.csv").append(faults, counts)
+
+
+def test_rates_by_any_grouping(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    harmful_campaign(tmp_path)
+    arguments = ["--model=CSNN", "--fault-list=51196_fault_list", f"--output={tmp_path}"]
+    assert main([*arguments, "--by=bit", "--confidence=0.95"]) == 0
+    printed = capsys.readouterr().out
+    assert "by bit" in printed
+    assert "95 % intervals" in printed
+    path = tmp_path / "fault_list/CSNN/51196_fault_list_by_bit.csv"
+    table = pd.read_csv(path, dtype={"bit": str}).set_index("bit")
+    assert list(table.index) == ["5", "30"]
+    assert table["faults"].to_dict() == {"5": 1, "30": 2}
+    assert table["sdc_1"].to_dict() == pytest.approx({"5": 0.0, "30": 0.4})
+    assert (table["sdc_1 low"] <= table["sdc_1"]).all()
+    assert (table["sdc_1"] <= table["sdc_1 high"]).all()
+    assert main([*arguments, "--by=family,model"]) == 0
+    assert path.with_name("51196_fault_list_by_family-model.csv").exists()
+
+
+def test_the_most_critical_faults_come_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harmful_campaign(tmp_path)
+    arguments = ["--model=CSNN", "--fault-list=51196_fault_list", f"--output={tmp_path}"]
+    assert main([*arguments, "--top=1"]) == 0
+    printed = capsys.readouterr().out
+    assert "the most critical fault" in printed
+    path = tmp_path / "fault_list/CSNN/51196_fault_list_top.csv"
+    assert list(pd.read_csv(path)["Injection"]) == [2]
+    assert main([*arguments, "--top=20"]) == 0
+    table = pd.read_csv(path)  # the fault that changes nothing is left out
+    assert list(table["Injection"]) == [2, 1]
+    assert table["sdc_1_rate"].tolist() == pytest.approx([0.6, 0.2])
+    assert table["accuracy_drop"].tolist() == pytest.approx([0.6, 0.2])
+
+
+def test_no_fault_does_harm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    campaign(tmp_path, "51196_fault_list-1a2b", sdc=0)
+    assert (
+        main(["--model=CSNN", "--fault-list=51196_fault_list", f"--output={tmp_path}", "--top=3"])
+        == 0
+    )
+    assert "No fault that was run changes a prediction." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--by=laye", "--by laye: allowed are family, layer, bit, model, step"),
+        ("--by=bit,bit", "--by bit,bit: allowed are"),
+        ("--top=-1", "--top -1: allowed is 0 or more"),
+        ("--confidence=1", "--confidence 1.0: allowed is above 0 and below 1"),
+    ],
+)
+def test_wrong_options_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, message: str
+) -> None:
+    campaign(tmp_path, "51196_fault_list-1a2b")
+    assert main(["--model=CSNN", "--fault-list=x", f"--output={tmp_path}", option]) == 2
+    assert message in capsys.readouterr().err

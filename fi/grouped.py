@@ -1,0 +1,123 @@
+"""``--by`` and ``--top`` of ``fi.analyse``: rates by any grouping, and the critical faults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from fi.critical import critical
+from fi.estimates import estimates
+from fi.files import FileError, write_text
+from fi.past_campaign import PastCampaign
+
+#: What the terminal shows; the CSV has every rate.
+_SHOWN = ("masked", "SDC-1", "facc")
+_NO_HARM = "No fault that was run changes a prediction."
+
+
+def show_rates(
+    campaign: PastCampaign, by: Sequence[str], confidence: float, console: Console
+) -> None:
+    """Print the rates by ``by`` and write all of them to ``<list>_by_<groups>.csv``.
+
+    Raises:
+        FileError: results or summary cannot be used, or the file cannot be written.
+        ValueError: an unknown grouping.
+    """
+    results, summary = campaign.results.load(whole=False), campaign.summary()
+    if results.empty:
+        raise FileError(f"{campaign.results.path}: no fault is finished, there is nothing to show")
+    table = estimates(results, summary.design, by, confidence)
+    where = f"{summary.model}, {campaign.list_name}"
+    console.print(f"\n{where}: by {', '.join(by)}", style="bold", highlight=False)
+    console.print(_rates_view(table, by))
+    console.print(
+        f"In % of the samples, with {confidence * 100:g} % intervals; they hold over faults, for "
+        "this test set. Groups of which no fault was run are in the file only.",
+        style="dim",
+        highlight=False,
+    )
+    _write(campaign, f"by_{'-'.join(by)}", table, console)
+
+
+def show_critical(campaign: PastCampaign, most: int, console: Console) -> None:
+    """Print the most critical faults and write them to ``<list>_top.csv``; errors as above."""
+    table = critical(campaign.results.load(whole=False), most)
+    found = table["Injection"].nunique()
+    title = f"the {found} most critical faults" if found > 1 else "the most critical fault"
+    console.print(f"\n{campaign.list_name}: {title}", style="bold", highlight=False)
+    console.print(_critical_view(table) if found else _NO_HARM, highlight=False)
+    _write(campaign, "top", table, console)
+
+
+def _rates_view(table: pd.DataFrame, by: Sequence[str]) -> Table:
+    grid = _grid()
+    for name in by:
+        grid.add_column(name, overflow="fold")
+    for heading in ("faults", *_SHOWN):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    for _, row in table[table["faults"] > 0].iterrows():
+        cells = [
+            _interval(row, "fully_masked"),
+            _interval(row, "sdc_1"),
+            f"{row['correct'] * 100:.2f}",
+        ]
+        grid.add_row(*(row[name] or "-" for name in by), str(row["faults"]), *cells)
+    return grid
+
+
+def _interval(row: pd.Series, rate: str) -> str:
+    value, low, high = (row[name] * 100 for name in (rate, f"{rate} low", f"{rate} high"))
+    return f"{value:.2f} ({low:.2f}-{high:.2f})"
+
+
+def _critical_view(table: pd.DataFrame) -> Table:
+    shown = {
+        "site": [_site(row) for _, row in table.iterrows()],
+        "model": [str(name) for name in table["Model"]],
+        "bit": [str(bit) for bit in table["Bit"]],
+        "step": ["" if pd.isna(step) else str(step) for step in table["Step"]],
+        "golden": [_value(value) for value in table["GoldenValue"]],
+        "faulty": [_value(value) for value in table["FaultyValue"]],
+        "SDC-1": [_percent(rate) for rate in table["sdc_1_rate"]],
+        "facc": [_percent(rate) for rate in table["accuracy"]],
+    }
+    columns = {heading: cells for heading, cells in shown.items() if any(cells)}
+    grid = _grid()
+    for heading in columns:
+        right = heading in ("SDC-1", "facc")
+        grid.add_column(heading, justify="right" if right else "left", overflow="fold")
+    for cells in zip(*columns.values(), strict=True):
+        grid.add_row(*cells)
+    return grid
+
+
+def _grid() -> Table:
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+
+
+def _site(row: pd.Series) -> str:
+    index = str(row["TensorIndex"]).strip("()").rstrip(",")
+    return f"{row['Layer']}[{index}]" if index else str(row["Layer"])
+
+
+def _value(value: float) -> str:
+    """Six digits; empty where none was recorded, as of states and spikes."""
+    return "" if pd.isna(value) else f"{value:.6g}"
+
+
+def _percent(rate: float) -> str:
+    return f"{rate * 100:.2f}"
+
+
+def _write(campaign: PastCampaign, name: str, table: pd.DataFrame, console: Console) -> None:
+    path = campaign.table_path.with_name(f"{campaign.list_name}_{name}.csv")
+    try:
+        write_text(path, table.to_csv(index=False, lineterminator="\n"))
+    except OSError as problem:
+        raise FileError(f"{path} cannot be written: {problem.strerror}") from problem
+    console.print(f"Written to {path}", highlight=False, soft_wrap=True)
