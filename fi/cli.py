@@ -96,7 +96,15 @@ class CommandParser(ArgumentParser):
             config = _value(argv, "config")
             where = "" if "--" in text or config is None else f"--config {config}: "
             raise UserError(where + text) from error
+        self._check_values(found)
         return found
+
+    def _check_values(self, found: Namespace) -> None:
+        """Raise ``UserError`` for an option without a value (``null``) that cannot be without."""
+        for action in self._actions:
+            usual = action.default not in (None, argparse.SUPPRESS)
+            if usual and action.dest in found and found[action.dest] is None:
+                raise UserError(f"{_option(action.dest)} has no value; default: {action.default}")
 
     def built(self, options: Namespace, which: str) -> Any:
         """The network or the datamodule that ``options`` describe."""
