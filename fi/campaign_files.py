@@ -173,7 +173,7 @@ def differences(identity: Mapping[str, str], other: Any) -> list[str]:
 
 def _brief(value: object) -> str:
     text = "none" if value is None else str(value)
-    return text[:8] if len(text) == 64 else text  # a hash, or a word
+    return text[: 8 if len(text) >= 64 else 20]  # a hash, or a word
 
 
 @contextmanager

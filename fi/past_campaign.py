@@ -78,6 +78,8 @@ class PastCampaign:
         path = self.path / "summary.json"
         try:
             entries: dict[str, Any] = json.loads(read_text(path, FileError))
+        except RecursionError:
+            raise FileError(f"{path}: not the summary of a campaign: nested too deep") from None
         except json.JSONDecodeError as problem:
             raise FileError(f"{path}:{problem.lineno}: not JSON: {problem.msg}") from None
         return entries

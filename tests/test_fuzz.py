@@ -197,7 +197,10 @@ def fuzz_configs(
         if status:
             assert status == 2
             assert error.startswith("error: "), error
-            tally.refused(error, f"--[^ ]|model .|datamodule .|scheme is|{path}")
+            tally.refused(
+                error,
+                f"--[^ ]|model .|datamodule .|(scheme|margin|t|p|seed|bits|models|sites) (is|are) |{path}",
+            )
         else:
             tally.counts["planned"] += 1
         assert not (folder / "output").exists()
