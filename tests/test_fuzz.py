@@ -46,6 +46,8 @@ PIECES = (
     *("!!python/object/apply:os.system ['true']", "&a [*a]", "<<: *x", "--- ", "~", "${HOME}"),
     *("[" * 3000, "x" * 300),
 )
+#: How an error about a configuration names what is wrong.
+PLACES = "--[^ ]|(data)?mod(el|ule) .|(scheme|margin|t|p|seed|bits|models|sites) (is|are) "
 Edit = tuple[float, int, int]
 
 
@@ -197,10 +199,7 @@ def fuzz_configs(
         if status:
             assert status == 2
             assert error.startswith("error: "), error
-            tally.refused(
-                error,
-                f"--[^ ]|model .|datamodule .|(scheme|margin|t|p|seed|bits|models|sites) (is|are) |{path}",
-            )
+            tally.refused(error, f"{PLACES}|{path}")
         else:
             tally.counts["planned"] += 1
         assert not (folder / "output").exists()

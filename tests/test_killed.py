@@ -77,11 +77,14 @@ def test_killed_five_times_at_random_moments(whole: bytes, tmp_path: Path, seed:
     draw, log = random.Random(seed), tmp_path / "log"
     assert run_here(Job(tmp_path / "counted", kill=COUNT), log) == 0
     calls = int(log.read_text().rpartition("calls: ")[2])
-    kills = 0
+    kills, outputs = 0, [tmp_path / "0"]
     while kills < 5:
         kill = ("call", draw.randrange(calls))
-        exit_code = run_here(Job(tmp_path / "killed", kill=kill), log)
-        assert exit_code in (-signal.SIGKILL, 0)  # what is left to do may end before the moment
+        exit_code = run_here(Job(outputs[-1], kill=kill), log)
+        assert exit_code in (-signal.SIGKILL, 0)
         kills += exit_code != 0
-    assert run_here(Job(tmp_path / "killed"), log) == 0
-    assert results(tmp_path / "killed") == whole
+        if exit_code == 0:  # what was left to do has ended before the moment came
+            outputs.append(tmp_path / str(len(outputs)))
+    for output in outputs:
+        assert run_here(Job(output), log) == 0
+        assert results(output) == whole
