@@ -17,7 +17,7 @@ MORE_KILLS = [
     ("group", 25),
     ("write", 0),
     ("stored", 0),
-    ("write", 11),
+    ("write", 8),
 ]
 
 #: A moment that never comes.
