@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,8 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from fi.counts import COUNT_COLUMNS
-from fi.faults import Trial, family_of
+from fi.design import Design
+from fi.faults import Trial, family_of, shown_bits
 from fi.record import CampaignCallback, CampaignRecord, GroupCounts
 from fi.running_rates import RunningRates
 from fi.table import OVERALL
@@ -29,34 +30,35 @@ class CampaignBoard(CampaignCallback):
     def __init__(self) -> None:
         self._writer: SummaryWriter | None = None
         self._record: CampaignRecord | None = None
-        self._rates = RunningRates({}, False)
+        self._rates = RunningRates(Design.of_list(()))
         self._drops: dict[str, list[float]] = {}
 
     def on_campaign_start(self, record: CampaignRecord) -> None:
         self._record = record
         source = record.source
-        self._rates = RunningRates(source.populations, source.scheme == "layer-wise")
+        self._rates = RunningRates(source.design or Design.of_list(()), source.confidence)
         self._drops = {}
         # whatever a killed run wrote behind the last fault that it stored does not count
         self._writer = SummaryWriter(str(record.folder / "tensorboard"), purge_step=record.done + 1)
         earlier = record.earlier
-        self._add(earlier["Layer"], earlier[list(COUNT_COLUMNS)].to_numpy())
+        sites = zip(earlier["Layer"], earlier["Bit"].astype(str), strict=True)
+        self._add(list(sites), earlier[list(COUNT_COLUMNS)].to_numpy())
         self._writer.add_scalar("golden_accuracy", record.golden.accuracy, self._rates.done)
 
     def on_results(self, done: Sequence[Trial], counts: GroupCounts) -> None:
         if self._writer is None:
             return
         table = np.stack([counts[name] for name in COUNT_COLUMNS], axis=1)
-        layers = [family_of(trial) for trial in done]
-        self._add(layers, table)
-        for family in (OVERALL, *dict.fromkeys(layers)):
+        sites = [(family_of(trial), shown_bits(trial[0].bits)) for trial in done]
+        self._add(sites, table)
+        for family in (OVERALL, *dict.fromkeys(family for family, _ in sites)):
             for name, value in self._rates.scalars(family).items():
                 self._writer.add_scalar(f"{family}/{name}", value, self._rates.done)
 
-    def _add(self, layers: Iterable[str], table: NDArray[np.int64]) -> None:
-        """Take counts ``[trials, columns]``."""
-        layers = list(layers)
-        self._rates.add(layers, table)
+    def _add(self, sites: Sequence[tuple[str, str]], table: NDArray[np.int64]) -> None:
+        """Take counts ``[trials, columns]`` of trials with this family and bit."""
+        self._rates.add(sites, table)
+        layers = [family for family, _ in sites]
         columns = [COUNT_COLUMNS.index(c) for c in ("golden_correct", "correct", "samples")]
         golden, correct, samples = table[:, columns].T
         for layer, drop in zip(layers, ((golden - correct) / samples).tolist(), strict=True):

@@ -3,78 +3,84 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fi.counts import COUNT_COLUMNS
+from fi.design import Design, stratum_name
 from fi.outcomes import OUTCOMES
-from fi.statistics import Estimate, Sample, estimate
+from fi.statistics import Sample, estimate
 from fi.summary import CONFIDENCE
 from fi.table import OVERALL
 
 #: Column of the counts -> name of the rate.
 RATES = {**{name: name for name in (*OUTCOMES, "non_finite")}, "correct": "faulty_accuracy"}
+_Part = tuple[str, str]  # a site family or all of them, and a stratum
 
 
 class RunningRates:
-    """Adds counts up by site family; the rates and intervals are those of the result table.
+    """Adds counts up by site family and stratum; the rates are those of the result table.
 
     Args:
-        populations: site family -> its faults in the fault space, where that is known.
-        layer_wise: whether each layer is drawn from on its own.
+        design: how the faults were drawn; that of a list where it is not known.
+        confidence: nominal coverage of the intervals.
 
     Attributes:
         done: the number of trials so far.
     """
 
-    def __init__(self, populations: Mapping[str, int | None], layer_wise: bool) -> None:
-        self._populations = dict(populations)
-        self._layer_wise = layer_wise
+    def __init__(self, design: Design, confidence: float = CONFIDENCE) -> None:
+        self._design, self._confidence = design, confidence
         self.done = 0
-        self._faults: dict[str, int] = defaultdict(int)
-        self._parts: dict[str, NDArray[np.float64]] = defaultdict(
+        self._faults: dict[_Part, int] = defaultdict(int)
+        self._sums: dict[_Part, NDArray[np.float64]] = defaultdict(
             lambda: np.zeros(len(COUNT_COLUMNS))
         )
+        self._populations: dict[_Part, int] = defaultdict(int)
+        if design.known:
+            for _, cell in design.cells().iterrows():
+                for part in self._parts(cell["family"], cell["bit"]):
+                    self._populations[part] += cell["population"]
 
-    def add(self, layers: Sequence[str], table: NDArray[np.int64]) -> None:
-        """Take counts ``[trials, columns]`` of trials in these families."""
+    def _parts(self, family: str, bit: str) -> tuple[_Part, _Part]:
+        stratum = stratum_name(self._design.scheme, family, bit)
+        return (family, stratum), (OVERALL, stratum)
+
+    def add(self, sites: Iterable[tuple[str, str]], table: NDArray[np.int64]) -> None:
+        """Take counts ``[trials, columns]`` of trials with this family and bit, as in lists."""
         self.done += len(table)
-        for layer, part in zip(layers, table / table[:, :1], strict=True):
-            for name in (layer, OVERALL, f"{layer.rpartition('.')[0]}/"):
-                self._faults[name] += 1
-                self._parts[name] += part
+        for (family, bit), rates in zip(sites, table / table[:, :1], strict=True):
+            for part in self._parts(family, bit):
+                self._faults[part] += 1
+                self._sums[part] += rates
 
     def scalars(self, family: str) -> dict[str, float]:
         """Every rate of a family with the ends of its interval."""
         values: dict[str, float] = {}
         for column, name in RATES.items():
-            found = self._estimate(family, COUNT_COLUMNS.index(column))
+            samples = self._samples(family, COUNT_COLUMNS.index(column))
+            found = estimate(samples, self._confidence)
             values |= {name: found.rate, f"{name}_low": found.low, f"{name}_high": found.high}
         return values
 
-    def _estimate(self, family: str, column: int) -> Estimate:
-        if family != OVERALL:
-            population = self._populations.get(family)
-            return estimate([self._sample(family, column, population)], CONFIDENCE)
-        sizes = list(self._populations.values())
-        known = [size for size in sizes if size is not None]
-        total = sum(known) if known and len(known) == len(sizes) else None
-        if not self._layer_wise or total is None:
-            return estimate([self._sample(OVERALL, column, total)], CONFIDENCE)
-        layers: dict[str, int] = defaultdict(int)
-        for name, size in self._populations.items():
-            layers[f"{name.rpartition('.')[0]}/"] += size or 0
-        strata = [
-            self._sample(name, column, size, size / total) for name, size in layers.items() if size
+    def _samples(self, family: str, column: int) -> Sequence[Sample]:
+        """What was seen of every stratum of a family."""
+        known = self._design.known
+        sizes = self._populations if known else self._faults
+        parts = {part: size for part, size in sizes.items() if part[0] == family and size}
+        total = sum(parts.values())
+        return [
+            Sample(
+                self._rate(part, column), self._seen(part), size if known else None, size / total
+            )
+            for part, size in parts.items()
         ]
-        return estimate(strata, CONFIDENCE)
 
-    def _sample(
-        self, name: str, column: int, population: int | None, weight: float = 1.0
-    ) -> Sample:
-        number = self._faults[name]
-        rate = float(self._parts[name][column]) / number if number else float("nan")
-        known = None if population is None or number > population else population
-        return Sample(min(rate, 1.0), number, known, weight)
+    def _seen(self, part: _Part) -> int:
+        return self._faults.get(part, 0)
+
+    def _rate(self, part: _Part, column: int) -> float:
+        number = self._seen(part)
+        return min(float(self._sums[part][column]) / number, 1.0) if number else float("nan")

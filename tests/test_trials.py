@@ -11,6 +11,7 @@ from conftest import Run, subject_of
 from small_networks import SmallLinear
 
 from fi.counts import COUNT_COLUMNS
+from fi.design import Design
 from fi.fault_list import FaultListError, read_fault_list, write_fault_list
 from fi.faults import SEVERAL, Fault, family_of, trials
 from fi.sampling import SamplingPlan, draw
@@ -68,7 +69,8 @@ def test_rows_repeat_the_counts_and_tables_count_once(
     once = one_row_a_trial(results)
     assert once["Injection"].tolist() == [trial[0].injection for trial in trials(faults)]
     assert once["Layer"].tolist() == [family_of(trial) for trial in trials(faults)]
-    table = result_table(results, {family.name: None for family in subject.families}, batches=3)
+    design = Design.of_list([family.name for family in subject.families])
+    table = result_table(results, design, batches=3)
     assert table[OVERALL][FAULTS] == len(once)
     assert table[SEVERAL][FAULTS] == (once["Layer"] == SEVERAL).sum() > 0
     rate = (once["sdc_1"] / once["samples"]).mean()
