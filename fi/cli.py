@@ -100,8 +100,13 @@ class CommandParser(ArgumentParser):
         return found
 
     def _check_values(self, found: Namespace) -> None:
-        """Raise ``UserError`` for an option without a value (``null``) that cannot be without."""
+        """Raise ``UserError`` for an option without a value (``null``) that cannot be without.
+
+        Arguments of constructors are left to the types that these declare.
+        """
         for action in self._actions:
+            if action.dest.partition(".")[0] in _ARGUMENTS.values():
+                continue
             usual = action.default not in (None, argparse.SUPPRESS)
             if usual and action.dest in found and found[action.dest] is None:
                 raise UserError(f"{_option(action.dest)} has no value; default: {action.default}")
