@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from fi.critical import critical
+from fi.critical import critical, site_text, value_texts
 from fi.estimates import estimates
 from fi.files import FileError, write_text
 from fi.past_campaign import PastCampaign
@@ -76,13 +76,14 @@ def _interval(row: pd.Series, rate: str) -> str:
 
 
 def _critical_view(table: pd.DataFrame) -> Table:
+    golden, faulty = value_texts(table)
     shown = {
-        "site": [_site(row) for _, row in table.iterrows()],
+        "site": [site_text(row) for _, row in table.iterrows()],
         "model": [str(name) for name in table["Model"]],
         "bit": [str(bit) for bit in table["Bit"]],
         "step": ["" if pd.isna(step) else str(step) for step in table["Step"]],
-        "golden": [_value(value) for value in table["GoldenValue"]],
-        "faulty": [_value(value) for value in table["FaultyValue"]],
+        "golden": golden,
+        "faulty": faulty,
         "SDC-1": [_percent(rate) for rate in table["sdc_1_rate"]],
         "facc": [_percent(rate) for rate in table["accuracy"]],
     }
@@ -98,16 +99,6 @@ def _critical_view(table: pd.DataFrame) -> Table:
 
 def _grid() -> Table:
     return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
-
-
-def _site(row: pd.Series) -> str:
-    index = str(row["TensorIndex"]).strip("()").rstrip(",")
-    return f"{row['Layer']}[{index}]" if index else str(row["Layer"])
-
-
-def _value(value: float) -> str:
-    """Six digits; empty where none was recorded, as of states and spikes."""
-    return "" if pd.isna(value) else f"{value:.6g}"
 
 
 def _percent(rate: float) -> str:

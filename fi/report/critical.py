@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
 
+from fi.critical import critical, site_text, value_texts
 from fi.report.findings import Findings
 from fi.report.headline import accuracy_percent, percent
 
@@ -39,45 +41,23 @@ class CriticalFault:
 
 def critical_faults(found: Findings, most: int = MOST) -> list[CriticalFault]:
     """The faults that change most predictions; those that change none are left out."""
-    worst = found.faults[found.faults["sdc_1"] > 0].sort_values(
-        ["sdc_1_rate", "accuracy", "Injection"], ascending=[False, True, True]
-    )
-    rows = found.results.groupby("Injection")
-    return [_described(trial, rows.get_group(trial["Injection"])) for _, trial in _top(worst, most)]
+    trials = critical(found.results, most).groupby("Injection", sort=False)
+    return [_described(rows) for _, rows in trials]
 
 
-def _top(worst: pd.DataFrame, most: int) -> list[tuple[object, pd.Series]]:
-    return list(worst.head(most).iterrows())
-
-
-def _described(trial: pd.Series, rows: pd.DataFrame) -> CriticalFault:
-    def joined(texts: pd.Series) -> str:
+def _described(rows: pd.DataFrame) -> CriticalFault:
+    def joined(texts: Iterable[str]) -> str:
         return "; ".join(dict.fromkeys(str(text) for text in texts if str(text)))
 
+    trial, (golden, faulty) = rows.iloc[0], value_texts(rows)
     return CriticalFault(
         int(trial["Injection"]),
-        "; ".join(_site(row) for _, row in rows.iterrows()),
+        "; ".join(site_text(row) for _, row in rows.iterrows()),
         joined(rows["Model"] + rows["Bit"].map(lambda bit: f", bit {bit}" if bit else "")),
         joined(rows["Step"]),
-        joined(rows["GoldenValue"].map(_value)),
-        joined(_faulty(rows)),
+        joined(golden),
+        joined(faulty),
         percent(trial["sdc_1_rate"]),
         accuracy_percent(trial["accuracy"]),
-        percent(trial["non_finite_rate"]) if trial["non_finite"] else "",
+        percent(trial["non_finite"] / trial["samples"]) if trial["non_finite"] else "",
     )
-
-
-def _site(row: pd.Series) -> str:
-    index = str(row["TensorIndex"]).strip("()").rstrip(",")
-    return f"{row['Layer']}[{index}]" if index else str(row["Layer"])
-
-
-def _value(value: float) -> str:
-    """A number in six digits; empty where none was recorded."""
-    return "" if value != value else f"{value:.6g}"
-
-
-def _faulty(rows: pd.DataFrame) -> pd.Series:
-    """Faulty values; a word that became NaN has a golden value, one of a state has not."""
-    pairs = zip(rows["GoldenValue"], rows["FaultyValue"], strict=True)
-    return pd.Series(["NaN" if g == g and f != f else _value(f) for g, f in pairs], dtype=str)
