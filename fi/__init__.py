@@ -11,6 +11,7 @@ The names below are loaded when they are first used: ``import fi`` itself loads 
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from fi.notebook import Campaign
     from fi.result import ResultTable
     from fi.sampling import SamplingPlan
+
+# PyTorch's OpenMP threads would go on spinning after each of its operations, for milliseconds in
+# which the threads of the kernels want the cores. It is read when PyTorch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 #: Public name -> the module that has it.
 _HOMES = {

@@ -58,7 +58,7 @@ class Fault:
 
     def corrupt(self, values: Tensor) -> Tensor:
         """``values`` (any shape) of states, spikes or inputs as they read under this fault."""
-        return corrupt(values, *self.masks.signed())
+        return corrupt(values, *signed_masks(self.model, self.bits))
 
     def __str__(self) -> str:
         what = f"{self.model} of bit {shown_bits(self.bits)}" if self.bits else self.model
@@ -88,6 +88,12 @@ def family_of(trial: Trial) -> str:
 def masks_of(model: str, bits: Bits) -> WordMasks:
     """What a fault model does to a word of which ``bits`` are hit."""
     return fault_model(model).masks(sum(1 << bit for bit in bits))
+
+
+@lru_cache(maxsize=65536)
+def signed_masks(model: str, bits: Bits) -> tuple[int, int, int]:
+    """The same as int32 values, ``keep, force, flip``: quick to ask for many faults."""
+    return masks_of(model, bits).signed()
 
 
 @lru_cache(maxsize=65536)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fi.fault_models import fault_model
-from fi.faults import Fault, Index, masks_of
+from fi.faults import Fault, Index, signed_masks
 from fi.word_formats import format_of
 from fi.words import faulty_words, same_words
 
@@ -42,14 +42,14 @@ def changed(module: nn.Module, attribute: str, golden: Tensor, faults: Sequence[
     for row, fault in enumerate(faults):
         rows.setdefault(fault.model, []).append(row)
     for name, chosen in rows.items():
-        model, place = fault_model(name), torch.tensor(chosen, device=tensor.device)
+        model, place = fault_model(name), torch.from_numpy(np.array(chosen)).to(tensor.device)
         before = golden[place]
         stored = form.encode(before.float())
         if model.gives_values():
             words = form.encode(model.value(before.float(), tensor.float()))
         else:
-            signed = [masks_of(name, faults[row].bits).signed() for row in chosen]
-            masks = torch.tensor(signed, dtype=torch.int32, device=tensor.device)
+            signed = np.array([signed_masks(name, faults[row].bits) for row in chosen], np.int32)
+            masks = torch.from_numpy(signed).to(tensor.device)
             words = faulty_words(stored, *masks.unbind(1))
         after = form.decode(words).to(golden.dtype)
         faulty[place] = torch.where(words == stored, before, after)

@@ -39,6 +39,7 @@ from fi.engine.trace import (
     strike_trace,
     takes_maximum,
 )
+from fi.engine.vectors import WIDTH
 from fi.faults import Fault
 from fi.network import SpikingNetwork, StageActivity
 from fi.readout import MaxMembrane, SpikeCount
@@ -46,9 +47,10 @@ from fi.sites import INPUT
 
 #: Bytes of one difference: step, neuron, change.
 _ENTRY = 16
-_VECTOR = 8
 #: Pairs that are scored at a time.
 PORTION = 1 << 16
+#: Steps of neurons that are worth a task of their own.
+_WORTH = 1 << 19
 #: The input lines count as a stage before the first one.
 EVENTS = -1
 Strikes = CurrentStrikes | NeuronStrikes | InputStrikes
@@ -202,6 +204,7 @@ class FastPath:
             strikes = _resolved(self.models[number], module, attribute, chosen, positions[places])
             if len(strikes):
                 tasks.append((number, strikes))
+        tasks = _joined(tasks)
         return Plan(tasks, frozenset(number for number, _ in tasks), tuple(filter(len, rows)))
 
     def trace(self, plan: Plan, activities: Sequence[StageActivity]) -> Trace:
@@ -211,7 +214,7 @@ class FastPath:
         stages = [Recorded(*pair) for pair in zip(self.models, activities, strict=True)]
         strikes = {k: strike_trace(stages[k]) for k in sorted(plan.struck) if k != EVENTS}
         flows = {
-            k: flow_trace(stages[k], _VECTOR if k == last else 1)
+            k: flow_trace(stages[k], WIDTH if k == last else 1)
             for k in range(max(lowest, 0), last + 1)
             if k > lowest or self.models[k].feedback is not None
         }
@@ -282,7 +285,8 @@ class FastPath:
             cone = int(np.diff(strikes.first).max())
         fit = self.memory // max(1, _ENTRY * cone * batch * steps)
         even = -(-len(strikes) // (4 * self.threads))
-        size = int(max(1, min(fit, even)))
+        worth = -(-_WORTH // (cone * batch * steps))
+        size = int(max(1, min(fit, max(even, worth))))
         for start in range(0, len(strikes), size):
             yield Task(number, strikes.part(slice(start, start + size)))
 
@@ -389,6 +393,15 @@ def _resolved(
     return current_strikes(model, attribute, faults, positions, recurrent)
 
 
+def _joined(tasks: Sequence[tuple[int, Strikes]]) -> list[tuple[int, Strikes]]:
+    """The strikes that one call of a kernel can take in one: few calls cost less than many."""
+    found: dict[tuple[int, type, bool], Strikes] = {}
+    for number, strikes in tasks:
+        key = (number, type(strikes), getattr(strikes, "recurrent", False))
+        found[key] = found[key].joined(strikes) if key in found else strikes  # type: ignore[arg-type]
+    return [(number, strikes) for (number, *_), strikes in found.items()]
+
+
 def _loop_strikes(s: CurrentStrikes | NeuronStrikes, dtype: np.dtype[Any]) -> tuple[Array, ...]:
     """Either kind of strikes in the fields that ``kernels.close_loop`` takes."""
     count = len(s)
@@ -425,12 +438,10 @@ class _Padded:
 
 
 def _pad(array: Array) -> Array:
-    return padded(array, _VECTOR)
+    return padded(array, WIDTH)
 
 
 def _replaced(found: Differences, golden: Array) -> tuple[Array, Array, Array]:
     """Statistics ``[pairs, classes]`` with the classes that a fault in the last stage changed."""
-    statistic = golden[found.sample].copy()
-    counts = np.diff(found.ends, prepend=0)
-    statistic[np.repeat(np.arange(len(counts)), counts), found.neuron] = found.change
+    statistic = kernels.replaced(found.sample, found.ends, found.neuron, found.change, golden)
     return found.strike, found.sample, statistic

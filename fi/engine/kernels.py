@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from fi.engine.vectors import WIDTH, bits, differing, load, select, spread, store
+
 #: Neurons that are simulated side by side. A call with arrays costs as much as a step of them all.
 LANES = 64
 #: Kinds of strikes in ``close_loop`` beyond a neuron's words: of the synapse, of the recurrence.
 CONDUCTED, FED = 6, 7
 #: Samples that are simulated side by side under one fault of a neuron.
 SAMPLES = 16
-#: Pairs that are carried side by side through the last stage.
-CARRIED = 4
 PACKED = 32
 _options: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
 _compiled = njit(**_options)
@@ -159,29 +159,29 @@ def _candidates(
 ):  # fmt: skip
     """Neurons and samples for which no proof says that all spikes stay: their number.
 
-    Fills ``cell_of`` and ``sample_of``, cell by cell, and counts by sample. NaN margins prove
-    nothing.
+    Fills ``cell_of`` and ``sample_of``, which have room for one more than there can be, cell by
+    cell, and counts by sample. NaN margins prove nothing.
     """
     cells, batch = taps.shape[1], up.shape[1]
     found = 0
     per_sample[:] = 0
     finite = np.isfinite(change)
-    size = abs(change) * factor
+    size = up.dtype.type(abs(change) * factor)
     for cell in range(cells):
         neuron = channel * cells + cell
         margin = up[neuron] if change > 0 else down[neuron]
         if finite and row >= 0 and until > since and not negative:
             response = peak[level[neuron], windows[row, cell]]
-            undecided = 0
+            undecided = np.int32(0)  # as wide as the numbers that are compared
             for sample in range(batch):
-                undecided += not (size * response[sample] < margin[sample])
+                undecided += np.int32(not (size * response[sample] < margin[sample]))
             if undecided:
-                for sample in range(batch):
-                    if not (size * response[sample] < margin[sample]):
-                        cell_of[found] = cell
-                        sample_of[found] = sample
-                        per_sample[sample] += 1
-                        found += 1
+                start = found
+                for sample in range(batch):  # without a branch: nearly all are proved
+                    cell_of[found], sample_of[found] = cell, sample
+                    found += not (size * response[sample] < margin[sample])
+                for k in range(start, found):
+                    per_sample[sample_of[k]] += 1
             continue
         for sample in range(batch):
             bound = size * _response(
@@ -348,7 +348,8 @@ def strike_currents(
     dtype = inputs.dtype
     zero, one = dtype.type(0), dtype.type(1)
     is_last = last.shape[0] > 0
-    cell_of, sample_of = np.empty(cells * batch, np.int32), np.empty(cells * batch, np.int32)
+    room = cells * batch + 1
+    cell_of, sample_of = np.empty(room, np.int32), np.empty(room, np.int32)
     per_sample = np.zeros(batch, np.int64)
     room = cells * batch + LANES
     queue_strike, queue_cell = np.empty(room, np.int32), np.empty(room, np.int32)
@@ -367,6 +368,8 @@ def strike_currents(
     fired = np.zeros(LANES, np.uint32)
     trains = np.zeros((words, LANES), np.uint32)
     flat_inputs, flat_currents = inputs.reshape(-1), currents.reshape(-1)
+    flat_drive = drive.reshape(-1)
+    single = taps.shape[2] == 1 and taps.min() >= 0
     what = 0 if not is_last else (2 if maximum else 1)
     for strike in range(len(rows) + 1):
         if strike < len(rows):  # queue what no proof decides
@@ -404,10 +407,19 @@ def strike_currents(
                 neuron = channels[struck] * cells + cell
                 lane_alpha[lane], lane_beta[lane] = alpha[neuron], beta[neuron]
                 lane_threshold[lane] = threshold[neuron]
-                _drive(
-                    drive, lane, line, rows[struck], changes[struck], since[struck], until[struck],
-                    neuron, cell, sample, taps, batch, steps, flat_inputs, flat_currents,
-                )  # fmt: skip
+                row, change = np.int64(rows[struck]), changes[struck]
+                if not single or row < 0 or since[struck] > 0 or until[struck] < steps - 1:
+                    _drive(
+                        drive, lane, line, row, change, since[struck], until[struck], neuron, cell,
+                        sample, taps, batch, steps, flat_inputs, flat_currents,
+                    )  # fmt: skip
+                    continue
+                golden = np.uint64((neuron * batch + sample) * steps)
+                source = np.uint64((np.int64(taps[row, cell, 0]) * batch + sample) * steps)
+                for t in range(steps):  # unsigned: no check for negative numbers
+                    now = change * flat_inputs[source + np.uint64(t)]
+                    now = flat_currents[golden + np.uint64(t)] + now
+                    flat_drive[np.uint64(t * LANES + lane)] = now
             syn[:], mem[:] = zero, zero
             statistic[:] = -np.inf if maximum else zero
             _play(
@@ -1196,6 +1208,26 @@ def flow(
     )  # fmt: skip
 
 
+@_inlined
+def _vector_step(syn, mem, now, alpha, beta, threshold, silent, one, zero, synaptic, reset):
+    """``_next`` of vectors; ``silent`` is ``0 * threshold``, what a neuron at rest subtracts."""
+    fired = mem > threshold
+    if synaptic:
+        syn = alpha * syn + now
+        mem = beta * mem + syn
+        if reset == 0:
+            mem = mem - select(fired, threshold, silent)
+        elif reset == 1:
+            mem = mem - mem * select(fired, one, zero)
+    elif reset == 0:
+        mem = (beta * mem + now) - select(fired, threshold, silent)
+    elif reset == 1:
+        mem = beta * (select(fired, zero, one) * mem) + now
+    else:
+        mem = beta * mem + now
+    return syn, mem
+
+
 @_compiled
 def finish(
     pair_strike, pair_sample, pair_end, d_step, d_neuron, d_change, reach, run_row, rows, currents,
@@ -1203,9 +1235,9 @@ def finish(
 ):  # fmt: skip
     """Carry differences through the last stage, a linear one, to the readout's statistic.
 
-    Neurons are padded to a multiple of the vector width: ``rows f [rows, padded]``, ``currents f
-    [B, T, padded]``, ``prefix f [B, T + 1, padded]``. Returns ``(strike, sample, statistic)`` of
-    the pairs whose statistic is another, ``statistic f [pairs, classes]``.
+    Neurons are padded to whole vectors: ``rows f [rows, padded]``, ``currents f [B, T, padded]``,
+    ``prefix f [B, T + 1, padded]``. Returns ``(strike, sample, statistic)`` of the pairs whose
+    statistic is another, ``statistic f [pairs, classes]``.
     """
     steps, padded = currents.shape[1], currents.shape[2]
     dtype = currents.dtype
@@ -1213,56 +1245,74 @@ def finish(
     out_strike, out_sample = np.empty(total, np.int32), np.empty(total, np.int32)
     out = np.empty((total, classes), dtype)
     pairs = 0
-    lanes = CARRIED * padded
-    drive = np.zeros((steps, CARRIED, padded), dtype)
-    flat_drive = drive.reshape((steps, lanes))
-    fired, trains = np.zeros(1, np.uint32), np.zeros((1, 1), np.uint32)
-    syn, mem, statistic = np.empty(lanes, dtype), np.empty(lanes, dtype), np.empty(lanes, dtype)
-    a, b, limit = np.empty(lanes, dtype), np.empty(lanes, dtype), np.empty(lanes, dtype)
-    for member in range(CARRIED):
-        for c in range(padded):
-            lane = member * padded + c
-            a[lane], b[lane], limit[lane] = alpha[c], beta[c], threshold[c]
-    for block in range(0, total, CARRIED):
-        members = min(CARRIED, total - block)
+    drive, final = np.empty(steps * padded, dtype), np.empty(padded, dtype)
+    flat_rows, flat_currents = rows.reshape(-1), currents.reshape(-1)
+    flat_prefix = prefix.reshape(-1)
+    flat_syn, flat_mem = golden_syn.reshape(-1), golden_mem.reshape(-1)
+    one, zero = spread(dtype.type(1)), spread(dtype.type(0))
+    first = np.int64(0)
+    for pair in range(total):
+        end, sample = pair_end[pair], np.int64(pair_sample[pair])
         start = steps
-        for member in range(members):
-            pair = block + member
-            for k in range(pair_end[pair - 1] if pair > 0 else np.int64(0), pair_end[pair]):
-                start = min(start, d_step[k])
-        for member in range(members):
-            pair = block + member
-            sample = pair_sample[pair]
-            for c in range(padded):
-                lane = member * padded + c
-                syn[lane] = golden_syn[sample, start - 1, c] if start > 0 else dtype.type(0)
-                mem[lane] = golden_mem[sample, start - 1, c] if start > 0 else dtype.type(0)
-                statistic[lane] = prefix[sample, start, c]
+        for k in range(first, end):
+            start = min(start, np.int64(d_step[np.uint64(k)]))
+        base = sample * steps * padded
+        for place in range(start * padded, steps * padded, WIDTH):
+            store(drive, place, load(flat_currents, base + place))
+        for k in range(first, end):
+            source, change = np.uint64(d_neuron[np.uint64(k)]), spread(d_change[np.uint64(k)])
+            place = np.int64(d_step[np.uint64(k)]) * padded
+            for e in range(reach[source], reach[source + np.uint64(1)]):
+                row = np.int64(run_row[np.uint64(e)]) * padded
+                for c in range(0, padded, WIDTH):
+                    here = load(drive, place + c)
+                    store(drive, place + c, here + change * load(flat_rows, row + c))
+        first = end
+        changed = np.uint32(0)
+        for c in range(0, padded, WIDTH):
+            a, b, limit = load(alpha, c), load(beta, c), load(threshold, c)
+            silent = zero * limit
+            syn = mem = zero
+            if start > 0:
+                syn = load(flat_syn, base + (start - 1) * padded + c)
+                mem = load(flat_mem, base + (start - 1) * padded + c)
+            before = (sample * (steps + 1) + start) * padded + c
+            statistic = load(flat_prefix, before)
             for t in range(start, steps):
-                for c in range(padded):
-                    drive[t, member, c] = currents[sample, t, c]
-            for k in range(pair_end[pair - 1] if pair > 0 else np.int64(0), pair_end[pair]):
-                t, source, d = d_step[k], d_neuron[k], d_change[k]
-                for e in range(reach[source], reach[source + 1]):
-                    row = run_row[e]
-                    for c in range(padded):
-                        drive[t, member, c] += d * rows[row, c]
-        _play(
-            flat_drive, start, syn, mem, a, b, limit, synaptic, reset, fired, trains, statistic,
-            2 if maximum else 1,
-        )  # fmt: skip
-        for member in range(members):
-            sample = pair_sample[block + member]
-            same = True
+                now = load(drive, t * padded + c)
+                syn, mem = _vector_step(
+                    syn, mem, now, a, b, limit, silent, one, zero, synaptic, reset
+                )
+                if maximum:
+                    larger = (mem > statistic) | differing(mem, mem)
+                    statistic = select(larger, mem, statistic)
+                else:
+                    statistic = statistic + select(mem > limit, one, zero)
+            store(final, c, statistic)
+            golden = load(flat_prefix, (sample * (steps + 1) + steps) * padded + c)
+            real = np.uint32((1 << min(classes - c, WIDTH)) - 1)
+            changed |= bits(differing(statistic, golden)) & real
+        if changed != 0:
+            out_strike[pairs], out_sample[pairs] = pair_strike[pair], sample
             for c in range(classes):
-                same &= statistic[member * padded + c] == prefix[sample, steps, c]
-            if not same:
-                out_strike[pairs] = pair_strike[block + member]
-                out_sample[pairs] = sample
-                for c in range(classes):
-                    out[pairs, c] = statistic[member * padded + c]
-                pairs += 1
+                out[pairs, c] = final[c]
+            pairs += 1
     return out_strike[:pairs], out_sample[:pairs], out[:pairs]
+
+
+@_compiled
+def replaced(pair_sample, pair_end, d_neuron, d_change, golden):
+    """``f [pairs, classes]``: ``golden f [B, classes]`` with the changed classes of each pair."""
+    classes = golden.shape[1]
+    found = np.empty((len(pair_sample), classes), golden.dtype)
+    first = np.int64(0)
+    for pair in range(len(pair_sample)):
+        for c in range(classes):
+            found[pair, c] = golden[pair_sample[pair], c]
+        for k in range(first, pair_end[pair]):
+            found[pair, d_neuron[k]] = d_change[k]
+        first = pair_end[pair]
+    return found
 
 
 @_compiled

@@ -101,6 +101,12 @@ class StageModel:
         return len(self.beta)
 
     @property
+    def sees_lines(self) -> bool:
+        """Whether each window is one input, in their order, as of a linear layer."""
+        lines = np.arange(len(self.windows))[:, None]
+        return self.pools is None and np.array_equal(self.windows, lines)
+
+    @property
     def max_pooled(self) -> bool:
         """Whether a cell sees the largest of several positions."""
         return self.taps.shape[2] > 1
@@ -267,11 +273,10 @@ def _firsts(owners: Array, count: int) -> Ints:
 def _levels(alpha: Array, beta: Array) -> tuple[Ints, Array]:
     """Decay levels: neurons sorted by beta in equal parts; a part's largest decays bound it."""
     order = np.argsort(beta, kind="stable")
-    parts = np.array_split(
-        order, min(DECAY_LEVELS, len(np.unique(np.stack([alpha, beta]), axis=1).T))
-    )
+    parts = np.array_split(order, min(DECAY_LEVELS, len(beta)))
+    bounds = [(alpha[part].max(), beta[part].max()) for part in parts]
+    decays, number = np.unique(np.array(bounds, dtype=np.float64), axis=0, return_inverse=True)
     level = np.zeros(len(beta), np.int32)
-    for number, part in enumerate(parts):
-        level[part] = number
-    decays = [(alpha[part].max(), beta[part].max()) for part in parts]
-    return level, np.array(decays, dtype=np.float64)
+    for part, own in zip(parts, number.ravel(), strict=True):
+        level[part] = own
+    return level, decays

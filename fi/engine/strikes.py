@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 
 from fi.engine.stage_model import Array, StageModel
 from fi.engine.synapse import Ints
-from fi.faults import Fault
+from fi.faults import Fault, signed_masks
 from fi.neurons import neuron_words, state_attributes
 from fi.stored import flat_places, stored_values
 from fi.words import corrupt
@@ -55,6 +56,10 @@ class CurrentStrikes:
             self.until[chosen],
             self.recurrent,
         )
+
+    def joined(self, other: CurrentStrikes) -> CurrentStrikes:
+        """These and others of the same stage and the same synapse."""
+        return CurrentStrikes(*_ends_joined(self, other, without=("recurrent",)), self.recurrent)
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,12 @@ class NeuronStrikes:
             self.cone[ends[0] : ends[-1]],
         )
 
+    def joined(self, other: NeuronStrikes) -> NeuronStrikes:
+        """These and others of the same stage."""
+        first = np.concatenate([self.first, self.first[-1] + other.first[1:]])
+        *others, cone = _ends_joined(self, other, without=("first",))
+        return NeuronStrikes(*others, first, cone)
+
 
 @dataclass(frozen=True)
 class InputStrikes:
@@ -130,11 +141,19 @@ class InputStrikes:
         )
 
 
+def _ends_joined(one: Any, other: Any, without: Sequence[str]) -> list[Array]:
+    """All fields of both, one behind the other, but those that are no plain arrays."""
+    names = [field.name for field in fields(one) if field.name not in without]
+    return [np.concatenate([getattr(one, name), getattr(other, name)]) for name in names]
+
+
 def input_strikes(
     shape: tuple[int, ...], faults: Sequence[Fault], positions: Array
 ) -> InputStrikes:
     """Faults of input lines in frames of ``shape``."""
-    masks = np.array([fault.masks.signed() for fault in faults], np.int32).reshape(-1, 3)
+    masks = np.array([signed_masks(fault.model, fault.bits) for fault in faults], np.int32).reshape(
+        -1, 3
+    )
     line = flat_places(faults, shape).numpy()
     keep, force, flip = masks.view(np.uint32).T
     since, until = window(faults)
@@ -207,7 +226,9 @@ def neuron_strikes(
     if attribute in PARAMETERS:
         masks = np.zeros((count, 3), np.int32)
     else:
-        masks = np.array([fault.masks.signed() for fault in faults], np.int32).reshape(-1, 3)
+        masks = np.array(
+            [signed_masks(fault.model, fault.bits) for fault in faults], np.int32
+        ).reshape(-1, 3)
     since, until = window(faults)
     low, high = _spike_values(masks, dtype)
     hit = [cones[flat[i]] for i in chosen]

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fi.engine import kernels
-from fi.engine.layout import time_innermost
+from fi.engine.layout import lines_and_peaks, time_innermost
 from fi.engine.stage_model import Array, StageModel
 from fi.engine.synapse import Ints
+from fi.engine.vectors import WIDTH
 from fi.network import StageActivity
 from fi.readout import MaxMembrane, Readout
 
@@ -148,9 +149,8 @@ def _shifted(spikes: Tensor) -> Tensor:
 
 def strike_trace(recorded: Recorded) -> StrikeTrace:
     """The layout for faults in this stage."""
-    model, activity = recorded.model, recorded.activity
-    effective = _effective_inputs(model, activity.inputs.flatten(2))
-    inputs = time_innermost(effective)
+    model = recorded.model
+    inputs, peak, negative = _seen(recorded)
     before = time_innermost(recorded.before)  # [channels * cells * K, B, T]
     up, down = recorded.margins
     membranes, spikes = recorded.membranes, time_innermost(recorded.spikes)
@@ -163,12 +163,23 @@ def strike_trace(recorded: Recorded) -> StrikeTrace:
         packed=_packed(spikes),
         up=up,
         down=down,
-        peak=_peaks(model, inputs, model.windows),
+        peak=peak,
         bias_peak=_gain(model, recorded.steps).astype(membranes.dtype),
-        negative=bool((effective < 0).any()),
+        negative=negative,
         fed=recorded.fed,
         fed_peak=_peaks(model, recorded.fed, np.arange(len(recorded.fed), dtype=np.int32)[:, None]),
     )
+
+
+def _seen(recorded: Recorded) -> tuple[Array, Array, bool]:
+    """``inputs, peak, negative`` of a ``StrikeTrace``."""
+    model, inputs = recorded.model, recorded.activity.inputs.flatten(2)
+    effective = _effective_inputs(model, inputs)
+    negative = bool((effective < 0).any())
+    if model.sees_lines and effective.shape[2] >= WIDTH:
+        return *lines_and_peaks(effective, model.decays), negative
+    turned = time_innermost(effective)
+    return turned, _peaks(model, turned, model.windows), negative
 
 
 def flow_trace(recorded: Recorded, vector: int = 1) -> FlowTrace:
