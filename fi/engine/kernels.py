@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from fi.engine.vectors import WIDTH, bits, differing, load, select, spread, store
+from fi.engine.vectors import WIDTH, bits, differing, load, nonzero, select, spread, store
 
 #: Neurons that are simulated side by side. A call with arrays costs as much as a step of them all.
 LANES = 64
@@ -55,8 +55,6 @@ _PLACES_OF_64 = np.empty(64, np.int64)
 for _bit in range(64):
     _PLACES_OF_64[((1 << _bit) * 0x03F79D71B4CB0A89 & 0xFFFFFFFFFFFFFFFF) >> 58] = _bit
 _EIGHT_TO_BITS = np.uint64(0x0102040810204080)
-#: The product with a byte of 1 among zeros has that byte's number in its upper byte.
-_BYTES = np.uint64(0x0001020304050607)
 
 
 @_inlined
@@ -281,52 +279,54 @@ def _next(syn, mem, now, alpha, beta, threshold, synaptic, reset):
 
 
 @_inlined
-def _advance(now, syn, mem, alpha, beta, threshold, synaptic, reset):
-    """One step of all lanes; a loop for each kind, so that none has a choice in it."""
+def _vector_step(syn, mem, now, alpha, beta, threshold, silent, one, zero, synaptic, reset):
+    """``_next`` of vectors; ``silent`` is ``0 * threshold``, what a neuron at rest subtracts."""
+    fired = mem > threshold
     if synaptic:
-        for c in range(len(mem)):
-            syn[c], mem[c] = _next(
-                syn[c], mem[c], now[c], alpha[c], beta[c], threshold[c], True, reset
-            )
+        syn = alpha * syn + now
+        mem = beta * mem + syn
+        if reset == 0:
+            mem = mem - select(fired, threshold, silent)
+        elif reset == 1:
+            mem = mem - mem * select(fired, one, zero)
     elif reset == 0:
-        for c in range(len(mem)):
-            mem[c] = _next(mem[c], mem[c], now[c], beta[c], beta[c], threshold[c], False, 0)[1]
+        mem = (beta * mem + now) - select(fired, threshold, silent)
     elif reset == 1:
-        for c in range(len(mem)):
-            mem[c] = _next(mem[c], mem[c], now[c], beta[c], beta[c], threshold[c], False, 1)[1]
+        mem = beta * (select(fired, zero, one) * mem) + now
     else:
-        for c in range(len(mem)):
-            mem[c] = _next(mem[c], mem[c], now[c], beta[c], beta[c], threshold[c], False, 2)[1]
+        mem = beta * mem + now
+    return syn, mem
 
 
 @_inlined
 def _play(
-    drive, start, syn, mem, alpha, beta, threshold, synaptic, reset, fired, trains, statistic, what
-):  # fmt: skip
-    """All steps of all lanes on the currents ``drive f [steps, lanes]``.
+    drive, steps, alpha, beta, threshold, synaptic, reset, trains, statistic, what, one, zero
+):
+    """All steps of all lanes, from rest, on the currents ``drive f [steps * LANES]``.
 
-    ``what``: 0 packs the spikes into ``trains uint32 [words, lanes]`` (``fired`` is working space),
-    1 adds their number to ``statistic``, 2 keeps the largest membrane there.
+    ``what``: 0 packs the spikes into ``trains uint32 [words * LANES]``, 1 adds their number to
+    ``statistic f [LANES]``, 2 keeps the largest membrane there.
     """
-    steps, lanes = drive.shape
-    one, zero = mem.dtype.type(1), mem.dtype.type(0)
-    for t in range(start, steps):
-        _advance(drive[t], syn, mem, alpha, beta, threshold, synaptic, reset)
-        if what == 0:
-            bit = np.uint32(1) << np.uint32(t & (PACKED - 1))
-            for lane in range(lanes):
-                fired[lane] |= bit if mem[lane] - threshold[lane] > 0 else np.uint32(0)
-            if t & (PACKED - 1) == PACKED - 1 or t == steps - 1:
-                for lane in range(lanes):
-                    trains[t // PACKED, lane] = fired[lane]
-                    fired[lane] = 0
-        elif what == 1:
-            for lane in range(lanes):
-                statistic[lane] += one if mem[lane] - threshold[lane] > 0 else zero
-        else:
-            for lane in range(lanes):
-                m, best = mem[lane], statistic[lane]
-                statistic[lane] = m if (m > best or m != m) else best
+    nothing = spread(np.uint32(0))
+    for place in range(0, LANES, WIDTH):
+        a, b, limit = load(alpha, place), load(beta, place), load(threshold, place)
+        silent = zero * limit
+        syn = mem = zero
+        gathered, train = load(statistic, place), nothing
+        for t in range(steps):
+            now = load(drive, t * LANES + place)
+            syn, mem = _vector_step(syn, mem, now, a, b, limit, silent, one, zero, synaptic, reset)
+            if what == 0:
+                bit = spread(np.uint32(1 << (t & (PACKED - 1))))
+                train = train | select(mem > limit, bit, nothing)
+                if t & (PACKED - 1) == PACKED - 1 or t == steps - 1:
+                    store(trains, (t // PACKED) * LANES + place, train)
+                    train = nothing
+            elif what == 1:
+                gathered = gathered + select(mem > limit, one, zero)
+            else:
+                gathered = select((mem > gathered) | differing(mem, mem), mem, gathered)
+        store(statistic, place, gathered)
 
 
 @_compiled
@@ -364,11 +364,10 @@ def strike_currents(
     drive[:] = zero
     lane_alpha, lane_beta = np.zeros(LANES, dtype), np.zeros(LANES, dtype)
     lane_threshold = np.zeros(LANES, dtype)
-    syn, mem, statistic = np.empty(LANES, dtype), np.empty(LANES, dtype), np.empty(LANES, dtype)
-    fired = np.zeros(LANES, np.uint32)
-    trains = np.zeros((words, LANES), np.uint32)
+    statistic, trains = np.empty(LANES, dtype), np.zeros((words, LANES), np.uint32)
     flat_inputs, flat_currents = inputs.reshape(-1), currents.reshape(-1)
-    flat_drive = drive.reshape(-1)
+    flat_drive, flat_trains = drive.reshape(-1), trains.reshape(-1)
+    ones, zeros = spread(one), spread(zero)
     single = taps.shape[2] == 1 and taps.min() >= 0
     what = 0 if not is_last else (2 if maximum else 1)
     for strike in range(len(rows) + 1):
@@ -420,11 +419,10 @@ def strike_currents(
                     now = change * flat_inputs[source + np.uint64(t)]
                     now = flat_currents[golden + np.uint64(t)] + now
                     flat_drive[np.uint64(t * LANES + lane)] = now
-            syn[:], mem[:] = zero, zero
             statistic[:] = -np.inf if maximum else zero
             _play(
-                drive, 0, syn, mem, lane_alpha, lane_beta, lane_threshold, synaptic, reset, fired,
-                trains, statistic, what,
+                flat_drive, steps, lane_alpha, lane_beta, lane_threshold, synaptic, reset,
+                flat_trains, statistic, what, ones, zeros,
             )  # fmt: skip
             for lane in range(lanes):
                 k = head + lane
@@ -1037,14 +1035,6 @@ def _pool_scattered(base, cell, windows, plain, flat_before, change, now):
 
 
 @_inlined
-def _fire(now, syn, mem, a, b, limit, golden, flags, synaptic, reset):
-    """One step of all lanes; ``flags`` says whose spike is not the golden one."""
-    _advance(now, syn, mem, a, b, limit, synaptic, reset)
-    for c in range(len(mem)):
-        flags[c] = np.uint8(mem[c] - limit[c] > 0) ^ golden[c]
-
-
-@_inlined
 def _numbered(touched, number, channels, cells, neuron_of):
     """The neuron of each lane."""
     for position in range(number):
@@ -1055,14 +1045,25 @@ def _numbered(touched, number, channels, cells, neuron_of):
 
 
 @_inlined
-def _listed(t, lanes, neuron_of, flags, golden, o_step, o_neuron, o_change, entries):
-    """Append the lanes that are flagged; the number of entries."""
-    words = flags.view(np.uint64)
-    for word in range((lanes + 7) // 8):
-        left = words[word]
+def _fire(
+    t, lanes, now, syn, mem, a, b, limit, golden, neuron_of, o_step, o_neuron, o_change, entries,
+    synaptic, reset, one, zero,
+):  # fmt: skip
+    """One step of all lanes; lists those whose spike is not the golden one: number of entries."""
+    for place in range(0, lanes, WIDTH):
+        threshold, m = load(limit, place), load(mem, place)
+        s = load(syn, place) if synaptic else m
+        s, m = _vector_step(
+            s, m, load(now, place), load(a, place), load(b, place), threshold, zero * threshold,
+            one, zero, synaptic, reset,
+        )  # fmt: skip
+        store(mem, place, m)
+        if synaptic:
+            store(syn, place, s)
+        left = bits(m > threshold) ^ bits(nonzero(load(golden, place)))
         while left != 0:
-            lowest = left & (~left + np.uint64(1))
-            lane = np.uint64(8 * word) + ((lowest * _BYTES) >> np.uint64(56))
+            lowest = left & (~left + np.uint32(1))
+            lane = np.uint64(place + _place(lowest))
             o_step[np.uint64(entries)] = t
             o_neuron[np.uint64(entries)] = neuron_of[lane]
             o_change[np.uint64(entries)] = 1 - 2 * np.int32(golden[lane])
@@ -1106,10 +1107,11 @@ def flow(
     touched, entry_of = np.empty(cells, np.int64), np.empty(cells, np.int64)
     run_first, run_cells = np.empty(cells, np.int64), np.empty(cells, np.int64)
     size = cells * channels
-    now, syn, mem = np.empty(size, dtype), np.empty(size, dtype), np.empty(size, dtype)
-    a, b, limit = np.empty(size, dtype), np.empty(size, dtype), np.empty(size, dtype)
-    golden, neuron_of = np.empty(size, np.uint8), np.empty(size, np.int32)
-    flags = np.zeros(size + 8 - size % 8, np.uint8)
+    room = size + WIDTH  # lanes are taken in whole vectors
+    now, syn, mem = np.zeros(room, dtype), np.zeros(room, dtype), np.zeros(room, dtype)
+    a, b, limit = np.zeros(room, dtype), np.zeros(room, dtype), np.zeros(room, dtype)
+    golden, neuron_of = np.zeros(room, np.uint8), np.empty(size, np.int32)
+    ones, zeros = spread(one), spread(zero)
     flat_before, flat_currents = before.reshape(-1), currents.reshape(-1)
     flat_spikes = spikes.reshape(-1)
     flat_syn, flat_mem = golden_syn.reshape(-1), golden_mem.reshape(-1)
@@ -1156,7 +1158,9 @@ def flow(
             o_step, o_neuron = _grown(o_step, entries), _grown(o_neuron, entries)
             o_change = _grown(o_change, entries)
         pair_start = entries
-        flags[lanes : lanes + 8 - lanes % 8] = 0  # the rest of the last word, of an earlier pair
+        for lane in range(lanes, lanes + -lanes % WIDTH):  # the rest is of an earlier pair
+            now[lane] = syn[lane] = mem[lane] = a[lane] = b[lane] = limit[lane] = zero
+            golden[lane] = 0
         k, done = first, np.int64(0)
         for t in range(start, steps):
             base = (sample * steps + t) * size
@@ -1188,13 +1192,10 @@ def flow(
                             now[position * channels : (position + 1) * channels],
                         )  # fmt: skip
                 _clear(differing, d_neuron, reach, run_position, run_length, channels, change)
-            _fire(
-                now[:lanes], syn[:lanes], mem[:lanes], a[:lanes], b[:lanes], limit[:lanes], golden,
-                flags, synaptic, reset,
+            entries = _fire(
+                t, lanes, now, syn, mem, a, b, limit, golden, neuron_of, o_step, o_neuron, o_change,
+                entries, synaptic, reset, ones, zeros,
             )  # fmt: skip
-            entries = _listed(
-                t, lanes, neuron_of, flags, golden, o_step, o_neuron, o_change, entries
-            )
         if entries > pair_start:
             if pairs == len(out_strike):
                 out_strike, out_sample = _grown(out_strike, pairs), _grown(out_sample, pairs)
@@ -1206,26 +1207,6 @@ def flow(
         out_strike[:pairs], out_sample[:pairs], out_end[:pairs], o_step[:entries],
         o_neuron[:entries], o_change[:entries], undecided,
     )  # fmt: skip
-
-
-@_inlined
-def _vector_step(syn, mem, now, alpha, beta, threshold, silent, one, zero, synaptic, reset):
-    """``_next`` of vectors; ``silent`` is ``0 * threshold``, what a neuron at rest subtracts."""
-    fired = mem > threshold
-    if synaptic:
-        syn = alpha * syn + now
-        mem = beta * mem + syn
-        if reset == 0:
-            mem = mem - select(fired, threshold, silent)
-        elif reset == 1:
-            mem = mem - mem * select(fired, one, zero)
-    elif reset == 0:
-        mem = (beta * mem + now) - select(fired, threshold, silent)
-    elif reset == 1:
-        mem = beta * (select(fired, zero, one) * mem) + now
-    else:
-        mem = beta * mem + now
-    return syn, mem
 
 
 @_compiled

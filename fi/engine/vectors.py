@@ -110,6 +110,16 @@ def select(typing: Any, mask: Any, one: Any, other: Any) -> tuple[Any, _Built]:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def nonzero(typing: Any, vector: Any) -> tuple[Any, _Built]:
+    """Which of a vector of integers are not 0."""
+
+    def built(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.icmp_unsigned("!=", values[0], ir.Constant(values[0].type, None))
+
+    return _MASK(vector), built
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def bits(typing: Any, mask: Any) -> tuple[Any, _Built]:
     """A ``uint32`` whose bit ``i`` is lane ``i`` of a mask."""
 
