@@ -213,9 +213,7 @@ def renumbered(side: Side) -> Side:
 def test_a_replay_of_which_no_design_is_known_is_weighed_as_its_list_was_drawn(
     tmp_path: Path,
 ) -> None:
-    write_campaign(
-        tmp_path / "one-ab", FEW, [10, 20, 0, 5], draw=design("data-unaware").record()
-    )
+    write_campaign(tmp_path / "one-ab", FEW, [10, 20, 0, 5], draw=design("data-unaware").record())
     replayed = Design.of_list(FAMILIES).record()
     write_campaign(tmp_path / "two-ab", FEW, [0] * 4, scheme="list", draw=replayed)
     one, two = Side.read(tmp_path / "one-ab"), Side.read(tmp_path / "two-ab")
