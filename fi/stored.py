@@ -99,7 +99,7 @@ class StoredWord:
         self._values = [self._reading(form, step) for step in self.starts]
 
     def _reading(self, form: WordFormat, step: int) -> Tensor:
-        """Each fault finds the word of the one before: its value may be rounded away (int8 -128)."""
+        """Each fault finds the word of the one before, whose value may have none (int8 -128)."""
         golden = word = form.encode(self.golden.reshape(1).float())
         for fault in self.faults:
             if fault.active(step):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,27 @@ def oracle_value(value: float, form: str, scale: float, bits: tuple[int, ...], m
     return float(struct.unpack("<f", struct.pack("<I", word << 16))[0])
 
 
+def word_of(network: nn.Module, form: str) -> Callable[[Oracle, str, int], torch.Tensor]:
+    """``Oracle.word`` for words of another format than float32."""
+
+    def word(oracle: Oracle, name: str, step: int) -> torch.Tensor:
+        value = oracle.words[name].clone()
+        layer, _, attribute = name.rpartition(".")
+        scale = getattr(format_of(network.get_submodule(layer), attribute), "scale", 1.0)
+        for fault in oracle.at(name, step):
+            before = float(value[fault.index])
+            if fault.model == "dead":
+                after = 0.0
+            elif fault.model == "scale:0.5":
+                after = oracle_value(before / 2, form, scale, (), "bit-flip")
+            else:
+                after = oracle_value(before, form, scale, fault.bits, fault.model)
+            value[fault.index] = after
+        return value
+
+    return word
+
+
 def converted(kind: type[torch.nn.Module], form: str) -> Subject:
     return Subject(small(kind), event_batches(INPUT_SHAPES[kind]), word_format=form)
 
@@ -137,24 +159,7 @@ def test_both_engines_count_as_the_oracle(
     plan = SamplingPlan(margin=0.12, models=("bit-flip", "stuck-at-1", "scale:0.5", "dead"))
     faults = draw(plan.space(subject.families, subject.steps), plan)
     golden = scores_of(subject)
-    network = subject.network
-
-    def word(oracle: Oracle, name: str, step: int) -> torch.Tensor:
-        value = oracle.words[name].clone()
-        layer, _, attribute = name.rpartition(".")
-        scale = getattr(format_of(network.get_submodule(layer), attribute), "scale", 1.0)
-        for fault in oracle.at(name, step):
-            before = float(value[fault.index])
-            if fault.model == "dead":
-                after = 0.0
-            elif fault.model == "scale:0.5":
-                after = oracle_value(before / 2, form, scale, (), "bit-flip")
-            else:
-                after = oracle_value(before, form, scale, fault.bits, fault.model)
-            value[fault.index] = after
-        return value
-
-    monkeypatch.setattr(Oracle, "word", word)
+    monkeypatch.setattr(Oracle, "word", word_of(subject.network, form))
     wanted = [expected(subject, trial, golden) for trial in trials(faults)]
     for engine in ("full", "differential"):
         results = one_row_a_trial(campaign(subject, faults, engine=engine).run())
