@@ -77,7 +77,7 @@ CASES = (
     Case("input bits", ALL_BITS, "input"),
     Case("bits for a step", ALL_BITS, time="step"),
     Case("bits for a window", ALL_BITS, time="window"),
-    Case("words for a window", ("dead", "saturated", "scale:0.2"), "*.weight", time="window"),
+    Case("words for a window", ("dead", "saturated", "scale:-30"), "*.weight", time="window"),
     Case("two bits at once", ALL_BITS, together=2),
     Case("three of any kind at once", (*ALL_BITS, "dead", "saturated", "scale:-3"), together=3),
 )
@@ -135,7 +135,7 @@ def random_fault(
 
 def telling(campaign: Run, subject: Subject, cases: Sequence[Case]) -> list[list[Fault]]:
     """Of every case the first trial, and of many others the two that change most pairs."""
-    listed = faults_of(subject, cases, each=24)
+    listed = faults_of(subject, cases, each=80)
     faults = [fault for of_case in listed for fault in of_case]
     results = campaign(subject, faults, engine="differential").run().set_index("Injection")
     masked = results["fully_masked"].groupby("Injection").first()
