@@ -60,7 +60,7 @@ class Side:
         if results.empty:
             raise FileError(f"{file}: no fault is finished, there is nothing to compare")
         if not (file.parent / "summary.json").is_file() or file.name != "results.csv":
-            families = results["Layer"].unique()
+            families = list(results["Layer"].unique())
             return cls(str(path), *by_trial(_keyed(results), Design.of_list(families)))
         summary = PastCampaign(file.parent).summary()
         results, design = by_trial(_keyed(results), summary.design)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import Any
 
 from fi.report.findings import Findings
 from fi.table import FAULTY_ACCURACY, NON_FINITE, OUTCOME_ROWS, OVERALL
@@ -65,23 +64,21 @@ def sdc_by(found: Findings, key: str) -> Rates | None:
     if whole.empty:
         return None
     families = [name for name in found.shapes if name in set(cells["family"])]
-    places = cells.set_index(["family", key])
+    places: dict[tuple[str, str], Cell] = {}
+    for row in cells.to_dict("records"):
+        places[str(row["family"]), str(row[key])] = _cell_of(row)
     rows = [
         Row(
-            row[key],
+            str(row[key]),
             f"{row['faults']:,}",
-            [_cell_of(row), *(_at(places, (family, row[key])) for family in families)],
+            [_cell_of(row), *(places.get((f, str(row[key])), Cell("", "")) for f in families)],
         )
         for row in whole.to_dict("records")
     ]
     return Rates([OVERALL, *families], rows[::-1] if key == "bit" else rows)
 
 
-def _at(places: pd.DataFrame, place: tuple[str, str]) -> Cell:
-    return _cell_of(places.loc[place].to_dict()) if place in places.index else Cell("", "")
-
-
-def _cell_of(row: dict[str, float]) -> Cell:
+def _cell_of(row: Mapping[Any, Any]) -> Cell:
     return _cell((row["sdc_1"], row["sdc_1 low"], row["sdc_1 high"]))
 
 
