@@ -16,9 +16,12 @@ from fi.record import CampaignCallback, CampaignRecord
 
 #: What ``--progress`` takes -> what is counted, and its name in the bar.
 WATCHED = {
-    "predictions": ("sdc_1", "predictions changed (not the accuracy loss)"),
-    "scores": ("fully_masked", "scores changed (not the accuracy loss)"),
+    "predictions": ("sdc_1", "predictions changed"),
+    "scores": ("fully_masked", "scores changed"),
 }
+#: What the running part is not, by whether the draw takes every fault with the same probability.
+_NOT = {True: "(not the accuracy loss)", False: "(of the faults run, not weighed)"}
+_EVEN = ("network-wise", "exhaustive", "list")
 _REFRESH, _LINE = 0.2, 10.0  # seconds
 
 
@@ -34,7 +37,8 @@ class CampaignProgress(CampaignCallback):
     """
 
     def __init__(self, watched: str = "predictions", console: Console | None = None) -> None:
-        self.column, self.caption = WATCHED[watched]
+        self.column, self._changes = WATCHED[watched]
+        self.caption = self._changes
         self.console = console or Console(stderr=True)
         self._bar: _Bar | None = None
         self._record: CampaignRecord | None = None
@@ -43,6 +47,7 @@ class CampaignProgress(CampaignCallback):
 
     def on_campaign_start(self, record: CampaignRecord) -> None:
         self._record = record
+        self.caption = f"{self._changes} {_NOT[record.source.scheme in _EVEN]}"
         self._faults, self._pairs, self._changed = float(record.done), 0, 0
         self._start = self._shown = time.monotonic()
         if self.console.is_terminal:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from fi.design import STRATUM, Design, stratum_name
 from fi.differences import Difference, PairedSample, independent, paired
 from fi.errors import UserError
-from fi.faults import SEVERAL
+from fi.estimates import estimates
 from fi.files import FileError
 from fi.past_campaign import PastCampaign
 from fi.results import ResultsFile
 from fi.statistics import Estimate, Sample, estimate
-from fi.table import OVERALL, one_row_a_trial
+from fi.table import OVERALL, by_trial
 
 #: Column of the results -> what it is called in a comparison.
 RATES = {"sdc_1": "SDC-1", "fully_masked": "masked", "correct": "accuracy"}
+
+
+class Part(NamedTuple):
+    """What a campaign ran of one stratum: rows of results, its population and weight."""
+
+    rows: pd.DataFrame
+    population: int | None
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -30,15 +39,13 @@ class Side:
     Attributes:
         name: what to call it.
         results: one row a trial; ``Key`` says what its faults are.
-        populations: site family -> its faults in the fault space, ``None`` where not known.
-        layer_wise: whether each layer was drawn from on its own.
+        design: how the trials were drawn, the trial being the unit.
         confidence: nominal coverage that it was planned with.
     """
 
     name: str
     results: pd.DataFrame
-    populations: Mapping[str, int | None]
-    layer_wise: bool = False
+    design: Design
     confidence: float = 0.99
 
     @classmethod
@@ -46,18 +53,23 @@ class Side:
         """A campaign's folder, or a ``results.csv`` (with its summary, if that is beside it).
 
         Raises:
-            FileError: there is none, or nothing is finished.
+            FileError: there is none, nothing is finished, or results and summary do not fit.
         """
         file = path / "results.csv" if path.is_dir() else path
         results = ResultsFile(file).load(whole=False)
         if results.empty:
             raise FileError(f"{file}: no fault is finished, there is nothing to compare")
         if not (file.parent / "summary.json").is_file() or file.name != "results.csv":
-            families: dict[str, int | None] = dict.fromkeys(results["Layer"])
-            return cls(str(path), _keyed(results), families)
+            families = list(results["Layer"].unique())
+            return cls(str(path), *by_trial(_keyed(results), Design.of_list(families)))
         summary = PastCampaign(file.parent).summary()
-        layer_wise, name = summary.scheme == "layer-wise", f"{summary.model}/{file.parent.name}"
-        return cls(name, _keyed(results), summary.populations, layer_wise, summary.confidence)
+        results, design = by_trial(_keyed(results), summary.design)
+        try:
+            estimates(results, design, ["family"], rates=list(RATES))
+        except ValueError as problem:
+            raise FileError(f"{file.parent}: {problem}") from None
+        name = f"{summary.model}/{file.parent.name}"
+        return cls(name, results, design, summary.confidence)
 
     @property
     def golden(self) -> float:
@@ -69,30 +81,36 @@ class Side:
         rows = self.results
         return rows if family == OVERALL else rows[rows["Layer"] == family]
 
-    def strata(self, family: str) -> list[tuple[pd.DataFrame, int | None, float]]:
-        """Faults, population and weight of each part that was drawn from on its own."""
-        if family != OVERALL:
-            return [(self.of(family), self._drawn_from([family], self.of(family)), 1.0)]
-        if not self.layer_wise:
-            rows = self.of(OVERALL)
-            return [(rows, self._drawn_from(list(self.populations), rows), 1.0)]
-        layers: dict[str, list[str]] = {}
-        for name in self.populations:
-            layers.setdefault(name.rpartition(".")[0], []).append(name)
-        total = sum(self.populations[name] or 0 for name in self.populations)
-        parts = []
-        for families in layers.values():
-            rows = self.results[self.results["Layer"].isin(families)]
-            size = self._drawn_from(families, rows)
-            parts.append((rows, size, (size or 0) / total))
-        return parts
+    def parts(self, family: str) -> list[Part]:
+        """What was run of the family in each stratum of the draw."""
+        rows = self.of(family)
+        if not self.design.known:
+            return [Part(rows, None, 1.0)]
+        sizes = self._populations if family == OVERALL else self._by_family[family]
+        seen = dict(list(rows.groupby(self._strata[rows.index])))
+        total = sum(sizes.values())
+        return [
+            Part(seen.get(stratum, rows[:0]), size, size / total)
+            for stratum, size in sizes.items()
+            if size
+        ]
 
-    def _drawn_from(self, families: list[str], rows: pd.DataFrame) -> int | None:
-        """The size of the population, where the rows can be a sample of it without replacement."""
-        sizes = [self.populations.get(name) for name in families]
-        known = [size for size in sizes if size is not None]
-        too_many = sum(known) < len(rows) or bool(rows["Key"].duplicated().any())
-        return None if len(known) < len(sizes) or too_many else sum(known)
+    @cached_property
+    def _strata(self) -> pd.Series:
+        pairs = zip(self.results["Layer"], self.results["Bit"].astype(str), strict=True)
+        names = [stratum_name(self.design.scheme, *pair) for pair in pairs]
+        return pd.Series(names, index=self.results.index)
+
+    @cached_property
+    def _populations(self) -> dict[str, int]:
+        """Stratum -> its trials."""
+        return dict(self.design.populations().set_index(STRATUM)["population"])
+
+    @cached_property
+    def _by_family(self) -> dict[str, dict[str, int]]:
+        """Site family -> stratum -> its trials."""
+        groups = self.design.populations(["family"]).groupby("family")
+        return {str(f): dict(part.set_index(STRATUM)["population"]) for f, part in groups}
 
 
 @dataclass(frozen=True)
@@ -131,13 +149,13 @@ class Comparison:
 
 
 def _keyed(results: pd.DataFrame) -> pd.DataFrame:
-    """One row a trial, with the column ``Key``: all of its faults as text."""
+    """The results with the column ``Key``: all the faults of a trial as text."""
     key = results["Layer"].astype(str)
     for column in ("TensorIndex", "Bit", "Model", "Step"):
         key = key + "|" + results[column].astype(str)
     if results["Injection"].duplicated().any():
         key = key.groupby(results["Injection"]).transform(";".join)
-    return one_row_a_trial(results.assign(Key=key))
+    return results.assign(Key=key)
 
 
 def corrected(confidence: float, families: int) -> float:
@@ -156,7 +174,7 @@ def compare(first: Side, second: Side, confidence: float | None = None) -> Compa
     """
     confidence = first.confidence if confidence is None else confidence
     in_both = set(first.results["Layer"]) & set(second.results["Layer"])
-    families = [name for name in (*first.populations, SEVERAL) if name in in_both]
+    families = [family.name for family in first.design.families if family.name in in_both]
     if not families:
         raise UserError(
             f"nothing to compare: {first.name} has faults in "
@@ -182,12 +200,16 @@ def _common(first: Side, second: Side) -> pd.DataFrame | None:
 
 
 def _restricted(first: Side, second: Side, common: pd.DataFrame) -> tuple[Side, Side]:
-    """Both campaigns with the faults that they have in common, in the same order."""
+    """Both campaigns with the faults that they have in common, in the same order.
+
+    Those are the faults of the smaller campaign, and were drawn as it was.
+    """
+    smaller = min(first, second, key=lambda side: (len(side.results), not side.design.known))
 
     def part(side: Side) -> Side:
         rows = side.results[side.results["Injection"].isin(common["Injection"])]
         rows = rows.sort_values("Injection").reset_index(drop=True)
-        return Side(side.name, rows, side.populations, side.layer_wise, side.confidence)
+        return Side(side.name, rows, smaller.design, side.confidence)
 
     return part(first), part(second)
 
@@ -228,17 +250,21 @@ def _cells(
 
 def _estimate(side: Side, family: str, rate: str, confidence: float) -> Estimate:
     strata = [
-        Sample(float(_rates(rows, rate).mean()), len(rows), population, weight)
-        for rows, population, weight in side.strata(family)
+        Sample(_mean(_rates(rows, rate)), len(rows), population, weight)
+        for rows, population, weight in side.parts(family)
     ]
     return estimate(strata, confidence)
+
+
+def _mean(rates: np.ndarray) -> float:
+    return float(rates.mean()) if len(rates) else float("nan")
 
 
 def _pairs(first: Side, second: Side, family: str, rate: str) -> list[PairedSample]:
     return [
         PairedSample(_rates(one, rate), _rates(other, rate), population, weight)
         for (one, population, weight), (other, *_) in zip(
-            first.strata(family), second.strata(family), strict=True
+            first.parts(family), second.parts(family), strict=True
         )
     ]
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import comb
 from typing import Any, Literal, get_args
 
 import pandas as pd
+
+from fi.faults import SEVERAL, several_of
 
 #: How the faults were chosen; ``list`` is a list of which no more is known.
 Scheme = Literal["network-wise", "layer-wise", "data-unaware", "data-aware", "exhaustive", "list"]
@@ -14,6 +17,8 @@ Scheme = Literal["network-wise", "layer-wise", "data-unaware", "data-aware", "ex
 BIT_WISE = ("data-unaware", "data-aware")
 #: The stratum of schemes that have only one.
 NETWORK = "network"
+#: The column of strata.
+STRATUM = "stratum"
 
 
 def layer_of(family: str) -> str:
@@ -57,11 +62,15 @@ class Design:
         families: the fault space. Of a ``list`` only the names count: what it was drawn from is
             not known.
         steps: the times of a fault, as in fault lists; ``""`` is permanent.
+        together: faults of a trial, the unit that was drawn.
+        within_layer: whether the faults of a trial are in one layer, as in a layer-wise draw.
     """
 
     scheme: str
     families: tuple[FamilyFaults, ...]
     steps: tuple[str, ...] = ("",)
+    together: int = 1
+    within_layer: bool = False
 
     @classmethod
     def of_list(cls, families: Sequence[str]) -> Design:
@@ -72,6 +81,55 @@ class Design:
     def known(self) -> bool:
         """Whether it is known what was drawn from."""
         return self.scheme != "list"
+
+    def populations(self, keys: Sequence[str] = ()) -> pd.DataFrame:
+        """``population`` by ``keys`` (columns of ``cells``, or ``step``) and ``stratum``.
+
+        Of trials: those that have a fault in the group. Of ``n`` faults of a layer, or of the
+        network, ``m`` are in the group: ``comb(n, together) - comb(n - m, together)``.
+        """
+        cells = self.cells()
+        pairs = zip(cells["family"], cells["bit"], strict=True)
+        cells[STRATUM] = [stratum_name(self.scheme, *pair) for pair in pairs]
+        cells["pool"] = cells["layer"] if self._in_layers else NETWORK
+        if "step" in keys:
+            cells = cells.merge(pd.DataFrame({"step": self.steps}), how="cross")
+            cells["population"] = [size // len(self.steps) for size in cells["population"]]
+        if self.together > 1:
+            pools = dict(cells.groupby("pool")["population"].sum())
+            parts = [*keys, STRATUM, "pool"]
+            cells = cells.groupby(parts, sort=False)["population"].sum().reset_index()
+            pairs = zip(cells["pool"], cells["population"], strict=True)
+            cells["population"] = [
+                comb(pools[pool], self.together) - comb(pools[pool] - size, self.together)
+                for pool, size in pairs
+            ]
+        return cells.groupby([*keys, STRATUM], sort=False)["population"].sum().reset_index()
+
+    @property
+    def _in_layers(self) -> bool:
+        return self.within_layer or self.scheme == "layer-wise"
+
+    def by_trial(self) -> Design:
+        """The same draw with the trial as its unit, in the families that trials are counted in."""
+        if self.together == 1 or not self.known:
+            return self
+        cells, several = self.cells(), dict[str, int]()
+        families = self._sets(cells.groupby("family", sort=False))
+        for layer, sets in self._sets(cells.groupby("layer", sort=False)).items():
+            parts = sum(size for name, size in families.items() if layer_of(name) == layer)
+            several[several_of(layer)] = sets - parts
+        if not self._in_layers:
+            parts = sum(families.values()) + sum(several.values())
+            whole = comb(sum(cells["population"]), self.together)
+            several[SEVERAL] = several.get(SEVERAL, 0) + whole - parts
+        found = {**families, **{name: size for name, size in several.items() if size}}
+        return Design(self.scheme, tuple(FamilyFaults(*f, {"": ("",)}) for f in found.items()))
+
+    def _sets(self, groups: Any) -> dict[str, int]:
+        """How many trials have all their faults in each of the groups of ``cells``."""
+        sizes = groups["population"].sum().items()
+        return {str(name): comb(size, self.together) for name, size in sizes}
 
     def cells(self) -> pd.DataFrame:
         """The fault space by ``family, layer, bit, model``, and ``population``: faults of each.
@@ -94,7 +152,13 @@ class Design:
             {"name": f.name, "words": f.words, "bits": {m: list(b) for m, b in f.bits.items()}}
             for f in self.families
         ]
-        return {"scheme": self.scheme, "steps": list(self.steps), "families": families}
+        return {
+            "scheme": self.scheme,
+            "steps": list(self.steps),
+            "together": self.together,
+            "within_layer": self.within_layer,
+            "families": families,
+        }
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Design:
@@ -106,4 +170,5 @@ class Design:
             FamilyFaults(f["name"], f["words"], {m: tuple(b) for m, b in f["bits"].items()})
             for f in record["families"]
         )
-        return cls(record["scheme"], families, tuple(record["steps"]))
+        together, within = record.get("together", 1), record.get("within_layer", False)
+        return cls(record["scheme"], families, tuple(record["steps"]), together, within)

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
+from fi.design import STRATUM as _STRATUM
 from fi.design import Design, layer_of, stratum_name
 from fi.outcomes import OUTCOMES
 from fi.statistics import Sample, estimate
@@ -16,7 +17,6 @@ Grouping = Literal["family", "layer", "bit", "model", "step"]
 GROUPINGS: tuple[str, ...] = get_args(Grouping)
 #: The rates that are estimated: columns of the results, as parts of the samples.
 RATES = (*OUTCOMES, "non_finite", "correct", "golden_correct")
-_STRATUM = "stratum"
 _ELSE = "the faults that the list was drawn from have no such"
 
 
@@ -58,7 +58,7 @@ def estimates(
     seen = _labelled(results, design)
     _check_families(seen, design)
     means = _by_group(_means(seen, keys, rates), keys)
-    populations = _by_group(_populations(design, keys), keys) if design.known else None
+    populations = _by_group(design.populations(keys), keys) if design.known else None
     if populations is not None and not set(means) <= set(populations):
         foreign = sorted(set(means) - set(populations))[0]
         raise ValueError(f"results of {' '.join(keys)} {' '.join(foreign)}; {_ELSE}")
@@ -88,17 +88,6 @@ def _check_families(seen: pd.DataFrame, design: Design) -> None:
     unknown = sorted(set(seen["family"]) - set(names))
     if unknown:
         raise ValueError(f"results of {', '.join(unknown)}; the families are {', '.join(names)}")
-
-
-def _populations(design: Design, keys: Sequence[str]) -> pd.DataFrame:
-    """``population`` by group and stratum."""
-    cells = design.cells()
-    pairs = zip(cells["family"], cells["bit"], strict=True)
-    cells[_STRATUM] = [stratum_name(design.scheme, *pair) for pair in pairs]
-    if "step" in keys:
-        cells = cells.merge(pd.DataFrame({"step": design.steps}), how="cross")
-        cells["population"] = [size // len(design.steps) for size in cells["population"]]
-    return cells.groupby([*keys, _STRATUM], sort=False)["population"].sum().reset_index()
 
 
 def _means(seen: pd.DataFrame, keys: Sequence[str], rates: Sequence[str]) -> pd.DataFrame:

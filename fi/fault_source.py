@@ -104,8 +104,8 @@ def informed(plan: SamplingPlan, space: FaultSpace, subject: Subject) -> Samplin
 
 
 def drawn_source(plan: SamplingPlan, space: FaultSpace, lists: Path) -> FaultSource:
-    """What ``plan`` draws from ``space``; of trials of several faults no design is known."""
-    design = design_of(space, plan.scheme) if plan.together == 1 else None
+    """What ``plan`` draws from ``space``."""
+    design = design_of(space, plan.scheme, plan.together, plan.within_layer)
     return FaultSource(draw(space, plan), space, lists / plan.list_name, plan, design)
 
 

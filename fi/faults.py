@@ -67,7 +67,8 @@ class Fault:
         return f"{what} in {where}{when}"
 
 
-#: What stands for the site family of a trial whose faults are in different ones.
+#: What stands for the site family of a trial whose faults are in different ones, in one layer
+#: behind the name of that layer: ``fc1.several``.
 SEVERAL = "several"
 #: The faults that are in place at the same time.
 Trial = tuple[Fault, ...]
@@ -79,9 +80,27 @@ def trials(faults: Iterable[Fault]) -> list[Trial]:
 
 
 def family_of(trial: Trial) -> str:
-    """The site family of a trial: that of its faults, or ``several``."""
-    layers = {fault.layer for fault in trial}
-    return layers.pop() if len(layers) == 1 else SEVERAL
+    """The site family of a trial: that of its faults, ``fc1.several`` or ``several``."""
+    return common_family([fault.layer for fault in trial])
+
+
+def common_family(families: Iterable[str]) -> str:
+    """That family, if all are the same; ``fc1.several`` if all are of ``fc1``; or ``several``."""
+    names = set(families)
+    layers = {name.rpartition(".")[0] for name in names}
+    if len(names) == 1:
+        return names.pop()
+    return several_of(layers.pop()) if len(layers) == 1 else SEVERAL
+
+
+def several_of(layer: str) -> str:
+    """The name of several families of a layer, ``fc1.several``."""
+    return f"{layer}.{SEVERAL}" if layer else SEVERAL
+
+
+def is_several(family: str) -> bool:
+    """Whether this is no site family, but stands for several."""
+    return family.rpartition(".")[2] == SEVERAL
 
 
 @lru_cache(maxsize=65536)

@@ -84,10 +84,15 @@ def _table(strata: Sequence[Sample]) -> NDArray[np.float64]:
     left = [s for s in strata if s.n != s.population]
     several = sum(s.n > 0 for s in left) > 1
     rows = [
-        (s.rate if s.n else 0.0, s.n, s.population or _UNKNOWN, s.weight, _trust(s.n, several))
+        (s.rate if s.n else 0.0, s.n, _size(s.population), s.weight, _trust(s.n, several))
         for s in left
     ]
     return np.array(rows, dtype=np.float64).reshape(-1, 5)
+
+
+def _size(population: int | None) -> float:
+    """A population that may be larger than any float, as of trials of many faults."""
+    return _UNKNOWN if population is None else float(min(population, _UNKNOWN))
 
 
 def _trust(n: float, several: bool) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fi.counts import COUNT_COLUMNS
-from fi.design import Design, stratum_name
+from fi.design import STRATUM, Design, stratum_name
 from fi.outcomes import OUTCOMES
 from fi.statistics import Sample, estimate
 from fi.summary import CONFIDENCE
@@ -24,7 +24,7 @@ class RunningRates:
     """Adds counts up by site family and stratum; the rates are those of the result table.
 
     Args:
-        design: how the faults were drawn; that of a list where it is not known.
+        design: how the trials were drawn; that of a list where it is not known.
         confidence: nominal coverage of the intervals.
 
     Attributes:
@@ -32,7 +32,7 @@ class RunningRates:
     """
 
     def __init__(self, design: Design, confidence: float = CONFIDENCE) -> None:
-        self._design, self._confidence = design, confidence
+        self._design, self._confidence = design.by_trial(), confidence
         self.done = 0
         self._faults: dict[_Part, int] = defaultdict(int)
         self._sums: dict[_Part, NDArray[np.float64]] = defaultdict(
@@ -40,9 +40,10 @@ class RunningRates:
         )
         self._populations: dict[_Part, int] = defaultdict(int)
         if design.known:
-            for _, cell in design.cells().iterrows():
-                for part in self._parts(cell["family"], cell["bit"]):
-                    self._populations[part] += cell["population"]
+            counted = self._design.populations(["family"])
+            for family, stratum, size in counted[["family", STRATUM, "population"]].to_numpy():
+                self._populations[family, stratum] += size
+                self._populations[OVERALL, stratum] += size
 
     def _parts(self, family: str, bit: str) -> tuple[_Part, _Part]:
         stratum = stratum_name(self._design.scheme, family, bit)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from fi.fault_models import fault_model
-from fi.faults import Fault, Index, signed_masks
-from fi.word_formats import format_of
+from fi.faults import Bits, Fault, Index, signed_masks
+from fi.word_formats import WordFormat, format_of
 from fi.words import faulty_words, same_words
 
 
@@ -42,18 +42,25 @@ def changed(module: nn.Module, attribute: str, golden: Tensor, faults: Sequence[
     for row, fault in enumerate(faults):
         rows.setdefault(fault.model, []).append(row)
     for name, chosen in rows.items():
-        model, place = fault_model(name), torch.from_numpy(np.array(chosen)).to(tensor.device)
+        place = torch.from_numpy(np.array(chosen)).to(tensor.device)
         before = golden[place]
         stored = form.encode(before.float())
-        if model.gives_values():
-            words = form.encode(model.value(before.float(), tensor.float()))
-        else:
-            signed = np.array([signed_masks(name, faults[row].bits) for row in chosen], np.int32)
-            masks = torch.from_numpy(signed).to(tensor.device)
-            words = faulty_words(stored, *masks.unbind(1))
+        words = _words_under(name, [faults[row].bits for row in chosen], stored, form, tensor)
         after = form.decode(words).to(golden.dtype)
         faulty[place] = torch.where(words == stored, before, after)
     return faulty
+
+
+def _words_under(
+    model: str, bits: Sequence[Bits], words: Tensor, form: WordFormat, tensor: Tensor
+) -> Tensor:
+    """What a model that hits these bits makes of each of ``words`` ``[faults]`` of a tensor."""
+    found = fault_model(model)
+    if found.gives_values():
+        return form.encode(found.value(form.decode(words), tensor.float()))
+    signed = np.array([signed_masks(model, hit) for hit in bits], np.int32)
+    masks = torch.from_numpy(signed).to(words.device)
+    return faulty_words(words, *masks.unbind(1))
 
 
 def flat_places(faults: Sequence[Fault], shape: tuple[int, ...]) -> Tensor:
@@ -88,14 +95,17 @@ class StoredWord:
         windows = [fault.steps for fault in faults if fault.steps is not None]
         ends = {end for window in windows for end in (window[0], window[-1] + 1)}
         self.starts = sorted({0, *ends})
-        self._values = [self._reading(module, attribute, step) for step in self.starts]
+        form = format_of(module, attribute)
+        self._values = [self._reading(form, step) for step in self.starts]
 
-    def _reading(self, module: nn.Module, attribute: str, step: int) -> Tensor:
-        value = self.golden
+    def _reading(self, form: WordFormat, step: int) -> Tensor:
+        """Each fault finds the word of the one before, whose value may have none (int8 -128)."""
+        golden = word = form.encode(self.golden.reshape(1).float())
         for fault in self.faults:
             if fault.active(step):
-                (value,) = changed(module, attribute, value.reshape(1), [fault])
-        return value
+                word = _words_under(fault.model, [fault.bits], word, form, self.tensor)
+        same = torch.equal(word, golden)
+        return self.golden if same else form.decode(word).to(self.golden.dtype)[0]
 
     @property
     def is_constant(self) -> bool:

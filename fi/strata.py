@@ -91,13 +91,15 @@ def _of_bits(space: FaultSpace, family: str, bits: Bits) -> Stratum:
     return Stratum(name, (numbers,), family, bits)
 
 
-def design_of(space: FaultSpace, scheme: str) -> Design:
-    """What estimates need to know of a draw from ``space``."""
+def design_of(
+    space: FaultSpace, scheme: str, together: int = 1, within_layer: bool = False
+) -> Design:
+    """What estimates need to know of a draw from ``space``, of trials of ``together`` faults."""
     families = tuple(
         FamilyFaults(family.name, family.words, _bits(space, family.name))
         for family in space.families
     )
-    return Design(scheme, families, tuple(map(shown_steps, space.steps)))
+    return Design(scheme, families, tuple(map(shown_steps, space.steps)), together, within_layer)
 
 
 def _bits(space: FaultSpace, family: str) -> Mapping[str, Sequence[str]]:

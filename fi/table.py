@@ -8,7 +8,7 @@ import pandas as pd
 
 from fi.design import Design
 from fi.estimates import RATES, estimates
-from fi.faults import SEVERAL
+from fi.faults import common_family, is_several
 from fi.files import csv_text
 from fi.outcomes import OUTCOMES
 
@@ -51,10 +51,7 @@ def result_table(
     Raises:
         ValueError: a result is of a family that ``design`` has not.
     """
-    if results["Injection"].duplicated().any():  # how many such trials there are is not known
-        results = one_row_a_trial(results)
-        several = [SEVERAL] if SEVERAL in set(results["Layer"]) else []
-        design = Design.of_list([*(family.name for family in design.families), *several])
+    results, design = by_trial(results, design)
     by_family = estimates(results, design, ["family"], confidence)
     groups = {str(row["family"]): row for _, row in by_family.iterrows()}
     overall = estimates(results, design, [], confidence).iloc[0]
@@ -68,14 +65,22 @@ def result_table(
 def one_row_a_trial(results: pd.DataFrame) -> pd.DataFrame:
     """The results with a trial of several faults counted once.
 
-    Its ``Layer`` is that of its faults, or ``several`` where they are in different families.
+    Its ``Layer`` is that of its faults, ``fc1.several`` or ``several``: see ``common_family``.
     """
     if not results["Injection"].duplicated().any():
         return results
-    layers = results.groupby("Injection")["Layer"]
-    mixed = layers.transform("nunique") > 1
-    labelled = results.assign(Layer=results["Layer"].mask(mixed, SEVERAL))
+    layers = results.groupby("Injection")["Layer"].agg(common_family)
+    labelled = results.assign(Layer=results["Injection"].map(layers))
     return labelled.drop_duplicates("Injection")
+
+
+def by_trial(results: pd.DataFrame, design: Design) -> tuple[pd.DataFrame, Design]:
+    """Results and design in which a trial of several faults is one."""
+    results = one_row_a_trial(results)
+    if design.known:
+        return results, design.by_trial()
+    several = [name for name in results["Layer"].unique() if is_several(name)]
+    return results, Design.of_list([*(family.name for family in design.families), *several])
 
 
 def _column(group: pd.Series, batches: int) -> dict[str, float]:

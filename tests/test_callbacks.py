@@ -16,6 +16,7 @@ from callbacks.progress import CampaignProgress, _short
 from fi.faults import Fault
 from fi.injection import injected
 from fi.subject import Subject
+from fi.summary import ListRecord
 
 
 @pytest.mark.parametrize("engine", ["full", "differential"])
@@ -40,6 +41,17 @@ def test_progress_counts_faults_and_changes(
     assert f"{100 * changed:.2f} % {watched} changed (not the accuracy loss)" in lines[-1]
     assert len(lines) >= 3  # within a run of many faults it moves with the batches
     assert any(line.endswith(" left") for line in lines)
+
+
+def test_progress_says_where_it_is_not_weighed(
+    campaign: Run, subject: Subject, faults: list[Fault]
+) -> None:
+    text = io.StringIO()
+    bar = CampaignProgress(console=Console(file=text, width=60))
+    source = ListRecord(scheme="layer-wise")
+    campaign(subject, faults[:9], callbacks=[bar], source=source, engine="differential").run()
+    assert "predictions changed (of the faults run, not weighed)" in text.getvalue()
+    assert "accuracy loss" not in text.getvalue()
 
 
 def test_a_bar_on_a_terminal_is_closed_after_an_error(

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from past_campaigns import SAMPLES, design, some_faults, write_campaign
+from past_campaigns import FAMILIES, SAMPLES, design, some_faults, write_campaign
 from rich.console import Console
 
 from fi.compare import comparison_csv, main, view
 from fi.comparison import Comparison, Side, compare, corrected
+from fi.design import Design, FamilyFaults
 from fi.differences import PairedSample, independent, paired
+from fi.faults import Fault
+from fi.files import FileError
 from fi.intervals import Sample, interval
 from fi.report.comparison_page import sentences
 from fi.statistics import Estimate, wilson
+from fi.table import result_table
 
 FAULTS = some_faults(240)
 BEFORE = [(fault.injection % 5) * (fault.bits[0] > 20) for fault in FAULTS]
@@ -68,7 +73,7 @@ def test_a_large_difference_is_certain_and_said(tmp_path: Path) -> None:
 
 def test_a_part_of_a_list_is_compared_with_that_part(sides: tuple[Side, Side]) -> None:
     first, second = sides
-    part = Side("part", second.results.iloc[:100], second.populations)
+    part = Side("part", second.results.iloc[:100], second.design)
     found = compare(first, part)
     assert found.paired
     assert row(found, "all")["faults_a"] == row(found, "all")["faults_b"] == 100
@@ -82,7 +87,7 @@ def test_other_faults_are_independent_samples(tmp_path: Path) -> None:
     assert not found.paired
     one, other = row(found, "all")[["a", "b"]]
     assert row(found, "all")["difference"] == pytest.approx(other - one)
-    total = sum(size or 0 for size in found.first.populations.values())
+    total = sum(family.words for family in found.first.design.families) * 32
     (low1, high1), (low2, high2) = (
         interval([Sample(rate, n, total)]) for rate, n in ((one, 240), (other, 180))
     )
@@ -156,10 +161,75 @@ def test_a_layer_wise_draw_is_weighed_by_its_layers(tmp_path: Path) -> None:
     found = compare(first, Side.read(tmp_path / "two-ab"))
     layers = first.results["Layer"].str.partition(".")[0]
     means = (first.results["sdc_1"] / SAMPLES).groupby(layers).mean()
-    sizes = pd.Series(first.populations).groupby(lambda name: name.partition(".")[0]).sum()
+    words = pd.Series({family.name: family.words for family in first.design.families})
+    sizes = words.groupby(lambda name: name.partition(".")[0]).sum()
     assert row(found, "all")["a"] == pytest.approx((means * sizes / sizes.sum()).sum())
     part = sizes["fc1"] / sizes.sum()
     assert row(found, "all")["difference"] == pytest.approx(-means["fc1"] * part)
+
+
+#: Three faults of lif1.beta (5 words) and one of fc1.weight (240): of bit 30, but for one.
+FEW = [
+    Fault(0, "lif1.beta", (0,), 30),
+    Fault(1, "lif1.beta", (1,), 30),
+    Fault(2, "lif1.beta", (2,), 3),
+    Fault(3, "fc1.weight", (0, 0), 30),
+]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "wanted", "beta"),
+    [
+        ("network-wise", (10 + 20 + 0 + 5) / 4, 10),
+        # lif1 has 65 words, of which 5 are of beta, fc1 has 240; nothing was run of the others
+        ("layer-wise", (65 * 10 + 240 * 5) / 305, 10),
+        # of beta bit 30 stands for 5 faults and bit 3 for 5, of fc1.weight bit 30 for 240
+        ("data-unaware", (5 * 15 + 5 * 0 + 240 * 5) / 250, 7.5),
+        ("data-aware", (5 * 15 + 5 * 0 + 240 * 5) / 250, 7.5),
+        ("list", (10 + 20 + 0 + 5) / 4, 10),
+    ],
+)
+def test_every_scheme_weighs_its_strata(
+    tmp_path: Path, scheme: str, wanted: float, beta: float
+) -> None:
+    draw = Design.of_list(FAMILIES) if scheme == "list" else design(scheme)
+    for name, sdc in (("one-ab", [10, 20, 0, 5]), ("two-ab", [0] * 4)):
+        write_campaign(tmp_path / name, FEW, sdc, scheme=scheme, draw=draw.record())
+    one, two = Side.read(tmp_path / "one-ab"), Side.read(tmp_path / "two-ab")
+    for found in (compare(one, two), compare(one, renumbered(two))):
+        assert row(found, "all")["a"] == pytest.approx(wanted / SAMPLES)
+        assert row(found, "all")["difference"] == pytest.approx(-wanted / SAMPLES)
+        assert row(found, "lif1.beta")["difference"] == pytest.approx(-beta / SAMPLES)
+        table = result_table(one.results, draw, 1)
+        assert row(found, "all")["a"] == pytest.approx(table["all"]["SDC_1"])
+        assert row(found, "lif1.beta")["a"] == pytest.approx(table["lif1.beta"]["SDC_1"])
+
+
+def renumbered(side: Side) -> Side:
+    """The same results under other numbers: no pairs."""
+    return replace(side, results=side.results.assign(Injection=side.results["Injection"] + 100))
+
+
+def test_a_replay_of_which_no_design_is_known_is_weighed_as_its_list_was_drawn(
+    tmp_path: Path,
+) -> None:
+    write_campaign(tmp_path / "one-ab", FEW, [10, 20, 0, 5], draw=design("data-unaware").record())
+    replayed = Design.of_list(FAMILIES).record()
+    write_campaign(tmp_path / "two-ab", FEW, [0] * 4, scheme="list", draw=replayed)
+    one, two = Side.read(tmp_path / "one-ab"), Side.read(tmp_path / "two-ab")
+    for pair in ((one, two), (two, one)):
+        found = compare(*pair)
+        assert found.paired
+        moved = abs(row(found, "all")["difference"])
+        assert moved == pytest.approx((5 * 15 + 240 * 5) / 250 / SAMPLES)
+
+
+def test_results_that_are_not_of_the_draw_are_named(tmp_path: Path) -> None:
+    bits = {"bit-flip": ("30",)}
+    draw = Design("data-unaware", (FamilyFaults("lif1.beta", 5, bits),))
+    write_campaign(tmp_path / "one-ab", FEW[:3], [0] * 3, draw=draw.record())
+    with pytest.raises(FileError, match=r"one-ab: results of lif1.beta bit 3; the faults that"):
+        Side.read(tmp_path / "one-ab")
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -184,7 +254,7 @@ def test_results_without_a_summary_have_no_population(tmp_path: Path) -> None:
     one = write_campaign(tmp_path / "a-ab", FAULTS, BEFORE)
     (tmp_path / "copy.csv").write_bytes((one / "results.csv").read_bytes())
     bare, whole = Side.read(tmp_path / "copy.csv"), Side.read(one)
-    assert set(bare.populations.values()) == {None}
+    assert not bare.design.known
     wide, narrow = row(compare(bare, bare), "lif1.beta"), row(compare(whole, whole), "lif1.beta")
     assert wide["high"] > narrow["high"]
 

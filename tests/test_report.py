@@ -5,24 +5,31 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import Run
-from past_campaigns import FAMILIES, SAMPLES, counts_of, some_faults, write_campaign
+from past_campaigns import FAMILIES, SAMPLES, counts_of, design, some_faults, write_campaign
 
-from fi.faults import Fault
+from fi.design import Design, FamilyFaults
+from fi.faults import Fault, trials
+from fi.intervals import Sample, interval
 from fi.past_campaign import PastCampaign
 from fi.report.command import main
 from fi.report.critical import critical_faults
+from fi.report.facts import facts
 from fi.report.figures.bits import share_of_sdc
+from fi.report.figures.grid import Grid
 from fi.report.figures.sites import laid_out, pooled, words_of
 from fi.report.findings import Findings, first_step, highest_bit
 from fi.report.headline import headline
 from fi.report.page import page, pictures, write_figures, write_report
+from fi.report.rates import sdc_by
 from fi.results import ResultsFile
 from fi.subject import Subject
 
@@ -116,10 +123,11 @@ def test_the_headline_says_what_the_results_say(folder: Path, found: Findings) -
     rate = 100 * rows["sdc_1"].sum() / rows["samples"].sum()
     assert text.startswith(f"{rate:.3g} % (99 % interval ")
     assert f"{100 * rows['correct'].sum() / rows['samples'].sum():.2f} % on average" in text
-    by_bit = rows.groupby("Bit")["sdc_1"].sum() / rows["sdc_1"].sum()
+    by_bit = rows.groupby("Bit")["sdc_1"].mean()  # of every bit there are as many faults
+    by_bit /= by_bit.sum()
     assert f"bit {by_bit.idxmax()} {100 * by_bit.max():.3g} %" in text
     never = int((rows["fully_masked"] == rows["samples"]).sum())
-    assert f"{never} of 300 faults change no score" in text
+    assert f"{never} of 300 faults that were run change no score" in text
     worst = rows["sdc_1"].sort_values(ascending=False).cumsum()
     few = int((worst < 0.9 * worst.iloc[-1]).sum()) + 1
     assert f"{few} faults ({100 * few / 300:.3g} %) cause 90 %" in text
@@ -138,12 +146,53 @@ def test_most_vulnerable_is_the_family_with_the_highest_lower_end(found: Finding
 
 
 def test_a_layer_wise_draw_weighs_the_bits_by_the_layers(tmp_path: Path) -> None:
-    faults = [Fault(0, "fc1.weight", (0, 0), 30), Fault(1, "lif2.spike", (0,), 31)]
-    for scheme, wanted in (("network-wise", 0.5), ("layer-wise", 240 / (240 + 5))):
-        folder = write_campaign(tmp_path / f"{scheme}-ab", faults, [5, 5], scheme=scheme)
-        share = share_of_sdc(Findings.of(PastCampaign(folder)))
-        assert share[30] == pytest.approx(wanted)
+    """Of 240 words in fc1 bit 30 does harm, of 4 in lif2 bit 31."""
+    faults = [
+        Fault(n, *site, bit)
+        for n, (site, bit) in enumerate(
+            product((("fc1.weight", (0, 0)), ("lif2.spike", (0,))), (30, 31))
+        )
+    ]
+    bits = {"bit-flip": ("30", "31")}
+    families = FamilyFaults("fc1.weight", 240, bits), FamilyFaults("lif2.spike", 4, bits)
+    wanted = {"network-wise": 0.5, "layer-wise": 240 / 244, "data-unaware": 240 / 244, "list": 0.5}
+    for scheme, part in wanted.items():
+        draw = Design(scheme, families).record()
+        folder = write_campaign(tmp_path / f"{scheme}-ab", faults, [5, 0, 0, 5], draw=draw)
+        found = Findings.of(PastCampaign(folder))
+        share = share_of_sdc(found)
+        assert share[30] == pytest.approx(part)
         assert share.sum() == pytest.approx(1)
+        by_bit = found.sdc_by("bit").set_index("bit")
+        mean = 0.1 * part if scheme not in ("network-wise", "list") else 0.05
+        assert by_bit["sdc_1"]["30"] == pytest.approx(mean)
+
+
+def test_a_cell_of_a_draw_by_bits_weighs_its_bits(tmp_path: Path) -> None:
+    """Of each bit of fc1.weight there are 240 x 2 faults, however many were run."""
+    steps = tuple("01")
+    bits = {"bit-flip": ("3", "30")}
+    draw = Design("data-unaware", (FamilyFaults("fc1.weight", 240, bits),), steps)
+    ran = [(3, 0), (3, 0), (3, 0), (30, 0), (30, 1)]
+    faults = [Fault(n, "fc1.weight", (0, n), b, "bit-flip", s) for n, (b, s) in enumerate(ran)]
+    folder = write_campaign(tmp_path / "x-ab", faults, [0, 0, 0, 10, 20], draw=draw.record())
+    found = Findings.of(PastCampaign(folder))
+    # at step 0 the mean of bit 3, 0, and of bit 30, 0.2; at step 1 bit 30 alone
+    by_step = found.sdc_by("family", "step")
+    assert by_step["sdc_1"].tolist() == pytest.approx([0.1, 0.4])
+    grid = Grid.of(by_step.assign(first=[0, 1]), ["fc1.weight"], "first", [0, 1])
+    np.testing.assert_allclose(grid.rates, [[10.0, 40.0]])
+    samples = [Sample(0.0, 3, 240, 0.5), Sample(0.2, 1, 240, 0.5)]
+    assert tuple(by_step.loc[0, ["sdc_1 low", "sdc_1 high"]]) == pytest.approx(interval(samples))
+
+
+def test_rows_of_one_cell_are_weighed_by_their_faults() -> None:
+    rows = pd.DataFrame(
+        [["a", 5, 0.1, 0.75], ["a", 5, 0.5, 0.25], ["b", 5, 0.3, 1.0]],
+        columns=["family", "highest", "sdc_1", "speaks_for"],
+    )
+    grid = Grid.of(rows, ["a", "b"], "highest", [6, 5])
+    np.testing.assert_allclose(grid.rates, [[np.nan, 20.0], [np.nan, 30.0]])
 
 
 def test_critical_faults_are_the_worst_with_their_values(found: Findings) -> None:
@@ -190,7 +239,8 @@ def test_layouts_keep_every_word() -> None:
 def test_transient_faults_have_a_figure_over_time(tmp_path: Path) -> None:
     faults = some_faults(120, step=5)
     sdc = [(5 - fault.steps[0]) * (fault.bits[0] > 25) for fault in faults]
-    found = Findings.of(PastCampaign(write_campaign(tmp_path / "t-ab", faults, sdc)))
+    draw = replace(design("network-wise"), steps=tuple("012345")).record()
+    found = Findings.of(PastCampaign(write_campaign(tmp_path / "t-ab", faults, sdc, draw=draw)))
     assert "steps" in [picture.name for picture in pictures(found)]
     assert "time step of the fault" in page(found)
     assert all(row.step for row in critical_faults(found))
@@ -203,8 +253,9 @@ def test_trials_of_several_faults_and_of_whole_words(tmp_path: Path) -> None:
         (Fault(2, "lif2.spike", (0,), (), "dead", range(2, 5)),),
     ]
     folder = write_campaign(
-        tmp_path / "x-ab", [f for trial in trials for f in trial], [0] * 5, trials=3
-    )
+        tmp_path / "x-ab", [f for trial in trials for f in trial], [0] * 5, trials=3,
+        draw=Design.of_list(FAMILIES).record(),
+    )  # fmt: skip
     (folder / "results.csv").unlink()
     ResultsFile(folder / "results.csv").append(trials, counts_of([10, 20, 30]))
     found = Findings.of(PastCampaign(folder))
@@ -314,3 +365,35 @@ def test_a_damaged_summary_is_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "x-ab" / "summary.json").write_text(json.dumps(entries))
     with pytest.raises(ValueError, match="the key 'samples' is missing"):
         write_report(tmp_path / "x-ab")
+
+
+def test_bits_have_their_intervals_in_a_table(found: Findings) -> None:
+    table = sdc_by(found, "bit")
+    assert table is not None
+    assert sdc_by(found, "step") is None
+    assert table.headings == ["all", *FAMILIES]
+    assert [row.name for row in table.rows] == [str(bit) for bit in range(31, -1, -1)]
+    assert sum(int(row.faults) for row in table.rows) == 300
+    harm = [sdc for fault, sdc in zip(FAULTS, SDC, strict=True) if fault.bits == (30,)]
+    words = sum(int(np.prod(shape, dtype=int)) for shape in FAMILIES.values())
+    rate = float(np.mean(harm)) / SAMPLES
+    low, high = interval([Sample(rate, len(harm), words)])
+    cell = table.rows[1].cells[0]
+    assert cell.rate == f"{100 * rate:.3f}"
+    assert cell.ends == f"{100 * low:.3f} to {100 * high:.3f}"
+    empty = [cell for row in table.rows for cell in row.cells if not cell.rate]
+    drawn = {(fault.layer, fault.bits) for fault in FAULTS}
+    assert len(empty) == 32 * len(FAMILIES) - len(drawn) > 0
+    assert f"{cell.rate}<small>{cell.ends}</small>" in page(found)
+
+
+def test_the_space_of_trials_is_said(tmp_path: Path) -> None:
+    faults = [Fault(n // 2, "fc1.weight", (0, n), 30) for n in range(4)]
+    for together, said in ((2, "57,111,328 trials of 2 faults"), (9, "about 10^30 trials of 9")):
+        draw = replace(design("network-wise"), together=together).record()
+        folder = write_campaign(tmp_path / f"{together}-ab", faults, [0] * 4, trials=2, draw=draw)
+        (folder / "results.csv").unlink()
+        ResultsFile(folder / "results.csv").append(trials(faults), counts_of([10, 20]))
+        known = dict(facts(Findings.of(PastCampaign(folder))))
+        assert known["fault space"].startswith(said)
+        assert known["faults"].startswith("2 trials of 7_fault_list.csv")

@@ -60,6 +60,8 @@ def test_sample_size_by_hand() -> None:
 #: Weights by layer. MobileNetV2 for CIFAR-10: every block (expansion, outputs, repeats) has an
 #: expanding, a depthwise and a projecting convolution.
 RESNET_20 = [432, *[2304] * 6, 4608, *[9216] * 5, 18432, *[36864] * 5, 640]
+#: The same as the paper counts it: 10 more in one layer of 9216, as many as the network has biases.
+COUNTED = [*RESNET_20[:8], 9226, *RESNET_20[9:]]
 BLOCKS = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
 
 
@@ -91,17 +93,33 @@ def test_mobilenet_has_the_sizes_of_date_2023() -> None:
 
 
 def test_resnet_20_has_the_sizes_of_date_2023() -> None:
-    """N counts the 10 biases of the last layer too; which layer adds the last 1 is not known."""
-    space = network_of(RESNET_20)
-    assert (len(space.families), space.size) == (20, 17_174_144 - 640)
-    assert drawn(network_of([*RESNET_20, 10]), "network-wise") == 16_625
+    """All of its totals follow if one layer of 9,216 weights counts 9,226, and from no other."""
+    space = network_of(COUNTED)
+    assert (len(space.families), space.size) == (20, 17_174_144)
+    assert drawn(space, "network-wise") == 16_625
     sizes = {
         part.population: n
         for part, n in SamplingPlan("layer-wise", rounding="nearest").sizes(space)
     }
     assert (sizes[27_648], sizes[147_456], sizes[2_359_296]) == (10_389, 14_954, 16_524)
+    assert drawn(space, "layer-wise") == 307_650
+    assert drawn(space, "data-unaware") == 4_885_760
+
+
+def test_resnet_20_by_its_own_weights_differs_by_ten_of_them() -> None:
+    space = network_of(RESNET_20)
+    assert space.size == 17_174_144 - 640
+    assert drawn(space, "network-wise") == 16_625
     assert drawn(space, "layer-wise") == 307_650 - 1
     assert drawn(space, "data-unaware") == 4_885_760 - 4 * 32
+
+
+@pytest.mark.parametrize("weights", [432, 2304, 4608, 18432, 36864, 640])
+def test_no_other_layer_of_resnet_20_explains_the_totals(weights: int) -> None:
+    place = RESNET_20.index(weights)
+    space = network_of([*RESNET_20[:place], weights + 10, *RESNET_20[place + 1 :]])
+    totals = drawn(space, "layer-wise"), drawn(space, "data-unaware")
+    assert totals != (307_650, 4_885_760)
 
 
 @given(st.integers(1, 10**30), st.floats(0.0001, 0.5), st.floats(0.01, 0.99))

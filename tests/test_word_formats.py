@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_networks import INPUT_SHAPES, SmallConv, SmallLinear, event_batches, small
 from test_oracle import Oracle, expected, scores_of
+from torch import nn
 
 from fi.errors import UserError
 from fi.faults import Fault, trials
 from fi.sampling import SamplingPlan, draw
-from fi.stored import stored_values
+from fi.stored import StoredWord, stored_values
 from fi.subject import Subject
 from fi.table import one_row_a_trial
-from fi.word_formats import BFLOAT16, FLOAT16, FLOAT32, Int8, format_of
+from fi.word_formats import BFLOAT16, FLOAT16, FLOAT32, Int8, WordFormat, format_of
+from fi.words import as_signed, same_words
 
 values = st.floats(width=32)
 
@@ -101,6 +104,27 @@ def oracle_value(value: float, form: str, scale: float, bits: tuple[int, ...], m
     return float(struct.unpack("<f", struct.pack("<I", word << 16))[0])
 
 
+def word_of(network: nn.Module, form: str) -> Callable[[Oracle, str, int], torch.Tensor]:
+    """``Oracle.word`` for words of another format than float32."""
+
+    def word(oracle: Oracle, name: str, step: int) -> torch.Tensor:
+        value = oracle.words[name].clone()
+        layer, _, attribute = name.rpartition(".")
+        scale = getattr(format_of(network.get_submodule(layer), attribute), "scale", 1.0)
+        for fault in oracle.at(name, step):
+            before = float(value[fault.index])
+            if fault.model == "dead":
+                after = 0.0
+            elif fault.model == "scale:0.5":
+                after = oracle_value(before / 2, form, scale, (), "bit-flip")
+            else:
+                after = oracle_value(before, form, scale, fault.bits, fault.model)
+            value[fault.index] = after
+        return value
+
+    return word
+
+
 def converted(kind: type[torch.nn.Module], form: str) -> Subject:
     return Subject(small(kind), event_batches(INPUT_SHAPES[kind]), word_format=form)
 
@@ -135,24 +159,7 @@ def test_both_engines_count_as_the_oracle(
     plan = SamplingPlan(margin=0.12, models=("bit-flip", "stuck-at-1", "scale:0.5", "dead"))
     faults = draw(plan.space(subject.families, subject.steps), plan)
     golden = scores_of(subject)
-    network = subject.network
-
-    def word(oracle: Oracle, name: str, step: int) -> torch.Tensor:
-        value = oracle.words[name].clone()
-        layer, _, attribute = name.rpartition(".")
-        scale = getattr(format_of(network.get_submodule(layer), attribute), "scale", 1.0)
-        for fault in oracle.at(name, step):
-            before = float(value[fault.index])
-            if fault.model == "dead":
-                after = 0.0
-            elif fault.model == "scale:0.5":
-                after = oracle_value(before / 2, form, scale, (), "bit-flip")
-            else:
-                after = oracle_value(before, form, scale, fault.bits, fault.model)
-            value[fault.index] = after
-        return value
-
-    monkeypatch.setattr(Oracle, "word", word)
+    monkeypatch.setattr(Oracle, "word", word_of(subject.network, form))
     wanted = [expected(subject, trial, golden) for trial in trials(faults)]
     for engine in ("full", "differential"):
         results = one_row_a_trial(campaign(subject, faults, engine=engine).run())
@@ -196,3 +203,79 @@ def test_float32_is_what_it_was() -> None:
     assert format_of(subject.network.fc1, "weight") is FLOAT32
     assert {family.width for family in subject.sites} == {32}
     assert subject.accuracy_before is None
+
+
+@st.composite
+def stored_tensors(draw: st.DrawFn) -> tuple[nn.Module, tuple[int, ...]]:
+    """A tensor of any words of any format, of any rank, as stored in float32 or float64."""
+    shape = draw(st.lists(st.integers(1, 3), max_size=4).map(tuple))
+    form = draw(st.sampled_from((FLOAT16, BFLOAT16, FLOAT32, Int8(0.25))))
+    words = st.integers(0, 2**form.bits - 1)
+    size = math.prod(shape)
+    drawn = [as_signed(word) for word in draw(st.lists(words, min_size=size, max_size=size))]
+    values = form.decode(torch.tensor(drawn, dtype=torch.int32)).reshape(shape)
+    module = nn.Module()
+    module.weight = nn.Parameter(values.to(draw(st.sampled_from((torch.float32, torch.float64)))))
+    vars(module)["_word_formats"] = {"weight": form}
+    return module, tuple(draw(st.integers(0, length - 1)) for length in shape)
+
+
+def stored_under(module: nn.Module, index: tuple[int, ...], *faults: Fault) -> torch.Tensor:
+    return StoredWord(module, "weight", index, faults).at(0)
+
+
+@given(stored_tensors(), st.sets(st.integers(0, 7), min_size=1, max_size=4))
+def test_a_flip_twice_is_nothing_in_any_format(
+    stored: tuple[nn.Module, tuple[int, ...]], low: set[int]
+) -> None:
+    module, index = stored
+    form = format_of(module, "weight")
+    golden = module.weight.detach()[index]
+    hit = tuple(sorted(form.bits - 1 - bit for bit in low))
+    flip = Fault(0, "x.weight", index, hit)
+    assert same_words(stored_under(module, index, flip, flip), golden)
+    once = stored_under(module, index, flip)
+    assert once.dtype == golden.dtype
+    assert not same_words(once, golden) or bool(golden.isnan())
+    word, faulty = (form.encode(v.float().reshape(1)) for v in (golden, once))
+    rounded = form.bits == 8 and {float(golden), float(once)} & {-128 * 0.25}
+    if not (golden.isnan() or once.isnan() or rounded):
+        assert int(word ^ faulty) & (2**form.bits - 1) == sum(1 << bit for bit in hit)
+
+
+@given(
+    stored_tensors(),
+    st.sets(st.integers(0, 7), min_size=1, max_size=4),
+    st.sampled_from(("stuck-at-0", "stuck-at-1", "dead", "stuck-value:0.3", "saturated")),
+)
+def test_stuck_once_is_stuck_for_good_in_any_format(
+    stored: tuple[nn.Module, tuple[int, ...]], low: set[int], model: str
+) -> None:
+    module, index = stored
+    hit = tuple(sorted(format_of(module, "weight").bits - 1 - bit for bit in low))
+    fault = Fault(0, "x.weight", index, hit if model.startswith("stuck-at") else (), model)
+    once = stored_under(module, index, fault)
+    assert same_words(stored_under(module, index, fault, fault), once)
+    assert same_words(stored_values(module, "weight", [fault])[1][0], once)
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "hits", "wanted"),
+    [
+        # 0x00, 0x80 = -128, 0x81 = -127
+        (Int8(0.5), 0.0, (("bit-flip", 7), ("bit-flip", 0)), -63.5),
+        # 0x3C00, 0x7C00 = infinity, 0x7C01 = NaN, 0x3C01
+        (FLOAT16, 1.0, (("bit-flip", 14), ("bit-flip", 0), ("stuck-at-0", 14)), 1 + 2**-10),
+        # 0x3F80, 0x7F80 = infinity, 0x7F81 = NaN, 0x3F81
+        (BFLOAT16, 1.0, (("bit-flip", 14), ("bit-flip", 0), ("stuck-at-0", 14)), 1 + 2**-7),
+    ],
+    ids=["int8", "float16", "bfloat16"],
+)
+def test_faults_of_one_word_find_the_word_of_the_one_before(
+    form: WordFormat, value: float, hits: tuple[tuple[str, int], ...], wanted: float
+) -> None:
+    module = nn.Module()
+    module.weight = nn.Parameter(torch.tensor([value]))
+    vars(module)["_word_formats"] = {"weight": form}
+    faults = [Fault(0, "x.weight", (0,), bit, model) for model, bit in hits]
+    assert float(stored_under(module, (0,), *faults)) == wanted

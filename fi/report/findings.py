@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 
 from fi.analyse import table_of
+from fi.design import Design
+from fi.estimates import estimates
 from fi.fault_row import parse_bits, parse_steps
-from fi.faults import SEVERAL
+from fi.files import FileError
 from fi.outcomes import OUTCOMES
 from fi.past_campaign import PastCampaign
 from fi.table import FAULTS, OVERALL, one_row_a_trial
@@ -28,20 +30,22 @@ class Findings:
         entries: its ``summary.json``.
         results: one row a fault, as ``ResultsFile.load`` gives them; may be empty.
         table: the result table; ``None`` where no fault is finished.
+        design: how the faults were drawn, and from which.
     """
 
     path: Path
     entries: Mapping[str, Any]
     results: pd.DataFrame
     table: pd.DataFrame | None
+    design: Design
 
     @classmethod
     def of(cls, campaign: PastCampaign) -> Findings:
         """Read a campaign; ``FileError`` where it cannot be used."""
-        campaign.summary()  # names what is missing
+        design = campaign.summary().design  # names what is missing
         results = campaign.results.load(whole=False)
         table = table_of(campaign, results) if len(results) else None
-        return cls(campaign.path, campaign.entries(), results, table)
+        return cls(campaign.path, campaign.entries(), results, table, design)
 
     @property
     def model(self) -> str:
@@ -78,8 +82,9 @@ class Findings:
     @cached_property
     def families(self) -> list[str]:
         """The site families that were hit, in the order of the network; trials of several last."""
+        assert self.table is not None
         hit = set(self.faults["Layer"])
-        return [name for name in (*self.shapes, SEVERAL) if name in hit]
+        return [str(name) for name in self.table.columns if name in hit]
 
     @cached_property
     def faults(self) -> pd.DataFrame:
@@ -106,19 +111,20 @@ class Findings:
         rates = self.results["sdc_1"] / self.results["samples"]
         return self.results.assign(sdc_1_rate=rates)
 
-    def weights(self, faults: pd.DataFrame) -> pd.Series:
-        """How many faults of the fault space each of ``faults`` speaks for, up to a factor.
+    def sdc_by(self, *keys: str) -> pd.DataFrame:
+        """SDC-1 and its interval by ``family``, ``bit``, ``step``, of what was run: ``estimates``.
 
-        One for a draw over the whole network; a layer-wise draw takes larger parts of small layers.
+        ``speaks_for`` is the number of faults (or trials) that a row stands for, as far as known.
+        A trial of several faults counts in every row that it has a fault in.
         """
-        if self.entries["scheme"] != "layer-wise":
-            return pd.Series(1.0, index=faults.index)
-        sizes = pd.Series({f["name"]: f["faults"] for f in self.entries["families"]}, dtype=float)
-        layer = faults["Layer"].str.rpartition(".")[0]
-        population = layer.map(
-            sizes.groupby(sizes.index.str.rpartition(".").get_level_values(0)).sum()
-        )
-        return population / layer.map(layer.value_counts())
+        try:
+            found = estimates(self.results, self.design, keys, self.confidence, ["sdc_1"])
+        except ValueError as problem:
+            raise FileError(f"{self.path}: {problem}") from None
+        found = found[found["faults"] > 0].reset_index(drop=True)
+        speaks = found["population"] if self.design.known else found["faults"]
+        total = sum(speaks)
+        return found.assign(speaks_for=[float(size / total) for size in speaks])
 
     @property
     def stands_on(self) -> str:

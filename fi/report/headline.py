@@ -114,10 +114,11 @@ def _concentration(found: Findings) -> Iterator[str]:
     trials = found.faults
     never = int((trials["fully_masked"] == trials["samples"]).sum())
     harmful = trials["sdc_1"].sort_values(ascending=False)
-    yield f"{never:,} of {_faults(len(trials))} change no score in any sample."
+    yield f"{never:,} of {_faults(len(trials))} that were run change no score in any sample."
     if harmful.sum() and len(trials) >= 20:
         few = int((harmful.cumsum() < _MOST * harmful.sum()).sum()) + 1
-        yield f"{_faults(few)} ({percent(few / len(trials))}) cause {percent(_MOST)} of all SDC-1."
+        part = percent(few / len(trials))
+        yield f"{_faults(few)} ({part}) cause {percent(_MOST)} of the SDC-1 that was seen."
     strange = int((trials["non_finite"] > 0).sum())
     if strange:
         yield f"{_faults(strange)} make a score infinite or not a number; not a number is SDC-1."

@@ -9,18 +9,20 @@ from matplotlib.figure import Figure
 
 from fi.report.figures.grid import Grid, draw_grid
 from fi.report.figures.rows import is_wide
-from fi.report.findings import Findings
+from fi.report.findings import Findings, highest_bit
 from fi.report.palette import COLOURS, FAINT
 from fi.report.picture import Picture
 
 
 def bits(found: Findings) -> Picture | None:
     """Heat map family x bit; ``None`` where no fault model of the campaign has a bit."""
-    faults = found.faults[found.faults["bit"] >= 0]
-    if faults.empty:
+    cells = _at_highest(found.sdc_by("family", "bit"))
+    if cells.empty:
         return None
-    several = faults["Bit"].astype(str).str.contains(r"[-+]").any()
+    several = cells["bit"].str.contains(r"[-+]").any()
     more = " A fault of several bits stands at its highest." if several else ""
+    if found.results["Injection"].duplicated().any():
+        more += " A trial counts in every cell that it has a fault in."
     if found.word_format != "float32":
         more += f" Words are {found.word_format}, those of states and spikes float32."
     return Picture(
@@ -28,29 +30,40 @@ def bits(found: Findings) -> Picture | None:
         "Which bits are vulnerable",
         "A cell is the SDC-1 rate of the faults in one bit (0 is the least significant) of one "
         f"site family; the bars above are the part of all SDC-1 that each bit carries.{more}",
-        f"{faults['Injection'].nunique():,} faults x {found.samples:,} samples, "
-        f"{_median(faults)} in the median cell",
-        lambda width: _draw(faults, found, width),
+        f"{_number(found):,} faults x {found.samples:,} samples, "
+        f"{_median(cells)} in the median cell",
+        lambda width: _draw(cells, found, width),
     )
 
 
 def share_of_sdc(found: Findings) -> pd.Series:
-    """Part of all SDC-1 by bit, ``found.weights`` taken into account; sums to 1, or 0."""
-    faults = found.faults[found.faults["bit"] >= 0]
-    sums = (faults["sdc_1_rate"] * found.weights(faults)).groupby(faults["bit"]).sum()
+    """Part of all SDC-1 by (highest) bit, of all faults of the fault space; sums to 1, or 0."""
+    rows = _at_highest(found.sdc_by("bit"))
+    sums = (rows["sdc_1"] * rows["speaks_for"]).groupby(rows["highest"]).sum()
     return sums / sums.sum() if sums.sum() else sums
 
 
-def _median(faults: pd.DataFrame) -> str:
-    number = faults.groupby(["Layer", "bit"]).size().median()
+def _at_highest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows by bit with the column ``highest``; those of whole words are left out."""
+    rows = rows.assign(highest=rows["bit"].map(highest_bit).astype(np.int64))
+    return rows[rows["highest"] >= 0]
+
+
+def _number(found: Findings) -> int:
+    """Faults, or trials, that hit a bit."""
+    return int(found.results.loc[found.results["Bit"] != "", "Injection"].nunique())
+
+
+def _median(cells: pd.DataFrame) -> str:
+    number = cells.groupby(["family", "highest"])["faults"].sum().median()
     return f"{number:g} fault{'s' * int(number != 1)}"
 
 
-def _draw(faults: pd.DataFrame, found: Findings, width: float) -> Figure:
-    highest = int(faults["bit"].max())
+def _draw(cells: pd.DataFrame, found: Findings, width: float) -> Figure:
+    highest = int(cells["highest"].max())
     columns = list(range(highest, -1, -1))
-    families = [name for name in found.families if name in set(faults["Layer"])]
-    grid = Grid.of(faults, families, "bit", columns)
+    families = [name for name in found.shapes if name in set(cells["family"])]
+    grid = Grid.of(cells, families, "highest", columns)
     figure, axes, above = draw_grid(grid, width, "bit")
     share = 100 * share_of_sdc(found).reindex(columns, fill_value=0.0).to_numpy()
     above.bar(np.arange(len(columns)), share, 0.8, color=COLOURS["sdc_1"])

@@ -37,10 +37,15 @@ class Grid:
 
     @classmethod
     def of(
-        cls, faults: pd.DataFrame, families: Sequence[str], by: str, columns: Sequence[int]
+        cls, rows: pd.DataFrame, families: Sequence[str], by: str, columns: Sequence[int]
     ) -> Grid:
-        """Mean ``sdc_1_rate`` of ``faults`` by ``Layer`` and the column ``by``."""
-        means = faults.pivot_table(index="Layer", columns=by, values="sdc_1_rate", aggfunc="mean")
+        """SDC-1 of ``Findings.sdc_by`` by family and ``by``, where rows may share a place.
+
+        They are weighed by the faults that they stand for.
+        """
+        weighed = rows.assign(sdc_1=rows["sdc_1"] * rows["speaks_for"])
+        sums = weighed.groupby(["family", by])[["sdc_1", "speaks_for"]].sum()
+        means = (sums["sdc_1"] / sums["speaks_for"]).unstack()
         rates = 100 * means.reindex(index=list(families), columns=list(columns))
         return cls(families, [str(c) for c in columns], rates.to_numpy(dtype=np.float64))
 
