@@ -101,6 +101,24 @@ class Design:
             {"population": object}
         )
 
+    def populations(self) -> dict[str, int | None]:
+        """Site family -> its faults, ``None`` where not known, in the order of the network."""
+        sizes = self.cells().groupby("family")["population"].sum()
+        return {f.name: int(sizes[f.name]) if self.known else None for f in self.families}
+
+    def strata(self, family: str | None = None) -> dict[str, int]:
+        """Stratum -> its faults; those of one ``family`` only, where that is given."""
+        cells = self.cells()
+        cells = cells if family is None else cells[cells["family"] == family]
+        sizes = cells.groupby(self.strata_of(cells["family"], cells["bit"]))["population"].sum()
+        return {str(name): int(size) for name, size in sizes.items()}
+
+    def strata_of(self, families: pd.Series, bits: pd.Series) -> pd.Series:
+        """The stratum of each fault with this family and bit, as in lists."""
+        pairs = zip(families, bits.astype(str), strict=True)
+        names = [stratum_name(self.scheme, *pair) for pair in pairs]
+        return pd.Series(names, index=families.index, dtype="str")
+
     def record(self) -> dict[str, Any]:
         """Plain values for a JSON file."""
         families = [
