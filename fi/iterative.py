@@ -39,6 +39,7 @@ from fi.allocation import Numbers, least_size, neyman_sizes, pilot_sizes, spread
 from fi.design import FAMILY_WISE, NETWORK, Design
 from fi.estimates import RATES
 from fi.faults import Fault
+from fi.sample_size import quantile
 from fi.sampling import LONGEST_LIST, SamplingPlan, Shuffle, shuffle_of
 from fi.space import FaultSpace
 from fi.statistics import Sample, estimate
@@ -55,6 +56,28 @@ GROWTH = (1.1, 2.0)
 #: The part of the error (1 - confidence) that the interval has by which a target stops. Below 1 it
 #: is a wider one than tables show, should stopping at one of several looks cost coverage.
 STOPPING_ERROR = 1.0
+
+
+@dataclass(frozen=True)
+class IterativePlan:
+    """A plan that is drawn look after look, see ``IterativeDraw``.
+
+    Attributes:
+        plan: scheme, margin, seed, minimum and what to draw from.
+        confidence: of the intervals that are to be as narrow as the margin.
+        rates: which intervals these are.
+    """
+
+    plan: SamplingPlan = field(default_factory=SamplingPlan)
+    confidence: float = 0.99
+    rates: tuple[str, ...] = TRACKED
+
+    def __post_init__(self) -> None:
+        check_iterative(self.plan, self.confidence, self.rates)
+
+    def draw(self, space: FaultSpace) -> IterativeDraw:
+        """What draws it from ``space``."""
+        return IterativeDraw(space, self.plan, self.confidence, self.rates)
 
 
 @dataclass(frozen=True)
@@ -120,7 +143,7 @@ class IterativeDraw:
         confidence: float,
         rates: Sequence[str] = TRACKED,
     ) -> None:
-        check_iterative(plan, rates)
+        check_iterative(plan, confidence, rates)
         self.space, self.plan, self.rates = space, plan, tuple(rates)
         self.confidence = confidence
         scheme = iterative_scheme(plan)
@@ -178,7 +201,8 @@ class IterativeDraw:
         todo = [number for number, target in enumerate(self._targets) if not target.done]
         widths = {rate: max(t.widths[rate] for t in self._targets) for rate in self.rates}
         names = tuple(self._targets[number].name for number in todo)
-        self.looks.append(Look(self.size, widths, names))
+        earlier = [look for look in self.looks if look.faults < self.size]
+        self.looks = [*earlier, Look(self.size, widths, names)]
         return self._drawn(self._planned(todo, rates, taken)) if todo else []
 
     def _taken(self) -> Numbers:
@@ -273,8 +297,9 @@ def iterative_scheme(plan: SamplingPlan) -> str:
     return FAMILY_WISE if plan.scheme == "network-wise" else plan.scheme
 
 
-def check_iterative(plan: SamplingPlan, rates: Sequence[str]) -> None:
+def check_iterative(plan: SamplingPlan, confidence: float, rates: Sequence[str]) -> None:
     """Raise ``ValueError`` for a plan that is not drawn look by look, or an unknown rate."""
+    quantile(confidence)
     if plan.scheme == "exhaustive":
         raise ValueError("an exhaustive draw takes every fault: there is nothing to stop early")
     if plan.together > 1:
