@@ -139,7 +139,8 @@ class Campaign:
             self.processes.check_same(folder.identity)
             with writing(folder.path), ExitStack() as held:
                 earlier = self.processes.from_first(lambda: self._opened(folder, golden, held))
-                self._take(self.processes.from_first(lambda: self.looks.listed))
+                if not self.looks.last:  # the first process has replayed what was stored
+                    self._take(self.processes.from_first(lambda: self.looks.listed))
                 done = set(earlier["Injection"])
                 todo = [trial for trial in self.trials if trial[0].injection not in done]
                 if not todo and self.processes.from_first(lambda: folder.finished):
