@@ -16,7 +16,6 @@ from conftest import subject_of
 from small_networks import SmallLinear
 from test_killed import results, summary
 
-from callbacks.tensorboard import CampaignBoard
 from fi.analyse import table_of
 from fi.campaign import Campaign, Settings
 from fi.errors import UserError
@@ -27,6 +26,7 @@ from fi.iterative import TRACKED, IterativePlan
 from fi.lightning_runs import Hardware
 from fi.past_campaign import PastCampaign
 from fi.plan_file import plan_path
+from fi.plugins import own_module
 from fi.record import CampaignCallback
 from fi.results import ResultsError
 from fi.sampling import SamplingPlan
@@ -274,9 +274,8 @@ def test_tensorboard_follows_the_looks(
     make: Callable[..., Campaign], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[int] = []
-    monkeypatch.setattr(
-        CampaignBoard, "_draw_figures", lambda board: drawn.append(board._rates.done)
-    )
+    board = own_module("callbacks", "tensorboard").CampaignBoard
+    monkeypatch.setattr(board, "_draw_figures", lambda board: drawn.append(board._rates.done))
     campaign = make(IterativePlan(PLAN), figures=True)
     results = campaign.run()
     assert drawn == [len(results)]
