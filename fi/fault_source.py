@@ -10,7 +10,8 @@ from fi.design import Design
 from fi.errors import UserError, reported
 from fi.fault_list import check_trials, read_fault_list, write_fault_list
 from fi.faults import Fault, Trial, trials
-from fi.iterative import IterativeDraw, IterativePlan
+from fi.iterative import IterativeDraw
+from fi.iterative_plan import IterativePlan
 from fi.plan_file import read_plan, write_plan
 from fi.prior import golden_prior
 from fi.sampling import SamplingPlan, draw
@@ -111,7 +112,7 @@ def fault_source(given: GivenFaults, subject: Subject, output: Path) -> FaultSou
 def _iterative_source(given: IterativePlan, subject: Subject, lists: Path) -> FaultSource:
     plan = replace(given.plan, word_format=subject.word_format)
     space = plan.space(subject.sites, subject.steps)
-    draw = replace(given, plan=plan).draw(space)
+    draw = IterativeDraw(space, plan, given.confidence, given.rates)
     return FaultSource([], space, lists / plan.list_name, plan, draw.design, draw)
 
 

@@ -37,18 +37,13 @@ from scipy.stats import norm
 
 from fi.allocation import Numbers, least_size, neyman_sizes, pilot_sizes, spreads, variances
 from fi.design import FAMILY_WISE, NETWORK, Design
-from fi.estimates import RATES
 from fi.faults import Fault
-from fi.sample_size import quantile
+from fi.iterative_plan import TRACKED, check_iterative, iterative_scheme
 from fi.sampling import LONGEST_LIST, SamplingPlan, Shuffle, shuffle_of
 from fi.space import FaultSpace
 from fi.statistics import Sample, estimate
 from fi.strata import Stratum, design_of, strata
 
-#: The rates whose intervals result tables show.
-TRACKED = ("fully_masked", "sdc_1", "correct")
-#: Rates that may be tracked.
-TRACKABLE = tuple(rate for rate in RATES if rate != "golden_correct")
 #: Faults of every stratum in the first look, at least.
 PILOT = 10
 #: What a look makes of a target: at least and at most so many times the faults that it had.
@@ -56,28 +51,6 @@ GROWTH = (1.1, 2.0)
 #: The part of the error (1 - confidence) that the interval has by which a target stops. Below 1 it
 #: is a wider one than tables show, should stopping at one of several looks cost coverage.
 STOPPING_ERROR = 1.0
-
-
-@dataclass(frozen=True)
-class IterativePlan:
-    """A plan that is drawn look after look, see ``IterativeDraw``.
-
-    Attributes:
-        plan: scheme, margin, seed, minimum and what to draw from.
-        confidence: of the intervals that are to be as narrow as the margin.
-        rates: which intervals these are.
-    """
-
-    plan: SamplingPlan = field(default_factory=SamplingPlan)
-    confidence: float = 0.99
-    rates: tuple[str, ...] = TRACKED
-
-    def __post_init__(self) -> None:
-        check_iterative(self.plan, self.confidence, self.rates)
-
-    def draw(self, space: FaultSpace) -> IterativeDraw:
-        """What draws it from ``space``."""
-        return IterativeDraw(space, self.plan, self.confidence, self.rates)
 
 
 @dataclass(frozen=True)
@@ -290,24 +263,3 @@ class IterativeDraw:
         owners: NDArray[np.int64] = np.array([owner for owner, _ in mixed], dtype=np.int64)
         self._strata_of = np.concatenate([self._strata_of, owners])
         return [self.space.fault(fault, first + n) for n, (_, fault) in enumerate(mixed)]
-
-
-def iterative_scheme(plan: SamplingPlan) -> str:
-    """The scheme of the design: a network-wise draw is stratified by site family."""
-    return FAMILY_WISE if plan.scheme == "network-wise" else plan.scheme
-
-
-def check_iterative(plan: SamplingPlan, confidence: float, rates: Sequence[str]) -> None:
-    """Raise ``ValueError`` for a plan that is not drawn look by look, or an unknown rate."""
-    quantile(confidence)
-    if plan.scheme == "exhaustive":
-        raise ValueError("an exhaustive draw takes every fault: there is nothing to stop early")
-    if plan.together > 1:
-        raise ValueError(
-            f"trials of {plan.together} faults are not drawn iteratively; allowed: 1 fault a trial"
-        )
-    if not rates or len(set(rates)) < len(rates) or not set(rates) <= set(TRACKABLE):
-        raise ValueError(
-            f"the tracked rates are {', '.join(rates) or 'none'}; "
-            f"allowed, each once: {', '.join(TRACKABLE)}"
-        )

@@ -15,7 +15,7 @@ from fi.engine.choice import ENGINES
 from fi.errors import UserError, reported
 from fi.fault_row import parse_steps
 from fi.faults import Bits
-from fi.iterative import TRACKABLE, TRACKED, IterativePlan
+from fi.iterative_plan import TRACKABLE, TRACKED, IterativePlan
 from fi.lightning_runs import PRECISIONS, Hardware
 from fi.own_models import load_model
 from fi.prior import read_prior

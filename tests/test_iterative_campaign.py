@@ -22,7 +22,7 @@ from fi.errors import UserError
 from fi.estimates import estimates
 from fi.fault_list import FaultListError, read_fault_list
 from fi.fault_source import fault_source
-from fi.iterative import TRACKED, IterativePlan
+from fi.iterative_plan import TRACKED, IterativePlan
 from fi.lightning_runs import Hardware
 from fi.past_campaign import PastCampaign
 from fi.plan_file import plan_path
