@@ -176,10 +176,8 @@ class Campaign:
         self._shares = Shares(self.processes.count)
         with ExitStack() as around:
             if self.processes.first:
-                entries, decided = (
-                    self._entries(folder, golden),
-                    self._decided(folder, earlier, golden),
-                )
+                entries = self._entries(folder, golden)
+                decided = self._decided(folder, earlier, golden)
                 summary = RunSummary(folder, entries, earlier, golden.samples, decided)
                 folder.write_config(self.config)
                 self.looks.write(self._list_path)
