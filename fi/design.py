@@ -11,10 +11,20 @@ import pandas as pd
 
 from fi.faults import SEVERAL, several_of
 
-#: How the faults were chosen; ``list`` is a list of which no more is known.
-Scheme = Literal["network-wise", "layer-wise", "data-unaware", "data-aware", "exhaustive", "list"]
+#: How the faults were chosen; ``list`` is a list of which no more is known. ``family-wise`` is what
+#: an iterative campaign for the whole network draws (``fi.iterative``).
+Scheme = Literal[
+    "network-wise",
+    "layer-wise",
+    "family-wise",
+    "data-unaware",
+    "data-aware",
+    "exhaustive",
+    "list",
+]
 #: Schemes that draw from every bit of every site family on its own.
 BIT_WISE = ("data-unaware", "data-aware")
+FAMILY_WISE = "family-wise"
 #: The stratum of schemes that have only one.
 NETWORK = "network"
 #: The column of strata.
@@ -29,10 +39,13 @@ def layer_of(family: str) -> str:
 def stratum_name(scheme: str, family: str, bit: str) -> str:
     """The stratum of a fault: the part of the fault space that it was drawn from.
 
-    ``fc1`` in a layer-wise draw, ``fc1.weight bit 30`` in one by bits, ``network`` otherwise.
+    ``fc1`` in a layer-wise draw, ``fc1.weight`` in a family-wise one, ``fc1.weight bit 30`` in one
+    by bits, ``network`` otherwise.
     """
     if scheme == "layer-wise":
         return layer_of(family)
+    if scheme == FAMILY_WISE:
+        return family
     if scheme in BIT_WISE:
         return f"{family} bit {bit}" if bit else family
     return NETWORK

@@ -183,6 +183,8 @@ FEW = [
         ("network-wise", (10 + 20 + 0 + 5) / 4, 10),
         # lif1 has 65 words, of which 5 are of beta, fc1 has 240; nothing was run of the others
         ("layer-wise", (65 * 10 + 240 * 5) / 305, 10),
+        # 5 words of beta, 240 of fc1.weight
+        ("family-wise", (5 * 10 + 240 * 5) / 245, 10),
         # of beta bit 30 stands for 5 faults and bit 3 for 5, of fc1.weight bit 30 for 240
         ("data-unaware", (5 * 15 + 5 * 0 + 240 * 5) / 250, 7.5),
         ("data-aware", (5 * 15 + 5 * 0 + 240 * 5) / 250, 7.5),

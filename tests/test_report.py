@@ -155,7 +155,8 @@ def test_a_layer_wise_draw_weighs_the_bits_by_the_layers(tmp_path: Path) -> None
     ]
     bits = {"bit-flip": ("30", "31")}
     families = FamilyFaults("fc1.weight", 240, bits), FamilyFaults("lif2.spike", 4, bits)
-    wanted = {"network-wise": 0.5, "layer-wise": 240 / 244, "data-unaware": 240 / 244, "list": 0.5}
+    by_strata = dict.fromkeys(("layer-wise", "family-wise", "data-unaware"), 240 / 244)
+    wanted = {"network-wise": 0.5, "list": 0.5, **by_strata}
     for scheme, part in wanted.items():
         draw = Design(scheme, families).record()
         folder = write_campaign(tmp_path / f"{scheme}-ab", faults, [5, 0, 0, 5], draw=draw)
