@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fi.design import Design, layer_of, stratum_name
 from fi.outcomes import OUTCOMES
@@ -90,23 +91,31 @@ def _seen(
 
     Names are looked at once for each sort of fault, not in every row: there may be millions.
     """
-    sorts = results.groupby(_SORT, sort=False, observed=True, dropna=False)
-    first = results.loc[~results[_SORT].duplicated(), _SORT]
+    first, sort = _sorts(results)
     _check_families(first["Layer"], design)
     parts = [_part(*map(_text, row), design, keys) for row in first.itertuples(index=False)]
     numbers = {part: number for number, part in enumerate(dict.fromkeys(parts))}
-    part = np.array([numbers[part] for part in parts], dtype=np.int64)[sorts.ngroup()]
-    injections = results["Injection"].to_numpy()
+    part = np.array([numbers[part] for part in parts], dtype=np.int64)[sort]
     values = results[list(rates)].div(results["samples"], axis="index")
     if not results["Injection"].is_unique:  # trials: once in every part
-        once = ~pd.DataFrame({"injection": injections, "part": part}).duplicated().to_numpy()
+        once = ~results[["Injection"]].assign(part=part).duplicated().to_numpy()
         values, part = values[once], part[once]
-    means = values.groupby(part).mean().to_numpy().tolist()
+    means = values.groupby(pd.Series(part, values.index)).mean().to_numpy().tolist()
     faults = np.bincount(part, minlength=len(numbers)).tolist()
     seen: _Seen = {} if keys else {(): {}}
     for (group, stratum), number in numbers.items():
         seen.setdefault(group, {})[stratum] = _Mean(faults[number], tuple(means[number]))
     return seen
+
+
+def _sorts(results: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """A row of each sort of fault, and the sort of every row, int64 ``[rows]``."""
+    code = np.zeros(len(results), dtype=np.int64)
+    for column in _SORT:
+        number, names = pd.factorize(results[column], use_na_sentinel=False)
+        code = code * max(len(names), 1) + number
+    _, first, sort = np.unique(code, return_index=True, return_inverse=True)
+    return results[_SORT].iloc[first], sort
 
 
 def _text(label: object) -> str:
