@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from math import nan
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -53,22 +54,7 @@ def estimates(
     Raises:
         ValueError: an unknown grouping, or a result that the design has not.
     """
-    keys = list(by)
-    wrong = [key for key in keys if key not in GROUPINGS]
-    if wrong:
-        raise ValueError(f"faults are grouped by {wrong[0]!r}; allowed: {', '.join(GROUPINGS)}")
-    seen = _seen(results, design, keys, rates)
-    sizes = _sizes(design, keys) if design.known else None
-    if sizes is not None:
-        _check_known(seen, sizes, keys)
-    groups = sorted(seen if sizes is None else sizes, key=_order(keys, design))
-    rows = [
-        [*group, *_row(seen.get(group, {}), sizes and sizes[group], confidence, len(rates))]
-        for group in groups
-    ]
-    ends = [name for rate in rates for name in (rate, f"{rate} low", f"{rate} high")]
-    table = pd.DataFrame(rows, columns=[*keys, "faults", "population", *ends])
-    return table.astype({"faults": "int64", "population": object})
+    return GroupMeans.of(results, design, by, rates).estimates(confidence)
 
 
 class _Mean(NamedTuple):
@@ -82,6 +68,62 @@ _Key = tuple[str, ...]
 #: Group -> stratum -> what was seen, and how many faults there are.
 _Seen = dict[_Key, dict[str, _Mean]]
 _Sizes = dict[_Key, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class GroupMeans:
+    """What was seen of every group, from which intervals of any confidence follow.
+
+    Attributes:
+        keys, rates: as ``by`` and ``rates`` of ``estimates``.
+        seen: mean rates by group and stratum.
+        sizes: faults of the space, likewise; ``None`` where they are not known.
+        groups: in the order of the network, of bits and of steps.
+    """
+
+    keys: tuple[str, ...]
+    rates: tuple[str, ...]
+    seen: _Seen
+    sizes: _Sizes | None
+    groups: list[_Key]
+
+    @classmethod
+    def of(
+        cls,
+        results: pd.DataFrame,
+        design: Design,
+        by: Sequence[str] = (),
+        rates: Sequence[str] = RATES,
+    ) -> GroupMeans:
+        """The groups of ``results``; arguments and errors as ``estimates``."""
+        wrong = [key for key in by if key not in GROUPINGS]
+        if wrong:
+            raise ValueError(f"faults are grouped by {wrong[0]!r}; allowed: {', '.join(GROUPINGS)}")
+        seen = _seen(results, design, by, rates)
+        sizes = _sizes(design, by) if design.known else None
+        if sizes is not None:
+            _check_known(seen, sizes, by)
+        groups = sorted(seen if sizes is None else sizes, key=_order(by, design))
+        return cls(tuple(by), tuple(rates), seen, sizes, groups)
+
+    def estimates(self, confidence: float = 0.99) -> pd.DataFrame:
+        """The table of ``fi.estimates.estimates``."""
+        rows = [[*group, *self._row(group, confidence)] for group in self.groups]
+        ends = [name for rate in self.rates for name in (rate, f"{rate} low", f"{rate} high")]
+        table = pd.DataFrame(rows, columns=[*self.keys, "faults", "population", *ends])
+        return table.astype({"faults": "int64", "population": object})
+
+    def _row(self, group: _Key, confidence: float) -> list[Any]:
+        """``faults, population`` and the estimates of a group."""
+        seen = self.seen.get(group, {})
+        sizes = None if self.sizes is None else self.sizes[group]
+        faults = sum(mean.faults for mean in seen.values())
+        row: list[Any] = [faults, None if sizes is None else sum(sizes.values())]
+        if not faults:
+            return [*row, *(nan, 0.0, 1.0) * len(self.rates)]
+        for rate in range(len(self.rates)):
+            row += estimate(_samples(seen, rate, sizes), confidence)
+        return row
 
 
 def _seen(
@@ -189,23 +231,7 @@ def _number(text: str) -> int:
     return int(digits) if digits.isdigit() else -1
 
 
-def _row(
-    seen: Mapping[str, _Mean], sizes: Mapping[str, int] | None, confidence: float, rates: int
-) -> list[Any]:
-    """``faults, population`` and the estimates of a group."""
-    population = None if sizes is None else sum(sizes.values())
-    faults = sum(mean.faults for mean in seen.values())
-    if not faults:
-        return [0, population, *(nan, 0.0, 1.0) * rates]
-    row: list[Any] = [faults, population]
-    for rate in range(rates):
-        row += estimate(_samples(seen, rate, sizes), confidence)
-    return row
-
-
-def _samples(
-    seen: Mapping[str, _Mean], rate: int, sizes: Mapping[str, int] | None
-) -> list[Sample]:
+def _samples(seen: Mapping[str, _Mean], rate: int, sizes: Mapping[str, int] | None) -> list[Sample]:
     """What was seen of every stratum of a group."""
     if sizes is None:
         total = sum(mean.faults for mean in seen.values())
