@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import nan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from fi.design import Design
 from fi.differences import Difference, PairedSample, independent, paired
 from fi.errors import UserError
 from fi.faults import SEVERAL
@@ -30,15 +32,13 @@ class Side:
     Attributes:
         name: what to call it.
         results: one row a trial; ``Key`` says what its faults are.
-        populations: site family -> its faults in the fault space, ``None`` where not known.
-        layer_wise: whether each layer was drawn from on its own.
+        design: how the faults were drawn, and from which.
         confidence: nominal coverage that it was planned with.
     """
 
     name: str
     results: pd.DataFrame
-    populations: Mapping[str, int | None]
-    layer_wise: bool = False
+    design: Design
     confidence: float = 0.99
 
     @classmethod
@@ -53,11 +53,16 @@ class Side:
         if results.empty:
             raise FileError(f"{file}: no fault is finished, there is nothing to compare")
         if not (file.parent / "summary.json").is_file() or file.name != "results.csv":
-            families: dict[str, int | None] = dict.fromkeys(results["Layer"])
-            return cls(str(path), _keyed(results), families)
+            families = list(dict.fromkeys(results["Layer"]))
+            return cls(str(path), _keyed(results), Design.of_list(families))
         summary = PastCampaign(file.parent).summary()
-        layer_wise, name = summary.scheme == "layer-wise", f"{summary.model}/{file.parent.name}"
-        return cls(name, _keyed(results), summary.populations, layer_wise, summary.confidence)
+        name = f"{summary.model}/{file.parent.name}"
+        return cls(name, _keyed(results), summary.design, summary.confidence)
+
+    @cached_property
+    def populations(self) -> dict[str, int | None]:
+        """Site family -> its faults in the fault space, ``None`` where not known."""
+        return self.design.populations()
 
     @property
     def golden(self) -> float:
@@ -71,28 +76,21 @@ class Side:
 
     def strata(self, family: str) -> list[tuple[pd.DataFrame, int | None, float]]:
         """Faults, population and weight of each part that was drawn from on its own."""
-        if family != OVERALL:
-            return [(self.of(family), self._drawn_from([family], self.of(family)), 1.0)]
-        if not self.layer_wise:
-            rows = self.of(OVERALL)
-            return [(rows, self._drawn_from(list(self.populations), rows), 1.0)]
-        layers: dict[str, list[str]] = {}
-        for name in self.populations:
-            layers.setdefault(name.rpartition(".")[0], []).append(name)
-        total = sum(self.populations[name] or 0 for name in self.populations)
-        parts = []
-        for families in layers.values():
-            rows = self.results[self.results["Layer"].isin(families)]
-            size = self._drawn_from(families, rows)
-            parts.append((rows, size, (size or 0) / total))
-        return parts
+        rows = self.of(family)
+        sizes = self.design.strata(None if family == OVERALL else family)
+        if not self.design.known or len(sizes) < 2:
+            return [(rows, self._drawn_from(sum(sizes.values()), rows), 1.0)]
+        strata = self.design.strata_of(rows["Layer"], rows["Bit"])
+        total = sum(sizes.values())
+        return [
+            (part := rows[strata == name], self._drawn_from(size, part), size / total)
+            for name, size in sizes.items()
+        ]
 
-    def _drawn_from(self, families: list[str], rows: pd.DataFrame) -> int | None:
-        """The size of the population, where the rows can be a sample of it without replacement."""
-        sizes = [self.populations.get(name) for name in families]
-        known = [size for size in sizes if size is not None]
-        too_many = sum(known) < len(rows) or bool(rows["Key"].duplicated().any())
-        return None if len(known) < len(sizes) or too_many else sum(known)
+    def _drawn_from(self, size: int, rows: pd.DataFrame) -> int | None:
+        """``size``, where that is known and the rows can be a sample of it without replacement."""
+        too_many = size < len(rows) or bool(rows["Key"].duplicated().any())
+        return None if not self.design.known or too_many else size
 
 
 @dataclass(frozen=True)
@@ -184,10 +182,12 @@ def _common(first: Side, second: Side) -> pd.DataFrame | None:
 def _restricted(first: Side, second: Side, common: pd.DataFrame) -> tuple[Side, Side]:
     """Both campaigns with the faults that they have in common, in the same order."""
 
+    smaller = min(first, second, key=lambda side: len(side.results))  # what was drawn is its list
+
     def part(side: Side) -> Side:
         rows = side.results[side.results["Injection"].isin(common["Injection"])]
         rows = rows.sort_values("Injection").reset_index(drop=True)
-        return Side(side.name, rows, side.populations, side.layer_wise, side.confidence)
+        return replace(side, results=rows, design=smaller.design)
 
     return part(first), part(second)
 
@@ -228,7 +228,9 @@ def _cells(
 
 def _estimate(side: Side, family: str, rate: str, confidence: float) -> Estimate:
     strata = [
-        Sample(float(_rates(rows, rate).mean()), len(rows), population, weight)
+        Sample(
+            float(_rates(rows, rate).mean()) if len(rows) else nan, len(rows), population, weight
+        )
         for rows, population, weight in side.strata(family)
     ]
     return estimate(strata, confidence)

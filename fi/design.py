@@ -8,10 +8,20 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
-#: How the faults were chosen; ``list`` is a list of which no more is known.
-Scheme = Literal["network-wise", "layer-wise", "data-unaware", "data-aware", "exhaustive", "list"]
+#: How the faults were chosen; ``list`` is a list of which no more is known. ``family-wise`` is what
+#: an iterative campaign for the whole network draws (``fi.iterative``).
+Scheme = Literal[
+    "network-wise",
+    "layer-wise",
+    "family-wise",
+    "data-unaware",
+    "data-aware",
+    "exhaustive",
+    "list",
+]
 #: Schemes that draw from every bit of every site family on its own.
 BIT_WISE = ("data-unaware", "data-aware")
+FAMILY_WISE = "family-wise"
 #: The stratum of schemes that have only one.
 NETWORK = "network"
 
@@ -24,10 +34,13 @@ def layer_of(family: str) -> str:
 def stratum_name(scheme: str, family: str, bit: str) -> str:
     """The stratum of a fault: the part of the fault space that it was drawn from.
 
-    ``fc1`` in a layer-wise draw, ``fc1.weight bit 30`` in one by bits, ``network`` otherwise.
+    ``fc1`` in a layer-wise draw, ``fc1.weight`` in a family-wise one, ``fc1.weight bit 30`` in one
+    by bits, ``network`` otherwise.
     """
     if scheme == "layer-wise":
         return layer_of(family)
+    if scheme == FAMILY_WISE:
+        return family
     if scheme in BIT_WISE:
         return f"{family} bit {bit}" if bit else family
     return NETWORK
@@ -88,6 +101,24 @@ class Design:
             for model, bits in family.bits.items():
                 for bit in bits:
                     yield family.name, layer_of(family.name), bit, model, faults
+
+    def populations(self) -> dict[str, int | None]:
+        """Site family -> its faults, ``None`` where not known, in the order of the network."""
+        sizes = self.cells().groupby("family")["population"].sum()
+        return {f.name: int(sizes[f.name]) if self.known else None for f in self.families}
+
+    def strata(self, family: str | None = None) -> dict[str, int]:
+        """Stratum -> its faults; those of one ``family`` only, where that is given."""
+        cells = self.cells()
+        cells = cells if family is None else cells[cells["family"] == family]
+        sizes = cells.groupby(self.strata_of(cells["family"], cells["bit"]))["population"].sum()
+        return {str(name): int(size) for name, size in sizes.items()}
+
+    def strata_of(self, families: pd.Series, bits: pd.Series) -> pd.Series:
+        """The stratum of each fault with this family and bit, as in lists."""
+        pairs = zip(families, bits.astype(str), strict=True)
+        names = [stratum_name(self.scheme, *pair) for pair in pairs]
+        return pd.Series(names, index=families.index, dtype="str")
 
     def record(self) -> dict[str, Any]:
         """Plain values for a JSON file."""

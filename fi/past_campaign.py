@@ -46,9 +46,7 @@ class Summary:
     @property
     def populations(self) -> dict[str, int | None]:
         """Site family -> its faults in the fault space, in the order of the network."""
-        sizes = self.design.cells().groupby("family")["population"].sum()
-        known = self.design.known
-        return {f.name: int(sizes[f.name]) if known else None for f in self.design.families}
+        return self.design.populations()
 
 
 @dataclass(frozen=True)

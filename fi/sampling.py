@@ -234,11 +234,11 @@ def _spans_by_layer(space: FaultSpace) -> dict[str, list[range]]:
     return layers
 
 
-def _random_words(seed: int) -> Iterator[int]:
+def _random_words(seed: int, at_once: int = 4096) -> Iterator[int]:
     """The 64-bit words of PCG64, a stream that numpy promises never to change (NEP 19)."""
     generator = np.random.PCG64(seed)
     while True:
-        yield from generator.random_raw(4096).tolist()
+        yield from generator.random_raw(at_once).tolist()
 
 
 def _below(words: Iterator[int], bound: int) -> int:
@@ -254,14 +254,38 @@ def _below(words: Iterator[int], bound: int) -> int:
 
 
 def _distinct(words: Iterator[int], population: int, size: int) -> list[int]:
-    """``size`` different integers below ``population``, in random order.
+    """``size`` different integers below ``population``, in random order."""
+    return Shuffle(words, population).take(size)
 
-    A Fisher-Yates shuffle that stops after ``size`` places and holds only the moved entries.
+
+class Shuffle:
+    """The integers below ``population`` in random order, made only as far as they are taken.
+
+    A Fisher-Yates shuffle that holds only the moved entries.
+
+    Args:
+        words: random, of 64 bits.
+        population: of any magnitude.
     """
-    moved: dict[int, int] = {}
-    drawn = []
-    for place in range(size):
-        other = place + _below(words, population - place)
-        drawn.append(moved.get(other, other))
-        moved[other] = moved.pop(place, place)
-    return drawn
+
+    def __init__(self, words: Iterator[int], population: int) -> None:
+        self._words = words
+        self._population = population
+        self._moved: dict[int, int] = {}
+        self.taken = 0
+
+    def take(self, size: int) -> list[int]:
+        """The next ``size`` integers; together with the earlier ones at most all there are."""
+        drawn, moved = [], self._moved
+        for place in range(self.taken, self.taken + size):
+            other = place + _below(self._words, self._population - place)
+            drawn.append(moved.get(other, other))
+            moved[other] = moved.pop(place, place)
+        self.taken += size
+        return drawn
+
+
+def shuffle_of(seed: int, name: str, population: int) -> Shuffle:
+    """The random order of a part of a draw, which depends on the seed and the part's name only."""
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    return Shuffle(_random_words(int.from_bytes(digest[:16], "big"), at_once=256), population)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fi.design import BIT_WISE, NETWORK, Design, FamilyFaults, stratum_name
+from fi.design import BIT_WISE, FAMILY_WISE, NETWORK, Design, FamilyFaults, stratum_name
 from fi.faults import Bits, shown_bits, shown_steps
 from fi.space import FaultNumbers, FaultSpace
 
@@ -67,8 +67,9 @@ def strata(space: FaultSpace, scheme: str) -> list[Stratum]:
     """The strata of a scheme, in the order of the network.
 
     Network-wise and exhaustive: one. Layer-wise: one for each module, with the weights and biases,
-    or the parameters, states and spikes, that it has. Data-unaware and data-aware: one for each
-    site family and bit (or set of bits; the whole word, of models that take no bit).
+    or the parameters, states and spikes, that it has. Family-wise: one for each site family.
+    Data-unaware and data-aware: one for each site family and bit (or set of bits; the whole word,
+    of models that take no bit).
     """
     if scheme in BIT_WISE:
         return [
@@ -76,13 +77,13 @@ def strata(space: FaultSpace, scheme: str) -> list[Stratum]:
             for f in space.families
             for bits in space.choices_of(f.name)
         ]
-    if scheme != "layer-wise":
+    if scheme not in ("layer-wise", FAMILY_WISE):
         return [Stratum(NETWORK, (Span(0, space.size),))]
-    layers: dict[str, list[Numbers]] = {}
+    parts: dict[str, list[Numbers]] = {}
     for family in space.families:
         span = Span(space.range_of(family.name).start, space.size_of(family))
-        layers.setdefault(family.layer, []).append(span)
-    return [Stratum(name, tuple(spans)) for name, spans in layers.items()]
+        parts.setdefault(stratum_name(scheme, family.name, ""), []).append(span)
+    return [Stratum(name, tuple(spans)) for name, spans in parts.items()]
 
 
 def _of_bits(space: FaultSpace, family: str, bits: Bits) -> Stratum:

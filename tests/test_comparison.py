@@ -15,6 +15,7 @@ from rich.console import Console
 from fi.compare import comparison_csv, main, view
 from fi.comparison import Comparison, Side, compare, corrected
 from fi.differences import PairedSample, independent, paired
+from fi.estimates import estimates
 from fi.intervals import Sample, interval
 from fi.report.comparison_page import sentences
 from fi.statistics import Estimate, wilson
@@ -68,7 +69,7 @@ def test_a_large_difference_is_certain_and_said(tmp_path: Path) -> None:
 
 def test_a_part_of_a_list_is_compared_with_that_part(sides: tuple[Side, Side]) -> None:
     first, second = sides
-    part = Side("part", second.results.iloc[:100], second.populations)
+    part = Side("part", second.results.iloc[:100], second.design)
     found = compare(first, part)
     assert found.paired
     assert row(found, "all")["faults_a"] == row(found, "all")["faults_b"] == 100
@@ -160,6 +161,23 @@ def test_a_layer_wise_draw_is_weighed_by_its_layers(tmp_path: Path) -> None:
     assert row(found, "all")["a"] == pytest.approx((means * sizes / sizes.sum()).sum())
     part = sizes["fc1"] / sizes.sum()
     assert row(found, "all")["difference"] == pytest.approx(-means["fc1"] * part)
+
+
+@pytest.mark.parametrize("scheme", ["family-wise", "data-unaware"])
+def test_any_strata_are_weighed_by_their_faults(tmp_path: Path, scheme: str) -> None:
+    """The rates of each side are those of its table; the difference is that of the rates."""
+    for name, sdc in (("one-ab", BEFORE), ("two-ab", AFTER)):
+        write_campaign(tmp_path / name, FAULTS, sdc, draw=design(scheme).record())
+    found = compare(Side.read(tmp_path / "one-ab"), Side.read(tmp_path / "two-ab"))
+    results = Side.read(tmp_path / "one-ab").results
+    for family in ("all", "fc1.weight"):
+        rows = results if family == "all" else results[results["Layer"] == family]
+        wanted = estimates(rows, design(scheme), [] if family == "all" else ["family"])
+        of_family = wanted if family == "all" else wanted[wanted["family"] == family]
+        assert row(found, family)["a"] == pytest.approx(of_family["sdc_1"].iloc[0])
+    both = row(found, "all")
+    assert both["difference"] == pytest.approx(both["b"] - both["a"])
+    assert both["a"] != pytest.approx((results["sdc_1"] / SAMPLES).mean())
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

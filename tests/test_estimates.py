@@ -51,6 +51,7 @@ def ends(table: pd.DataFrame, row: int = 0) -> tuple[float, float]:
 def test_strata_of_the_schemes() -> None:
     assert stratum_name("network-wise", "fc1.weight", "3") == "network"
     assert stratum_name("layer-wise", "block.fc1.weight", "3") == "block.fc1"
+    assert stratum_name("family-wise", "block.fc1.weight", "3") == "block.fc1.weight"
     assert stratum_name("data-unaware", "fc1.weight", "3-5") == "fc1.weight bit 3-5"
     assert stratum_name("data-aware", "fc1.weight", "") == "fc1.weight"
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import Run
-from past_campaigns import FAMILIES, SAMPLES, counts_of, some_faults, write_campaign
+from past_campaigns import FAMILIES, SAMPLES, counts_of, design, some_faults, write_campaign
 
 from fi.faults import Fault
 from fi.past_campaign import PastCampaign
@@ -137,10 +137,17 @@ def test_most_vulnerable_is_the_family_with_the_highest_lower_end(found: Finding
     assert all(s.startswith(f"Least vulnerable: {safest}, ") for s in least)
 
 
-def test_a_layer_wise_draw_weighs_the_bits_by_the_layers(tmp_path: Path) -> None:
+def test_bits_are_weighed_by_the_strata_of_the_draw(tmp_path: Path) -> None:
     faults = [Fault(0, "fc1.weight", (0, 0), 30), Fault(1, "lif2.spike", (0,), 31)]
-    for scheme, wanted in (("network-wise", 0.5), ("layer-wise", 240 / (240 + 5))):
-        folder = write_campaign(tmp_path / f"{scheme}-ab", faults, [5, 5], scheme=scheme)
+    expected = {
+        "network-wise": 0.5,
+        "layer-wise": 240 / (240 + 4 + 1),  # lif2.spike and lif2.gain
+        "family-wise": 240 / (240 + 4),
+        "data-unaware": 240 / (240 + 4),
+    }
+    for scheme, wanted in expected.items():
+        draw = design(scheme).record()
+        folder = write_campaign(tmp_path / f"{scheme}-ab", faults, [5, 5], draw=draw)
         share = share_of_sdc(Findings.of(PastCampaign(folder)))
         assert share[30] == pytest.approx(wanted)
         assert share.sum() == pytest.approx(1)

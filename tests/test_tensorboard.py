@@ -142,7 +142,9 @@ def test_no_figures_unasked(campaign: Run, subject: Subject, faults: list[Fault]
     assert read(run).Tags()["images"] == []
 
 
-@pytest.mark.parametrize("scheme", ["network-wise", "layer-wise", "data-unaware", "list"])
+@pytest.mark.parametrize(
+    "scheme", ["network-wise", "layer-wise", "family-wise", "data-unaware", "list"]
+)
 def test_running_rates_are_those_of_the_table(tmp_path: Path, scheme: str) -> None:
     faults = some_faults(150)
     counts = counts_of([fault.bits[0] % 7 for fault in faults])

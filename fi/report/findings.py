@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fi.analyse import table_of
+from fi.design import Design
 from fi.fault_row import parse_bits, parse_steps
 from fi.faults import SEVERAL
 from fi.outcomes import OUTCOMES
@@ -109,16 +110,14 @@ class Findings:
     def weights(self, faults: pd.DataFrame) -> pd.Series:
         """How many faults of the fault space each of ``faults`` speaks for, up to a factor.
 
-        One for a draw over the whole network; a layer-wise draw takes larger parts of small layers.
+        The same for all in a draw over the whole network; a draw by strata takes larger parts of
+        small ones.
         """
-        if self.entries["scheme"] != "layer-wise":
+        design = Design.from_record(self.entries["draw"])
+        if not design.known:
             return pd.Series(1.0, index=faults.index)
-        sizes = pd.Series({f["name"]: f["faults"] for f in self.entries["families"]}, dtype=float)
-        layer = faults["Layer"].str.rpartition(".")[0]
-        population = layer.map(
-            sizes.groupby(sizes.index.str.rpartition(".").get_level_values(0)).sum()
-        )
-        return population / layer.map(layer.value_counts())
+        strata = design.strata_of(faults["Layer"], faults["Bit"])
+        return strata.map(design.strata()).astype(float) / strata.map(strata.value_counts())
 
     @property
     def stands_on(self) -> str:

@@ -1,0 +1,294 @@
+"""Draws look after look: the same again, nothing twice, planned by hand, and covering."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+import fi.iterative
+from fi.allocation import least_size, neyman_sizes, pilot_sizes, spreads
+from fi.estimates import estimates
+from fi.fault_row import FAULT_COLUMNS, fault_row
+from fi.faults import Fault
+from fi.iterative import GROWTH, PILOT, TRACKED, IterativeDraw
+from fi.results import ResultsFile
+from fi.sampling import SamplingPlan
+from fi.sites import Kind, SiteFamily
+from fi.space import FaultSpace
+from fi.statistics import wilson
+
+FAMILIES = (
+    SiteFamily("fc1.weight", (20, 30), Kind.SYNAPSE),
+    SiteFamily("fc1.bias", (20,), Kind.SYNAPSE),
+    SiteFamily("lif1.beta", (), Kind.NEURON),
+    SiteFamily("lif1.potential", (20,), Kind.STATE),
+)
+SPACE = FaultSpace(FAMILIES)  # 20,512 faults: 19,200, 640, 32, 640
+SAMPLES = 50
+Z = 2.5758293035489
+Rule = Callable[[Fault], int]
+
+
+def harmless(fault: Fault) -> int:
+    return 0
+
+
+def high_bits(fault: Fault) -> int:
+    """Samples of 50 that a fault corrupts: the two highest bits many, in the bias all bits some."""
+    return 40 if fault.bits[0] >= 30 else 10 * (fault.layer == "fc1.bias")
+
+
+def results_of(faults: Sequence[Fault], rule: Rule) -> pd.DataFrame:
+    """What the faults do: as many samples corrupted as ``rule`` says, a fifth were wrong before."""
+    table = pd.DataFrame([fault_row(fault) for fault in faults], columns=list(FAULT_COLUMNS))
+    sdc = np.array([rule(fault) for fault in faults], dtype=np.int64)
+    counts = {"samples": SAMPLES, "sdc_1": sdc, "fully_masked": SAMPLES - sdc}
+    return table.assign(**counts, correct=(SAMPLES - sdc) * 4 // 5)
+
+
+def drawn(draw: IterativeDraw, rule: Rule) -> tuple[list[list[Fault]], pd.DataFrame]:
+    """All looks of a campaign, and the results."""
+    looks: list[list[Fault]] = []
+    results = ResultsFile.nothing()
+    while look := draw.next_look(results):
+        looks.append(look)
+        results = pd.concat([results, results_of(look, rule)], ignore_index=True)
+    return looks, results
+
+
+def draw_of(scheme: str = "network-wise", margin: float = 0.03, **changes: object) -> IterativeDraw:
+    rates = changes.pop("rates", TRACKED)
+    plan = SamplingPlan(scheme, margin=margin, **changes)  # type: ignore[arg-type]
+    return IterativeDraw(SPACE, plan, 0.99, rates)  # type: ignore[arg-type]
+
+
+SCHEMES = [("network-wise", 0.03), ("layer-wise", 0.05), ("data-unaware", 0.2)]
+
+
+@pytest.mark.parametrize(("scheme", "margin"), SCHEMES)
+def test_the_same_again_and_no_fault_twice(scheme: str, margin: float) -> None:
+    looks, _ = drawn(draw_of(scheme, margin), high_bits)
+    faults = [fault for look in looks for fault in look]
+    assert len(looks) > 2
+    assert drawn(draw_of(scheme, margin), high_bits)[0] == looks
+    assert drawn(draw_of(scheme, margin, seed=3), high_bits)[0] != looks
+    assert len({SPACE.number(fault) for fault in faults}) == len(faults)
+    assert [fault.injection for fault in faults] == list(range(len(faults)))
+
+
+def test_looks_are_replayed_from_results_of_which_later_ones_are_there_too() -> None:
+    looks, results = drawn(draw_of(), high_bits)
+    shuffled = results.sample(frac=1, random_state=1)
+    replayed = draw_of()
+    assert [replayed.next_look(shuffled) for _ in looks] == looks
+    assert replayed.next_look(shuffled) == []
+    with pytest.raises(ValueError, match=rf"have {len(results) - 1} of the {len(results)} faults"):
+        replayed.next_look(results[1:])
+
+
+def test_a_stratum_is_one_random_order_whatever_was_seen() -> None:
+    """What differs is how far it is taken, and how strata are mixed."""
+    orders = []
+    for rule in (harmless, high_bits):
+        looks, _ = drawn(draw_of("layer-wise", 0.05), rule)
+        orders.append([f for look in looks for f in look if f.layer.startswith("lif1")])
+    few, many = ({SPACE.number(fault) for fault in order} for order in orders)
+    assert few < many
+
+
+def test_the_plan_by_hand() -> None:
+    # margin 0.1 at 99 %: z^2 (1 / 0.2 - 1) = 26.54 faults, of 20,512: 26.54 * 20512 / 20537.5
+    assert least_size(20_512, 0.1, Z) == pytest.approx(26.507, abs=1e-3)
+    assert least_size(20_512, 0.5, Z) == 0
+    # 26.507 in proportion, rounded up: 25, 1, 1, 1; but 10 of each, or all
+    sizes = np.array([19_200.0, 640, 5, 640])
+    assert pilot_sizes(sizes, 26.507, 10).tolist() == [25, 10, 5, 10]
+    # without a hit in 10: p = z^2 / 2 / (10 + z^2) = 0.19943, s = sqrt(p (1 - p))
+    assert spreads(np.zeros(1), np.array([10.0]), Z)[0] == pytest.approx(0.39957, abs=1e-5)
+    # rate 0.5: p = 0.5, s = 0.5 whatever n is
+    assert spreads(np.array([0.5]), np.array([7.0]), Z)[0] == pytest.approx(0.5)
+
+
+def test_neyman_by_hand() -> None:
+    """Two strata without end, W s = 0.3 and 0.1: for a variance of 0.0004 n = 300 and 100."""
+    spread, endless = np.array([0.3, 0.1]), np.full(2, 1e12)
+    both = np.zeros(2, dtype=np.int64)
+    arguments = (endless, both, np.array([0.0004]), (1.0, 1e9))
+    # (0.3 + 0.1)^2 / 0.0004 = 400 in the proportion 3 : 1
+    assert neyman_sizes(spread, np.ones(2), *arguments).tolist() == pytest.approx([300, 100], abs=1)
+    # 200 of the second are there: 0.1^2 / 200 = 0.00005 is left, 0.3^2 / 0.00035 = 257.1
+    found = neyman_sizes(spread, np.array([1.0, 200]), *arguments)
+    assert found.tolist() == [258, 200]
+    # the first one has only 100 faults: known, the other one gives 0.1^2 / 0.0004 = 25
+    limited = (np.array([100, 1e12]), *arguments[1:])
+    assert neyman_sizes(np.array([30, 0.1]), np.ones(2), *limited).tolist() == [100, 25]
+
+
+def test_growth_is_bounded_for_each_group() -> None:
+    spread, groups = np.array([0.5, 0.5, 0.5]), np.arange(3)
+    wanted = 0.25 / np.array([1000.0, 150, 101])  # n = 1000, 150, 101 of endless strata
+    taken, endless = np.full(3, 100.0), np.full(3, 1e15)
+    found = neyman_sizes(spread, taken, endless, groups, wanted, (1.1, 2.0))
+    assert found.tolist() == pytest.approx([200, 150, 110], abs=1)
+
+
+def half_widths(
+    results: pd.DataFrame, draw: IterativeDraw, by: Sequence[str]
+) -> NDArray[np.float64]:
+    """``[groups, rates]``, as tables show them."""
+    table = estimates(results, draw.design, by, 0.99, TRACKED)
+    ends = [table[f"{r} high"].to_numpy() - table[f"{r} low"].to_numpy() for r in TRACKED]
+    return np.stack(ends, axis=1).astype(float) / 2
+
+
+@pytest.mark.parametrize(
+    ("scheme", "margin", "by"),
+    [
+        ("network-wise", 0.03, []),
+        ("layer-wise", 0.05, ["layer"]),
+        ("data-unaware", 0.2, ["family", "bit"]),
+    ],
+)
+def test_it_stops_when_the_intervals_of_the_table_are_narrow(
+    scheme: str, margin: float, by: list[str]
+) -> None:
+    draw = draw_of(scheme, margin)
+    looks, results = drawn(draw, high_bits)
+    widths = half_widths(results, draw, by)
+    assert widths.shape == (len(draw.targets), len(TRACKED))
+    assert widths.max() <= margin
+    last = draw.looks[-1]
+    assert (last.faults, last.open) == (len(results), ())
+    assert list(last.half_widths.values()) == pytest.approx(widths.max(axis=0), abs=1e-9)
+    before = half_widths(results[: -len(looks[-1])], draw, by)
+    assert before.max() > margin  # one look less was not enough
+    assert len(draw.looks) == len(looks)
+    assert draw.looks[-2].open
+
+
+def test_it_takes_far_less_than_the_formula_where_rates_are_small() -> None:
+    plan = SamplingPlan(margin=0.03)
+    draw = IterativeDraw(SPACE, plan, 0.99, ["sdc_1"])
+    _, results = drawn(draw, lambda fault: 50 * (fault.bits[0] == 31))  # a rate of 1 / 32
+    assert len(results) < plan.size(SPACE.size) / 3
+    _, half = drawn(draw_of(), lambda fault: 50 * (fault.bits[0] % 2))  # a rate of 1 / 2
+    assert len(half) > plan.size(SPACE.size) * 0.9
+
+
+def test_a_pilot_without_an_sdc_is_no_proof() -> None:
+    draw = draw_of("network-wise", 0.03)
+    pilot = draw.next_look(ResultsFile.nothing())
+    found = Counter(fault.layer for fault in pilot)
+    assert found["fc1.bias"] == found["lif1.beta"] == found["lif1.potential"] == PILOT
+    # fc1.weight gets its part of the least size, z^2 (1 / 0.06 - 1) = 103.9 of 20,512
+    assert found["fc1.weight"] == -(-19_200 * least_size(20_512, 0.03, Z) // 20_512)
+    assert draw.next_look(results_of(pilot, harmless)) != []  # four strata are less sure than one
+    # alone it is done with the least size: the interval is 0 to 2 x margin
+    alone = draw_of("layer-wise", 0.03, sites=("fc1.weight",))
+    least = least_size(19_840, 0.03, Z)
+    sizes = Counter(f.layer.partition(".")[0] for f in drawn(alone, harmless)[0][0])
+    assert sizes["fc1"] == int(least) + 1
+    assert wilson(0, int(least) + 1, 19_840)[1] / 2 <= 0.03 < wilson(0, int(least), 19_840)[1] / 2
+
+
+def test_a_sure_stratum_gets_less_than_its_part() -> None:
+    """Faults of the weights do nothing, of the other small families a half: these get more."""
+    draw = draw_of("network-wise", 0.01, rates=["sdc_1"])
+    _, results = drawn(draw, lambda fault: 25 if fault.layer != "fc1.weight" else 0)
+    sizes = results["Layer"].value_counts()
+    assert sizes["fc1.bias"] / 640 > 2 * sizes["fc1.weight"] / 19_200
+
+
+def test_small_strata_are_exhausted_and_then_done() -> None:
+    draw = draw_of("data-unaware", 0.02)
+    _, results = drawn(draw, lambda fault: 5 * (fault.index[-1:] > (9,)))
+    sizes = results.groupby(["Layer", "Bit"]).size()
+    assert (sizes["lif1.beta"] == 1).all()
+    assert (sizes["fc1.bias"] == 20).all()
+    assert {name: size for name, (size, _) in draw.sizes.items()} == {
+        f"{family} bit {bit}": size for (family, bit), size in sizes.items()
+    }
+    assert sizes["fc1.weight"].max() < 600
+
+
+def test_looks_grow_by_bounded_factors() -> None:
+    draw = draw_of("network-wise", 0.02)
+    drawn(draw, high_bits)
+    sizes = [look.faults for look in draw.looks]
+    assert len(sizes) > 3
+    for size, following in pairwise(sizes):
+        assert GROWTH[0] * size - 1 <= following <= GROWTH[1] * size + len(FAMILIES)
+
+
+def test_done_strata_are_left_alone() -> None:
+    """Nothing in fc1, a half in lif1: fc1 is done after the pilot."""
+    draw = draw_of("layer-wise", 0.05, rates=["sdc_1"])
+    looks, _ = drawn(draw, lambda fault: 25 if fault.layer.startswith("lif1") else 0)
+    assert [look.open for look in draw.looks[:1]] == [("lif1",)]
+    assert {fault.layer.partition(".")[0] for look in looks[1:] for fault in look} == {"lif1"}
+
+
+def test_only_the_tracked_rates_count() -> None:
+    rule = high_bits
+    sizes = {
+        rates: len(drawn(draw_of(rates=rates), rule)[1])
+        for rates in (TRACKED, ("sdc_1",), ("correct",))
+    }
+    # correct is about 0.75, SDC-1 about 0.06: the former decides
+    assert sizes["sdc_1",] < sizes["correct",] / 2
+    assert sizes[TRACKED] == pytest.approx(sizes["correct",], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("plan", "rates", "message"),
+    [
+        ({"scheme": "exhaustive"}, TRACKED, "an exhaustive draw takes every fault"),
+        ({"together": 2}, TRACKED, "trials of 2 faults are not drawn iteratively"),
+        ({}, (), "the tracked rates are none; allowed, each once: fully_masked, sdc_1"),
+        ({}, ("sdc_1", "golden_correct"), "the tracked rates are sdc_1, golden_correct"),
+        ({}, ("sdc_1", "sdc_1"), "each once"),
+    ],
+)
+def test_what_cannot_be_drawn_is_named(
+    plan: dict[str, object], rates: Sequence[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        IterativeDraw(SPACE, SamplingPlan(**plan), 0.99, rates)  # type: ignore[arg-type]
+
+
+def test_a_list_that_would_be_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fi.iterative, "LONGEST_LIST", 500)
+    with pytest.raises(ValueError, match=r"asks for \d+ faults in all; allowed: 500"):
+        drawn(draw_of(margin=0.01), high_bits)
+
+
+def test_a_space_of_any_size() -> None:
+    """10^40 words: a rate of 1 / 32 needs as many faults as in any large network."""
+    space = FaultSpace((SiteFamily("fc1.weight", (10**40,), Kind.SYNAPSE),))
+    draw = IterativeDraw(space, SamplingPlan(margin=0.02), 0.99, ["sdc_1"])
+    looks, results = drawn(draw, lambda fault: 50 * (fault.bits[0] == 31))
+    assert Z**2 * 0.02 * 0.98 / 0.02**2 < len(results) < Z**2 * 0.06 * 0.94 / 0.02**2
+    assert len({fault.index for look in looks for fault in look}) == len(results)
+
+
+@pytest.mark.parametrize("critical", [0.002, 0.2])
+def test_the_interval_at_the_end_covers(critical: float) -> None:
+    """100 campaigns on one population: at 99 %, 5 misses or more have a probability of 0.3 %."""
+    rng = np.random.default_rng(7)
+    hits = np.where(rng.random(SPACE.size) < critical, rng.integers(1, SAMPLES + 1, SPACE.size), 0)
+    weight = SPACE.range_of("fc1.bias")
+    hits[weight.start : weight.stop] = SAMPLES  # one family is all critical
+    true = hits.mean() / SAMPLES
+    covered = []
+    for seed in range(100):
+        draw = draw_of(margin=0.04, seed=seed, rates=["sdc_1"])
+        _, results = drawn(draw, lambda fault: int(hits[SPACE.number(fault)]))
+        found = estimates(results, draw.design, rates=["sdc_1"]).iloc[0]
+        covered.append(found["sdc_1 low"] <= true <= found["sdc_1 high"])
+    assert sum(covered) > 95
