@@ -6,6 +6,7 @@ import multiprocessing
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,8 +22,9 @@ import fi.test  # noqa: E402
 from fi.cli import chosen_classes  # noqa: E402
 from fi.design import Design, layer_of  # noqa: E402
 from fi.estimates import GroupMeans, estimates  # noqa: E402
-from fi.fault_source import informed  # noqa: E402
+from fi.iterative import IterativeDraw  # noqa: E402
 from fi.past_campaign import newest_campaign  # noqa: E402
+from fi.prior import Prior, golden_prior  # noqa: E402
 from fi.sampling import SamplingPlan, drawn_numbers  # noqa: E402
 from fi.space import FaultSpace  # noqa: E402
 from fi.strata import design_of  # noqa: E402
@@ -73,6 +75,16 @@ class Population:
     def samples(self) -> int:
         """Test samples that every fault was tried on."""
         return int(self.results["samples"].iloc[0])
+
+    @cached_property
+    def prior(self) -> Prior:
+        """Of a data-aware draw."""
+        return golden_prior(self.space, self.subject.network)
+
+    def rows(self, numbers: Sequence[int], first: int = 0) -> pd.DataFrame:
+        """The results of these faults, as injections from ``first`` on."""
+        injections = range(first, first + len(numbers))
+        return self.results.iloc[numbers].assign(Injection=injections)
 
 
 class Cells(NamedTuple):
@@ -135,22 +147,30 @@ class Tally:
 
 
 class Draw(NamedTuple):
-    """A way to draw: a scheme of ``fi.sampling`` at a margin."""
+    """A way to draw: a scheme of ``fi.sampling`` at a margin, in one step or look after look."""
 
     scheme: str
     margin: float
+    iterative: bool = False
+
+    def __str__(self) -> str:
+        return f"{'iterative ' * self.iterative}{self.scheme}"
 
 
 def sampled(population: Population, draw: Draw, seed: int) -> tuple[pd.DataFrame, Design]:
     """What a campaign on this draw would write, and how it was drawn."""
-    plan = replace(population.plan, scheme=draw.scheme, margin=draw.margin, seed=seed)
+    prior = population.prior if draw.scheme == "data-aware" else ()
+    given = {"scheme": draw.scheme, "margin": draw.margin, "seed": seed, "prior": prior}
+    plan = replace(population.plan, **given)
     space = population.space
-    numbers = drawn_numbers(space, informed(plan, space, population.subject))
-    return _rows(population, numbers), design_of(space, draw.scheme)
-
-
-def _rows(population: Population, numbers: Sequence[int]) -> pd.DataFrame:
-    return population.results.iloc[list(numbers)].assign(Injection=range(len(numbers)))
+    if not draw.iterative:
+        return population.rows(drawn_numbers(space, plan)), design_of(space, draw.scheme)
+    looks = IterativeDraw(space, plan, LEVELS[0], RATES)
+    results = population.rows([])
+    while faults := looks.next_look(results):
+        new = population.rows([space.number(fault) for fault in faults], first=len(results))
+        results = pd.concat([results, new], ignore_index=True)
+    return results, looks.design
 
 
 def wald(rate: Array, n: Array, size: Array, samples: int, level: float) -> tuple[Array, Array]:

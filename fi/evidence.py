@@ -51,20 +51,38 @@ def contradiction(kind, p, r, n, population):
 
 
 @_compiled
+def _at_score_slope(c, r, n, population):
+    """Where ``((1 - r) / (1 - p))^2 - (r / p)^2 = c``, by Newton's steps within a bracket."""
+    high, root = _highest(r, n, population), sqrt(c)
+    low = max(r, 1 - (1 - r) / root) if root > 1 - r else r  # exact for r = 0
+    if r == 0 or low >= high:
+        return min(low, high)
+    p = low
+    for _ in range(100):
+        x, y = (1 - r) / (1 - p), r / p
+        excess = x * x - y * y - c
+        if excess > 0:
+            high = p
+        else:
+            low = p
+        new = p - excess / (2 * (x * x / (1 - p) + y * y / p))
+        if not low < new < high:
+            new = (low + high) / 2
+        if abs(new - p) <= 1e-15 * new:
+            break
+        p = new
+    return p
+
+
+@_compiled
 def _at_slope(kind, slope, r, n, population):
     """The rate from ``r`` to the highest at which the contradiction has this derivative."""
     if slope == inf:
         return _highest(r, n, population)
     if kind == SCORE:
-        low, high = r, _highest(r, n, population)
-        m = n * ((population - 1) / (population - n))
-        for _ in range(60):
-            p = (low + high) / 2
-            if m * (((1 - r) / (1 - p)) ** 2 - (r / p) ** 2) > slope:
-                high = p
-            else:
-                low = p
-        return low
+        return _at_score_slope(
+            slope / (n * ((population - 1) / (population - n))), r, n, population
+        )
     growth = expm1(min(slope / (2 * population), 600.0))  # odds(q) / odds(p) - 1: quadratic in p
     a = population * growth
     b = n - growth * (population - n + n * r)
