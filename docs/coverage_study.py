@@ -145,6 +145,18 @@ class Tally:
             self.width + other.width,
         )
 
+    def save(self, path: Path) -> None:
+        """Write all of it to ``path``, for ``load``."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(path, **vars(self))
+
+    @classmethod
+    def load(cls, path: Path) -> Tally:
+        """What ``save`` wrote."""
+        with np.load(path) as saved:
+            injections = saved["injections"].tolist()
+            return cls(injections, saved["counted"], saved["covered"], saved["width"])
+
 
 class Draw(NamedTuple):
     """A way to draw: a scheme of ``fi.sampling`` at a margin, in one step or look after look."""
@@ -155,6 +167,11 @@ class Draw(NamedTuple):
 
     def __str__(self) -> str:
         return f"{'iterative ' * self.iterative}{self.scheme}"
+
+    @property
+    def tag(self) -> str:
+        """For file names: ``iterative-network-wise-0.01``."""
+        return f"{self} {self.margin:g}".replace(" ", "-")
 
 
 def sampled(population: Population, draw: Draw, seed: int) -> tuple[pd.DataFrame, Design]:
@@ -261,8 +278,8 @@ def study(
     """Repeat every draw with the seeds 0 to ``repetitions - 1``; the sum for each, in order."""
     global _shared
     _shared = population, cells_of(population)
+    population.prior  # noqa: B018 - made before the processes are, which share the population
     chunks = [range(start, min(start + 10, repetitions)) for start in range(0, repetitions, 10)]
-    # forked, the processes share the population
     with multiprocessing.get_context("fork").Pool(processes) as pool:
         for draw in draws:
             yield draw, total(pool.imap(_chunk, [(draw, seeds) for seeds in chunks]))

@@ -10,9 +10,13 @@ contradiction are taken (``fi.evidence``), and of the two ends the outer one:
 
 Wilson's lower end is too high where few faults are critical: with 1 critical fault in 1,000, of
 which 100 are drawn, it covers 90 % at nominal 99 %. So is its upper end too low where most faults
-are drawn. The deviance is right there, and too narrow where no critical fault was seen. Together
-they cover: exactly computed in ``tests/test_intervals.py``, on real campaigns in
-``docs/coverage.md``.
+are drawn. The deviance is right there, and too narrow where no critical fault was seen.
+
+Faults come whole. Where one or a few are seen, ends for a rate that may be any number cover too
+little: 95 % intervals from 10 of 90 faults cover 89 % if one is critical. So the deviance of a
+stratum that stands alone is taken half a fault beyond what was seen (the continuity correction,
+Yates 1934, doi 10.2307/2983604), less where many were. Together they cover, at any level: exactly
+computed in ``tests/test_intervals.py``, on real campaigns in ``docs/coverage.md``.
 """
 
 from __future__ import annotations
@@ -33,6 +37,8 @@ from fi.evidence import DEVIANCE, SCORE, largest_gain  # noqa: E402
 
 #: Stands for a population that is not known: as good as infinite.
 _UNKNOWN = 1e300
+#: So many faults seen halve the continuity correction: of many, one more makes no difference.
+_MANY = 100
 
 
 class Sample(NamedTuple):
@@ -70,18 +76,31 @@ def interval(strata: Sequence[Sample], confidence: float = 0.99) -> tuple[float,
     return max(0.0, min(low, rate)), min(1.0, rate + _gain(table, bound))
 
 
+def _gain(table: NDArray[np.float64], bound: float) -> float:
+    """How far the rate may be above what was seen."""
+    if not len(table):
+        return 0.0
+    rate, n, population, weight, _ = table.T
+    beyond = table.copy()
+    if np.count_nonzero(n) == 1:
+        beyond[:, 0] = np.where(n > 0, np.minimum(rate + _correction(rate, n), 1.0), rate)
+    deviance = weight @ (beyond[:, 0] - rate) + largest_gain(DEVIANCE, beyond, bound)
+    open_part = weight @ ((1 - n / population) * (1 - rate))  # what was not run may all be critical
+    return float(max(largest_gain(SCORE, table, bound), min(deviance, open_part)))
+
+
+def _correction(rate: NDArray[np.float64], n: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Half a fault where few critical or few other faults were seen, else less; as a rate."""
+    few = 1 + n * np.minimum(rate, 1 - rate) / _MANY
+    return 0.5 / (few * np.maximum(n, 1))
+
+
 @lru_cache
 def _bound(confidence: float) -> float:
     """The largest contradiction, ``z^2``; kept, because scipy takes longer than the search."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; allowed: above 0 and below 1")
     return float(norm.ppf((1 + confidence) / 2)) ** 2
-
-
-def _gain(table: NDArray[np.float64], bound: float) -> float:
-    if not len(table):
-        return 0.0
-    return float(max(largest_gain(kind, table, bound) for kind in (SCORE, DEVIANCE)))
 
 
 def _table(strata: Sequence[Sample]) -> NDArray[np.float64]:
