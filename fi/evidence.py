@@ -21,6 +21,8 @@ from numba import njit
 
 _compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
 SCORE, DEVIANCE = 0, 1
+#: So many faults seen halve the continuity correction: of many, one more makes no difference.
+_MANY = 100
 
 
 @_compiled
@@ -145,3 +147,38 @@ def largest_gain(kind, strata, bound):
             low, below = middle, total
             above /= 2
     return gain
+
+
+@_compiled
+def _correction(r, n):
+    """Half a fault where few critical or few other faults were seen, else less; as a rate."""
+    return 0.5 / (1 + n * min(r, 1 - r) / _MANY) / n
+
+
+@_compiled
+def _widest_gain(strata, bound):
+    """The larger gain of both measures; the deviance of a lone stratum begins beyond its rate."""
+    seen = 0
+    for row in strata:
+        seen += row[1] > 0
+    beyond, unrun = strata.copy(), 0.0
+    gain = 0.0
+    for place, (r, n, population, weight, _) in enumerate(strata):
+        unrun += weight * (1 - n / population) * (1 - r)  # may all be critical, and no more
+        if seen == 1 and n > 0:
+            beyond[place, 0] = min(r + _correction(r, n), 1.0)
+            gain += weight * (beyond[place, 0] - r)
+    gain += largest_gain(DEVIANCE, beyond, bound)
+    return max(largest_gain(SCORE, strata, bound), min(gain, unrun))
+
+
+@_compiled
+def gains(strata, bound):
+    """How far the mean may be below and above what was seen, arguments as ``largest_gain``."""
+    if not len(strata):
+        return 0.0, 0.0
+    mirrored = strata.copy()
+    for row in mirrored:
+        if row[1] > 0:
+            row[0] = 1 - row[0]
+    return _widest_gain(mirrored, bound), _widest_gain(strata, bound)

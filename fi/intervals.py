@@ -33,12 +33,10 @@ from fi.engine.kernel_cache import provide_cache
 
 provide_cache()
 
-from fi.evidence import DEVIANCE, SCORE, largest_gain  # noqa: E402
+from fi.evidence import gains  # noqa: E402
 
 #: Stands for a population that is not known: as good as infinite.
 _UNKNOWN = 1e300
-#: So many faults seen halve the continuity correction: of many, one more makes no difference.
-_MANY = 100
 
 
 class Sample(NamedTuple):
@@ -69,30 +67,9 @@ def interval(strata: Sequence[Sample], confidence: float = 0.99) -> tuple[float,
     bound = _bound(confidence)
     table = _table(strata)
     rate = sum(s.weight * s.rate for s in strata if s.n)
-    mirrored = table.copy()
-    mirrored[:, 0] = np.where(table[:, 1] > 0, 1 - table[:, 0], 0.0)
     unseen = sum(s.weight for s in strata if not s.n)
-    low = rate + unseen - _gain(mirrored, bound)
-    return max(0.0, min(low, rate)), min(1.0, rate + _gain(table, bound))
-
-
-def _gain(table: NDArray[np.float64], bound: float) -> float:
-    """How far the rate may be above what was seen."""
-    if not len(table):
-        return 0.0
-    rate, n, population, weight, _ = table.T
-    beyond = table.copy()
-    if np.count_nonzero(n) == 1:
-        beyond[:, 0] = np.where(n > 0, np.minimum(rate + _correction(rate, n), 1.0), rate)
-    deviance = weight @ (beyond[:, 0] - rate) + largest_gain(DEVIANCE, beyond, bound)
-    open_part = weight @ ((1 - n / population) * (1 - rate))  # what was not run may all be critical
-    return float(max(largest_gain(SCORE, table, bound), min(deviance, open_part)))
-
-
-def _correction(rate: NDArray[np.float64], n: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Half a fault where few critical or few other faults were seen, else less; as a rate."""
-    few = 1 + n * np.minimum(rate, 1 - rate) / _MANY
-    return 0.5 / (few * np.maximum(n, 1))
+    down, up = gains(table, bound)
+    return max(0.0, min(rate + unseen - down, rate)), min(1.0, rate + up)
 
 
 @lru_cache
@@ -104,7 +81,7 @@ def _bound(confidence: float) -> float:
 
 
 def _table(strata: Sequence[Sample]) -> NDArray[np.float64]:
-    """``[strata, 5]`` for ``largest_gain``, without those whose faults were all run."""
+    """``[strata, 5]`` for ``gains``, without those whose faults were all run."""
     for sample in strata:
         _check(sample)
     left = [s for s in strata if s.n != s.population]

@@ -80,7 +80,7 @@ def test_one_critical_fault_by_hand() -> None:
 
 def test_one_fault_run_by_hand() -> None:
     # not critical: half a fault of one, 2 (0.5 log(0.5 / p) + 0.5 log(0.5 / (1 - p))) = z^2, so
-    # that p (1 - p) = exp(-z^2) / 4; Wilson's p / (1 - p) = z^2 leaves out rates above 0.87, and one
+    # that p (1 - p) = exp(-z^2) / 4; Wilson's p / (1 - p) = z^2 leaves out all above 0.87, and one
     # draw in eight shows such a fault
     root = sqrt(1 - exp(-Z2))
     assert interval([Sample(0.0, 1, None)]) == pytest.approx((0, (1 + root) / 2), abs=1e-9)
