@@ -21,6 +21,8 @@ from numba import njit
 
 _compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
 SCORE, DEVIANCE = 0, 1
+#: So many faults seen halve the continuity correction: of many, one more makes no difference.
+_MANY = 100
 
 
 @_compiled
@@ -51,20 +53,38 @@ def contradiction(kind, p, r, n, population):
 
 
 @_compiled
+def _at_score_slope(c, r, n, population):
+    """Where ``((1 - r) / (1 - p))^2 - (r / p)^2 = c``, by Newton's steps within a bracket."""
+    high, root = _highest(r, n, population), sqrt(c)
+    low = max(r, 1 - (1 - r) / root) if root > 1 - r else r  # exact for r = 0
+    if r == 0 or low >= high:
+        return min(low, high)
+    p = low
+    for _ in range(100):
+        x, y = (1 - r) / (1 - p), r / p
+        excess = x * x - y * y - c
+        if excess > 0:
+            high = p
+        else:
+            low = p
+        new = p - excess / (2 * (x * x / (1 - p) + y * y / p))
+        if not low < new < high:
+            new = (low + high) / 2
+        if abs(new - p) <= 1e-15 * new:
+            break
+        p = new
+    return p
+
+
+@_compiled
 def _at_slope(kind, slope, r, n, population):
     """The rate from ``r`` to the highest at which the contradiction has this derivative."""
     if slope == inf:
         return _highest(r, n, population)
     if kind == SCORE:
-        low, high = r, _highest(r, n, population)
-        m = n * ((population - 1) / (population - n))
-        for _ in range(60):
-            p = (low + high) / 2
-            if m * (((1 - r) / (1 - p)) ** 2 - (r / p) ** 2) > slope:
-                high = p
-            else:
-                low = p
-        return low
+        return _at_score_slope(
+            slope / (n * ((population - 1) / (population - n))), r, n, population
+        )
     growth = expm1(min(slope / (2 * population), 600.0))  # odds(q) / odds(p) - 1: quadratic in p
     a = population * growth
     b = n - growth * (population - n + n * r)
@@ -127,3 +147,38 @@ def largest_gain(kind, strata, bound):
             low, below = middle, total
             above /= 2
     return gain
+
+
+@_compiled
+def _correction(r, n):
+    """Half a fault where few critical or few other faults were seen, else less; as a rate."""
+    return 0.5 / (1 + n * min(r, 1 - r) / _MANY) / n
+
+
+@_compiled
+def _widest_gain(strata, bound):
+    """The larger gain of both measures; the deviance of a lone stratum begins beyond its rate."""
+    seen = 0
+    for row in strata:
+        seen += row[1] > 0
+    beyond, unrun = strata.copy(), 0.0
+    gain = 0.0
+    for place, (r, n, population, weight, _) in enumerate(strata):
+        unrun += weight * (1 - n / population) * (1 - r)  # may all be critical, and no more
+        if seen == 1 and n > 0:
+            beyond[place, 0] = min(r + _correction(r, n), 1.0)
+            gain += weight * (beyond[place, 0] - r)
+    gain += largest_gain(DEVIANCE, beyond, bound)
+    return max(largest_gain(SCORE, strata, bound), min(gain, unrun))
+
+
+@_compiled
+def gains(strata, bound):
+    """How far the mean may be below and above what was seen, arguments as ``largest_gain``."""
+    if not len(strata):
+        return 0.0, 0.0
+    mirrored = strata.copy()
+    for row in mirrored:
+        if row[1] > 0:
+            row[0] = 1 - row[0]
+    return _widest_gain(mirrored, bound), _widest_gain(strata, bound)

@@ -172,6 +172,11 @@ def draw(space: FaultSpace, plan: SamplingPlan) -> list[Fault]:
     """
     if plan.together > 1:
         return draw_trials(space, plan)
+    return [space.fault(number, place) for place, number in enumerate(drawn_numbers(space, plan))]
+
+
+def drawn_numbers(space: FaultSpace, plan: SamplingPlan) -> list[int]:
+    """The numbers in the space of the faults that ``draw`` lists, for plans of single faults."""
     parts = plan.sizes(space)
     length = sum(size for _, size in parts)
     if length > LONGEST_LIST:
@@ -184,7 +189,7 @@ def draw(space: FaultSpace, plan: SamplingPlan) -> list[Fault]:
     ]
     if len(parts) > 1:
         numbers = [numbers[position] for position in _distinct(words, length, length)]
-    return [space.fault(number, injection) for injection, number in enumerate(numbers)]
+    return numbers
 
 
 def draw_trials(space: FaultSpace, plan: SamplingPlan) -> list[Fault]:

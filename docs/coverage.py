@@ -1,0 +1,245 @@
+"""Makes ``coverage.md``: how often the intervals hold, by repeated draws from known populations."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import scipy
+from coverage_study import (
+    LEVELS,
+    METHODS,
+    ROOT,
+    Cells,
+    Draw,
+    Finding,
+    Population,
+    Tally,
+    cells_of,
+    finding,
+    study,
+)
+
+from fi.sample_size import sample_size
+from fi.sampling import SamplingPlan
+from fi.strata import strata
+
+PAGE = ROOT / "docs" / "coverage.md"
+BEGIN, END = "<!-- tables: written by docs/coverage.py -->\n", "<!-- end of the tables -->\n"
+REPETITIONS = 400
+POPULATIONS = {
+    "trained": "--model NMNIST --limit-samples 200",
+    "untrained": "--model NMNIST --model.hidden 10 --checkpoint none --faults.bits 23-31 "
+    "--limit-samples 1",
+}
+DRAWS = (
+    Draw("network-wise", 0.01),
+    Draw("network-wise", 0.05),
+    Draw("layer-wise", 0.01),
+    Draw("layer-wise", 0.05),
+    Draw("data-unaware", 0.05),
+    Draw("data-aware", 0.05),
+    Draw("network-wise", 0.01, iterative=True),
+    Draw("network-wise", 0.05, iterative=True),
+    Draw("layer-wise", 0.01, iterative=True),
+    Draw("layer-wise", 0.05, iterative=True),
+)
+
+
+class Study(NamedTuple):
+    """All repetitions on one population."""
+
+    name: str
+    options: str
+    population: Population
+    cells: Cells
+    tallies: dict[Draw, Tally]
+
+
+def conducted(name: str, options: str, arguments: argparse.Namespace) -> Study:
+    """The study of a population; draws of which the tally is kept are not repeated."""
+    folder = Path(arguments.output) / name
+    population = Population.injected(options.split(), folder)
+    kept = {draw: folder / f"{draw.tag}-{arguments.repetitions}.npz" for draw in DRAWS}
+    missing = [draw for draw in DRAWS if arguments.again or not kept[draw].exists()]
+    start = time.perf_counter()
+    for draw, tally in study(population, missing, arguments.repetitions, arguments.processes):
+        tally.save(kept[draw])
+        print(f"{name}: {draw.tag} after {time.perf_counter() - start:.0f} s", flush=True)
+    tallies = {draw: Tally.load(path) for draw, path in kept.items()}
+    return Study(name, options, population, cells_of(population), tallies)
+
+
+def tables(studies: Sequence[Study]) -> str:
+    """All tables of the page, and what they were made with."""
+    return "\n".join(
+        [
+            made_with(studies),
+            "### The populations\n",
+            table(
+                "population | campaign | faults | samples | cells | rates that vary",
+                *about(studies),
+            ),
+            "### The default intervals\n",
+            table(
+                "population | draw | margin | faults drawn | 99 %: pooled | rates | below | worst"
+                " | 95 %: pooled | below | worst",
+                *coverage_rows(studies),
+            ),
+            "### Their half-widths\n",
+            table(
+                "population | draw | margin | network: masked | SDC-1 | facc | mean over all cells",
+                *width_rows(studies),
+            ),
+            "### Other intervals, from the same network-wise draws\n",
+            table(
+                "population | margin | interval | 99 %: pooled | below | 95 %: pooled | below"
+                " | worst at 99 % | half-width",
+                *method_rows(studies),
+            ),
+            "### One step and look after look\n",
+            table(
+                "population | draw | margin | formula: faults | half-width | iterative: faults"
+                " | from - to | half-width | formula for that half-width | coverage of the targets",
+                *iterative_rows(studies),
+            ),
+        ]
+    )
+
+
+def made_with(studies: Sequence[Study]) -> str:
+    """The command, seeds and versions."""
+    repetitions = {len(tally.injections) for s in studies for tally in s.tallies.values()}
+    (count,) = repetitions
+    return (
+        f"Made by `python docs/coverage.py` with {count} repetitions of every draw, seeds 0 to "
+        f"{count - 1}; Python {platform.python_version()}, numpy {np.__version__}, scipy "
+        f"{scipy.__version__}.\n"
+    )
+
+
+def table(head: str, *rows: Sequence[object]) -> str:
+    """A table of Markdown."""
+    rule = "|".join("---" for _ in head.split("|"))
+    lines = [f"| {head} |", f"|{rule}|", *(f"| {' | '.join(map(str, row))} |" for row in rows)]
+    return "\n".join([*lines, ""])
+
+
+def about(studies: Sequence[Study]) -> Iterator[Sequence[object]]:
+    """The rows of the populations."""
+    for s in studies:
+        command = f"`python -m fi.test {s.options} --scheme exhaustive`"
+        faults = f"{len(s.population.results):,}"
+        yield (
+            *(s.name, command, faults, s.population.samples, len(s.cells.names)),
+            int(s.cells.varied.sum()),
+        )
+
+
+def coverage_rows(studies: Sequence[Study]) -> Iterator[Sequence[object]]:
+    """How the default intervals held, for each draw."""
+    for s in studies:
+        for draw, tally in s.tallies.items():
+            high, low = (finding(tally, s.cells, level=level) for level in LEVELS)
+            yield (
+                *(s.name, draw, draw.margin, f"{np.mean(tally.injections):,.0f}"),
+                *(_percent(high.pooled), high.tested, len(high.failing), _worst(high)),
+                *(_percent(low.pooled), len(low.failing), _worst(low)),
+            )
+
+
+def width_rows(studies: Sequence[Study]) -> Iterator[Sequence[object]]:
+    """How wide they were."""
+    for s in studies:
+        for draw, tally in s.tallies.items():
+            network = (_percent(width, 3) for width in widths(tally)[0])
+            mean = tally.width[0, 0].sum() / tally.counted.sum()
+            yield s.name, draw, draw.margin, *network, _percent(mean, 3)
+
+
+def method_rows(studies: Sequence[Study]) -> Iterator[Sequence[object]]:
+    """How every method held, for each network-wise draw."""
+    for s in studies:
+        for draw, tally in s.tallies.items():
+            if draw.scheme == "network-wise" and not draw.iterative:
+                for number, method in enumerate(METHODS):
+                    high, low = (finding(tally, s.cells, method, level) for level in LEVELS)
+                    mean = tally.width[number, 0].sum() / tally.counted.sum()
+                    yield (
+                        *(s.name, draw.margin, method, _percent(high.pooled), len(high.failing)),
+                        *(_percent(low.pooled), len(low.failing)),
+                        *(_worst(high), _percent(mean, 3)),
+                    )
+
+
+def iterative_rows(studies: Sequence[Study]) -> Iterator[Sequence[object]]:
+    """At the same margin the draw in one step, whose size is the formula's, and the iterative."""
+    for s in studies:
+        for draw, tally in s.tallies.items():
+            if not draw.iterative:
+                continue
+            plan = SamplingPlan(scheme=draw.scheme, margin=draw.margin)
+            once = s.tallies[draw._replace(iterative=False)]
+            targets = targets_of(s, draw)
+            width = np.nanmax(widths(tally)[targets])
+            formula = sum(
+                sample_size(part.population, round(float(width), 6), plan.t)
+                for part in strata(s.population.space, draw.scheme)
+            )
+            counted, covered = tally.counted[targets].sum(), tally.covered[0, 0][targets].sum()
+            yield (
+                *(s.name, draw.scheme, draw.margin, f"{np.mean(once.injections):,.0f}"),
+                _percent(np.nanmax(widths(once)[targets]), 3),
+                f"{np.mean(tally.injections):,.0f}",
+                f"{min(tally.injections):,} - {max(tally.injections):,}",
+                *(_percent(width, 3), f"{formula:,}", _percent(covered / counted)),
+            )
+
+
+def targets_of(study: Study, draw: Draw) -> list[int]:
+    """The cells that an iterative draw stops by."""
+    kind = "network" if draw.scheme == "network-wise" else "layer "
+    return [n for n, name in enumerate(study.cells.names) if name.startswith(kind)]
+
+
+def widths(tally: Tally) -> np.ndarray:
+    """Mean half-widths of the default 99 % intervals ``[cells, rates]``; NaN where none counted."""
+    with np.errstate(invalid="ignore"):
+        return tally.width[0, 0] / tally.counted
+
+
+def _percent(part: float, digits: int = 2) -> str:
+    return "-" if np.isnan(part) else f"{100 * part:.{digits}f} %"
+
+
+def _worst(found: Finding) -> str:
+    inside, counted = found.share
+    return f"{found.worst}: {inside} of {counted}, p {found.p:.2g}"
+
+
+def renewed(page: str, studies: Sequence[Study]) -> str:
+    """The page with the tables of these studies."""
+    before, rest = page.split(BEGIN)
+    return f"{before}{BEGIN}\n{tables(studies)}\n{END}{rest.split(END)[1]}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Conduct the studies and renew the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", default="output/coverage", help="campaigns and tallies")
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--again", action="store_true", help="repeat draws whose tally is kept")
+    parsed = parser.parse_args(arguments)
+    studies = [conducted(name, options, parsed) for name, options in POPULATIONS.items()]
+    PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8"), studies), encoding="utf-8")
+    print(f"{PAGE.relative_to(ROOT)} is renewed")
+
+
+if __name__ == "__main__":
+    main()
