@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -49,6 +50,13 @@ class CampaignProgress(CampaignCallback):
             self._bar = _bar(self.console)
             self._bar.add_task("faults", total=record.faults, completed=record.done)
             self._bar.start()
+
+    def on_look(self, faults: int) -> None:
+        if self._record is None:
+            return
+        self._record = replace(self._record, faults=faults)
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], total=faults)
 
     def on_test_batch_end(
         self,

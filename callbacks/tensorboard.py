@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,10 @@ class CampaignBoard(CampaignCallback):
         sites = zip(earlier["Layer"], earlier["Bit"].astype(str), strict=True)
         self._add(list(sites), earlier[list(COUNT_COLUMNS)].to_numpy())
         self._writer.add_scalar("golden_accuracy", record.golden.accuracy, self._rates.done)
+
+    def on_look(self, faults: int) -> None:
+        if self._record is not None:
+            self._record = replace(self._record, faults=faults)
 
     def on_results(self, done: Sequence[Trial], counts: GroupCounts) -> None:
         if self._writer is None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fi.errors import UserError
     from fi.fault_list import read_fault_list, write_fault_list
     from fi.faults import Fault
+    from fi.iterative_plan import IterativePlan
     from fi.network import SpikingNetwork, Stage
     from fi.notebook import Campaign
     from fi.result import ResultTable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Campaign": "fi.notebook",
     "Fault": "fi.faults",
+    "IterativePlan": "fi.iterative_plan",
     "ResultTable": "fi.result",
     "SamplingPlan": "fi.sampling",
     "SpikingNetwork": "fi.network",
@@ -41,6 +43,7 @@ _HOMES = {
 __all__ = [
     "Campaign",
     "Fault",
+    "IterativePlan",
     "ResultTable",
     "SamplingPlan",
     "SpikingNetwork",

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytorch_lightning as pl
 
-from fi.campaign_files import CampaignFiles, writing
-from fi.decided import Decisions, add_decided, own_share
+from fi.campaign_files import CampaignFiles, tag_of, writing
+from fi.decided import Decisions, Shares, add_decided
 from fi.engine.choice import choose_engine
 from fi.engine.warm_up import warm_up
-from fi.errors import UserError
 from fi.fault_models import own_models
 from fi.fault_test import FaultTest
 from fi.faults import Fault, Trial, trials
 from fi.git import checkouts
 from fi.golden import GoldenRun, golden_run
-from fi.hashes import faults_hash, network_hash, text_hash, weights_hash
+from fi.hashes import network_hash, text_hash, weights_hash
+from fi.iterative import IterativeDraw
 from fi.lightning_runs import Hardware, exact_arithmetic, on_gpu, run_test
+from fi.looks import looks_of
 from fi.metrics import FaultCounts
 from fi.plugins import own_module
 from fi.precision import computing_in
@@ -77,7 +78,7 @@ class Campaign:
 
     Args:
         subject: the network and its test set.
-        faults: the fault list.
+        faults: the fault list, or what draws one look after look.
         settings: how to run it.
         source: where the list comes from.
         config: text of ``config.yaml``.
@@ -89,7 +90,7 @@ class Campaign:
     def __init__(
         self,
         subject: Subject,
-        faults: Sequence[Fault],
+        faults: Sequence[Fault] | IterativeDraw,
         settings: Settings | None = None,
         source: ListRecord | None = None,
         config: str = "",
@@ -97,13 +98,9 @@ class Campaign:
         callbacks: Sequence[pl.Callback] = (),
         say: Callable[[str], None] = print,
     ) -> None:
-        if not faults:
-            raise UserError("the fault list is empty")
         self.subject = subject
         self.settings = settings or Settings()
-        self.listed = list(faults)
-        self.faults = self._part()
-        self.trials = trials(self.faults)
+        self.looks = looks_of(faults, self.settings.shard)
         self.source = source or ListRecord()
         self.config = config
         self.options = dict(options or {})
@@ -113,8 +110,19 @@ class Campaign:
         self.engine, self.why = choose_engine(chosen.engine, subject, chosen.memory, chosen.threads)
         self.trainer = self.settings.hardware.trainer(self.callbacks)
         self.processes = Processes(self.trainer)
+        self._shares = Shares(1)
         self.files: CampaignFiles | None = None
         self.golden: GoldenRun | None = None
+
+    @property
+    def faults(self) -> list[Fault]:
+        """The faults that are run, as far as they are known."""
+        return self.looks.faults
+
+    @property
+    def trials(self) -> list[Trial]:
+        """The same, by trial."""
+        return self.looks.trials
 
     def run(self) -> pd.DataFrame:
         """Run what is not done yet; the results of the whole list, in its order.
@@ -131,6 +139,8 @@ class Campaign:
             self.processes.check_same(folder.identity)
             with writing(folder.path), ExitStack() as held:
                 earlier = self.processes.from_first(lambda: self._opened(folder, golden, held))
+                if not self.looks.last:  # the first process has replayed what was stored
+                    self._take(self.processes.from_first(lambda: self.looks.listed))
                 done = set(earlier["Injection"])
                 todo = [trial for trial in self.trials if trial[0].injection not in done]
                 if not todo and self.processes.from_first(lambda: folder.finished):
@@ -148,23 +158,53 @@ class Campaign:
         if self.settings.overwrite:
             folder.clear()
         constant = {"samples": golden.samples, "golden_correct": golden.correct}
-        return folder.earlier(self.faults, constant)
+        return folder.earlier(self._listed_for, constant)
+
+    def _listed_for(self, results: pd.DataFrame) -> Sequence[Fault]:
+        self.looks.replay(results)
+        return self.faults
+
+    def _take(self, listed: Sequence[Fault]) -> None:
+        """Know what the first process has listed."""
+        self.looks.add(listed[len(self.looks.listed) :])
 
     def _run_listed(
         self, todo: Sequence[Trial], golden: GoldenRun, folder: CampaignFiles, earlier: pd.DataFrame
     ) -> None:
         """Run ``todo``; the first process writes what it is, how it goes, and how it ends."""
-        buffer = None
+        buffer = summary = None
+        self._shares = Shares(self.processes.count)
         with ExitStack() as around:
             if self.processes.first:
                 entries = self._entries(folder, golden)
-                decided = self._decided(folder, todo, golden)
+                decided = self._decided(folder, earlier, golden)
                 summary = RunSummary(folder, entries, earlier, golden.samples, decided)
                 folder.write_config(self.config)
+                self.looks.write(self._list_path)
                 around.enter_context(recorded(summary))
                 buffer = self._buffer(folder, summary)
             around.enter_context(self._told(folder, golden, earlier))
             self._run_groups(todo, golden, buffer)
+            while not self.looks.last and (look := self._next_look(folder, summary)):
+                self._run_groups(trials(look), golden, buffer)
+
+    def _next_look(self, folder: CampaignFiles, summary: RunSummary | None) -> Sequence[Fault]:
+        """The faults of the next look, in all processes; the first one finds, writes and tells."""
+        before = len(self.looks.listed)
+        self._take(self.processes.from_first(lambda: self._grown(folder, summary)))
+        for callback in self._listeners():
+            callback.on_look(len(self.trials))
+        return self.looks.listed[before:]
+
+    def _grown(self, folder: CampaignFiles, summary: RunSummary | None) -> Sequence[Fault]:
+        assert summary is not None
+        look = self.looks.following(folder.results.load)
+        self.say(self.looks.told())
+        if look:
+            self.looks.add(look)
+            self.looks.write(self._list_path)
+        summary.grown(self._lengths())
+        return self.looks.listed
 
     def _run_groups(
         self, todo: Sequence[Trial], golden: GoldenRun, buffer: ResultsBuffer | None
@@ -173,6 +213,7 @@ class Campaign:
         if not todo:
             return
         size = self._group_size(todo)
+        self._shares.look(len(todo), size)
         metric = FaultCounts(min(size, len(todo)))
         test = FaultTest(self.engine, golden, metric, keep_pairs=self.settings.save_scores)
         try:
@@ -194,18 +235,17 @@ class Campaign:
         return self.engine.group_size(len(todo)) * self.processes.count
 
     def _decided(
-        self, folder: CampaignFiles, todo: Sequence[Trial], golden: GoldenRun
+        self, folder: CampaignFiles, earlier: pd.DataFrame, golden: GoldenRun
     ) -> Callable[[int], dict[str, int]]:
-        """Says how pairs were decided, those of earlier runs too, when so many of ``todo`` are."""
-        before, counted = folder.decided(), Decisions(self.engine)
-        earlier = (len(self.trials) - len(todo)) * golden.samples
-        if unsaid := earlier - sum(before.values()):  # a killed run had stored them
+        """Says how pairs were decided, those of earlier runs too, when so many more are done."""
+        before, counted, samples = folder.decided(), Decisions(self.engine), golden.samples
+        stored = earlier["Injection"].nunique() * samples
+        if unsaid := stored - sum(before.values()):  # a killed run had stored them
             before = add_decided(before, {"not_counted": unsaid})
-        size = self._group_size(todo)
 
         def decided(done: int) -> dict[str, int]:
-            mine = own_share(done, size, self.processes.count)
-            pairs, others = mine * golden.samples, (done - mine) * golden.samples
+            mine = self._shares.own(done)
+            pairs, others = mine * samples, (done - mine) * samples
             return add_decided(before, counted.count(pairs, others))
 
         return decided
@@ -240,32 +280,30 @@ class Campaign:
             "weights": self._weights,
             "data": str(self.subject.batches.digest),
             "golden": golden.digest,
-            "faults": faults_hash(self.listed),
+            "faults": self.looks.digest,
             "precision": self.settings.hardware.precision,
             "engine": self.engine.name,
             **self._special(),
         }
         root = self.settings.output / self.subject.name
-        name = Path(self.source.name).stem
+        name = self.looks.name(Path(self.source.name).stem, tag_of(identity))
+        self.source = replace(self.source, name=f"{name}{Path(self.source.name).suffix}")
         return CampaignFiles(root, name, identity, self.settings.shard)
+
+    @property
+    def _list_path(self) -> Path:
+        """Where a list that grows is written."""
+        return self.settings.output / "fault_list" / self.subject.name / self.source.name
 
     def _special(self) -> dict[str, str]:
         """What else the results depend on, where it is not the usual."""
         special = {}
         if self.subject.accuracy_before is not None:
             special["format"] = self.subject.word_format
-        own = own_models({fault.model for fault in self.listed})
+        own = own_models(self.looks.models)
         if own:
             special["models"] = text_hash("\n".join(own))
         return special
-
-    def _part(self) -> list[Fault]:
-        """The faults to run: the list, or the shard of it."""
-        if (shard := self.settings.shard) is None:
-            return self.listed
-        if not (part := shard.of(self.listed)):
-            raise UserError(f"--shard {shard}: nothing is left, the list has {len(self.listed)}")
-        return part
 
     def say(self, line: str) -> None:
         """Tell the user; with several processes the first one does."""
@@ -275,7 +313,7 @@ class Campaign:
     def _announce(self, folder: CampaignFiles, earlier: pd.DataFrame) -> None:
         shard = self.settings.shard
         part = f"shard {shard}, {len(self.faults)} of " if shard else ""
-        self.say(f"{part}{len(self.listed)} faults of {self.source.name}; {self.why}")
+        self.say(f"{part}{len(self.looks.listed)} faults of {self.source.name}; {self.why}")
         if not self.processes.first:
             return
         if len(earlier):
@@ -304,9 +342,7 @@ class Campaign:
         shard = self.settings.shard
         return {
             **described(self.subject, golden, self.source),
-            "faults": len(self.faults),
-            "trials": len(self.trials),
-            "listed": len(self.listed),
+            **self._lengths(),
             "shard": str(shard) if shard else None,
             "engine": self.engine.name,
             "engine_why": self.why,
@@ -315,6 +351,15 @@ class Campaign:
             "hashes": folder.identity,
             "machine": machine(self.trainer.strategy.root_device),
             "git": checkouts(network=type(self.subject.network), data=self.subject.data_class),
+        }
+
+    def _lengths(self) -> dict[str, Any]:
+        """What grows with the list."""
+        return {
+            "faults": len(self.faults),
+            "trials": len(self.trials),
+            "listed": len(self.looks.listed),
+            **self.looks.entries(),
         }
 
     def _buffer(self, folder: CampaignFiles, summary: RunSummary) -> ResultsBuffer:

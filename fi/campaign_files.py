@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,8 @@ class CampaignFiles:
         identity: Mapping[str, str],
         shard: Shard | None = None,
     ) -> None:
-        schema = text_hash(",".join(RESULT_COLUMNS))
-        self.identity = dict(identity, counts=f"{COUNTS_VERSION}", columns=schema)
-        self.campaign = root / f"{list_name}-{json_hash(self.identity)[:8]}"
+        self.identity = whole_identity(identity)
+        self.campaign = root / f"{list_name}-{tag_of(identity)}"
         self.path = self.campaign / shard.folder if shard else self.campaign
         self.results = ResultsFile(self.path / "results.csv")
         self.shard = shard
@@ -67,11 +66,13 @@ class CampaignFiles:
         if (self.path / "tensorboard").exists():
             shutil.rmtree(self.path / "tensorboard")
 
-    def earlier(self, faults: Sequence[Fault], constant: Mapping[str, int]) -> pd.DataFrame:
+    def earlier(
+        self, listed: Callable[[pd.DataFrame], Sequence[Fault]], constant: Mapping[str, int]
+    ) -> pd.DataFrame:
         """What an earlier run finished; a row that it could not end is dropped.
 
         Args:
-            faults: the fault list.
+            listed: the fault list, as far as the results that are stored determine it.
             constant: columns that have one value in every row, and that value.
 
         Raises:
@@ -80,8 +81,8 @@ class CampaignFiles:
         if not self.results.path.exists():
             return self.results.nothing()
         self._check_identity()
+        faults = listed(self.results.load(whole=False))  # nothing is written to a damaged file
         self.results.check_belongs(faults, constant)
-        self.results.load(whole=False)  # nothing is written to a file that is damaged
         self.results.repair()
         self.results.drop_unfinished(faults)
         return self.results.load()
@@ -140,6 +141,17 @@ class CampaignFiles:
     def write_config(self, config: str) -> None:
         """Replace ``config.yaml``, which ``--config`` replays."""
         write_text(self.path / "config.yaml", config)
+
+
+def whole_identity(identity: Mapping[str, str]) -> dict[str, str]:
+    """``identity`` with the versions of what is counted and how it is stored."""
+    schema = text_hash(",".join(RESULT_COLUMNS))
+    return dict(identity, counts=f"{COUNTS_VERSION}", columns=schema)
+
+
+def tag_of(identity: Mapping[str, str]) -> str:
+    """The eight hexadecimal digits by which a campaign's folder ends."""
+    return json_hash(whole_identity(identity))[:8]
 
 
 def read_summary(path: Path) -> dict[str, Any]:

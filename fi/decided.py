@@ -65,6 +65,30 @@ def own_share(faults: int, group: int, processes: int) -> int:
     return whole * (group // processes) + rest // processes
 
 
+class Shares:
+    """How many of the faults of a run the first process ran, look after look.
+
+    Args:
+        processes: among which each group is split.
+    """
+
+    def __init__(self, processes: int) -> None:
+        self._processes = processes
+        self._looks: list[tuple[int, int]] = []
+
+    def look(self, faults: int, group: int) -> None:
+        """The next ``faults`` are run in groups of ``group``."""
+        self._looks.append((faults, group))
+
+    def own(self, done: int) -> int:
+        """Of the first ``done`` faults those that the first process ran."""
+        own = 0
+        for faults, group in self._looks:
+            own += own_share(min(done, faults), group, self._processes)
+            done = max(0, done - faults)
+        return own
+
+
 def _tally(engine: Engine) -> dict[str, int] | None:
     tally = engine.tally if isinstance(engine, DifferentialEngine) else None
     return None if tally is None else asdict(tally)

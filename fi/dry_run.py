@@ -11,41 +11,69 @@ from rich.table import Table
 
 from fi.batches import Batches
 from fi.campaign import Campaign
+from fi.fault_source import FaultSource
+from fi.iterative import IterativeDraw
 from fi.sampling import SamplingPlan
 from fi.space import FaultSpace
-from fi.strata import Stratum
 
 #: What a test run costs beside its inference.
 _RUN_SECONDS = 0.003
 _PROBE = 256
 
 
-def show_plan(campaign: Campaign, space: FaultSpace, plan: SamplingPlan | None) -> None:
+def show_plan(campaign: Campaign, source: FaultSource) -> None:
     """Print fault space, sample size and time; nothing is run but one batch, nothing written."""
     console = Console(highlight=False)
-    subject = campaign.subject
+    subject, space, plan = campaign.subject, source.space, source.plan
     console.print(f"{subject.name} on {subject.data_name}, {subject.steps} time steps")
     console.print(_space_table(campaign, space))
-    if plan is not None:
+    if source.draw is not None:
+        _show_looks(console, campaign, source.draw)
+    elif plan is not None:
         console.print(
             f"{plan.scheme}: {_drawn(campaign, space, plan)} "
             f"(margin {plan.margin:g}, t {plan.t:g}, p {plan.p:g}, seed {plan.seed})",
             soft_wrap=True,
         )
         if plan.together == 1 and len(sizes := plan.sizes(space)) > 1:
-            console.print(_strata_table(sizes))
+            console.print(_strata_table([(s.name, s.population, size) for s, size in sizes]))
     if space.left_out:
         console.print(f"no such fault in: {', '.join(space.left_out)}", soft_wrap=True)
-    console.print(f"{campaign.source.name}: {len(campaign.trials)} faults; {campaign.why}")
-    console.print(f"estimated time: {_spoken(estimate(campaign))}; nothing was run")
+    if source.draw is None:
+        console.print(f"{campaign.source.name}: {len(campaign.trials)} faults; {campaign.why}")
+        console.print(f"estimated time: {_spoken(estimate(campaign))}; nothing was run")
 
 
-def _strata_table(sizes: Sequence[tuple[Stratum, int]]) -> Table:
+def _show_looks(console: Console, campaign: Campaign, draw: IterativeDraw) -> None:
+    """The first look, and the sample of the formula as what the looks are about to undercut."""
+    plan, pilot = draw.plan, len(campaign.trials)
+    formula = sum(size for _, size in plan.sizes(draw.space))
+    console.print(
+        f"{plan.scheme}, look after look until {', '.join(draw.rates)} are known to "
+        f"{plan.margin:g} at {draw.confidence:g} (seed {plan.seed})",
+        soft_wrap=True,
+    )
+    sizes = [(name, size, drawn) for name, (drawn, size) in draw.sizes.items()]
+    console.print(_strata_table(sizes, "first look"))
+    console.print(
+        f"the first look has {pilot} of {draw.space.size} faults; the formula, which is for rates "
+        f"of {plan.p:g}, asks for {formula}: hardly more are drawn; {campaign.why}",
+        soft_wrap=True,
+    )
+    first = estimate(campaign)
+    console.print(
+        f"estimated time: {_spoken(first)} for the first look, "
+        f"{_spoken(first * max(1.0, formula / pilot))} for {formula} faults; nothing was run"
+    )
+
+
+def _strata_table(sizes: Sequence[tuple[str, int, int]], drawn: str = "drawn") -> Table:
+    """Name, faults and faults drawn of each stratum."""
     table = Table(title="Strata")
-    for name in ("stratum", "faults", "drawn"):
+    for name in ("stratum", "faults", drawn):
         table.add_column(name, justify="left" if name == "stratum" else "right")
-    for stratum, size in sizes:
-        table.add_row(stratum.name, str(stratum.population), str(size))
+    for stratum, population, size in sizes:
+        table.add_row(stratum, str(population), str(size))
     return table
 
 

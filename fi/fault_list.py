@@ -111,6 +111,26 @@ def write_fault_list(path: str | Path, faults: Iterable[Fault]) -> None:
         raise FaultListError(f"{path} cannot be written: {problem.strerror}") from problem
 
 
+def grow_fault_list(path: Path, faults: Sequence[Fault]) -> None:
+    """Write a list that an earlier, shorter one may stand for so far.
+
+    Raises:
+        FaultListError: a list is there that does not begin like this one, or the folder cannot be
+            written.
+    """
+    text = csv_text([FAULT_COLUMNS, *map(fault_row, faults)])
+    if path.exists():
+        there = read_text(path, FaultListError)
+        if there.startswith(text):
+            return
+        if not text.startswith(there):
+            _check_same(path, text)
+    try:
+        write_text(path, text)
+    except OSError as problem:
+        raise FaultListError(f"{path} cannot be written: {problem.strerror}") from problem
+
+
 def check_trials(faults: Sequence[Fault]) -> None:
     """Raise ``ValueError`` for an empty list, or one with the same injection in two places."""
     if not faults:

@@ -10,6 +10,8 @@ from fi.design import Design
 from fi.errors import UserError, reported
 from fi.fault_list import check_trials, read_fault_list, write_fault_list
 from fi.faults import Fault, Trial, trials
+from fi.iterative import IterativeDraw
+from fi.iterative_plan import IterativePlan
 from fi.plan_file import read_plan, write_plan
 from fi.prior import golden_prior
 from fi.sampling import SamplingPlan, draw
@@ -20,7 +22,7 @@ from fi.subject import Subject
 from fi.summary import ListRecord
 
 #: What a user may give: a plan, the name or path of a list, or the faults themselves.
-GivenFaults = SamplingPlan | str | Path | Sequence[Fault]
+GivenFaults = SamplingPlan | IterativePlan | str | Path | Sequence[Fault]
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class FaultSource:
         path: the file of the list; one that was drawn is yet to be written.
         plan: what drew it; ``None`` for a list that was given.
         design: how it was drawn, and from which faults; ``None`` where that is not known.
+        draw: what draws the list look after look; ``faults`` are none then, and the campaign names
+            and writes the list.
     """
 
     faults: list[Fault]
@@ -40,6 +44,12 @@ class FaultSource:
     path: Path
     plan: SamplingPlan | None
     design: Design | None = None
+    draw: IterativeDraw | None = None
+
+    @property
+    def runnable(self) -> Sequence[Fault] | IterativeDraw:
+        """What a campaign takes."""
+        return self.draw or self.faults
 
     @property
     def record(self) -> ListRecord:
@@ -63,7 +73,7 @@ class FaultSource:
 
     def write(self) -> None:
         """Write a list that was drawn; one that is there must be the same."""
-        if self.plan is not None:
+        if self.plan is not None and self.draw is None:
             write_fault_list(self.path, self.faults)
             if self.design is not None:
                 write_plan(self.path, self.plan, self.design)
@@ -73,8 +83,9 @@ def fault_source(given: GivenFaults, subject: Subject, output: Path) -> FaultSou
     """The faults that ``given`` means for this network.
 
     Args:
-        given: a plan draws a list; a bare name is looked up in ``output/fault_list/<model>``, a
-            path is taken as it is; faults are taken as they are, under the name ``faults``.
+        given: a plan draws a list, an iterative one look after look; a bare name is looked up in
+            ``output/fault_list/<model>``, a path is taken as it is; faults are taken as they are,
+            under the name ``faults``.
         subject: the network and its data.
         output: the root of all results.
 
@@ -83,6 +94,8 @@ def fault_source(given: GivenFaults, subject: Subject, output: Path) -> FaultSou
     """
     lists = output / "fault_list" / subject.name
     with reported(ValueError):
+        if isinstance(given, IterativePlan):
+            return _iterative_source(given, subject, lists)
         if isinstance(given, SamplingPlan):
             given = replace(given, word_format=subject.word_format)
             space = given.space(subject.sites, subject.steps)
@@ -94,6 +107,13 @@ def fault_source(given: GivenFaults, subject: Subject, output: Path) -> FaultSou
         else:
             path, faults, design = Path("faults"), checked_faults(given, subject), None
         return FaultSource(faults, space_around(faults, subject), path, None, design)
+
+
+def _iterative_source(given: IterativePlan, subject: Subject, lists: Path) -> FaultSource:
+    plan = replace(given.plan, word_format=subject.word_format)
+    space = plan.space(subject.sites, subject.steps)
+    draw = IterativeDraw(space, plan, given.confidence, given.rates)
+    return FaultSource([], space, lists / plan.list_name, plan, draw.design, draw)
 
 
 def informed(plan: SamplingPlan, space: FaultSpace, subject: Subject) -> SamplingPlan:

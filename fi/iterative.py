@@ -37,17 +37,13 @@ from scipy.stats import norm
 
 from fi.allocation import Numbers, least_size, neyman_sizes, pilot_sizes, spreads, variances
 from fi.design import FAMILY_WISE, NETWORK, Design
-from fi.estimates import RATES
 from fi.faults import Fault
+from fi.iterative_plan import TRACKED, check_iterative, iterative_scheme
 from fi.sampling import LONGEST_LIST, SamplingPlan, Shuffle, shuffle_of
 from fi.space import FaultSpace
 from fi.statistics import Sample, estimate
 from fi.strata import Stratum, design_of, strata
 
-#: The rates whose intervals result tables show.
-TRACKED = ("fully_masked", "sdc_1", "correct")
-#: Rates that may be tracked.
-TRACKABLE = tuple(rate for rate in RATES if rate != "golden_correct")
 #: Faults of every stratum in the first look, at least.
 PILOT = 10
 #: What a look makes of a target: at least and at most so many times the faults that it had.
@@ -120,7 +116,7 @@ class IterativeDraw:
         confidence: float,
         rates: Sequence[str] = TRACKED,
     ) -> None:
-        check_iterative(plan, rates)
+        check_iterative(plan, confidence, rates)
         self.space, self.plan, self.rates = space, plan, tuple(rates)
         self.confidence = confidence
         scheme = iterative_scheme(plan)
@@ -178,7 +174,8 @@ class IterativeDraw:
         todo = [number for number, target in enumerate(self._targets) if not target.done]
         widths = {rate: max(t.widths[rate] for t in self._targets) for rate in self.rates}
         names = tuple(self._targets[number].name for number in todo)
-        self.looks.append(Look(self.size, widths, names))
+        earlier = [look for look in self.looks if look.faults < self.size]
+        self.looks = [*earlier, Look(self.size, widths, names)]
         return self._drawn(self._planned(todo, rates, taken)) if todo else []
 
     def _taken(self) -> Numbers:
@@ -266,23 +263,3 @@ class IterativeDraw:
         owners: NDArray[np.int64] = np.array([owner for owner, _ in mixed], dtype=np.int64)
         self._strata_of = np.concatenate([self._strata_of, owners])
         return [self.space.fault(fault, first + n) for n, (_, fault) in enumerate(mixed)]
-
-
-def iterative_scheme(plan: SamplingPlan) -> str:
-    """The scheme of the design: a network-wise draw is stratified by site family."""
-    return FAMILY_WISE if plan.scheme == "network-wise" else plan.scheme
-
-
-def check_iterative(plan: SamplingPlan, rates: Sequence[str]) -> None:
-    """Raise ``ValueError`` for a plan that is not drawn look by look, or an unknown rate."""
-    if plan.scheme == "exhaustive":
-        raise ValueError("an exhaustive draw takes every fault: there is nothing to stop early")
-    if plan.together > 1:
-        raise ValueError(
-            f"trials of {plan.together} faults are not drawn iteratively; allowed: 1 fault a trial"
-        )
-    if not rates or len(set(rates)) < len(rates) or not set(rates) <= set(TRACKABLE):
-        raise ValueError(
-            f"the tracked rates are {', '.join(rates) or 'none'}; "
-            f"allowed, each once: {', '.join(TRACKABLE)}"
-        )

@@ -13,7 +13,6 @@ from fi.analyse import write_table
 from fi.checkpoint import load_checkpoint
 from fi.errors import UserError
 from fi.fault_source import GivenFaults, fault_source
-from fi.faults import trials
 from fi.lightning_runs import Hardware
 from fi.plugins import find_class
 from fi.result import ResultTable
@@ -32,8 +31,9 @@ class Campaign:
         network: a network with its weights, or the name of one of ours, which come trained.
         data: a datamodule, an iterable of batches ``(events [time, batch, ...], labels [batch])``,
             or a name; the network's own by default.
-        faults: a ``SamplingPlan``, the name or path of a fault list, or the faults themselves; the
-            default plan draws bit flips over the whole network with a margin of 1 %.
+        faults: a ``SamplingPlan``, an ``IterativePlan``, the name or path of a fault list, or
+            the faults themselves; the default plan draws bit flips over the whole network with a
+            margin of 1 %.
         samples: take the first so many test samples.
         output: the folder of all results.
         name: of the network, in paths and tables; its class name by default.
@@ -92,7 +92,7 @@ class Campaign:
         self.source = fault_source(plan, self.subject, settings.output)
         self.campaign = campaigns.Campaign(
             self.subject,
-            self.source.faults,
+            self.source.runnable,
             settings,
             self.source.record,
             config="# Run from Python: there are no options to replay.\n",
@@ -126,11 +126,13 @@ class Campaign:
 
     def _described(self) -> dict[str, str]:
         subject, source = self.subject, self.source
-        number = len(trials(source.faults))
+        number = len(self.campaign.trials)
         plan = "a list that was given" if source.plan is None else f"{source.plan.scheme} draw"
+        if source.draw is not None:
+            plan = f"{plan}, look after look"
         return {
             "network": f"{subject.name} on {subject.data_name}, {subject.steps} time steps",
-            "faults": f"{number:,} of {source.space.size:,}, {plan}: {source.path.name}",
+            "faults": f"{number:,} of {source.space.size:,}, {plan}: {self.campaign.source.name}",
             "sites": ", ".join(family.name for family in source.space.families),
             "engine": self.campaign.why,
         }

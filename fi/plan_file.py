@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from fi.design import Design
 from fi.files import FileError, read_text, write_text
@@ -19,9 +20,16 @@ def plan_path(fault_list: Path) -> Path:
     return fault_list.with_suffix(".json")
 
 
-def write_plan(fault_list: Path, plan: SamplingPlan, design: Design) -> None:
-    """Write beside the list, which is there, how it was drawn."""
+def write_plan(
+    fault_list: Path,
+    plan: SamplingPlan,
+    design: Design,
+    iterative: Mapping[str, Any] | None = None,
+) -> None:
+    """Write beside the list, which is there, how it was drawn; ``iterative``: look after look."""
     record = {"list_sha256": _digest(fault_list), "plan": asdict(plan), "draw": design.record()}
+    if iterative is not None:
+        record["iterative"] = dict(iterative)
     write_text(plan_path(fault_list), json.dumps(record, indent=1) + "\n")
 
 

@@ -30,7 +30,7 @@ class CampaignRecord:
         folder: of this campaign, ``output/<model>/<list name>-<hash>``.
         golden: the golden run.
         batches: number of batches in the test set.
-        faults: the number of trials in the fault list.
+        faults: the number of trials in the fault list, as far as it is known.
         earlier: results of the trials that an earlier run finished, one row each.
         settings: what was asked for, plain values by name.
         source: where the faults come from.
@@ -67,6 +67,9 @@ class CampaignCallback(pl.Callback):
 
     def on_campaign_start(self, record: CampaignRecord) -> None:
         """Before the first fault, after the golden run."""
+
+    def on_look(self, faults: int) -> None:
+        """The fault list of an iterative campaign has grown to so many trials."""
 
     def on_results(self, done: Sequence[Trial], counts: GroupCounts) -> None:
         """After the counts of these trials were stored."""

@@ -119,6 +119,11 @@ class RunSummary:
         self._run["pairs"] += len(trials) * self._samples
         self.write("started")
 
+    def grown(self, entries: Mapping[str, Any]) -> None:
+        """Put in what a further look has changed."""
+        self._entries |= entries
+        self.write("started")
+
     def write(self, status: str) -> None:
         """Replace the file: the run is ``started``, ``finished``, ``interrupted`` or ``failed``."""
         self._run["status"] = status

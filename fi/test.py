@@ -26,7 +26,14 @@ from fi.merge import COMMAND as MERGE
 from fi.overridden import warn_of_overridden
 from fi.subject import Subject
 from fi.table_view import plain_console
-from fi.test_options import COMMAND, NOT_REPLAYED, command_parser, plan_of, settings_of
+from fi.test_options import (
+    COMMAND,
+    NOT_REPLAYED,
+    command_parser,
+    iterative_of,
+    plan_of,
+    settings_of,
+)
 from fi.verify import ContractBroken, verify
 
 
@@ -44,13 +51,14 @@ def run(argv: list[str]) -> None:
     parser = command_parser(chosen_classes(argv, ("model", "data")))
     options = parser.parse(argv)
     plan, settings = plan_of(options), settings_of(options)
+    given = iterative_of(options, plan) or options.fault_list or plan
     subject = subject_of(parser, options)
-    source = fault_source(options.fault_list or plan, subject, settings.output)
+    source = fault_source(given, subject, settings.output)
     if options.threads:
         torch.set_num_threads(options.threads)
     campaign = Campaign(
         subject,
-        source.faults,
+        source.runnable,
         settings,
         replace(source.record, confidence=options.confidence),
         config=parser.replayable(options, NOT_REPLAYED),
@@ -58,7 +66,7 @@ def run(argv: list[str]) -> None:
         say=_silent if options.quiet else print,
     )
     if options.dry_run:
-        return show_plan(campaign, source.space, source.plan)
+        return show_plan(campaign, source)
     if source.space.left_out and not options.quiet:
         print(f"no such fault in: {', '.join(source.space.left_out)}")
     if campaign.trainer.is_global_zero:

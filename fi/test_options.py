@@ -15,6 +15,7 @@ from fi.engine.choice import ENGINES
 from fi.errors import UserError, reported
 from fi.fault_row import parse_steps
 from fi.faults import Bits
+from fi.iterative_plan import TRACKABLE, TRACKED, IterativePlan
 from fi.lightning_runs import PRECISIONS, Hardware
 from fi.own_models import load_model
 from fi.prior import read_prior
@@ -102,6 +103,18 @@ def _fault_options(parser: CommandParser) -> None:
         metavar="FILE",
         type=str,
         help="expected rates of a data-aware draw, CSV Layer,Bit,P; default: from the weights",
+    )
+    add(
+        "--iterative",
+        action="store_true",
+        help="draw look after look, until the intervals are as narrow as the margin",
+    )
+    add(
+        "--iterative-rates",
+        default=",".join(TRACKED),
+        metavar="R,R",
+        type=str,
+        help=f"whose intervals these are, of {', '.join(TRACKABLE)}",
     )
     add("--p", default=plan.p, type=float, help="expected rate, 0.5 is the worst case")
     add("--seed", default=DEFAULT_SEED, metavar="N", type=int, help="of the draw")
@@ -227,6 +240,25 @@ def plan_of(options: Namespace) -> SamplingPlan:
             within_layer=faults.within == "layer",
             **times_of(faults.steps),
         )
+
+
+def iterative_of(options: Namespace, plan: SamplingPlan) -> IterativePlan | None:
+    """The plan as one that is drawn look after look, where ``--iterative`` asks for that."""
+    rates = _words(options.iterative_rates)
+    if not options.iterative:
+        if rates != TRACKED:
+            raise UserError(f"--iterative-rates {options.iterative_rates}: --iterative is missing")
+        return None
+    default = SamplingPlan()
+    formula = {"t": None, "p": default.p, "rounding": default.rounding, "prior": None}
+    for name in ("fault_list", *formula):
+        if options[name] != formula.get(name):
+            raise UserError(
+                f"--{name.replace('_', '-')} {options[name]}: not with --iterative, which draws "
+                "the list from what it sees"
+            )
+    with reported(ValueError):
+        return IterativePlan(plan, options.confidence, rates)
 
 
 def _words(text: str) -> tuple[str, ...]:

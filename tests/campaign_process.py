@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -28,9 +28,11 @@ from fi.campaign import Campaign, Settings
 from fi.cli import run_command
 from fi.fault_test import FaultTest
 from fi.golden import GoldenTest
+from fi.iterative import IterativeDraw
 from fi.lightning_runs import Hardware
 from fi.sampling import SamplingPlan, draw
 from fi.subject import Subject
+from fi.summary import ListRecord
 from fi.test import main as command
 
 CONTEXT = get_context("forkserver")
@@ -52,6 +54,7 @@ class Job:
         stored: faults between two writes.
         longest_file: a file that would grow longer does not: the disk is full.
         user: to become, before anything is done.
+        iterative: draw look after look instead of one list of 41 faults.
     """
 
     output: Path
@@ -63,6 +66,7 @@ class Job:
     stored: int = 4
     longest_file: int | None = None
     user: int | None = None
+    iterative: bool = False
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -131,15 +135,24 @@ class Calls:
 
 
 def campaign_of(job: Job) -> Campaign:
-    """The campaign: 41 faults in a small network, of convolutions for the differential engine."""
+    """The campaign: 41 faults in a small network, of convolutions for the differential engine.
+
+    An iterative one has some sixty, in three looks.
+    """
     kind = SmallLinear if job.engine == "full" else SmallConv
     subject = Subject(small(kind), event_batches(INPUT_SHAPES[kind]))
     plan = SamplingPlan(margin=0.2, models=("bit-flip", "stuck-at-1"))
-    faults = draw(plan.space(subject.families, subject.steps), plan)
+    if job.iterative:
+        plan = replace(plan, margin=0.15, sites=("fc*.weight",))
+    space = plan.space(subject.families, subject.steps)
+    faults = IterativeDraw(space, plan, 0.99) if job.iterative else draw(space, plan)
     ranks = Hardware("cpu", devices=job.processes, strategy="ddp" if job.processes > 1 else "auto")
     settings = Settings(job.output, engine=job.engine, progress=None, hardware=ranks)
     place, number = job.kill or ("", 0)
-    return Campaign(subject, faults, settings, callbacks=[KillAt(place, number)])
+    source = ListRecord("51196_fault_list.csv")
+    if isinstance(faults, IterativeDraw):
+        source = replace(source, scheme=faults.design.scheme, design=faults.design)
+    return Campaign(subject, faults, settings, source, callbacks=[KillAt(place, number)])
 
 
 def run_job(job: Job) -> None:

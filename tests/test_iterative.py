@@ -16,7 +16,8 @@ from fi.allocation import least_size, neyman_sizes, pilot_sizes, spreads
 from fi.estimates import estimates
 from fi.fault_row import FAULT_COLUMNS, fault_row
 from fi.faults import Fault
-from fi.iterative import GROWTH, PILOT, TRACKED, IterativeDraw
+from fi.iterative import GROWTH, PILOT, IterativeDraw
+from fi.iterative_plan import TRACKED
 from fi.results import ResultsFile
 from fi.sampling import SamplingPlan
 from fi.sites import Kind, SiteFamily

@@ -1,0 +1,58 @@
+"""What an iterative campaign is to find out: a plan, and whose intervals are to be narrow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from fi.design import FAMILY_WISE
+from fi.estimates import RATES
+from fi.sample_size import quantile
+from fi.sampling import SamplingPlan
+
+#: The rates whose intervals result tables show.
+TRACKED = ("fully_masked", "sdc_1", "correct")
+#: Rates that may be tracked.
+TRACKABLE = tuple(rate for rate in RATES if rate != "golden_correct")
+
+
+@dataclass(frozen=True)
+class IterativePlan:
+    """A plan that is drawn look after look, see ``fi.iterative``.
+
+    Attributes:
+        plan: scheme, margin, seed, minimum and what to draw from.
+        confidence: of the intervals that are to be as narrow as the margin.
+        rates: which intervals these are.
+
+    Raises:
+        ValueError: as ``check_iterative``.
+    """
+
+    plan: SamplingPlan = field(default_factory=SamplingPlan)
+    confidence: float = 0.99
+    rates: tuple[str, ...] = TRACKED
+
+    def __post_init__(self) -> None:
+        check_iterative(self.plan, self.confidence, self.rates)
+
+
+def iterative_scheme(plan: SamplingPlan) -> str:
+    """The scheme of the design: a network-wise draw is stratified by site family."""
+    return FAMILY_WISE if plan.scheme == "network-wise" else plan.scheme
+
+
+def check_iterative(plan: SamplingPlan, confidence: float, rates: Sequence[str]) -> None:
+    """Raise ``ValueError`` for a plan that is not drawn look by look, or an unknown rate."""
+    quantile(confidence)
+    if plan.scheme == "exhaustive":
+        raise ValueError("an exhaustive draw takes every fault: there is nothing to stop early")
+    if plan.together > 1:
+        raise ValueError(
+            f"trials of {plan.together} faults are not drawn iteratively; allowed: 1 fault a trial"
+        )
+    if not rates or len(set(rates)) < len(rates) or not set(rates) <= set(TRACKABLE):
+        raise ValueError(
+            f"the tracked rates are {', '.join(rates) or 'none'}; "
+            f"allowed, each once: {', '.join(TRACKABLE)}"
+        )
