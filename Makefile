@@ -11,13 +11,14 @@ WORKERS ?= auto
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST := $(ONE_THREAD) $(RUN) -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 
-.PHONY: help demo install test test-slow lint docs clean
+.PHONY: help demo install test test-slow lint docs coverage clean
 
 help:
 	@echo "make demo       install, then run the main campaign: python -m fi.test --model CSNN"
 	@echo "make test       install, then run the tests (make test-slow: the slow ones)"
 	@echo "make lint       install, then check style and types"
 	@echo "make docs       install, then renew the tables of options in docs/reference.md"
+	@echo "make coverage   install, then test the intervals by 400 draws of each scheme: docs/coverage.md"
 	@echo "make install    make $(VENV) and install what constraints.txt pins into it"
 	@echo "make clean      remove $(VENV) and caches; results in output/ stay"
 
@@ -52,6 +53,9 @@ lint: install
 
 docs: install
 	$(RUN) docs/options.py
+
+coverage: install
+	OMP_NUM_THREADS=1 $(RUN) docs/coverage.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

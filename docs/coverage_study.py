@@ -280,9 +280,12 @@ def study(
     _shared = population, cells_of(population)
     population.prior  # noqa: B018 - made before the processes are, which share the population
     chunks = [range(start, min(start + 10, repetitions)) for start in range(0, repetitions, 10)]
+    if processes == 1:
+        yield from ((draw, total(map(_chunk, [(draw, c) for c in chunks]))) for draw in draws)
+        return
     with multiprocessing.get_context("fork").Pool(processes) as pool:
         for draw in draws:
-            yield draw, total(pool.imap(_chunk, [(draw, seeds) for seeds in chunks]))
+            yield draw, total(pool.imap(_chunk, [(draw, c) for c in chunks]))
 
 
 class Finding(NamedTuple):
