@@ -10,7 +10,7 @@ import torch
 from numba.core.dispatcher import Dispatcher
 from torch import Tensor
 
-from fi.engine import kernels
+from fi.engine import input_kernel, kernels, layout
 from fi.engine.base import Engine
 from fi.engine.differential import DifferentialEngine
 from fi.faults import Fault
@@ -52,5 +52,8 @@ def warm_up(
 
 def compiled() -> int:
     """How many kernels this process has compiled because the cache did not have them."""
-    dispatchers = [value for value in vars(kernels).values() if isinstance(value, Dispatcher)]
+    values = [
+        value for module in (kernels, layout, input_kernel) for value in vars(module).values()
+    ]
+    dispatchers = [value for value in values if isinstance(value, Dispatcher)]
     return sum(sum(dispatcher.stats.cache_misses.values()) for dispatcher in dispatchers)
