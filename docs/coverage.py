@@ -40,13 +40,11 @@ POPULATIONS = {
 DRAWS = (
     Draw("network-wise", 0.01),
     Draw("network-wise", 0.05),
-    Draw("layer-wise", 0.01),
     Draw("layer-wise", 0.05),
     Draw("data-unaware", 0.05),
     Draw("data-aware", 0.05),
     Draw("network-wise", 0.01, iterative=True),
     Draw("network-wise", 0.05, iterative=True),
-    Draw("layer-wise", 0.01, iterative=True),
     Draw("layer-wise", 0.05, iterative=True),
 )
 

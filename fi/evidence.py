@@ -150,23 +150,33 @@ def largest_gain(kind, strata, bound):
 
 
 @_compiled
-def _correction(r, n):
-    """Half a fault where few critical or few other faults were seen, else less; as a rate."""
-    return 0.5 / (1 + n * min(r, 1 - r) / _MANY) / n
+def _correction(strata):
+    """Half a fault, as a rate, where few critical or few other faults were seen; else less.
+
+    Of several strata as many faults count as have the same variance in a single one, at one rate:
+    ``1 / sum (w_h^2 / n_h)``.
+    """
+    weights, spread, rate = 0.0, 0.0, 0.0
+    for r, n, _, weight, _ in strata:
+        if n > 0:
+            weights += weight
+            spread += weight * weight / n
+            rate += weight * r
+    if weights == 0:
+        return 0.0
+    size, rate = weights * weights / spread, rate / weights
+    return 0.5 / (1 + size * min(rate, 1 - rate) / _MANY) / size
 
 
 @_compiled
 def _widest_gain(strata, bound):
-    """The larger gain of both measures; the deviance of a lone stratum begins beyond its rate."""
-    seen = 0
-    for row in strata:
-        seen += row[1] > 0
-    beyond, unrun = strata.copy(), 0.0
-    gain = 0.0
+    """The larger gain of both measures; the deviance begins beyond the rate that was seen."""
+    beyond, more = strata.copy(), _correction(strata)
+    gain, unrun = 0.0, 0.0
     for place, (r, n, population, weight, _) in enumerate(strata):
         unrun += weight * (1 - n / population) * (1 - r)  # may all be critical, and no more
-        if seen == 1 and n > 0:
-            beyond[place, 0] = min(r + _correction(r, n), 1.0)
+        if n > 0:
+            beyond[place, 0] = min(r + more, 1.0)
             gain += weight * (beyond[place, 0] - r)
     gain += largest_gain(DEVIANCE, beyond, bound)
     return max(largest_gain(SCORE, strata, bound), min(gain, unrun))

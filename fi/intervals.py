@@ -13,10 +13,10 @@ which 100 are drawn, it covers 90 % at nominal 99 %. So is its upper end too low
 are drawn. The deviance is right there, and too narrow where no critical fault was seen.
 
 Faults come whole. Where one or a few are seen, ends for a rate that may be any number cover too
-little: 95 % intervals from 10 of 90 faults cover 89 % if one is critical. So the deviance of a
-stratum that stands alone is taken half a fault beyond what was seen (the continuity correction,
-Yates 1934, doi 10.2307/2983604), less where many were. Together they cover, at any level: exactly
-computed in ``tests/test_intervals.py``, on real campaigns in ``docs/coverage.md``.
+little: 95 % intervals from 10 of 90 faults cover 89 % if one is critical. So the deviance is taken
+half a fault beyond what was seen (the continuity correction, Yates 1934, doi 10.2307/2983604), less
+where many were. Together they cover, at any level: exactly computed in ``tests/test_intervals.py``,
+on real campaigns in ``docs/coverage.md``.
 """
 
 from __future__ import annotations

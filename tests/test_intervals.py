@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import xlogy
-from scipy.stats import chi2, hypergeom
+from scipy.stats import binom, chi2, hypergeom
 
 from fi.intervals import Sample, interval
 from fi.statistics import wilson
@@ -114,16 +114,25 @@ def test_two_strata_against_a_search_of_the_plane() -> None:
     grid = np.linspace(0.0005, 0.9995, 1000)
     means = 0.7 * grid[:, None] + 0.3 * grid
     found = interval(samples)
-    widest = []
-    for measure in (score, deviance):
-        first, second = (
-            np.array([(s.n - 1) / s.n * measure(p, s.rate, s.n, s.population) for p in grid])
-            for s in samples
-        )
-        possible = means[first[:, None] + second <= Z2]
-        widest.append((possible.min(), possible.max()))
-    lows, highs = zip(*widest, strict=True)
-    assert found == pytest.approx((min(lows), max(highs)), abs=2e-3)
+    # half a fault of 1 / (0.49 / 40 + 0.09 / 15), less for the mean rate of 0.19
+    size = 1 / (0.49 / 40 + 0.09 / 15)
+    half = 0.5 / (1 + size * 0.19 / 100) / size
+    ends = []
+    for out in (-1, 1):
+        possible = np.zeros(means.shape, dtype=bool)
+        for measure, beyond in ((score, 0.0), (deviance, out * half)):
+            first, second = (
+                [
+                    (s.n - 1) / s.n * measure(p, s.rate + beyond, s.n, s.population)
+                    if out * (p - s.rate - beyond) > 0
+                    else 0.0
+                    for p in grid
+                ]
+                for s in samples
+            )
+            possible |= np.array(first)[:, None] + second <= Z2
+        ends.append(out * (out * means[possible]).max())
+    assert found == pytest.approx(ends, abs=2e-3)
 
 
 def test_many_strata_are_as_one_where_they_are_alike() -> None:
@@ -154,6 +163,21 @@ def test_rare_faults_one_a_stratum() -> None:
     poisson = [chi2(2 * 9).ppf(0.005) / 2, chi2(2 * 10).ppf(0.995) / 2]
     assert low * 2000 == pytest.approx(poisson[0], rel=0.15)
     assert high * 2000 == pytest.approx(poisson[1], rel=0.15)
+
+
+@pytest.mark.parametrize("level", [0.99, 0.95])
+def test_exact_coverage_of_many_strata_nearly_exhausted(level: float) -> None:
+    """9 of 10 faults run in each of 9 strata, 3 of which have one critical fault.
+
+    How many of the 3 are missed is binomial; without half a fault more, 2 of them were too many.
+    """
+    holds = []
+    for missed in range(4):
+        seen = [0] * missed + [1] * (3 - missed) + [0] * 4 + [9, 9]
+        low, high = interval([Sample(k / 9, 9, 10, 1 / 9) for k in seen], level)
+        holds.append(low - 1e-9 <= 23 / 90 <= high + 1e-9)
+    assert binom(3, 0.1).pmf(np.arange(4))[holds].sum() > level
+    assert holds[:2] == [True, True]
 
 
 @pytest.mark.parametrize(
