@@ -81,8 +81,9 @@ class CampaignFiles:
         if not self.results.path.exists():
             return self.results.nothing()
         self._check_identity()
+        self.results.check_constant(constant)
         faults = listed(self.results.load(whole=False))  # nothing is written to a damaged file
-        self.results.check_belongs(faults, constant)
+        self.results.check_belongs(faults)
         self.results.repair()
         self.results.drop_unfinished(faults)
         return self.results.load()

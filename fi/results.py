@@ -121,27 +121,26 @@ class ResultsFile:
         numbers: list[int] = self.load()["Injection"].tolist()
         return numbers
 
-    def check_belongs(
-        self, faults: Sequence[Fault], constant: Mapping[str, int] | None = None
-    ) -> None:
-        """Raise ``ResultsError`` where a row is not of this list and test set.
-
-        A last line that is cut off is let pass.
+    def check_constant(self, constant: Mapping[str, int]) -> None:
+        """Raise ``ResultsError`` where a row is not of this test set.
 
         Args:
-            faults: the list.
             constant: columns that have one value in every row, and that value.
         """
-        text = read_text(self.path, ResultsError)
-        if "\n" not in text and not _HEADER.startswith(text):
-            raise ResultsError(f"{self.path}:1: this is no results file: {text[:80]!r}")
-        known = {trial[0].injection: trial for trial in trials(faults)}
+        self._check_header()
         for line, fields in self._rows(whole=False):
-            fault = self._fault(line, fields)
-            for column, value in (constant or {}).items():
+            self._fault(line, fields)
+            for column, value in constant.items():
                 found = fields[RESULT_COLUMNS.index(column)]
                 if found != str(value):
                     raise ResultsError(f"{self.path}:{line}: {column} is {found}, here {value}")
+
+    def check_belongs(self, faults: Sequence[Fault]) -> None:
+        """Raise ``ResultsError`` where a row is not of this list; a cut last line is let pass."""
+        self._check_header()
+        known = {trial[0].injection: trial for trial in trials(faults)}
+        for line, fields in self._rows(whole=False):
+            fault = self._fault(line, fields)
             if fault not in known.get(fault.injection, ()):
                 trial = known.get(fault.injection, ())
                 listed = "; ".join(map(str, trial)) or "not in the list"
@@ -149,6 +148,11 @@ class ResultsFile:
                     f"{self.path}:{line}: injection {fault.injection} is {fault}; "
                     f"in the fault list it is {listed}"
                 )
+
+    def _check_header(self) -> None:
+        text = read_text(self.path, ResultsError)
+        if "\n" not in text and not _HEADER.startswith(text):
+            raise ResultsError(f"{self.path}:1: this is no results file: {text[:80]!r}")
 
     def drop_unfinished(self, faults: Sequence[Fault]) -> None:
         """Drop the last rows where they are only a part of a trial of the list ``faults``."""
