@@ -135,7 +135,10 @@ def _seen(
     """
     first, sort = _sorts(results)
     _check_families(first["Layer"], design)
-    parts = [_part(*map(_text, row), design, keys) for row in first.itertuples(index=False)]
+    parts = []
+    for row in first.itertuples(index=False):
+        family, bit, model, step = map(_text, row)
+        parts.append(_part(family, bit, model, step, design, keys))
     numbers = {part: number for number, part in enumerate(dict.fromkeys(parts))}
     part = np.array([numbers[part] for part in parts], dtype=np.int64)[sort]
     values = results[list(rates)].div(results["samples"], axis="index")
@@ -160,7 +163,7 @@ def _sorts(results: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
     return results[_SORT].iloc[first], sort
 
 
-def _text(label: object) -> str:
+def _text(label: Any) -> str:
     """A permanent fault's step may be read as a missing value."""
     return "" if pd.isna(label) else str(label)
 

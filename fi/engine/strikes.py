@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,7 @@ class CurrentStrikes:
 
     def joined(self, other: CurrentStrikes) -> CurrentStrikes:
         """These and others of the same stage and the same synapse."""
-        return CurrentStrikes(*_ends_joined(self, other, without=("recurrent",)), self.recurrent)
+        return replace(self, **_ends_joined(self, other, without="recurrent"))
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,7 @@ class NeuronStrikes:
     def joined(self, other: NeuronStrikes) -> NeuronStrikes:
         """These and others of the same stage."""
         first = np.concatenate([self.first, self.first[-1] + other.first[1:]])
-        *others, cone = _ends_joined(self, other, without=("first",))
-        return NeuronStrikes(*others, first, cone)
+        return replace(self, first=first, **_ends_joined(self, other, without="first"))
 
 
 @dataclass(frozen=True)
@@ -140,11 +139,15 @@ class InputStrikes:
             self.until[chosen],
         )
 
+    def joined(self, other: InputStrikes) -> InputStrikes:
+        """These and others."""
+        return replace(self, **_ends_joined(self, other))
 
-def _ends_joined(one: Any, other: Any, without: Sequence[str]) -> list[Array]:
-    """All fields of both, one behind the other, but those that are no plain arrays."""
-    names = [field.name for field in fields(one) if field.name not in without]
-    return [np.concatenate([getattr(one, name), getattr(other, name)]) for name in names]
+
+def _ends_joined(one: Any, other: Any, without: str = "") -> dict[str, Any]:
+    """The fields of both, one behind the other, but for one that is no such array."""
+    names = [field.name for field in fields(one) if field.name != without]
+    return {name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in names}
 
 
 def input_strikes(

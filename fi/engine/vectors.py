@@ -61,7 +61,7 @@ def _place(context: Any, builder: Any, array: Any, values: Any, kind: Any) -> tu
     return place, array.dtype.bitwidth // 8
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def load(typing: Any, array: Any, index: Any) -> tuple[Any, _Built]:
     """``array[index : index + WIDTH]`` of a contiguous array of one dimension; no checks."""
     vector = Vector(array.dtype)
@@ -73,7 +73,7 @@ def load(typing: Any, array: Any, index: Any) -> tuple[Any, _Built]:
     return vector(array, types.intp), built
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def store(typing: Any, array: Any, index: Any, vector: Any) -> tuple[Any, _Built]:
     """``array[index : index + WIDTH] = vector``; no checks."""
 
@@ -85,7 +85,7 @@ def store(typing: Any, array: Any, index: Any, vector: Any) -> tuple[Any, _Built
     return types.void(array, types.intp, vector), built
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def spread(typing: Any, value: Any) -> tuple[Any, _Built]:
     """A vector that is ``value`` everywhere."""
 
@@ -99,7 +99,7 @@ def spread(typing: Any, value: Any) -> tuple[Any, _Built]:
     return Vector(value)(value), built
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def select(typing: Any, mask: Any, one: Any, other: Any) -> tuple[Any, _Built]:
     """``one`` where the mask is true, ``other`` elsewhere."""
 
@@ -109,7 +109,7 @@ def select(typing: Any, mask: Any, one: Any, other: Any) -> tuple[Any, _Built]:
     return one(mask, one, other), built
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def nonzero(typing: Any, vector: Any) -> tuple[Any, _Built]:
     """Which of a vector of integers are not 0."""
 
@@ -119,7 +119,7 @@ def nonzero(typing: Any, vector: Any) -> tuple[Any, _Built]:
     return _MASK(vector), built
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def bits(typing: Any, mask: Any) -> tuple[Any, _Built]:
     """A ``uint32`` whose bit ``i`` is lane ``i`` of a mask."""
 
