@@ -135,7 +135,7 @@ def _seen(
     """
     first, sort = _sorts(results)
     _check_families(first["Layer"], design)
-    parts = [_part(*map(_text, row), design, keys) for row in first.itertuples(index=False)]
+    parts = [_part(design, keys, *map(_text, row)) for row in first.itertuples(index=False)]
     numbers = {part: number for number, part in enumerate(dict.fromkeys(parts))}
     part = np.array([numbers[part] for part in parts], dtype=np.int64)[sort]
     values = results[list(rates)].div(results["samples"], axis="index")
@@ -160,13 +160,13 @@ def _sorts(results: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
     return results[_SORT].iloc[first], sort
 
 
-def _text(label: object) -> str:
+def _text(label: Any) -> str:
     """A permanent fault's step may be read as a missing value."""
     return "" if pd.isna(label) else str(label)
 
 
 def _part(
-    family: str, bit: str, model: str, step: str, design: Design, keys: Sequence[str]
+    design: Design, keys: Sequence[str], family: str, bit: str, model: str, step: str
 ) -> tuple[_Key, str]:
     """The group and the stratum of a sort of fault."""
     labels = {
@@ -192,7 +192,7 @@ def _sizes(design: Design, keys: Sequence[str]) -> _Sizes:
     sizes: _Sizes = {}
     for family, _, bit, model, population in design.rows():
         for step in steps:
-            group, stratum = _part(family, bit, model, step, design, keys)
+            group, stratum = _part(design, keys, family, bit, model, step)
             group_sizes = sizes.setdefault(group, {})
             group_sizes[stratum] = group_sizes.get(stratum, 0) + population // len(steps)
     return sizes
