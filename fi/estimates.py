@@ -135,10 +135,7 @@ def _seen(
     """
     first, sort = _sorts(results)
     _check_families(first["Layer"], design)
-    parts = []
-    for row in first.itertuples(index=False):
-        family, bit, model, step = map(_text, row)
-        parts.append(_part(family, bit, model, step, design, keys))
+    parts = [_part(design, keys, *map(_text, row)) for row in first.itertuples(index=False)]
     numbers = {part: number for number, part in enumerate(dict.fromkeys(parts))}
     part = np.array([numbers[part] for part in parts], dtype=np.int64)[sort]
     values = results[list(rates)].div(results["samples"], axis="index")
@@ -169,7 +166,7 @@ def _text(label: Any) -> str:
 
 
 def _part(
-    family: str, bit: str, model: str, step: str, design: Design, keys: Sequence[str]
+    design: Design, keys: Sequence[str], family: str, bit: str, model: str, step: str
 ) -> tuple[_Key, str]:
     """The group and the stratum of a sort of fault."""
     labels = {
