@@ -13,7 +13,7 @@ import pandas as pd
 from fi.design import STRATUM, Design, stratum_name
 from fi.differences import Difference, PairedSample, independent, paired
 from fi.errors import UserError
-from fi.estimates import estimates
+from fi.estimates import GroupMeans
 from fi.files import FileError
 from fi.past_campaign import PastCampaign
 from fi.results import ResultsFile
@@ -65,7 +65,7 @@ class Side:
         summary = PastCampaign(file.parent).summary()
         results, design = by_trial(_keyed(results), summary.design)
         try:
-            estimates(results, design, ["family"], rates=list(RATES))
+            GroupMeans.of(results, design, ["family"], list(RATES))
         except ValueError as problem:
             raise FileError(f"{file.parent}: {problem}") from None
         name = f"{summary.model}/{file.parent.name}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
 from typing import Any, Literal, get_args
@@ -149,16 +149,15 @@ class Design:
 
         Populations are Python integers, of any magnitude, over all ``steps``.
         """
-        columns = ["family", "layer", "bit", "model", "population"]
-        return pd.DataFrame(list(self.rows()), columns=columns).astype({"population": object})
-
-    def rows(self) -> Iterator[tuple[str, str, str, str, int]]:
-        """The rows of ``cells``, a table of which would take longer to make than to read."""
-        for family in self.families:
-            faults = family.words * len(self.steps)
-            for model, bits in family.bits.items():
-                for bit in bits:
-                    yield family.name, layer_of(family.name), bit, model, faults
+        rows = [
+            (family.name, layer_of(family.name), bit, model, family.words * len(self.steps))
+            for family in self.families
+            for model, bits in family.bits.items()
+            for bit in bits
+        ]
+        return pd.DataFrame(rows, columns=["family", "layer", "bit", "model", "population"]).astype(
+            {"population": object}
+        )
 
     def record(self) -> dict[str, Any]:
         """Plain values for a JSON file."""

@@ -127,9 +127,7 @@ class ResultsFile:
         Args:
             constant: columns that have one value in every row, and that value.
         """
-        self._check_header()
         for line, fields in self._rows(whole=False):
-            self._fault(line, fields)
             for column, value in constant.items():
                 found = fields[RESULT_COLUMNS.index(column)]
                 if found != str(value):
@@ -137,7 +135,9 @@ class ResultsFile:
 
     def check_belongs(self, faults: Sequence[Fault]) -> None:
         """Raise ``ResultsError`` where a row is not of this list; a cut last line is let pass."""
-        self._check_header()
+        text = read_text(self.path, ResultsError)
+        if "\n" not in text and not _HEADER.startswith(text):
+            raise ResultsError(f"{self.path}:1: this is no results file: {text[:80]!r}")
         known = {trial[0].injection: trial for trial in trials(faults)}
         for line, fields in self._rows(whole=False):
             fault = self._fault(line, fields)
@@ -148,11 +148,6 @@ class ResultsFile:
                     f"{self.path}:{line}: injection {fault.injection} is {fault}; "
                     f"in the fault list it is {listed}"
                 )
-
-    def _check_header(self) -> None:
-        text = read_text(self.path, ResultsError)
-        if "\n" not in text and not _HEADER.startswith(text):
-            raise ResultsError(f"{self.path}:1: this is no results file: {text[:80]!r}")
 
     def drop_unfinished(self, faults: Sequence[Fault]) -> None:
         """Drop the last rows where they are only a part of a trial of the list ``faults``."""

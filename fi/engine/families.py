@@ -20,8 +20,8 @@ from fi.engine.changes import (
 from fi.engine.channels import channel_change
 from fi.engine.eligible import parts
 from fi.engine.golden import Golden
-from fi.engine.struck import Struck, first_step
-from fi.faults import Fault, signed_masks
+from fi.engine.struck import Struck, first_step, stacked_masks
+from fi.faults import Fault
 from fi.network import SpikingNetwork, Stage
 from fi.neurons import state_attributes
 from fi.sites import INPUT
@@ -127,9 +127,7 @@ def _families_of(
 def _masks(module: nn.Module, attribute: str, faults: Sequence[Fault]) -> Tensor:
     """What the faults do to their words, int32 ``[faults, 3]``: a stored one is held at a value."""
     if attribute == INPUT or not hasattr(module, attribute) or _is_state(module, attribute):
-        return torch.tensor(
-            [signed_masks(fault.model, fault.bits) for fault in faults], dtype=torch.int32
-        )
+        return torch.from_numpy(stacked_masks(faults))
     held = to_words(stored_values(module, attribute, faults)[1].cpu())
     return torch.stack([torch.zeros_like(held), held, torch.zeros_like(held)], dim=1)
 

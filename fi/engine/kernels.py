@@ -16,7 +16,17 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from fi.engine.vectors import WIDTH, bits, differing, load, nonzero, select, spread, store
+from fi.engine.vectors import (
+    WIDTH,
+    bits,
+    differing,
+    larger,
+    load,
+    nonzero,
+    select,
+    spread,
+    store,
+)
 
 #: Neurons that are simulated side by side. A call with arrays costs as much as a step of them all.
 LANES = 64
@@ -325,7 +335,7 @@ def _play(
             elif what == 1:
                 gathered = gathered + select(mem > limit, one, zero)
             else:
-                gathered = select((mem > gathered) | differing(mem, mem), mem, gathered)
+                gathered = larger(mem, gathered)
         store(statistic, place, gathered)
 
 
@@ -1176,10 +1186,10 @@ def flow(
             else:
                 _copied(flat_currents, base, run_first, run_cells, runs, channels, now)
             if source < 0 and ends[t] > done:
-                differing = by_step[done : ends[t]]
+                due = by_step[done : ends[t]]
                 done = ends[t]
                 _scatter(
-                    differing, d_neuron, d_change, reach, run_position, run_row, run_length,
+                    due, d_neuron, d_change, reach, run_position, run_row, run_length,
                     cells_of, cells_reached, rows, change, hit,
                 )  # fmt: skip
                 for position in range(number):
@@ -1191,7 +1201,7 @@ def flow(
                             flat_before, change,
                             now[position * channels : (position + 1) * channels],
                         )  # fmt: skip
-                _clear(differing, d_neuron, reach, run_position, run_length, channels, change)
+                _clear(due, d_neuron, reach, run_position, run_length, channels, change)
             entries = _fire(
                 t, lanes, now, syn, mem, a, b, limit, golden, neuron_of, o_step, o_neuron, o_change,
                 entries, synaptic, reset, ones, zeros,
@@ -1265,8 +1275,7 @@ def finish(
                     syn, mem, now, a, b, limit, silent, one, zero, synaptic, reset
                 )
                 if maximum:
-                    larger = (mem > statistic) | differing(mem, mem)
-                    statistic = select(larger, mem, statistic)
+                    statistic = larger(mem, statistic)
                 else:
                     statistic = statistic + select(mem > limit, one, zero)
             store(final, c, statistic)

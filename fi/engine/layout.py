@@ -14,7 +14,7 @@ from numba import njit
 from torch import Tensor
 
 from fi.engine.stage_model import Array
-from fi.engine.vectors import WIDTH, bits, differing, load, select, spread, store
+from fi.engine.vectors import WIDTH, bits, differing, larger, load, select, spread, store
 
 _compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
 
@@ -91,7 +91,7 @@ def _lines(flat, by_step, by_sample, first, last, decays, found, peak):
                     signal = load(flat, base + t * by_step)
                     syn = alpha * syn + select(signal < zero, zero - signal, signal)
                     mem = beta * mem + syn
-                    highest = select((mem > highest) | differing(mem, mem), mem, highest)
+                    highest = larger(mem, highest)
                 store(lane_of, 0, highest)
                 for lane in range(WIDTH):
                     peak[level, begin + lane, sample] = lane_of[lane]

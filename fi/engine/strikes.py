@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from fi.engine.stage_model import Array, StageModel
+from fi.engine.struck import stacked_masks
 from fi.engine.synapse import Ints
-from fi.faults import Fault, signed_masks
+from fi.faults import Fault
 from fi.neurons import neuron_words, state_attributes
 from fi.stored import flat_places, stored_values
 from fi.words import corrupt
@@ -154,9 +155,7 @@ def input_strikes(
     shape: tuple[int, ...], faults: Sequence[Fault], positions: Array
 ) -> InputStrikes:
     """Faults of input lines in frames of ``shape``."""
-    masks = np.array([signed_masks(fault.model, fault.bits) for fault in faults], np.int32).reshape(
-        -1, 3
-    )
+    masks = stacked_masks(faults)
     line = flat_places(faults, shape).numpy()
     keep, force, flip = masks.view(np.uint32).T
     since, until = window(faults)
@@ -226,12 +225,8 @@ def neuron_strikes(
         flat = flat_places(faults, model.shape).numpy()
         cones = [np.array([n], np.int32) for n in range(model.neurons)]
     word = {**PARAMETERS, **STATES, "spike": SPIKE}[attribute]
-    if attribute in PARAMETERS:
-        masks = np.zeros((count, 3), np.int32)
-    else:
-        masks = np.array(
-            [signed_masks(fault.model, fault.bits) for fault in faults], np.int32
-        ).reshape(-1, 3)
+    is_parameter = attribute in PARAMETERS
+    masks = np.zeros((count, 3), np.int32) if is_parameter else stacked_masks(faults)
     since, until = window(faults)
     low, high = _spike_values(masks, dtype)
     hit = [cones[flat[i]] for i in chosen]

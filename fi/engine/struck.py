@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from fi.faults import Fault
+from fi.faults import Fault, signed_masks
 from fi.words import corrupt, to_words
 
 
@@ -95,6 +97,12 @@ class Struck:
             return None
         now = torch.arange(start, stop, device=self.steps.device).unsqueeze(1)
         return (self.steps[0] <= now) & (now <= self.steps[1])
+
+
+def stacked_masks(faults: Sequence[Fault]) -> NDArray[np.int32]:
+    """What each fault does to a word: keep, force and flip, ``[faults, 3]``."""
+    masks = [signed_masks(fault.model, fault.bits) for fault in faults]
+    return np.array(masks, np.int32).reshape(-1, 3)
 
 
 def first_step(fault: Fault) -> int:

@@ -5,6 +5,8 @@ neurons of a small layer, it finds none, or checks before each that no two array
 takes longer than the loop. A ``Vector`` is what LLVM would have found: ``load`` one from an array,
 compute with ``+ - * > |``, ``store`` it. Arithmetic is that of the numbers one by one, in the same
 order and without contraction.
+
+numba's cache of compiled kernels does not see an edit of this file: edit the files that use it too.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -154,6 +156,19 @@ _add, _subtract, _multiply = _operation("fadd"), _operation("fsub"), _operation(
 _either, _greater, _less = _operation("or_"), _comparison(">"), _comparison("<")
 #: Lanes of two vectors of floats that differ; NaN differs from everything.
 differing = _comparison("!=", ordered=False)
+
+
+@intrinsic
+def larger(typing: Any, seen: Any, best: Any) -> tuple[Any, _Built]:
+    """``seen`` where it is larger than ``best`` or NaN: a NaN stays, as in ``torch.max``."""
+
+    def built(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        seen_value, best_value = values
+        above = builder.fcmp_ordered(">", seen_value, best_value)
+        strange = builder.fcmp_unordered("!=", seen_value, seen_value)
+        return builder.select(builder.or_(above, strange), seen_value, best_value)
+
+    return best(seen, best), built
 
 
 def _overloaded(symbol, operation, kinds):
