@@ -25,11 +25,12 @@ FAMILIES = {
 }
 
 
-def design(scheme: str) -> Design:
-    """A draw from all bit flips of ``FAMILIES``."""
+def design(scheme: str, steps: Sequence[str] = ("",)) -> Design:
+    """A draw from all bit flips of ``FAMILIES``, at each of ``steps``."""
     bits = {"bit-flip": tuple(map(str, range(32)))}
     sizes = {name: int(np.prod(shape, dtype=int)) for name, shape in FAMILIES.items()}
-    return Design(scheme, tuple(FamilyFaults(*item, bits) for item in sizes.items()))
+    families = tuple(FamilyFaults(*item, bits) for item in sizes.items())
+    return Design(scheme, families, tuple(steps))
 
 
 def summary(faults: int, **changes: Any) -> dict[str, Any]:

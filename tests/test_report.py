@@ -240,7 +240,7 @@ def test_layouts_keep_every_word() -> None:
 def test_transient_faults_have_a_figure_over_time(tmp_path: Path) -> None:
     faults = some_faults(120, step=5)
     sdc = [(5 - fault.steps[0]) * (fault.bits[0] > 25) for fault in faults]
-    draw = replace(design("network-wise"), steps=tuple("012345")).record()
+    draw = design("network-wise", steps="012345").record()
     found = Findings.of(PastCampaign(write_campaign(tmp_path / "t-ab", faults, sdc, draw=draw)))
     assert "steps" in [picture.name for picture in pictures(found)]
     assert "time step of the fault" in page(found)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from chromium import chromium, console_of, open_page
-from past_campaigns import some_faults, write_campaign
+from past_campaigns import design, some_faults, write_campaign
 
 from fi.comparison import Side, compare
 from fi.past_campaign import PastCampaign
@@ -22,7 +22,8 @@ SDC = [(fault.bits[0] > 20) * (fault.injection % 9) for fault in FAULTS]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("output")
-    folder = write_campaign(root / "Net" / "7_fault_list-ab", FAULTS, SDC)
+    draw = design("network-wise", steps="012345").record()
+    folder = write_campaign(root / "Net" / "7_fault_list-ab", FAULTS, SDC, draw=draw)
     write_report(folder)
     return folder
 
