@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
-from fi.network import SpikingNetwork, Stage
-from fi.readout import SpikeCount
+from fi.network import Stage
 
-from .parts import check_frames, leaky, resized, seen_shape
+from .parts import FrameNetwork, leaky
 
 #: What shares one beta and one threshold.
 Sharing = Literal["column", "channel", "neuron", "layer"]
 
 
-class CSNN(SpikingNetwork):
+class CSNN(FrameNetwork):
     """conv1, max-pool, lif1; conv2, max-pool, lif2; fc1, lif3.
 
     The structure of SpikingJET's network (arXiv 2404.00383), whose state dict it loads with
@@ -38,7 +37,6 @@ class CSNN(SpikingNetwork):
         softmax: scores are a softmax of the spike counts, else the counts.
     """
 
-    default_data: ClassVar[str | None] = "SaccadeMNIST"
     default_checkpoint: ClassVar[str | None] = "CSNN.pt"
     default_training: ClassVar[dict[str, Any]] = {"epochs": 12, "lr": 3e-3, "shift": 2}
 
@@ -55,9 +53,7 @@ class CSNN(SpikingNetwork):
         threshold: float = 1.0,
         softmax: bool = True,
     ) -> None:
-        super().__init__(SpikeCount(softmax))
-        self.resize = resize
-        self.seen = seen_shape(input_shape, resize)
+        super().__init__(input_shape, resize, softmax)
         first = pooled((channels[0], *self.seen[1:]), kernel, pool)
         second = pooled((channels[1], *first[1:]), kernel, pool)
         self.conv1 = nn.Conv2d(self.seen[0], channels[0], kernel)
@@ -68,15 +64,6 @@ class CSNN(SpikingNetwork):
         self.lif2 = leaky(shared(second, sharing), beta, threshold)
         self.fc1 = nn.Linear(second[0] * second[1] * second[2], num_classes)
         self.lif3 = leaky(shared((num_classes,), sharing), beta, threshold)
-
-    def encode(self, events: Tensor) -> Tensor:
-        """Resized events ``[time, batch, channels, height, width]``."""
-        frames = resized(events, self.resize)
-        check_frames(frames, self.seen)
-        return frames
-
-    def extra_repr(self) -> str:
-        return f"resize={self.resize}, softmax={self.readout.softmax}"
 
     def stages(self) -> list[Stage]:
         return [

@@ -7,15 +7,14 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
-from fi.network import SpikingNetwork, Stage
-from fi.readout import SpikeCount
+from fi.network import Stage
 
-from .parts import check_frames, leaky, resized, seen_shape
+from .parts import FlatFrameNetwork, leaky
 
 
-class MLP(SpikingNetwork):
+class MLP(FlatFrameNetwork):
     """fc1, lif1, fc2, lif2, ...: one stage for each hidden layer and one for the classes.
 
     It ships without trained weights: ``python -m fi.train --model MLP`` makes them. Events are
@@ -31,7 +30,6 @@ class MLP(SpikingNetwork):
         softmax: scores are a softmax of the spike counts, else the counts.
     """
 
-    default_data: ClassVar[str | None] = "SaccadeMNIST"
     default_training: ClassVar[dict[str, Any]] = {"epochs": 6, "lr": 4e-3}
 
     def __init__(
@@ -44,23 +42,12 @@ class MLP(SpikingNetwork):
         threshold: float = 1.0,
         softmax: bool = True,
     ) -> None:
-        super().__init__(SpikeCount(softmax))
-        self.resize = resize
-        self.seen = seen_shape(input_shape, resize)
+        super().__init__(input_shape, resize, softmax)
         widths = [math.prod(self.seen), *hidden, num_classes]
         self.depth = len(widths) - 1
         for number, (before, after) in enumerate(itertools.pairwise(widths), start=1):
             self.add_module(f"fc{number}", nn.Linear(before, after))
             self.add_module(f"lif{number}", leaky([after], beta, threshold))
-
-    def encode(self, events: Tensor) -> Tensor:
-        """Resized events, flattened: ``[time, batch, channels * height * width]``."""
-        frames = resized(events, self.resize)
-        check_frames(frames, self.seen)
-        return frames.flatten(2)
-
-    def extra_repr(self) -> str:
-        return f"resize={self.resize}, softmax={self.readout.softmax}"
 
     def stages(self) -> list[Stage]:
         numbers = range(1, self.depth + 1)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
-from fi.network import SpikingNetwork, Stage
-from fi.readout import SpikeCount
+from fi.network import Stage
 
-from .parts import check_frames, leaky, resized, seen_shape
+from .parts import FlatFrameNetwork, leaky
 
 
-class NMNIST(SpikingNetwork):
+class NMNIST(FlatFrameNetwork):
     """fc1, lif1, fc2, lif2; each neuron learns its beta and threshold.
 
     The structure of SpikingJET's network (arXiv 2404.00383), whose state dict it loads. Events are
@@ -29,7 +28,6 @@ class NMNIST(SpikingNetwork):
         softmax: scores are a softmax of the spike counts, else the counts.
     """
 
-    default_data: ClassVar[str | None] = "SaccadeMNIST"
     default_checkpoint: ClassVar[str | None] = "NMNIST.pt"
     default_training: ClassVar[dict[str, Any]] = {
         "epochs": 30,
@@ -49,23 +47,12 @@ class NMNIST(SpikingNetwork):
         threshold: float = 1.0,
         softmax: bool = True,
     ) -> None:
-        super().__init__(SpikeCount(softmax))
-        self.resize = resize
-        self.seen = seen_shape(input_shape, resize)
+        super().__init__(input_shape, resize, softmax)
         channels, height, width = self.seen
         self.fc1 = nn.Linear(channels * height * width, hidden)
         self.lif1 = leaky([hidden], beta, threshold)
         self.fc2 = nn.Linear(hidden, num_classes)
         self.lif2 = leaky([num_classes], beta, threshold)
-
-    def encode(self, events: Tensor) -> Tensor:
-        """Resized events, flattened: ``[time, batch, channels * height * width]``."""
-        frames = resized(events, self.resize)
-        check_frames(frames, self.seen)
-        return frames.flatten(2)
-
-    def extra_repr(self) -> str:
-        return f"resize={self.resize}, softmax={self.readout.softmax}"
 
     def stages(self) -> list[Stage]:
         return [Stage(self.fc1, self.lif1), Stage(self.fc2, self.lif2)]

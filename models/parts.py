@@ -4,12 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import ClassVar
 
 import snntorch as snn
 import torch
 from snntorch import surrogate
 from torch import Tensor
 from torch.nn import functional
+
+from fi.network import SpikingNetwork
+from fi.readout import SpikeCount
+
+
+class FrameNetwork(SpikingNetwork):
+    """A network that sees event frames, and whose scores are spike counts or their softmax.
+
+    Args:
+        input_shape: channels, height and width of the events.
+        resize: height and width that the events are resized to, or null to leave them as they are.
+        softmax: scores are a softmax of the spike counts, else the counts.
+
+    Attributes:
+        seen: channels, height and width of the resized frames.
+    """
+
+    default_data: ClassVar[str | None] = "SaccadeMNIST"
+    readout: SpikeCount
+
+    def __init__(self, input_shape: Sequence[int], resize: int | None, softmax: bool) -> None:
+        super().__init__(SpikeCount(softmax))
+        self.resize = resize
+        self.seen = seen_shape(input_shape, resize)
+
+    def encode(self, events: Tensor) -> Tensor:
+        """Resized events ``[time, batch, channels, height, width]``.
+
+        Raises:
+            ValueError: they are no frames, or have another shape than the network was built for.
+        """
+        frames = resized(events, self.resize)
+        check_frames(frames, self.seen)
+        return frames
+
+    def extra_repr(self) -> str:
+        return f"resize={self.resize}, softmax={self.readout.softmax}"
+
+
+class FlatFrameNetwork(FrameNetwork):
+    """A network whose first layer takes the pixels of a frame as a row."""
+
+    def encode(self, events: Tensor) -> Tensor:
+        """Resized events, flattened: ``[time, batch, channels * height * width]``."""
+        return super().encode(events).flatten(2)
 
 
 def leaky(shape: Sequence[int], beta: float, threshold: float) -> snn.Leaky:
