@@ -312,14 +312,18 @@ class Campaign:
 
     def _announce(self, folder: CampaignFiles, earlier: pd.DataFrame) -> None:
         shard = self.settings.shard
-        part = f"shard {shard}, {len(self.faults)} of " if shard else ""
-        self.say(f"{part}{len(self.looks.listed)} faults of {self.source.name}; {self.why}")
+        listed = len(trials(self.looks.listed))
+        together = listed < len(self.looks.listed)
+        what = f"trials of {len(self.looks.listed)} faults" if together else "faults"
+        part = f"shard {shard}, {len(self.trials)} of " if shard else ""
+        self.say(f"{part}{listed} {what} of {self.source.name}; {self.why}")
         if not self.processes.first:
             return
         if len(earlier):
             last = (past_runs(folder.summary()) or [{}])[-1]
             self.say(
-                f"{earlier['Injection'].nunique()} faults are done already: continuing the run "
+                f"{earlier['Injection'].nunique()} {'trials' if together else 'faults'} are done "
+                "already: continuing the run "
                 f"that was started {last.get('started')} on {last.get('host')} "
                 f"({last.get('status')})"
             )

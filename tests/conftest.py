@@ -46,7 +46,7 @@ def campaign(tmp_path: Path) -> Run:
     """Makes campaigns that write to a folder of the test and say nothing."""
 
     def make(subject: Subject, faults: Sequence[Fault], **options: Any) -> Campaign:
-        arguments = {k: options.pop(k) for k in ("callbacks", "source") if k in options}
+        arguments = {k: options.pop(k) for k in ("callbacks", "source", "say") if k in options}
         hardware = Hardware(accelerator="cpu", precision=options.pop("precision", "32-true"))
         defaults = {
             "output": tmp_path,
@@ -56,7 +56,7 @@ def campaign(tmp_path: Path) -> Run:
             "hardware": hardware,
         }
         settings = Settings(**{**defaults, **options})
-        return Campaign(subject, faults, settings, say=lambda line: None, **arguments)
+        return Campaign(subject, faults, settings, **{"say": lambda line: None, **arguments})
 
     return make
 

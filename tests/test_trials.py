@@ -97,7 +97,11 @@ def test_a_run_killed_within_a_trial_goes_on(
     for kept in (2, 3, 5, 3 * 7 + 2):  # the header, then rows; most of these end within a trial
         path.write_bytes(b"".join(lines[:kept]))
         run.files.add_to_summary(status="interrupted")
-        again = campaign(subject, faults, engine="differential").run()
+        said: list[str] = []
+        again = campaign(subject, faults, engine="differential", say=said.append).run()
+        assert said[1].startswith(f"{len(faults) // 3} trials of {len(faults)} faults of ")
+        if kept > 3:
+            assert said[2].startswith(f"{(kept - 1) // 3} trials are done already: continuing")
         assert path.read_bytes() == b"".join(lines), f"{kept} lines"
         assert np.array_equal(again["sdc_1"], whole["sdc_1"])
 
