@@ -27,13 +27,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from fi.engine.kernel_cache import provide_cache
 
 provide_cache()
 
 from fi.evidence import gains  # noqa: E402
+from fi.sample_size import normal_quantile  # noqa: E402
 
 #: Stands for a population that is not known: as good as infinite.
 _UNKNOWN = 1e300
@@ -75,9 +75,7 @@ def interval(strata: Sequence[Sample], confidence: float = 0.99) -> tuple[float,
 @lru_cache
 def _bound(confidence: float) -> float:
     """The largest contradiction, ``z^2``; kept, because scipy takes longer than the search."""
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; allowed: above 0 and below 1")
-    return float(norm.ppf((1 + confidence) / 2)) ** 2
+    return normal_quantile(confidence) ** 2
 
 
 def _table(strata: Sequence[Sample]) -> NDArray[np.float64]:

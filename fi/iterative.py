@@ -33,12 +33,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from fi.allocation import Numbers, least_size, neyman_sizes, pilot_sizes, spreads, variances
 from fi.design import FAMILY_WISE, NETWORK, Design
 from fi.faults import Fault
 from fi.iterative_plan import TRACKED, check_iterative, iterative_scheme
+from fi.sample_size import normal_quantile
 from fi.sampling import LONGEST_LIST, SamplingPlan, Shuffle, shuffle_of
 from fi.space import FaultSpace
 from fi.statistics import Sample, estimate
@@ -131,7 +131,7 @@ class IterativeDraw:
         self._owner = np.array([part.target for part in self._parts])
         self._strata_of = np.zeros(0, dtype=np.int64)  # of every fault that was drawn
         self._stopping = 1 - STOPPING_ERROR * (1 - confidence)
-        self._z = float(norm.ppf((1 + self._stopping) / 2))
+        self._z = normal_quantile(self._stopping)
 
     def _all_targets(self) -> list[_Target]:
         if iterative_scheme(self.plan) == FAMILY_WISE:

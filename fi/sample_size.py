@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Literal, get_args
 
-from scipy.stats import norm
+from scipy.special import ndtri
 
 Rounding = Literal["floor", "nearest"]
 
@@ -46,9 +46,19 @@ def quantile(confidence: float) -> float:
     Raises:
         ValueError: ``confidence`` is not between 0 and 1.
     """
+    quantile = normal_quantile(confidence)
+    return 2.58 if confidence == 0.99 else float(f"{quantile:.6g}")
+
+
+def normal_quantile(confidence: float) -> float:
+    """Half the width that holds ``confidence`` of a standard normal distribution: 2.5758 for 0.99.
+
+    Raises:
+        ValueError: the confidence is not above 0 and below 1.
+    """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; allowed: above 0 and below 1, 0.99 is 99 %")
-    return 2.58 if confidence == 0.99 else float(f"{norm.ppf((1 + confidence) / 2):.6g}")
+    return float(ndtri((1 + confidence) / 2))
 
 
 def check_size_arguments(margin: float, t: float, p: float, rounding: str) -> None:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from math import inf, nan, sqrt
 from typing import NamedTuple
 
-from scipy.stats import norm
-
 from fi.intervals import Sample, interval
+from fi.sample_size import normal_quantile
 
 __all__ = ["Estimate", "Sample", "effective_size", "estimate", "score_interval", "wilson"]
 
@@ -72,7 +71,7 @@ def score_interval(rate: float, size: float, confidence: float = 0.99) -> tuple[
         return 0.0, 1.0
     if not 0 <= rate <= 1:
         raise ValueError(f"rate is {rate}; allowed: 0 to 1")
-    z = float(norm.ppf((1 + confidence) / 2))
+    z = normal_quantile(confidence)
     shrink = 1 + z**2 / size
     centre = (rate + z**2 / (2 * size)) / shrink
     half = z / shrink * sqrt(rate * (1 - rate) / size + z**2 / (4 * size**2))
