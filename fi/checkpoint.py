@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -42,7 +43,7 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> None:
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors in a checkpoint file, on the CPU."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # that of pathlib raises for a name that is too long
         raise UserError(f"--checkpoint {path}: no such file")
     try:
         with warnings.catch_warnings():

@@ -253,9 +253,11 @@ def plain_warnings() -> Iterator[None]:
 
 
 def _printable(text: str) -> str:
-    """An error's text in one line, whatever the value that it quotes: escaped, cut where long."""
+    """An error's text in one line, whatever it quotes: escaped, without its middle where long."""
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    return text if len(text) <= _LONGEST_ERROR else f"{text[:_LONGEST_ERROR]}..."
+    if len(text) <= _LONGEST_ERROR:
+        return text
+    return f"{text[: _LONGEST_ERROR - 200]} ... {text[-200:]}"
 
 
 @contextmanager

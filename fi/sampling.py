@@ -134,7 +134,7 @@ class SamplingPlan:
         for pattern in self.sites:
             if not any(fnmatchcase(family.name, pattern) for family in families):
                 known = ", ".join(family.name for family in families)
-                raise ValueError(f"site {pattern!r} fits no site family; known: {known}")
+                raise ValueError(f"sites are {pattern!r}: that fits no site family; known: {known}")
         chosen = tuple(family for family in families if self._means(family))
         return FaultSpace(chosen, self.models, self.bits, self._times(steps))
 

@@ -76,7 +76,7 @@ def test_faults_in_memory_are_a_list_that_is_not_written(subject: Subject, tmp_p
         ([Fault(0, "fc1.weight", (8, 0), 1)], r"index \(8, 0\) is outside fc1.weight"),
         ([FAULT, FAULT], "injection 0 has the same fault twice"),
         ("no_such_list.csv", "there is no such list in .*; known: mine_fault_list.csv"),
-        (SamplingPlan(sites=("fc9.*",)), "'fc9.\\*' fits no site family; known: fc1.weight"),
+        (SamplingPlan(sites=("fc9.*",)), "'fc9.\\*': that fits no site family; known: fc1.weight"),
     ],
 )
 def test_what_does_not_fit_is_named(
