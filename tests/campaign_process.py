@@ -13,10 +13,12 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
+from functools import cache
+from multiprocessing import forkserver, get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytorch_lightning as pl
 import torch
@@ -195,9 +197,17 @@ def _child(work: Callable[..., object], log: str, *arguments: Any) -> None:
 
 def started(work: Callable[..., object], log: Path | str, *arguments: Any) -> BaseProcess:
     """``work`` in a process of its own; its output goes to the file or terminal ``log``."""
+    _start_server()
     process = CONTEXT.Process(target=_child, args=(work, str(log), *arguments))
     process.start()
     return process
+
+
+@cache
+def _start_server() -> None:
+    """Start the server where it finds this module, which it does not look for in ``sys.path``."""
+    with patch.dict(os.environ, {"PYTHONPATH": os.pathsep.join(sys.path)}):
+        forkserver.ensure_running()
 
 
 def ended(process: BaseProcess, seconds: float = 300) -> int | None:

@@ -76,6 +76,16 @@ def saccade_events(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data.cache_file
 
 
+@pytest.fixture
+def workplace(tmp_path: Path, saccade_events: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder of a test, empty but for the events of SaccadeMNIST."""
+    data = tmp_path / SaccadeMNIST().root
+    data.mkdir(parents=True)
+    (data / saccade_events.name).symlink_to(saccade_events)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what tests have counted, with ``record_property("tally", ...)``."""
     for reports in terminalreporter.stats.values():

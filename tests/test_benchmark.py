@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ FIELDS = (
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _quick(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One round, two batch sizes; the threads stay as they were."""
     monkeypatch.setattr(benchmark, "ROUNDS", 1)
     monkeypatch.setattr(benchmark, "BATCH_SIZES", (1, 4))

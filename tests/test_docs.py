@@ -37,11 +37,8 @@ def why_not(block: Block) -> str | None:
 
 
 @pytest.fixture
-def session(tmp_path: Path, saccade_events: Path, monkeypatch: pytest.MonkeyPatch) -> PageSession:
-    data = tmp_path / "output" / "data"
-    data.mkdir(parents=True)
-    (data / saccade_events.name).symlink_to(saccade_events)
-    return PageSession(tmp_path, monkeypatch)
+def session(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> PageSession:
+    return PageSession(workplace, monkeypatch)
 
 
 def run_page(page: Page, session: PageSession, slow: bool) -> None:

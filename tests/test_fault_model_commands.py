@@ -35,11 +35,9 @@ def test_there_is_a_command_for_every_model() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_it_runs_and_the_full_engine_agrees(
     command: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    workplace: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     arguments = shlex.split(command, comments=True)
     assert main([*arguments, *QUICK, "--verify", "8"]) == 0, capsys.readouterr().err
     printed = capsys.readouterr().out

@@ -27,13 +27,13 @@ def test_it_has_ten_lines_or_fewer() -> None:
 
 
 def test_the_command_of_the_readme_runs_on_both_engines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     Path("my_model.py").write_text(readme_model())
     (command,) = re.findall(r"python -m fi\.test (.*my_model\.py:.*)", README)
     arguments = command.split("#")[0].split()
     quick = ["--limit-samples", "16", "--margin", "0.2", "--quiet", "--accelerator", "cpu"]
+    quick += ["--no-figures"]
     results = []
     for engine in ("differential", "full"):
         assert main([*arguments, *quick, "--engine", engine]) == 0, capsys.readouterr().err
@@ -44,7 +44,7 @@ def test_the_command_of_the_readme_runs_on_both_engines(
         config = found.parent / "config.yaml"
         assert "my_model.py:" in config.read_text()
         assert main(["--config", str(config), "--quiet"]) == 0, capsys.readouterr().err
-        found.rename(tmp_path / f"{engine}.csv")
+        found.rename(workplace / f"{engine}.csv")
         for left in found.parent.iterdir():
             left.unlink() if left.is_file() else None
     assert results[0].equals(results[1])

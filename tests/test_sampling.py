@@ -270,5 +270,7 @@ def test_a_plan_restricts_the_space() -> None:
     assert [family.name for family in space.families] == ["fc1.bias", "lif1.potential"]
     assert len(space) == 40 * 2 * 2
     assert len(SamplingPlan(transient=True).space(FAMILIES, steps=5)) == 5 * len(SPACE)
-    with pytest.raises(ValueError, match=r"sites are 'fc2\.\*': that fits no site family; known: fc1.weight"):
+    with pytest.raises(
+        ValueError, match=r"sites are 'fc2\.\*': that fits no site family; known: fc1.weight"
+    ):
         SamplingPlan(sites=("fc2.*",)).space(FAMILIES, steps=5)

@@ -108,17 +108,16 @@ def test_a_broken_engine_is_caught(campaign: Run, subject: Subject, faults: list
 
 OPTIONS = [
     *("--model", "NMNIST", "--limit-samples", "6", "--margin", "0.3", "--accelerator", "cpu"),
-    *("--quiet", "--verify", "8", "--memory", "200MB"),
+    *("--quiet", "--no-figures", "--verify", "8", "--memory", "200MB"),
 ]
 
 
 def test_the_command_verifies_what_it_ran_and_what_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     assert command.main(OPTIONS) == 0
     assert "verified 8 faults on the full engine: 48 of 48 pairs agree" in capsys.readouterr().out
-    (path,) = tmp_path.glob("output/NMNIST/*/summary.json")
+    (path,) = workplace.glob("output/NMNIST/*/summary.json")
     summary = json.loads(path.read_text())
     assert summary["status"] == "finished"
     assert summary["verified"]["faults"] == 8
