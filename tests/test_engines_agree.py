@@ -24,6 +24,7 @@ from stage_kinds import (
     mean_pools,
     network_of,
     padded,
+    recurrent,
     six_stages,
     synaptic,
 )
@@ -274,6 +275,26 @@ def test_threads_groups_and_memory_change_nothing(kind: Build) -> None:
     with torch.inference_mode():
         golden = torch.cat([network(signal) for signal, _ in batches])
     assert 0.01 < float((wanted != golden).any(-1).float().mean()) < 0.9
+
+
+@pytest.mark.parametrize("kind", [linear, max_pools, synaptic, recurrent])
+def test_a_trace_for_neurons_alone_serves_no_weights(kind: Build) -> None:
+    """A stage's trace is made anew where faults in its currents follow those in its neurons."""
+    network = network_of(kind, "count")
+    faults = every_fault(network, each=1)
+    neurons = [fault for fault in faults if fault.layer.startswith("neuron")]
+    others = [fault for fault in faults if not fault.layer.startswith("neuron")]
+    batches = data(network, (11, 3))
+    engine = DifferentialEngine(network, network)
+    for part in (neurons, others, neurons):
+        alone = scores(DifferentialEngine(network, network), part, batches, len(part))
+        assert torch.equal(scores(engine, part, batches, len(part)), alone)
+    fresh = DifferentialEngine(network, network)
+    held = []
+    for part in (neurons, others):
+        scores(fresh, part, batches, len(part))
+        held.append(sum(trace.bytes for trace in fresh._traces.values()))
+    assert held[0] < held[1]
 
 
 def test_the_generic_path_in_groups_and_little_memory() -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fi.engine.base import Engine, Infer, Pairs, as_trials
-from fi.engine.fast import FastPath, Plan, Trace
+from fi.engine.fast import FastPath, Need, Plan, Trace
 from fi.engine.generic import GenericPath
 from fi.engine.late_start import LateStart
 from fi.engine.routing import on_kernels
@@ -111,7 +111,7 @@ class DifferentialEngine(Engine):
         """The pairs of some samples; their golden run is left out where its trace is known."""
         assert self._plan is not None
         trace = self._traces.get(key)
-        known = trace is not None and self._plan.struck <= trace.struck
+        known = trace is not None and self._plan.needs <= trace.serves
         run = not known or bool(self._generic_places) or bool(self._several)
         activities = list(self.stages.activities(events)) if run else []
         if self.fast is not None and not self._plan.empty:
@@ -122,7 +122,7 @@ class DifferentialEngine(Engine):
             yield from self._generic_pairs(activities)
         if self._together is not None and self._together.chunks:
             assert self.together is not None
-            if trace is None or not self._together.struck <= trace.struck:
+            if trace is None or not self._together.needs <= trace.serves:
                 trace = self._kept(key, self.together.fast.trace(self._needs(), activities))
             yield from self.together.pairs(self._together, trace, activities)
         if self._late:
@@ -131,8 +131,8 @@ class DifferentialEngine(Engine):
     def _needs(self) -> Plan:
         """What the trace of this group's faults must have."""
         assert self._plan is not None
-        together = frozenset[int]() if self._together is None else self._together.struck
-        return Plan([], self._plan.struck | together)
+        together = frozenset[Need]() if self._together is None else self._together.needs
+        return Plan([], self._plan.needs | together)
 
     def _prepare(self, events: Tensor) -> None:
         """Choose the path of each fault, once a group."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -76,12 +76,25 @@ class Task:
     strikes: Strikes
 
 
+class Need(NamedTuple):
+    """What faults need of a golden trace: a stage, for its currents or for its neurons alone."""
+
+    stage: int
+    currents: bool
+
+
+def needs(tasks: Iterable[tuple[int, Strikes]]) -> frozenset[Need]:
+    """What strikes, each with its stage, need of a trace; one for currents serves neurons, too."""
+    found = {Need(number, not isinstance(strikes, NeuronStrikes)) for number, strikes in tasks}
+    return frozenset(found | {Need(number, False) for number, _ in found})
+
+
 @dataclass(frozen=True)
 class Plan:
     """A group of faults, resolved."""
 
     tasks: list[tuple[int, Strikes]]
-    struck: frozenset[int]
+    needs: frozenset[Need]
     rows: tuple[RowStrikes, ...] = ()
 
     @property
@@ -95,6 +108,7 @@ class Trace:
     """The golden trace of one batch: by stage, in the layouts that the plan needs.
 
     ``events``: what the first stage sees, ``f [lines, B, T]``; empty without faults there.
+    ``serves``: the needs of faults that it meets.
     """
 
     strikes: dict[int, StrikeTrace]
@@ -103,11 +117,7 @@ class Trace:
     padded: Array
     layer: GoldenLayer | None
     events: Array
-
-    @property
-    def struck(self) -> frozenset[int]:
-        """The stages in which faults find what they need."""
-        return frozenset(self.strikes) | ({EVENTS} if self.events.size else set())
+    serves: frozenset[Need]
 
     @property
     def bytes(self) -> int:
@@ -205,14 +215,18 @@ class FastPath:
             if len(strikes):
                 tasks.append((number, strikes))
         tasks = _joined(tasks)
-        return Plan(tasks, frozenset(number for number, _ in tasks), tuple(filter(len, rows)))
+        return Plan(tasks, needs(tasks), tuple(filter(len, rows)))
 
     def trace(self, plan: Plan, activities: Sequence[StageActivity]) -> Trace:
         """The golden trace of one batch, in the layouts that ``plan`` needs."""
-        lowest = min(plan.struck, default=len(self.models))
+        struck = {need.stage for need in plan.needs}
+        lowest = min(struck, default=len(self.models))
         last = len(self.models) - 1
         stages = [Recorded(*pair) for pair in zip(self.models, activities, strict=True)]
-        strikes = {k: strike_trace(stages[k]) for k in sorted(plan.struck) if k != EVENTS}
+        strikes = {
+            k: strike_trace(stages[k], Need(k, True) in plan.needs)
+            for k in sorted(struck - {EVENTS})
+        }
         flows = {
             k: flow_trace(stages[k], WIDTH if k == last else 1)
             for k in range(max(lowest, 0), last + 1)
@@ -223,10 +237,10 @@ class FastPath:
         if self.last_layer is not None:
             layer = GoldenLayer(self.last_layer.seen(activities[-1]), activities[-1].currents)
         events = np.zeros((0, 0, 0), prefix.dtype)
-        if EVENTS in plan.struck:
+        if EVENTS in struck:
             lines = activities[0].inputs.flatten(2).permute(2, 1, 0)
             events = np.ascontiguousarray(lines.cpu().numpy())
-        return Trace(strikes, flows, prefix, _pad(prefix), layer, events)
+        return Trace(strikes, flows, prefix, _pad(prefix), layer, events, plan.needs)
 
     def pairs(self, plan: Plan, trace: Trace) -> Iterator[Pairs]:
         """The pairs of one batch whose statistic differs from the golden one."""
@@ -312,7 +326,7 @@ class FastPath:
             )
             return Differences(strike, sample, ends, step, line, change, len(strike))
         model, golden = self.models[task.stage], trace.strikes[task.stage]
-        steps = golden.inputs.shape[2]
+        steps = golden.mem.shape[2]
         is_last = task.stage == len(self.models) - 1
         last = trace.prefix[:, -1] if is_last else trace.prefix[:0, -1]
         neuron = (model.alpha, model.beta, model.threshold, model.synaptic, model.reset)

@@ -19,9 +19,11 @@ from fi.engine.fast import (
     EVENTS,
     Differences,
     FastPath,
+    Need,
     Strikes,
     Trace,
     _replaced,
+    needs,
 )
 from fi.engine.late_start import LateStart
 from fi.engine.routing import on_kernels
@@ -52,7 +54,7 @@ class TogetherPlan:
     """Trials of a group, resolved."""
 
     chunks: list[Chunk]
-    struck: frozenset[int]
+    needs: frozenset[Need]
 
 
 class Together:
@@ -119,7 +121,13 @@ class Together:
             for number, found in self.fast.plan(faults, owner).tasks:
                 strikes.setdefault(number, []).append(found)
             chunks.append(Chunk(part, positions[start : start + CHUNK], strikes))
-        return TogetherPlan(chunks, frozenset(n for chunk in chunks for n in chunk.strikes))
+        tasks = (
+            (number, strikes)
+            for chunk in chunks
+            for number, found in chunk.strikes.items()
+            for strikes in found
+        )
+        return TogetherPlan(chunks, needs(tasks))
 
     def pairs(
         self, plan: TogetherPlan, trace: Trace, activities: Sequence[StageActivity]

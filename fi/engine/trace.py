@@ -58,6 +58,21 @@ class StrikeTrace:
     fed: Array
     fed_peak: Array
 
+    @classmethod
+    def of_neurons(
+        cls, currents: Array, syn: Array, mem: Array, spikes: Array, packed: Array
+    ) -> StrikeTrace:
+        """What faults in neurons need; the other fields are empty."""
+        none = {
+            name: np.zeros((0,) * dims, mem.dtype)
+            for name, dims in {"inputs": 3, "up": 2, "down": 2, "peak": 3, "bias_peak": 1}.items()
+        }
+        fed, fed_peak = none["inputs"], none["peak"]
+        return cls(
+            currents=currents, syn=syn, mem=mem, spikes=spikes, packed=packed, negative=False,
+            fed=fed, fed_peak=fed_peak, **none,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True)
 class FlowTrace:
@@ -147,13 +162,24 @@ def _shifted(spikes: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(spikes[:1]), spikes[:-1]])
 
 
-def strike_trace(recorded: Recorded) -> StrikeTrace:
-    """The layout for faults in this stage."""
+def strike_trace(recorded: Recorded, currents: bool = True) -> StrikeTrace:
+    """The layout for faults in this stage; without ``currents`` for those in its neurons alone.
+
+    Then the fields that only faults in weights and biases need are empty. A recurrence needs all.
+    """
     model = recorded.model
-    inputs, peak, negative = _seen(recorded)
     before = time_innermost(recorded.before)  # [channels * cells * K, B, T]
-    up, down = recorded.margins
     membranes, spikes = recorded.membranes, time_innermost(recorded.spikes)
+    if not currents and model.feedback is None:
+        return StrikeTrace.of_neurons(
+            currents=before.reshape(model.neurons, -1, recorded.batch, recorded.steps),
+            syn=recorded.synaptic,
+            mem=membranes,
+            spikes=spikes,
+            packed=_packed(spikes),
+        )
+    inputs, peak, negative = _seen(recorded)
+    up, down = recorded.margins
     return StrikeTrace(
         inputs=inputs,
         currents=before.reshape(model.neurons, -1, recorded.batch, recorded.steps),
