@@ -312,7 +312,7 @@ class Campaign:
 
     def _announce(self, folder: CampaignFiles, earlier: pd.DataFrame) -> None:
         shard = self.settings.shard
-        listed = len(trials(self.looks.listed))
+        listed = len({fault.injection for fault in self.looks.listed})
         together = listed < len(self.looks.listed)
         what = f"trials of {len(self.looks.listed)} faults" if together else "faults"
         part = f"shard {shard}, {len(self.trials)} of " if shard else ""

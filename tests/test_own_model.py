@@ -32,8 +32,8 @@ def test_the_command_of_the_readme_runs_on_both_engines(
     Path("my_model.py").write_text(readme_model())
     (command,) = re.findall(r"python -m fi\.test (.*my_model\.py:.*)", README)
     arguments = command.split("#")[0].split()
-    quick = ["--limit-samples", "16", "--margin", "0.2", "--quiet", "--accelerator", "cpu"]
-    quick += ["--no-figures"]
+    quick = ["--limit-samples", "16", "--margin", "0.2", "--accelerator", "cpu"]
+    quick += ["--quiet", "--no-figures"]
     results = []
     for engine in ("differential", "full"):
         assert main([*arguments, *quick, "--engine", engine]) == 0, capsys.readouterr().err

@@ -83,7 +83,7 @@ class Need(NamedTuple):
     currents: bool
 
 
-def needs(tasks: Iterable[tuple[int, Strikes]]) -> frozenset[Need]:
+def _needs(tasks: Iterable[tuple[int, Strikes]]) -> frozenset[Need]:
     """What strikes, each with its stage, need of a trace; one for currents serves neurons, too."""
     found = {Need(number, not isinstance(strikes, NeuronStrikes)) for number, strikes in tasks}
     return frozenset(found | {Need(number, False) for number, _ in found})
@@ -215,7 +215,7 @@ class FastPath:
             if len(strikes):
                 tasks.append((number, strikes))
         tasks = _joined(tasks)
-        return Plan(tasks, needs(tasks), tuple(filter(len, rows)))
+        return Plan(tasks, _needs(tasks), tuple(filter(len, rows)))
 
     def trace(self, plan: Plan, activities: Sequence[StageActivity]) -> Trace:
         """The golden trace of one batch, in the layouts that ``plan`` needs."""

@@ -23,7 +23,6 @@ from fi.engine.fast import (
     Strikes,
     Trace,
     _replaced,
-    needs,
 )
 from fi.engine.late_start import LateStart
 from fi.engine.routing import on_kernels
@@ -112,22 +111,18 @@ class Together:
 
     def plan(self, trials: Sequence[Trial], positions: Array) -> TogetherPlan:
         """Resolve trials; ``positions`` are their places in the group."""
-        chunks = []
+        chunks, needs = [], set[Need]()
         for start in range(0, len(trials), CHUNK):
             part = trials[start : start + CHUNK]
             owner = np.repeat(np.arange(len(part)), [len(trial) for trial in part])
             faults = [fault for trial in part for fault in trial]
             strikes: dict[int, list[Strikes]] = {}
-            for number, found in self.fast.plan(faults, owner).tasks:
+            plan = self.fast.plan(faults, owner)
+            needs |= plan.needs
+            for number, found in plan.tasks:
                 strikes.setdefault(number, []).append(found)
             chunks.append(Chunk(part, positions[start : start + CHUNK], strikes))
-        tasks = (
-            (number, strikes)
-            for chunk in chunks
-            for number, found in chunk.strikes.items()
-            for strikes in found
-        )
-        return TogetherPlan(chunks, needs(tasks))
+        return TogetherPlan(chunks, frozenset(needs))
 
     def pairs(
         self, plan: TogetherPlan, trace: Trace, activities: Sequence[StageActivity]

@@ -169,28 +169,25 @@ def strike_trace(recorded: Recorded, currents: bool = True) -> StrikeTrace:
     """
     model = recorded.model
     before = time_innermost(recorded.before)  # [channels * cells * K, B, T]
-    membranes, spikes = recorded.membranes, time_innermost(recorded.spikes)
-    if not currents and model.feedback is None:
-        return StrikeTrace.of_neurons(
-            currents=before.reshape(model.neurons, -1, recorded.batch, recorded.steps),
-            syn=recorded.synaptic,
-            mem=membranes,
-            spikes=spikes,
-            packed=_packed(spikes),
-        )
-    inputs, peak, negative = _seen(recorded)
-    up, down = recorded.margins
-    return StrikeTrace(
-        inputs=inputs,
+    spikes = time_innermost(recorded.spikes)
+    trace = StrikeTrace.of_neurons(
         currents=before.reshape(model.neurons, -1, recorded.batch, recorded.steps),
         syn=recorded.synaptic,
-        mem=membranes,
+        mem=recorded.membranes,
         spikes=spikes,
         packed=_packed(spikes),
+    )
+    if not currents and model.feedback is None:
+        return trace
+    inputs, peak, negative = _seen(recorded)
+    up, down = recorded.margins
+    return replace(
+        trace,
+        inputs=inputs,
         up=up,
         down=down,
         peak=peak,
-        bias_peak=_gain(model, recorded.steps).astype(membranes.dtype),
+        bias_peak=_gain(model, recorded.steps).astype(trace.mem.dtype),
         negative=negative,
         fed=recorded.fed,
         fed_peak=_peaks(model, recorded.fed, np.arange(len(recorded.fed), dtype=np.int32)[:, None]),

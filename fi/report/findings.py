@@ -131,6 +131,10 @@ class Findings:
         """The n of figures that use every fault."""
         return f"{len(self.faults):,} faults x {self.samples:,} samples"
 
+    def number_with(self, column: str) -> int:
+        """Faults, or trials, that have a ``Bit``, or a ``Step``."""
+        return int(self.results.loc[self.results[column] != "", "Injection"].nunique())
+
     def rate(self, row: str, family: str = OVERALL) -> tuple[float, float, float]:
         """A rate of the result table and the ends of its interval."""
         assert self.table is not None

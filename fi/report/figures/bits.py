@@ -30,7 +30,7 @@ def bits(found: Findings) -> Picture | None:
         "Which bits are vulnerable",
         "A cell is the SDC-1 rate of the faults in one bit (0 is the least significant) of one "
         f"site family; the bars above are the part of all SDC-1 that each bit carries.{more}",
-        f"{_number(found):,} faults x {found.samples:,} samples, "
+        f"{found.number_with('Bit'):,} faults x {found.samples:,} samples, "
         f"{_median(cells)} in the median cell",
         lambda width: _draw(cells, found, width),
     )
@@ -47,11 +47,6 @@ def _at_highest(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows by bit with the column ``highest``; those of whole words are left out."""
     rows = rows.assign(highest=rows["bit"].map(highest_bit).astype(np.int64))
     return rows[rows["highest"] >= 0]
-
-
-def _number(found: Findings) -> int:
-    """Faults, or trials, that hit a bit."""
-    return int(found.results.loc[found.results["Bit"] != "", "Injection"].nunique())
 
 
 def _median(cells: pd.DataFrame) -> str:

@@ -25,7 +25,7 @@ def steps(found: Findings) -> Picture | None:
         "A cell is the SDC-1 rate of the faults at one time step (of several, the first) in one "
         f"site family; above, all families together with the {100 * found.confidence:g} % "
         "interval as a band.",
-        f"{_number(found):,} transient faults x {found.samples:,} samples, "
+        f"{found.number_with('Step'):,} transient faults x {found.samples:,} samples, "
         f"{each:g} faults in the median step",
         lambda width: _draw(cells, whole, found, width),
     )
@@ -35,10 +35,6 @@ def _at_first(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows by step with the column ``first``; those of permanent faults are left out."""
     rows = rows.assign(first=rows["step"].map(first_step).astype(np.int64))
     return rows[rows["first"] >= 0]
-
-
-def _number(found: Findings) -> int:
-    return int(found.results.loc[found.results["Step"] != "", "Injection"].nunique())
 
 
 def _draw(cells: pd.DataFrame, whole: pd.DataFrame, found: Findings, width: float) -> Figure:
