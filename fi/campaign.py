@@ -259,8 +259,10 @@ class Campaign:
     def _warm_up(self) -> None:
         """Compile the engine's kernels where no earlier run has."""
         events, _ = self.subject.batches.first()
+        together = any(len(trial) > 1 for trial in self.trials)
         if not on_gpu(self.trainer):
-            warm_up(self.engine, self.subject.families, events.to(self.subject.dtype), self.say)
+            families = self.subject.families
+            warm_up(self.engine, families, events.to(self.subject.dtype), self.say, together)
 
     def _golden_run(self) -> GoldenRun:
         subject = self.subject

@@ -24,12 +24,20 @@ class StageActivity:
         currents: ``[time, batch, ...]``, what the synapse made of them, recurrence not included.
         spikes: ``[time, batch, ...]``, the neuron's output.
         states: one dict a step, by snnTorch attribute (``mem``, ``syn``), ``[batch, ...]`` each.
+        unpooled: what a maximum pool at the end of the synapse has seen, ``[time * batch, ...]``;
+            ``None`` where it was not kept.
     """
 
     inputs: Tensor
     currents: Tensor
     spikes: Tensor
     states: list[dict[str, Tensor]]
+    unpooled: Tensor | None = None
+
+
+#: Images that a CPU convolves at a time: feature maps of many more are memory that the system maps
+#: anew each time, which takes as long as the convolution.
+IMAGES = 256
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,13 @@ class Stage:
 
     def currents(self, inputs: Tensor) -> Tensor:
         """Currents of ``inputs``, all steps at once; both are ``[time, batch, ...]``."""
-        return self.conduct(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
+        signal = inputs.flatten(0, 1)
+        alone = not any(module.training for module in self.modules)  # each image for itself
+        if signal.ndim == 4 and signal.device.type == "cpu" and alone:
+            currents = torch.cat([self.conduct(part) for part in signal.split(IMAGES)])
+        else:
+            currents = self.conduct(signal)
+        return currents.unflatten(0, inputs.shape[:2])
 
     def fire(self, current: Tensor, previous: Tensor | None) -> Tensor:
         """Spikes ``[batch, ...]`` of one step; ``previous`` are those of the step before."""

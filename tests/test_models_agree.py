@@ -7,7 +7,20 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from stage_kinds import FAST, GENERIC, STEPS, Chain, cut, events, families, input_shape, network_of
+from stage_kinds import (
+    FAST,
+    GENERIC,
+    STEPS,
+    Chain,
+    cut,
+    events,
+    families,
+    input_shape,
+    linear,
+    network_of,
+    six_stages,
+    synaptic,
+)
 
 from fi.agreement import TOLERATED, agreement, outcomes
 from fi.engine.differential import DifferentialEngine
@@ -74,6 +87,15 @@ def test_trials(kind: Callable[[], list[Stage]]) -> None:
     compared(network_of(kind, "count", torch.float64), random_trials(network_of(kind), 25, seed=2))
 
 
+@pytest.mark.parametrize("kind", [linear, six_stages, synaptic])
+def test_trials_that_meet_in_linear_stages(kind: Callable[[], list[Stage]]) -> None:
+    network = network_of(kind, "count", torch.float64)
+    pool = random_faults(network, 400, seed=0)
+    draw = np.random.default_rng(0)
+    sizes = [2 + number % 5 for number in range(120)]
+    compared(network, [tuple(pool[k] for k in draw.permutation(400)[:size]) for size in sizes])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("readout", ["count", "membrane"])
@@ -88,14 +110,16 @@ def test_more_of_both(kind: Callable[[], list[Stage]], readout: str, dtype: torc
         compared(network, random_trials(network, 80, seed=4))
 
 
-def test_trials_take_the_kernels_where_their_faults_are_apart() -> None:
+def test_trials_take_the_kernels_unless_they_hit_a_word_twice() -> None:
     network = network_of(FAST[0], "count", torch.float64)
     apart = (Fault(0, "synapse0.0.weight", (0, 1), 30), Fault(0, "synapse0.0.weight", (1, 1), 30))
     later = (apart[0], Fault(0, "synapse2.0.weight", (1, 1), 30))
     alike = (apart[0], Fault(0, "neuron0.spike", (0,), 30))
+    twice = (apart[0], Fault(0, "synapse0.0.weight", (0, 1), 29))
     engine = DifferentialEngine(network, network)
-    with torch.inference_mode(), engine.injected([apart, later, alike, apart[0]]):
+    with torch.inference_mode(), engine.injected([apart, later, alike, twice, apart[0]]):
         list(engine.pairs(events(input_shape(network), 5).double(), 0))
         assert engine.together is not None
-        assert engine.together.takes([apart, later, alike]).tolist() == [True, True, False]
-        assert engine._late == [2]
+        taken = engine.together.takes([apart, later, alike, twice])
+        assert taken.tolist() == [True, True, True, False]
+        assert engine._late == [3]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fi.agreement import outcomes
 from fi.engine.differential import DifferentialEngine
-from fi.engine.fast import FastPath, Need, Plan, Task
+from fi.engine.fast import FastPath, Need, Part, Plan, Task
 from fi.engine.full import FullEngine
 from fi.engine.stage_model import StageModel
 from fi.engine.strikes import FOREVER, CurrentStrikes
@@ -48,7 +48,9 @@ class Probe:
         self.number = number
         self.stage: Stage = self.model.stage
         self.activity: StageActivity = self.activities[number]
-        self.trace = self.path.trace(Plan([], frozenset({Need(number, True)})), self.activities)
+        self.trace = self.path.trace(
+            Plan([], frozenset({Need(number, Part.CURRENTS)})), self.activities
+        )
         self.golden = self.trace.strikes[number]
 
     @property

@@ -243,6 +243,7 @@ def test_random_words_are_those_of_pcg64() -> None:
         ({"models": ()}, "models are"),
         ({"bits": (3, 3)}, "each once"),
         ({"bits": (32,)}, "allowed: 0 to 31"),
+        ({"bits": (3,), "models": ("dead",)}, "dead strikes whole words: leave bits and burst out"),
         ({"sites": ()}, "sites are"),
     ],
 )

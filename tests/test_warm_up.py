@@ -13,7 +13,7 @@ from numba.core.dispatcher import Dispatcher
 from small_networks import SmallConv
 
 from fi.campaign import Campaign
-from fi.engine import kernel_cache, kernels, warm_up
+from fi.engine import fast, kernel_cache, kernels, warm_up
 from fi.engine.differential import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.faults import Fault
@@ -111,3 +111,13 @@ def test_usually_numba_finds_its_own_place(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     kernel_cache.provide_cache()
     assert "NUMBA_CACHE_DIR" not in os.environ
+
+
+def test_trials_have_a_kernel_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject, met = subject_of(SmallConv), list[int]()
+    engine = DifferentialEngine(subject.network, subject.infer)
+    kernel = fast.meet
+    monkeypatch.setattr(fast, "meet", lambda *fields: met.append(1) or kernel(*fields))
+    for together in (False, True):
+        warm_up.warm_up(engine, subject.families, subject.batches.first()[0], print, together)
+        assert bool(met) == together

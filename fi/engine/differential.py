@@ -15,6 +15,7 @@ from fi.engine.base import Engine, Infer, Pairs, as_trials
 from fi.engine.fast import FastPath, Need, Plan, Trace
 from fi.engine.generic import GenericPath
 from fi.engine.late_start import LateStart
+from fi.engine.recording import recorded_activities
 from fi.engine.routing import on_kernels
 from fi.engine.tally import Tally
 from fi.engine.together import Together, TogetherPlan
@@ -113,7 +114,7 @@ class DifferentialEngine(Engine):
         trace = self._traces.get(key)
         known = trace is not None and self._plan.needs <= trace.serves
         run = not known or bool(self._generic_places) or bool(self._several)
-        activities = list(self.stages.activities(events)) if run else []
+        activities = self._activities(events) if run else []
         if self.fast is not None and not self._plan.empty:
             if trace is None or not known:
                 trace = self._kept(key, self.fast.trace(self._needs(), activities))
@@ -127,6 +128,12 @@ class DifferentialEngine(Engine):
             yield from self.together.pairs(self._together, trace, activities)
         if self._late:
             yield from self._late_pairs(activities)
+
+    def _activities(self, events: Tensor) -> list[StageActivity]:
+        """The golden run."""
+        if self.fast is None:
+            return list(self.stages.activities(events))
+        return recorded_activities(self.stages, self.fast.models, events)
 
     def _needs(self) -> Plan:
         """What the trace of this group's faults must have."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,13 +14,17 @@ from torch import nn
 
 from fi.engine import kernels
 from fi.engine.base import Pairs
+from fi.engine.dense_kernel import flow_dense
 from fi.engine.input_kernel import struck_lines
+from fi.engine.meet_kernel import meet
 from fi.engine.rows import GoldenLayer, LastLayer, RowStrikes, row_strikes
 from fi.engine.stage_model import Array, StageModel, stage_model, why_not_fast
 from fi.engine.strikes import (
     CurrentStrikes,
     InputStrikes,
+    JointStrikes,
     NeuronStrikes,
+    Strikes,
     current_strikes,
     fast_word,
     input_strikes,
@@ -53,7 +58,6 @@ PORTION = 1 << 16
 _WORTH = 1 << 19
 #: The input lines count as a stage before the first one.
 EVENTS = -1
-Strikes = CurrentStrikes | NeuronStrikes | InputStrikes
 
 
 class Differences(NamedTuple):
@@ -76,17 +80,28 @@ class Task:
     strikes: Strikes
 
 
+class Part(Enum):
+    """Of a stage's golden trace: for its neurons alone, for its currents, for what flows in."""
+
+    NEURONS = 0
+    CURRENTS = 1
+    FLOW = 2
+
+
 class Need(NamedTuple):
-    """What faults need of a golden trace: a stage, for its currents or for its neurons alone."""
+    """What faults need of a golden trace."""
 
     stage: int
-    currents: bool
+    part: Part
 
 
 def _needs(tasks: Iterable[tuple[int, Strikes]]) -> frozenset[Need]:
     """What strikes, each with its stage, need of a trace; one for currents serves neurons, too."""
-    found = {Need(number, not isinstance(strikes, NeuronStrikes)) for number, strikes in tasks}
-    return frozenset(found | {Need(number, False) for number, _ in found})
+    found = {
+        Need(number, Part.NEURONS if isinstance(strikes, NeuronStrikes) else Part.CURRENTS)
+        for number, strikes in tasks
+    }
+    return frozenset(found | {Need(number, Part.NEURONS) for number, _ in found})
 
 
 @dataclass(frozen=True)
@@ -152,7 +167,11 @@ class FastPath:
         self.steps = len(activities[0].inputs)
         self.frame = tuple(activities[0].inputs.shape[2:])
         self.models = [stage_model(stage, activity) for stage, activity in pairs]
-        self.padded = [_Padded.of(model) for model in self.models[-1:]]
+        self.padded = {
+            number: _Padded.of(model)
+            for number, model in enumerate(self.models)
+            if model.is_dense or number == len(self.models) - 1
+        }
         self.threads = threads or torch.get_num_threads()
         self.memory = memory // self.threads
         self.maximum = takes_maximum(network.readout)
@@ -181,7 +200,7 @@ class FastPath:
         if network.stages()[-1].recurrent is not None:
             return "a recurrence in the last stage has no kernel"
         last = stage_model(network.stages()[-1], activities[-1])
-        if last.synapse.cells != 1 or last.max_pooled:
+        if not last.has_one_cell:
             return "the last stage is not a linear one"
         return None
 
@@ -191,6 +210,10 @@ class FastPath:
             return self.models[0].feedback is None
         module, attribute = self._module(fault.layer)
         return any(fast_word(model, module, attribute) for model in self.models)
+
+    def meets(self, number: int) -> bool:
+        """Whether a kernel runs faults of this stage that meet."""
+        return number != EVENTS and self.models[number].is_dense
 
     def plan(self, faults: Sequence[Fault], positions: Array) -> Plan:
         """Resolve faults; ``positions`` are their places in the group."""
@@ -224,13 +247,13 @@ class FastPath:
         last = len(self.models) - 1
         stages = [Recorded(*pair) for pair in zip(self.models, activities, strict=True)]
         strikes = {
-            k: strike_trace(stages[k], Need(k, True) in plan.needs)
+            k: strike_trace(stages[k], Need(k, Part.CURRENTS) in plan.needs)
             for k in sorted(struck - {EVENTS})
         }
         flows = {
-            k: flow_trace(stages[k], WIDTH if k == last else 1)
+            k: flow_trace(stages[k], WIDTH if k in self.padded else 1, proofs=k < last)
             for k in range(max(lowest, 0), last + 1)
-            if k > lowest or self.models[k].feedback is not None
+            if k > lowest or self.models[k].feedback is not None or Need(k, Part.FLOW) in plan.needs
         }
         prefix = readout_prefix(self.network.readout, activities[-1])
         layer = None
@@ -373,6 +396,18 @@ class FastPath:
         model, golden = self.models[number], trace.flows[number]
         cells, runs = model.synapse.cells, model.runs
         factor = model.beta.dtype.type(1 + slack(model, golden.before.shape[1]))
+        if number in self.padded:
+            constants = self.padded[number]
+            return Differences(
+                *flow_dense(
+                    np.argsort(found.sample, kind="stable"), *found[:-1], runs.first, runs.row,
+                    constants.rows, golden.currents[:, :, 0], golden.syn[:, :, 0],
+                    golden.mem[:, :, 0], golden.spikes[:, :, 0], golden.up[:, 0], golden.down[:, 0],
+                    constants.alpha, constants.beta, constants.threshold, model.neurons,
+                    model.alpha.max(), model.beta.max(), factor, golden.regular, model.synaptic,
+                    model.reset,
+                )
+            )  # fmt: skip
         by_cell = [
             np.ascontiguousarray(values.reshape(-1, cells).T)
             for values in (model.alpha, model.beta, model.threshold)
@@ -388,9 +423,36 @@ class FastPath:
             )
         )  # fmt: skip
 
+    def _meet(
+        self, number: int, strikes: JointStrikes, pairs: Differences, trace: Trace
+    ) -> Differences:
+        """What differs behind a linear stage of pairs whose faults, and differences, meet in it.
+
+        In the last stage the entries are classes and their new statistic, as those of ``_strike``.
+        """
+        model, golden, c, n = (
+            self.models[number],
+            trace.flows[number],
+            strikes.currents,
+            strikes.neurons,
+        )
+        constants, runs = self.padded[number], model.runs
+        inputs = trace.strikes[number].inputs if len(c) else np.zeros((0, 0, 0), model.beta.dtype)
+        return Differences(
+            *meet(
+                *pairs[:-1], runs.first, runs.row, constants.rows, inputs,
+                golden.currents[:, :, 0], golden.syn[:, :, 0], golden.mem[:, :, 0],
+                golden.spikes[:, :, 0], trace.padded, constants.alpha, constants.beta,
+                constants.threshold, strikes.current_first, strikes.current_order, strikes.source,
+                c.channel, c.change, c.since, c.until, strikes.neuron_first, strikes.neuron_order,
+                n.word, n.value, n.keep, n.force, n.flip, n.low, n.high, n.since, n.until, n.first,
+                n.cone, model.neurons, model.synaptic, model.reset, number == len(self.models) - 1,
+            )
+        )  # fmt: skip
+
     def _finish(self, found: Differences, trace: Trace) -> tuple[Array, Array, Array]:
         model, golden = self.models[-1], trace.flows[len(self.models) - 1]
-        (constants,) = self.padded
+        constants = self.padded[len(self.models) - 1]
         return kernels.finish(
             *found[:-1], model.runs.first, model.runs.row, constants.rows, golden.currents[:, :, 0],
             golden.syn[:, :, 0], golden.mem[:, :, 0], trace.padded, constants.alpha, constants.beta,
@@ -439,7 +501,7 @@ def _trace_bytes(model: StageModel, activity: StageActivity) -> int:
 
 @dataclass(frozen=True)
 class _Padded:
-    """The last stage's constants, its neurons padded to whole vectors."""
+    """Constants of a dense or the last stage, its neurons padded to whole vectors."""
 
     rows: Array
     alpha: Array

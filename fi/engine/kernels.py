@@ -22,6 +22,7 @@ from fi.engine.vectors import (
     differing,
     larger,
     load,
+    lowest,
     nonzero,
     select,
     spread,
@@ -36,12 +37,12 @@ CONDUCTED, FED = 6, 7
 SAMPLES = 16
 PACKED = 32
 _options: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
-_compiled = njit(**_options)
+_compiled: Any = njit(**_options)
 #: What is called within a time loop: always inlined, and without reference counts. An array that is
 #: passed or sliced costs two atomic operations otherwise, more than a step of all lanes. Such a
 #: function cannot allocate.
 _bare: Any = {"forceinline": True, "_nrt": False}
-_inlined = njit(**_options, **_bare)
+_inlined: Any = njit(**_options, **_bare)
 
 
 @_compiled
@@ -52,25 +53,8 @@ def _grown(array, used):
     return larger
 
 
-#: De Bruijn's sequence: the product with a power of two has that power in its upper five bits.
-_DE_BRUIJN = np.uint32(0x077CB531)
-_PLACES = np.empty(PACKED, np.int32)
-for _bit in range(PACKED):
-    _PLACES[((1 << _bit) * 0x077CB531 & 0xFFFFFFFF) >> 27] = _bit
-
-
-#: The same for 64 bits, and what gathers the lowest bits of eight bytes in the highest byte.
-_DE_BRUIJN_OF_64 = np.uint64(0x03F79D71B4CB0A89)
-_PLACES_OF_64 = np.empty(64, np.int64)
-for _bit in range(64):
-    _PLACES_OF_64[((1 << _bit) * 0x03F79D71B4CB0A89 & 0xFFFFFFFFFFFFFFFF) >> 58] = _bit
+#: What gathers the lowest bits of eight bytes in the highest byte.
 _EIGHT_TO_BITS = np.uint64(0x0102040810204080)
-
-
-@_inlined
-def _place(bit):
-    """The number of the only set bit of a word."""
-    return _PLACES[np.uint32(bit * _DE_BRUIJN) >> np.uint32(27)]
 
 
 @_compiled
@@ -449,12 +433,12 @@ def strike_currents(
                         train = trains[word, lane]
                         other = train ^ packed[neuron, sample, word]
                         while other != 0:
-                            lowest = other & (~other + np.uint32(1))
-                            d_step[entries] = word * PACKED + _place(lowest)
+                            step = lowest(other)
+                            d_step[entries] = word * PACKED + step
                             d_neuron[entries] = neuron
-                            d_change[entries] = one if train & lowest else -one
+                            d_change[entries] = one if train >> np.uint32(step) & 1 else -one
                             entries += 1
-                            other ^= lowest
+                            other &= other - np.uint32(1)
                 if entries == start:
                     continue
                 known = pairs > 0 and pair_strike[pairs - 1] == struck
@@ -789,12 +773,11 @@ def close_loop(
                     eight = flag_words[block + word] * _EIGHT_TO_BITS >> np.uint64(56)
                     flagged |= eight << np.uint64(8 * word)
                 while flagged != 0:
-                    lowest = flagged & (~flagged + np.uint64(1))
-                    c = 8 * block + _PLACES_OF_64[lowest * _DE_BRUIJN_OF_64 >> np.uint64(58)]
+                    c = 8 * block + lowest(flagged)
                     o_step[entries], o_neuron[entries] = t, c
                     o_change[entries] = 1 - 2 * np.int32(spikes[sample, t, c])
                     entries += 1
-                    flagged ^= lowest
+                    flagged &= flagged - np.uint64(1)
             if t >= end and entries == before:
                 back = True
                 for c in range(neurons):
@@ -1072,13 +1055,12 @@ def _fire(
             store(syn, place, s)
         left = bits(m > threshold) ^ bits(nonzero(load(golden, place)))
         while left != 0:
-            lowest = left & (~left + np.uint32(1))
-            lane = np.uint64(place + _place(lowest))
+            lane = np.uint64(place + lowest(left))
             o_step[np.uint64(entries)] = t
             o_neuron[np.uint64(entries)] = neuron_of[lane]
             o_change[np.uint64(entries)] = 1 - 2 * np.int32(golden[lane])
             entries += 1
-            left ^= lowest
+            left &= left - np.uint32(1)
     return entries
 
 

@@ -107,6 +107,16 @@ class StageModel:
         return self.pools is None and np.array_equal(self.windows, lines)
 
     @property
+    def has_one_cell(self) -> bool:
+        """Whether what an input changes is the same for all neurons but for the weight."""
+        return self.synapse.cells == 1 and not self.max_pooled and self.feedback is None
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it is as one linear layer: one cell, which each input reaches by one weight."""
+        return self.has_one_cell and bool((np.diff(self.runs.first) == 1).all())
+
+    @property
     def max_pooled(self) -> bool:
         """Whether a cell sees the largest of several positions."""
         return self.taps.shape[2] > 1

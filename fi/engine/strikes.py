@@ -58,6 +58,13 @@ class CurrentStrikes:
             self.recurrent,
         )
 
+    @classmethod
+    def none(cls, model: StageModel) -> CurrentStrikes:
+        """No strikes."""
+        whole = np.zeros(0, np.int32)
+        change = np.zeros(0, model.beta.dtype)
+        return cls(np.zeros(0, np.int64), whole, whole, change, whole, whole)
+
     def joined(self, other: CurrentStrikes) -> CurrentStrikes:
         """These and others of the same stage and the same synapse."""
         return replace(self, **_ends_joined(self, other, without="recurrent"))
@@ -89,23 +96,22 @@ class NeuronStrikes:
     def __len__(self) -> int:
         return len(self.fault)
 
-    def part(self, chosen: slice) -> NeuronStrikes:
-        """A run of strikes."""
-        ends = self.first[chosen.start : chosen.stop + 1]
-        return NeuronStrikes(
-            self.fault[chosen],
-            self.word[chosen],
-            self.value[chosen],
-            self.keep[chosen],
-            self.force[chosen],
-            self.flip[chosen],
-            self.low[chosen],
-            self.high[chosen],
-            self.since[chosen],
-            self.until[chosen],
-            ends - ends[0],
-            self.cone[ends[0] : ends[-1]],
-        )
+    def part(self, chosen: slice | Array) -> NeuronStrikes:
+        """Some of the strikes."""
+        begins, sizes = self.first[:-1][chosen], np.diff(self.first)[chosen]
+        first = np.concatenate([[0], np.cumsum(sizes)])
+        cone = self.cone[np.repeat(begins - first[:-1], sizes) + np.arange(first[-1])]
+        names = [field.name for field in fields(self) if field.name not in ("first", "cone")]
+        parts = {name: getattr(self, name)[chosen] for name in names}
+        return NeuronStrikes(first=first, cone=cone, **parts)
+
+    @classmethod
+    def none(cls, model: StageModel) -> NeuronStrikes:
+        """No strikes."""
+        whole, mask = np.zeros(0, np.int32), np.zeros(0, np.uint32)
+        value, long = np.zeros(0, model.beta.dtype), np.zeros(0, np.int64)
+        words = (whole, value, mask, mask, mask, value, value, whole, whole)
+        return cls(long, *words, np.zeros(1, np.int64), whole)
 
     def joined(self, other: NeuronStrikes) -> NeuronStrikes:
         """These and others of the same stage."""
@@ -128,8 +134,8 @@ class InputStrikes:
     def __len__(self) -> int:
         return len(self.fault)
 
-    def part(self, chosen: slice) -> InputStrikes:
-        """A run of strikes."""
+    def part(self, chosen: slice | Array) -> InputStrikes:
+        """Some of the strikes."""
         return InputStrikes(
             self.fault[chosen],
             self.line[chosen],
@@ -143,6 +149,47 @@ class InputStrikes:
     def joined(self, other: InputStrikes) -> InputStrikes:
         """These and others."""
         return replace(self, **_ends_joined(self, other))
+
+
+Strikes = CurrentStrikes | NeuronStrikes | InputStrikes
+
+
+@dataclass(frozen=True)
+class JointStrikes:
+    """All strikes of trials in one linear stage, by trial.
+
+    Trial ``k`` owns the current strikes ``current_order[current_first[k]:current_first[k + 1]]``;
+    ``source``: the input line of a weight, -1 for a bias. The same for those of neurons.
+    """
+
+    currents: CurrentStrikes
+    source: Ints
+    current_first: Array
+    current_order: Array
+    neurons: NeuronStrikes
+    neuron_first: Array
+    neuron_order: Array
+
+    @classmethod
+    def of(cls, model: StageModel, parts: Sequence[Strikes], trials: int) -> JointStrikes:
+        """Of a linear stage's strikes, in which ``fault`` is the number of the trial."""
+        currents, neurons = CurrentStrikes.none(model), NeuronStrikes.none(model)
+        for part in parts:
+            if isinstance(part, CurrentStrikes):
+                currents = currents.joined(part)
+            elif isinstance(part, NeuronStrikes):
+                neurons = neurons.joined(part)
+        source = np.where(currents.row < 0, -1, model.taps[currents.row, 0, 0]).astype(np.int32)
+        return cls(
+            currents, source, *_by_owner(currents.fault, trials),
+            neurons, *_by_owner(neurons.fault, trials),
+        )  # fmt: skip
+
+
+def _by_owner(owner: Array, count: int) -> tuple[Array, Array]:
+    """Where each owner's entries begin, ``[count + 1]``, in the order that sorts them."""
+    first = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=count))])
+    return first, np.argsort(owner, kind="stable")
 
 
 def _ends_joined(one: Any, other: Any, without: str = "") -> dict[str, Any]:
@@ -220,7 +267,7 @@ def neuron_strikes(
         changed = golden.view(f"u{golden.itemsize}") != faulty.view(f"u{faulty.itemsize}")
         chosen = changed.nonzero()[0]
         shape = tuple(getattr(model.stage.neuron, attribute).shape)
-        cones = _cones(shape, model.shape)
+        cones = cones_of(shape, model.shape)
     else:
         flat = flat_places(faults, model.shape).numpy()
         cones = [np.array([n], np.int32) for n in range(model.neurons)]
@@ -268,7 +315,7 @@ def _as_used(values: Array, attribute: str) -> Array:
     return values if attribute == "threshold" else np.clip(values, 0, 1)
 
 
-def _cones(parameter: tuple[int, ...], neurons: tuple[int, ...]) -> list[Ints]:
+def cones_of(parameter: tuple[int, ...], neurons: tuple[int, ...]) -> list[Ints]:
     """Per word of a parameter the neurons that it broadcasts to."""
     words = int(np.prod(parameter))
     used = np.broadcast_to(np.arange(words).reshape(parameter), neurons).ravel()

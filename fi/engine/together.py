@@ -1,8 +1,9 @@
 """Trials of several faults on the compiled kernels.
 
 Faults of one stage that strike different neurons do not meet there: each is run on its own, and
-what differs is put together. It flows on as one fault's differences do. Where it reaches a stage
-that the trial strikes too, the two meet: those samples start late, in torch.
+what differs is put together. It flows on as one fault's differences do. Faults meet where they
+strike one neuron, or where differences reach a stage that the trial strikes too. In a linear stage
+a kernel then runs all of its neurons; in another, those samples start late, in torch.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from fi.engine.fast import (
     Differences,
     FastPath,
     Need,
-    Strikes,
+    Part,
     Trace,
     _replaced,
 )
 from fi.engine.late_start import LateStart
 from fi.engine.routing import on_kernels
 from fi.engine.stage_model import Array
-from fi.engine.strikes import PARAMETERS
+from fi.engine.strikes import PARAMETERS, JointStrikes, Strikes, cones_of
+from fi.engine.synapse import Ints
 from fi.engine.tally import Tally
 from fi.faults import Fault, Trial
 from fi.network import StageActivity
@@ -41,11 +43,19 @@ Found = tuple[Array, Array, Array]
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some trials: their strikes by stage, with ``fault`` the row of the trial in the chunk."""
+    """Some trials; a trial's row in the chunk stands for it in all that follows, by stage.
+
+    ``hit``: bool ``[trials]``, which have a fault there; ``close``: bool ``[trials]``, which strike
+    one neuron twice; ``alone``: the strikes of all others; ``joint``: all strikes of a linear
+    stage, as the kernel for faults that meet takes them.
+    """
 
     trials: Sequence[Trial]
     positions: Array
-    strikes: dict[int, list[Strikes]]
+    hit: dict[int, Array]
+    close: dict[int, Array]
+    alone: dict[int, list[Strikes]]
+    joint: dict[int, JointStrikes]
 
 
 @dataclass(frozen=True)
@@ -68,46 +78,58 @@ class Together:
         self.fast, self.late = fast, late
         self.last = len(fast.models) - 1
         self.tally = Tally()
+        self._cones: dict[str, tuple[int, tuple[int, ...], Sequence[Ints] | Array]] = {}
 
     def takes(self, trials: Sequence[Trial]) -> Array:
-        """Which trials it can run, bool ``[trials]``: all faults known, no two in one neuron."""
+        """Which trials it can run, bool ``[trials]``.
+
+        All faults are known, no two hit one word, and where two strike one neuron its stage is a
+        dense one.
+        """
         if self.fast.maximum or any(model.feedback is not None for model in self.fast.models):
             return np.zeros(len(trials), bool)
         known = on_kernels(self.fast, [fault for trial in trials for fault in trial])
         starts = np.cumsum([0, *map(len, trials)])[:-1]
         all_known: Array = np.logical_and.reduceat(known, starts) if len(trials) else known
         for row in np.flatnonzero(all_known).tolist():
-            all_known[row] = self._are_apart(trials[row])
+            words = {(fault.layer, fault.index) for fault in trials[row]}
+            dense = all(self.fast.meets(stage) for stage in self._close(trials[row]))
+            all_known[row] = len(words) == len(trials[row]) and dense
         return all_known
 
-    def _are_apart(self, trial: Trial) -> bool:
+    def _close(self, trial: Trial) -> set[int]:
+        """The stages in which two faults strike one neuron."""
         met: set[tuple[int, int]] = set()
+        close: set[int] = set()
         for fault in trial:
             reach = self._reach(fault)
-            if not met.isdisjoint(reach):
-                return False
+            close |= {stage for stage, _ in met & reach}
             met |= reach
-        return True
+        return close
 
     def _reach(self, fault: Fault) -> set[tuple[int, int]]:
         """Stage and number of the neurons, or input lines, that a fault strikes."""
-        if fault.layer == INPUT:
-            return {(EVENTS, int(np.ravel_multi_index(fault.index, self.fast.frame)))}
-        module, attribute = self.fast._module(fault.layer)
+        if fault.layer not in self._cones:
+            self._cones[fault.layer] = self._cones_of(fault.layer)
+        number, shape, cones = self._cones[fault.layer]
+        index = fault.index[: len(shape)]
+        place = int(np.ravel_multi_index(index, shape)) if shape else 0
+        return {(number, int(neuron)) for neuron in cones[place]}
+
+    def _cones_of(self, layer: str) -> tuple[int, tuple[int, ...], Sequence[Ints] | Array]:
+        """The stage of a family, a shape, and the neurons that a word with this index strikes."""
+        if layer == INPUT:
+            return EVENTS, self.fast.frame, np.arange(np.prod(self.fast.frame))[:, None]
+        module, attribute = self.fast._module(layer)
         for number, model in enumerate(self.fast.models):
             if module is model.stage.neuron:
-                if attribute in PARAMETERS:
-                    shape = tuple(getattr(module, attribute).shape)
-                    words = np.arange(int(np.prod(shape))).reshape(shape)
-                    seen = np.broadcast_to(words, model.shape).ravel()
-                    neurons = np.flatnonzero(seen == words[fault.index]).tolist()
-                else:
-                    neurons = [int(np.ravel_multi_index(fault.index, model.shape))]
-                return {(number, neuron) for neuron in neurons}
+                is_parameter = attribute in PARAMETERS
+                shape = tuple(getattr(module, attribute).shape) if is_parameter else model.shape
+                return number, shape, cones_of(shape, model.shape)
             if module is model.synapse.weights:
-                cells = model.synapse.cells
-                return {(number, fault.index[0] * cells + cell) for cell in range(cells)}
-        raise ValueError(f"{fault} is in no stage")
+                maps = np.arange(model.neurons).reshape(-1, model.synapse.cells)
+                return number, (len(maps),), maps
+        raise ValueError(f"{layer} is in no stage")
 
     def plan(self, trials: Sequence[Trial], positions: Array) -> TogetherPlan:
         """Resolve trials; ``positions`` are their places in the group."""
@@ -115,14 +137,37 @@ class Together:
         for start in range(0, len(trials), CHUNK):
             part = trials[start : start + CHUNK]
             owner = np.repeat(np.arange(len(part)), [len(trial) for trial in part])
-            faults = [fault for trial in part for fault in trial]
-            strikes: dict[int, list[Strikes]] = {}
-            plan = self.fast.plan(faults, owner)
+            plan = self.fast.plan([fault for trial in part for fault in trial], owner)
             needs |= plan.needs
+            strikes: dict[int, list[Strikes]] = {}
             for number, found in plan.tasks:
                 strikes.setdefault(number, []).append(found)
-            chunks.append(Chunk(part, positions[start : start + CHUNK], strikes))
+            chunk = self._chunk(part, positions[start : start + CHUNK], strikes)
+            needs |= {Need(number, Part.FLOW) for number in chunk.joint}
+            chunks.append(chunk)
         return TogetherPlan(chunks, frozenset(needs))
+
+    def _chunk(
+        self, trials: Sequence[Trial], positions: Array, strikes: dict[int, list[Strikes]]
+    ) -> Chunk:
+        hit = {number: np.zeros(len(trials), bool) for number in strikes}
+        close = {number: np.zeros(len(trials), bool) for number in strikes}
+        for number, parts in strikes.items():
+            for part in parts:
+                hit[number][part.fault] = True
+        for row, trial in enumerate(trials):
+            for number in self._close(trial) & strikes.keys():
+                close[number][row] = True
+        alone = {
+            number: [part.part(~close[number][part.fault]) for part in parts]
+            for number, parts in strikes.items()
+        }
+        joint = {
+            number: JointStrikes.of(self.fast.models[number], parts, len(trials))
+            for number, parts in strikes.items()
+            if self.fast.meets(number)
+        }
+        return Chunk(trials, positions, hit, close, alone, joint)
 
     def pairs(
         self, plan: TogetherPlan, trace: Trace, activities: Sequence[StageActivity]
@@ -191,15 +236,9 @@ class _Run:
         flowing = _none(self.trace)
         meetings: list[Meeting] = []
         for number in range(EVENTS, self.last + 1):
-            struck = self.chunk.strikes.get(number, [])
-            hit = np.zeros(len(self.chunk.trials), bool)
-            for strikes in struck:
-                hit[strikes.fault] = True
+            hit = self.chunk.hit.get(number, np.zeros(len(self.chunk.trials), bool))
             meeting, flowing = _split(flowing, hit[flowing.strike])
-            if len(meeting.strike):
-                self.gone[meeting.strike, meeting.sample] = True
-                meetings.append(Meeting(number, meeting))
-            own = self._struck(number, struck)
+            own = self._own(number, meeting, meetings)
             if number == self.last:
                 return self._read_out(flowing, own), meetings
             if number != EVENTS and len(flowing.strike):
@@ -207,16 +246,44 @@ class _Run:
             flowing = _merged([flowing, own], self.batch)
         raise AssertionError("the last stage reads out")
 
-    def _struck(self, number: int, struck: Sequence[Strikes]) -> Differences:
-        """What the strikes of a stage change, by trial, where nothing has met them."""
+    def _own(self, number: int, meeting: Differences, late: list[Meeting]) -> Differences:
+        """What the faults of a stage change, and the differences ``meeting`` them.
+
+        Those that have to start late join ``late`` instead.
+        """
+        if number not in self.chunk.hit:
+            return _none(self.trace)
+        if number not in self.chunk.joint:
+            if len(meeting.strike):
+                self.gone[meeting.strike, meeting.sample] = True
+                late.append(Meeting(number, meeting))
+            return self._struck(number, ~self.gone)
+        left = ~self.gone
+        pairs = self._meeting_pairs(number, meeting)
+        left[pairs.strike, pairs.sample] = False
+        joint = self.fast._meet(number, self.chunk.joint[number], pairs, self.trace)
+        return _merged([joint, self._struck(number, left)], self.batch)
+
+    def _meeting_pairs(self, number: int, meeting: Differences) -> Differences:
+        """These, and all samples of the trials that strike a neuron twice, differences or none."""
+        close = np.repeat(self.chunk.close[number][:, None], self.batch, axis=1) & ~self.gone
+        close[meeting.strike, meeting.sample] = False
+        strike, sample = (found.astype(np.int32) for found in close.nonzero())
+        nothing = _none(self.trace)._replace(
+            strike=strike, sample=sample, ends=np.zeros(len(strike), np.int64)
+        )
+        return _joined([nothing, meeting])
+
+    def _struck(self, number: int, left: Array) -> Differences:
+        """What strikes change that no others meet, in the pairs ``left [trials, samples]``."""
         parts = [_none(self.trace)]
-        for strikes in struck:
+        for strikes in filter(len, self.chunk.alone[number]):
             for task in self.fast._cut(number, strikes, self.trace):
                 found = self.fast._strike(task, self.trace)
                 owner = task.strikes.fault[found.strike].astype(np.int32)
                 parts.append(found._replace(strike=owner))
         own = _merged(parts, self.batch)
-        return _split(own, self.gone[own.strike, own.sample])[1]
+        return _split(own, left[own.strike, own.sample])[0]
 
     def _read_out(self, flowing: Differences, own: Differences) -> list[Found]:
         found = [_replaced(own, self.trace.prefix[:, -1])] if len(own.strike) else []
@@ -252,6 +319,18 @@ def _split(found: Differences, chosen: Array) -> tuple[Differences, Differences]
             )
         )
     return parts[0], parts[1]
+
+
+def _joined(parts: Sequence[Differences]) -> Differences:
+    """The pairs of each, one behind the other."""
+    starts = np.cumsum([0, *(len(part.step) for part in parts)])
+    shifted = [
+        part._replace(ends=part.ends + start) for part, start in zip(parts, starts, strict=False)
+    ]
+    strike, sample, ends, step, neuron, change = (
+        np.concatenate(arrays) for arrays in zip(*(part[:-1] for part in shifted), strict=True)
+    )
+    return Differences(strike, sample, ends, step, neuron, change, 0)
 
 
 def _merged(parts: Sequence[Differences], batch: int) -> Differences:

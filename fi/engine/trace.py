@@ -15,9 +15,9 @@ from torch.nn import functional
 from fi.engine import kernels
 from fi.engine.layout import lines_and_peaks, time_innermost
 from fi.engine.stage_model import Array, StageModel
-from fi.engine.synapse import Ints
+from fi.engine.synapse import Ints, Synapse
 from fi.engine.vectors import WIDTH
-from fi.network import StageActivity
+from fi.network import IMAGES, StageActivity
 from fi.readout import MaxMembrane, Readout
 
 #: Steps of spikes in one word of a bit-packed spike train.
@@ -205,13 +205,18 @@ def _seen(recorded: Recorded) -> tuple[Array, Array, bool]:
     return turned, _peaks(model, turned, model.windows), negative
 
 
-def flow_trace(recorded: Recorded, vector: int = 1) -> FlowTrace:
-    """The layout for differences that come from below, channels padded to whole vectors."""
+def flow_trace(recorded: Recorded, vector: int = 1, proofs: bool = True) -> FlowTrace:
+    """The layout for differences that come from below, channels padded to whole vectors.
+
+    Without ``proofs``, as in the last stage, where none are tried, the margins are empty.
+    """
     model, activity = recorded.model, recorded.activity
-    up, down = (
-        np.ascontiguousarray(margin.reshape(-1, model.synapse.cells, recorded.batch).T)
-        for margin in recorded.margins
-    )
+    up = down = np.zeros((0, 0, 0), model.beta.dtype)
+    if proofs:
+        up, down = (
+            padded(margin.reshape(-1, model.synapse.cells, recorded.batch).T, vector)
+            for margin in recorded.margins
+        )
     currents = padded(_by_cell(model, activity.currents.flatten(2)), vector)
     membranes = padded(_by_cell(model, recorded.mem), vector)
     before = currents[:, :, :, None]
@@ -224,7 +229,7 @@ def flow_trace(recorded: Recorded, vector: int = 1) -> FlowTrace:
         currents=currents,
         syn=padded(_by_cell(model, recorded.syn), vector) if model.synaptic else membranes,
         mem=membranes,
-        spikes=_by_cell(model, recorded.spikes),
+        spikes=padded(_by_cell(model, recorded.spikes), vector),
         up=up,
         down=down,
         # a membrane that was NaN once still is in the end
@@ -235,9 +240,9 @@ def flow_trace(recorded: Recorded, vector: int = 1) -> FlowTrace:
 def padded(array: Array, vector: int) -> Array:
     """Zeros behind the last axis, up to a multiple of ``vector``."""
     missing = -array.shape[-1] % vector
-    if not missing:
-        return np.ascontiguousarray(array)
-    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)])
+    if missing:
+        array = np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)])
+    return np.ascontiguousarray(array)
 
 
 def readout_prefix(readout: Readout, activity: StageActivity) -> Array:
@@ -304,16 +309,21 @@ def _seen_norms(recorded: Recorded) -> Tensor:
         if recorded.model.feedback is not None:
             signals = torch.cat([signals, _shifted(recorded.activity.spikes)], dim=2)
         return signals.norm(dim=2).T[None]
+    energy = torch.cat([_energy(synapse, part) for part in inputs.flatten(0, 1).split(IMAGES)])
+    seen = functional.pad(energy.clamp(min=0).sqrt().flatten(1) * (1 + 1e-3), (0, 1))
+    windows = torch.from_numpy(synapse.windows.astype(np.int64))
+    return seen[:, windows].amax(2).unflatten(0, inputs.shape[:2]).permute(2, 1, 0)
+
+
+def _energy(synapse: Synapse, image: Tensor) -> Tensor:
+    """``[images, 1, ...]``: the sum of the squares that each position of a convolution sees."""
     conv = synapse.weights
-    image = inputs.flatten(0, 1)
+    assert isinstance(conv, nn.Conv2d)
     for module in itertools.takewhile(lambda module: module is not conv, synapse.before_pool):
         image = module(image)
     squares = image.square().sum(dim=1, keepdim=True)
     ones = image.new_ones(1, 1, *conv.kernel_size)
-    energy = functional.conv2d(squares, ones, None, conv.stride, conv.padding, conv.dilation)
-    seen = functional.pad(energy.clamp(min=0).sqrt().flatten(1) * (1 + 1e-3), (0, 1))
-    windows = torch.from_numpy(synapse.windows.astype(np.int64))
-    return seen[:, windows].amax(2).unflatten(0, inputs.shape[:2]).permute(2, 1, 0)
+    return functional.conv2d(squares, ones, None, conv.stride, conv.padding, conv.dilation)
 
 
 def slack(model: StageModel, steps: int) -> float:
@@ -367,7 +377,10 @@ def _before(model: StageModel, activity: StageActivity) -> Tensor:
     synapse = model.synapse
     if not model.max_pooled:
         return activity.currents.reshape(steps, batch, synapse.channels, synapse.cells, 1)
-    image = synapse.before(activity.inputs.flatten(0, 1)).unflatten(0, (steps, batch))
+    image = activity.unpooled
+    if image is None:
+        image = synapse.before(activity.inputs.flatten(0, 1))
+    image = image.unflatten(0, (steps, batch))
     tiles = _tiles(image, model)
     if tiles is not None:
         return tiles

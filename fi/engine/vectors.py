@@ -131,6 +131,18 @@ def bits(typing: Any, mask: Any) -> tuple[Any, _Built]:
     return types.uint32(mask), built
 
 
+@intrinsic
+def lowest(typing: Any, word: Any) -> tuple[Any, _Built]:
+    """The number of the lowest set bit of a word that is not 0."""
+
+    def built(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        place = builder.cttz(values[0], ir.Constant(ir.IntType(1), 1))
+        kind = ir.IntType(64)
+        return place if place.type == kind else builder.zext(place, kind)
+
+    return types.int64(word), built
+
+
 def _operation(name: str) -> Any:
     def typed(typing: Any, one: Any, other: Any) -> tuple[Any, _Built]:
         def built(context: Any, builder: Any, signature: Any, values: Any) -> Any:

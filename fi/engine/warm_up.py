@@ -10,10 +10,10 @@ import torch
 from numba.core.dispatcher import Dispatcher
 from torch import Tensor
 
-from fi.engine import input_kernel, kernels, layout
+from fi.engine import dense_kernel, input_kernel, kernels, layout, meet_kernel
 from fi.engine.base import Engine
 from fi.engine.differential import DifferentialEngine
-from fi.faults import Fault
+from fi.faults import Fault, Trial
 from fi.sites import SiteFamily
 
 #: A start from the cache takes less than this.
@@ -21,7 +21,11 @@ _PATIENCE = 3.0
 
 
 def warm_up(
-    engine: Engine, families: Sequence[SiteFamily], events: Tensor, say: Callable[[str], None]
+    engine: Engine,
+    families: Sequence[SiteFamily],
+    events: Tensor,
+    say: Callable[[str], None],
+    together: bool = False,
 ) -> None:
     """Run a fault of every family on one sample, and ``say`` so where that compiled the kernels.
 
@@ -30,18 +34,20 @@ def warm_up(
         families: of its network.
         events: ``[time, batch, ...]``, in the precision of the run.
         say: takes lines for the user.
+        together: whether trials of several faults are to come: they have a kernel of their own.
     """
     if not isinstance(engine, DifferentialEngine) or events.device.type != "cpu":
         return
     faults = [
         Fault(0, family.name, (0,) * len(family.shape), (family.width - 2,)) for family in families
     ]
+    items: list[Fault | Trial] = [*faults, *([tuple(faults[-2:])] if together else [])]
     trial = DifferentialEngine(engine.network, engine.infer, engine.memory, threads=1)
     start, before = time.monotonic(), compiled()
     notice = threading.Timer(_PATIENCE, say, ["compiling the kernels, once on this machine ..."])
     notice.start()
     try:
-        with torch.inference_mode(), trial.injected(faults):
+        with torch.inference_mode(), trial.injected(items):
             for _ in trial.pairs(events[:, :1], 0):
                 pass
     finally:
@@ -52,8 +58,7 @@ def warm_up(
 
 def compiled() -> int:
     """How many kernels this process has compiled because the cache did not have them."""
-    values = [
-        value for module in (kernels, layout, input_kernel) for value in vars(module).values()
-    ]
+    modules = (kernels, dense_kernel, meet_kernel, layout, input_kernel)
+    values = [value for module in modules for value in vars(module).values()]
     dispatchers = [value for value in values if isinstance(value, Dispatcher)]
     return sum(sum(dispatcher.stats.cache_misses.values()) for dispatcher in dispatchers)
