@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "Python's venv is missing. On Debian or Ubuntu: apt install python3-venv"; exit 1; }
 	@echo "Installing into $(VENV), once; PyTorch is large: this takes minutes."
-	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) -e ".[dev]" -c constraints.txt
 	@$(PIP) -e ".[events]" -c constraints.txt 2>/dev/null || \
 	  echo "Without tonic, which could not be installed: recorded data sets cannot be read."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,23 @@ from fi.subject import Subject
 
 torch.set_num_threads(1)  # the networks are so small that a second thread only costs time
 Run = Callable[..., Campaign]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the kernels, each precision in a process, before several processes do it each."""
+    config = session.config
+    if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
+        return
+    script = str(Path(__file__).with_name("compile_kernels.py"))
+    running = [
+        subprocess.Popen([sys.executable, script, precision], stderr=subprocess.PIPE, text=True)
+        for precision in ("float32", "float64")
+    ]
+    for process in running:
+        _, errors = process.communicate()
+        if process.returncode:
+            pytest.exit(f"the kernels could not be compiled:\n{errors}", returncode=3)
 
 
 def subject_of(kind: type[nn.Module], **options: Any) -> Subject:
