@@ -1,0 +1,73 @@
+"""The golden run for the kernels: images in parts, and what maximum pools have seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from stage_kinds import (
+    events,
+    input_shape,
+    linear,
+    max_pools,
+    mean_pools,
+    network_of,
+    padded,
+    six_stages,
+)
+
+from fi.engine.fast import FastPath
+from fi.engine.recording import recorded_activities
+from fi.engine.trace import Recorded, strike_trace
+from fi.network import IMAGES, Stage
+
+
+@pytest.mark.parametrize("kind", [linear, max_pools, mean_pools, padded, six_stages])
+def test_maximum_pools_have_seen_what_the_trace_shows(kind: Callable[[], list[Stage]]) -> None:
+    network = network_of(kind, "count", torch.float64)
+    signal = events(input_shape(network), 4).double()
+    with torch.inference_mode():
+        plain = list(network.activities(signal))
+        models = FastPath(network, plain, 1 << 26, threads=1).models
+        found = recorded_activities(network, models, signal)
+        for model, activity, golden in zip(models, found, plain, strict=True):
+            assert torch.equal(activity.spikes, golden.spikes)
+            assert (activity.unpooled is not None) == model.max_pooled
+            own, anew = (
+                strike_trace(Recorded(model, made))
+                for made in (activity, replace(activity, unpooled=None))
+            )
+            for name, array in vars(own).items():
+                np.testing.assert_array_equal(array, getattr(anew, name), err_msg=name)
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_a_network_that_conducts_in_its_own_way_is_traced_anew() -> None:
+    network = network_of(max_pools)
+    signal = events(input_shape(network), 4)
+    convolution = network.stages()[0].modules[0]
+    with torch.inference_mode():
+        models = FastPath(network, list(network.activities(signal)), 1 << 26, threads=1).models
+        network.encode = lambda given: (convolution(given[0]), given)[1]  # type: ignore[method-assign]
+        found = recorded_activities(network, models, signal)
+    assert found[0].unpooled is None
+    assert found[1].unpooled is not None or not models[1].max_pooled
+
+
+def test_images_are_conducted_in_parts() -> None:
+    stage = network_of(max_pools).stages()[0]
+    image = events(input_shape(network_of(max_pools)), 1)
+    inputs = torch.rand(3, IMAGES // 2, *image.shape[2:]).round()
+    calls = []
+    handle = stage.modules[0].register_forward_hook(
+        lambda module, seen, out: calls.append(len(out))
+    )
+    with torch.inference_mode():
+        currents = stage.currents(inputs)
+    handle.remove()
+    assert calls == [IMAGES, IMAGES // 2]
+    alone = torch.stack([stage.conduct(step) for step in inputs])
+    torch.testing.assert_close(currents, alone)
