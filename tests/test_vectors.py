@@ -9,8 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from fi.engine import kernels
-from fi.engine.layout import lines_and_peaks, time_innermost
-from fi.engine.vectors import (
+from fi.engine.kernels.vectors import (
     WIDTH,
     bits,
     differing,
@@ -20,6 +19,7 @@ from fi.engine.vectors import (
     spread,
     store,
 )
+from fi.engine.layout import lines_and_peaks, time_innermost
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-40, 3e38]
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import numba
 import pytest
 from conftest import Run, subject_of
-from numba.core.dispatcher import Dispatcher
 from small_networks import SmallConv
 
 from fi.campaign import Campaign
-from fi.engine import fast, kernel_cache, kernels, warm_up
+from fi.engine import kernel_cache, kernels, warm_up
 from fi.engine.differential import DifferentialEngine
 from fi.engine.full import FullEngine
+from fi.engine.kernels import compiling
+from fi.engine.kernels.compiling import KERNELS, sources_digest
 from fi.faults import Fault
 
 
@@ -55,8 +56,7 @@ def test_one_fault_of_each_family_compiles_all_that_a_campaign_uses(campaign: Ru
 
 def signatures() -> dict[str, int]:
     """Compiled variants of every kernel."""
-    found = vars(kernels).items()
-    return {name: len(value.signatures) for name, value in found if isinstance(value, Dispatcher)}
+    return {kernel.__qualname__: len(kernel.signatures) for kernel in KERNELS}
 
 
 def test_the_campaign_passes_on_what_is_said(
@@ -116,8 +116,32 @@ def test_usually_numba_finds_its_own_place(monkeypatch: pytest.MonkeyPatch) -> N
 def test_trials_have_a_kernel_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     subject, met = subject_of(SmallConv), list[int]()
     engine = DifferentialEngine(subject.network, subject.infer)
-    kernel = fast.meet
-    monkeypatch.setattr(fast, "meet", lambda *fields: met.append(1) or kernel(*fields))
+    kernel = kernels.meet
+    monkeypatch.setattr(kernels, "meet", lambda *fields: met.append(1) or kernel(*fields))
     for together in (False, True):
         warm_up.warm_up(engine, subject.families, subject.batches.first()[0], print, together)
         assert bool(met) == together
+
+
+def test_an_edit_of_any_file_of_kernels_compiles_all_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = subject_of(SmallConv)
+    said_of(DifferentialEngine(subject.network, subject.infer))
+    kernel = kernels.replaced
+
+    def stored() -> object:
+        cache = compiling._Cache(kernel.py_func)
+        return cache.load_overload(kernel.signatures[0], kernel.targetctx)
+
+    assert stored() is not None
+    monkeypatch.setattr(compiling, "sources_digest", lambda: "of other sources")
+    assert stored() is None
+    (tmp_path / "a.py").write_text("a = 1")
+    (tmp_path / "b.py").write_text("b = 1")
+    before = sources_digest(tmp_path)
+    sources_digest.cache_clear()
+    assert sources_digest(tmp_path) == before
+    sources_digest.cache_clear()
+    (tmp_path / "b.py").write_text("b = 2")
+    assert sources_digest(tmp_path) != before

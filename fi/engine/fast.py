@@ -14,9 +14,7 @@ from torch import nn
 
 from fi.engine import kernels
 from fi.engine.base import Pairs
-from fi.engine.dense_kernel import flow_dense
-from fi.engine.input_kernel import struck_lines
-from fi.engine.meet_kernel import meet
+from fi.engine.kernels.vectors import WIDTH
 from fi.engine.rows import GoldenLayer, LastLayer, RowStrikes, row_strikes
 from fi.engine.stage_model import Array, StageModel, stage_model, why_not_fast
 from fi.engine.strikes import (
@@ -44,7 +42,6 @@ from fi.engine.trace import (
     strike_trace,
     takes_maximum,
 )
-from fi.engine.vectors import WIDTH
 from fi.faults import Fault
 from fi.network import SpikingNetwork, StageActivity
 from fi.readout import MaxMembrane, SpikeCount
@@ -344,7 +341,7 @@ class FastPath:
     def _strike(self, task: Task, trace: Trace) -> Differences:
         s = task.strikes
         if isinstance(s, InputStrikes):
-            strike, sample, ends, step, line, change = struck_lines(
+            strike, sample, ends, step, line, change = kernels.struck_lines(
                 s.line, s.keep, s.force, s.flip, s.since, s.until, trace.events
             )
             return Differences(strike, sample, ends, step, line, change, len(strike))
@@ -399,7 +396,7 @@ class FastPath:
         if number in self.padded:
             constants = self.padded[number]
             return Differences(
-                *flow_dense(
+                *kernels.flow_dense(
                     np.argsort(found.sample, kind="stable"), *found[:-1], runs.first, runs.row,
                     constants.rows, golden.currents[:, :, 0], golden.syn[:, :, 0],
                     golden.mem[:, :, 0], golden.spikes[:, :, 0], golden.up[:, 0], golden.down[:, 0],
@@ -439,7 +436,7 @@ class FastPath:
         constants, runs = self.padded[number], model.runs
         inputs = trace.strikes[number].inputs if len(c) else np.zeros((0, 0, 0), model.beta.dtype)
         return Differences(
-            *meet(
+            *kernels.meet(
                 *pairs[:-1], runs.first, runs.row, constants.rows, inputs,
                 golden.currents[:, :, 0], golden.syn[:, :, 0], golden.mem[:, :, 0],
                 golden.spikes[:, :, 0], trace.padded, constants.alpha, constants.beta,

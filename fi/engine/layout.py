@@ -6,20 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from fi.engine.kernels.compiling import compiled
+from fi.engine.kernels.vectors import WIDTH, bits, differing, larger, load, select, spread, store
 from fi.engine.stage_model import Array
-from fi.engine.vectors import WIDTH, bits, differing, larger, load, select, spread, store
-
-_compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
 
 
-@_compiled
+@compiled
 def _turn(flat, offsets, order, by_step, by_sample, first, last, found):
     """Copy the samples from ``first`` to before ``last``."""
     batch, steps = found.shape[1], found.shape[2]
@@ -60,7 +57,7 @@ def _by_samples(work: Callable[[tuple[int, int]], None], batch: int) -> None:
         list(pool.map(work, pairwise(ends)))
 
 
-@_compiled
+@compiled
 def _lines(flat, by_step, by_sample, first, last, decays, found, peak):
     """Lines and their peaks of the samples from ``first`` to before ``last``."""
     lines, steps = found.shape[0], found.shape[2]

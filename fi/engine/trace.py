@@ -13,15 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fi.engine import kernels
+from fi.engine.kernels.packing import PACKED
+from fi.engine.kernels.vectors import WIDTH
 from fi.engine.layout import lines_and_peaks, time_innermost
 from fi.engine.stage_model import Array, StageModel
 from fi.engine.synapse import Ints, Synapse
-from fi.engine.vectors import WIDTH
 from fi.network import IMAGES, StageActivity
 from fi.readout import MaxMembrane, Readout
-
-#: Steps of spikes in one word of a bit-packed spike train.
-PACKED = 32
 
 
 @dataclass(frozen=True)

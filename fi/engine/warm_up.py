@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 
 import torch
-from numba.core.dispatcher import Dispatcher
 from torch import Tensor
 
-from fi.engine import dense_kernel, input_kernel, kernels, layout, meet_kernel
 from fi.engine.base import Engine
 from fi.engine.differential import DifferentialEngine
+from fi.engine.kernels.compiling import KERNELS
 from fi.faults import Fault, Trial
 from fi.sites import SiteFamily
 
@@ -58,7 +57,4 @@ def warm_up(
 
 def compiled() -> int:
     """How many kernels this process has compiled because the cache did not have them."""
-    modules = (kernels, dense_kernel, meet_kernel, layout, input_kernel)
-    values = [value for module in modules for value in vars(module).values()]
-    dispatchers = [value for value in values if isinstance(value, Dispatcher)]
-    return sum(sum(dispatcher.stats.cache_misses.values()) for dispatcher in dispatchers)
+    return sum(sum(kernel.stats.cache_misses.values()) for kernel in KERNELS)

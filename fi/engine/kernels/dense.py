@@ -1,24 +1,27 @@
-"""The compiled kernel that carries differences through a linear stage below the last one."""
+"""Differences carried through a linear stage below the last one."""
 
 # mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
 import numpy as np
 
-from fi.engine.kernels import _compiled, _grown, _inlined, _only_source, _vector_step
-from fi.engine.vectors import WIDTH, bits, load, lowest, nonzero, select, spread, store
+from fi.engine.kernels.compiling import compiled, inlined
+from fi.engine.kernels.flow import only_source
+from fi.engine.kernels.growing import grown
+from fi.engine.kernels.neuron import vector_step
+from fi.engine.kernels.vectors import WIDTH, bits, load, lowest, nonzero, select, spread, store
 
 #: Steps of one block's spikes in a word of 64 bits.
 STEPS = 64 // WIDTH
 
 
-@_compiled
+@compiled
 def flow_dense(
     order, pair_strike, pair_sample, pair_end, d_step, d_neuron, d_change, reach, run_row, rows,
     currents, golden_syn, golden_mem, spikes, up, down, alpha, beta, threshold, neurons,
     top_alpha, top_beta, factor, regular, synaptic, reset,
 ):  # fmt: skip
-    """``kernels.flow`` of a linear stage, ``WIDTH`` neurons at a time, each block over all steps.
+    """``flow`` of a linear stage, ``WIDTH`` neurons at a time, each block over all steps.
 
     Neurons are padded to whole vectors: ``rows f [rows, padded]``; ``currents, golden_syn,
     golden_mem f [B, T, padded]``, ``spikes uint8`` of the same shape; ``up, down f [B, padded]``;
@@ -50,7 +53,7 @@ def flow_dense(
         first = pair_end[pair - 1] if pair > 0 else np.int64(0)
         end = pair_end[pair]
         sample = np.int64(pair_sample[pair])
-        source = _only_source(first, end, d_neuron, d_change) if regular else np.int64(-1)
+        source = only_source(first, end, d_neuron, d_change) if regular else np.int64(-1)
         number, row, base = 0, np.int64(0), sample * steps * padded
         if source >= 0:
             start = np.int64(d_step[first])
@@ -83,8 +86,8 @@ def flow_dense(
                     store(drive, place + c, here + change * load(flat_rows, line + c))
         undecided += 1
         while entries + number * WIDTH * (steps - start) > len(o_step):
-            o_step, o_neuron = _grown(o_step, entries), _grown(o_neuron, entries)
-            o_change = _grown(o_change, entries)
+            o_step, o_neuron = grown(o_step, entries), grown(o_neuron, entries)
+            o_change = grown(o_change, entries)
         pair_start = entries
         before = base + (start - 1) * padded
         for b in range(number):
@@ -98,7 +101,7 @@ def flow_dense(
                     now = load(flat_currents, base + t * padded + c) + spread(delta[t]) * weight
                 else:
                     now = load(drive, t * padded + c)
-                syn, mem = _vector_step(
+                syn, mem = vector_step(
                     syn, mem, now, a, decay, limit, silent, one, zero, synaptic, reset
                 )
                 spiking = bits(nonzero(load(flat_spikes, base + t * padded + c)))
@@ -119,8 +122,8 @@ def flow_dense(
             differs[b * room + start : (b + 1) * room] = 0
         if entries > pair_start:
             if pairs == len(out_strike):
-                out_strike, out_sample = _grown(out_strike, pairs), _grown(out_sample, pairs)
-                out_end = _grown(out_end, pairs)
+                out_strike, out_sample = grown(out_strike, pairs), grown(out_sample, pairs)
+                out_end = grown(out_end, pairs)
             out_strike[pairs], out_sample[pairs] = pair_strike[pair], sample
             out_end[pairs] = entries
             pairs += 1
@@ -130,7 +133,7 @@ def flow_dense(
     )  # fmt: skip
 
 
-@_inlined
+@inlined
 def _undecided_blocks(
     delta, start, last, row, flat_rows, flat_up, flat_down, sample, alpha, beta, factor, neurons,
     padded, blocks,

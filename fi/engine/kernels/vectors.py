@@ -5,8 +5,6 @@ neurons of a small layer, it finds none, or checks before each that no two array
 takes longer than the loop. A ``Vector`` is what LLVM would have found: ``load`` one from an array,
 compute with ``+ - * > |``, ``store`` it. Arithmetic is that of the numbers one by one, in the same
 order and without contraction.
-
-numba's cache of compiled kernels does not see an edit of this file: edit the files that use it too.
 """
 
 # mypy: disable-error-code="no-untyped-def"

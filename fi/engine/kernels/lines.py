@@ -1,18 +1,17 @@
-"""The compiled kernel for faults of input lines; a file of its own, so that it compiles alone."""
+"""Faults of input lines."""
 
 # mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit
+
+from fi.engine.kernels.compiling import compiled
+from fi.engine.kernels.growing import grown
 
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
-_compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
 
 
-@_compiled
+@compiled
 def struck_lines(line, keep, force, flip, since, until, inputs):
     """Where inputs ``f [lines, B, T]`` read otherwise under each fault.
 
@@ -33,8 +32,8 @@ def struck_lines(line, keep, force, flip, since, until, inputs):
         for sample in range(batch):
             start = entries
             while entries + steps > len(step):
-                step, change = _grown(step), _grown(change)
-                neuron = _grown(neuron)
+                step, change = grown(step, entries), grown(change, entries)
+                neuron = grown(neuron, entries)
             for t in range(first, end):
                 golden = inputs[source, sample, t]
                 store[0] = golden
@@ -57,11 +56,3 @@ def struck_lines(line, keep, force, flip, since, until, inputs):
         strikes[:pairs], samples[:pairs], ends[:pairs], step[:entries], neuron[:entries],
         change[:entries],
     )  # fmt: skip
-
-
-@_compiled
-def _grown(array):
-    """A copy of twice the length and room for one more line."""
-    larger = np.empty(2 * len(array) + 4096, array.dtype)
-    larger[: len(array)] = array
-    return larger

@@ -1,19 +1,21 @@
-"""The compiled kernel for several faults, and differences from below, in one linear stage."""
+"""Several faults, and differences from below, in one linear stage."""
 
 # mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
 import numpy as np
 
-from fi.engine.dense_kernel import STEPS
-from fi.engine.kernels import _compiled, _corrupt, _grown, _inlined, _vector_step
-from fi.engine.vectors import WIDTH, bits, load, lowest, nonzero, spread, store
+from fi.engine.kernels.compiling import compiled, inlined
+from fi.engine.kernels.dense import STEPS
+from fi.engine.kernels.growing import grown
+from fi.engine.kernels.neuron import corrupt, vector_step
+from fi.engine.kernels.vectors import WIDTH, bits, load, lowest, nonzero, spread, store
 
 #: Later than the last step of any fault.
 AFTER_ALL = np.int64(1 << 40)
 
 
-@_compiled
+@compiled
 def meet(
     pair_strike, pair_sample, pair_end, d_step, d_neuron, d_change, reach, run_row, rows, inputs,
     currents, golden_syn, golden_mem, spikes, prefix, alpha, beta, threshold, c_first, c_order,
@@ -100,8 +102,8 @@ def meet(
         )  # fmt: skip
         pair_start = entries
         while entries + blocks * WIDTH * (steps - start) > len(o_step):
-            o_step, o_neuron = _grown(o_step, entries), _grown(o_neuron, entries)
-            o_change = _grown(o_change, entries)
+            o_step, o_neuron = grown(o_step, entries), grown(o_neuron, entries)
+            o_change = grown(o_change, entries)
         for t in range(start, steps):
             if t > start:
                 _set_parameters(
@@ -111,7 +113,7 @@ def meet(
             for block in range(blocks):
                 c = block * WIDTH
                 top = load(limit, c)
-                s, m = _vector_step(
+                s, m = vector_step(
                     load(syn, c), load(mem, c), load(drive, t * padded + c), load(a, c),
                     load(b, c), top, zero * top, one, zero, synaptic, reset,
                 )  # fmt: skip
@@ -127,9 +129,7 @@ def meet(
                     continue
                 if what < 5:  # the spikes of this step are out before the state is stored
                     held[0] = syn[struck] if what == 3 else mem[struck]
-                    _corrupt(
-                        held, n_keep[strike], n_force[strike], n_flip[strike], written, word_of
-                    )
+                    corrupt(held, n_keep[strike], n_force[strike], n_flip[strike], written, word_of)
                     if what == 3:
                         syn[struck] = held[0]
                     else:
@@ -181,8 +181,8 @@ def meet(
                 differs[block * room + start : (block + 1) * room] = 0
         if entries > pair_start:
             if pairs == len(out_strike):
-                out_strike, out_sample = _grown(out_strike, pairs), _grown(out_sample, pairs)
-                out_end = _grown(out_end, pairs)
+                out_strike, out_sample = grown(out_strike, pairs), grown(out_sample, pairs)
+                out_end = grown(out_end, pairs)
             out_strike[pairs], out_sample[pairs] = trial, sample
             out_end[pairs] = entries
             pairs += 1
@@ -192,7 +192,7 @@ def meet(
     )  # fmt: skip
 
 
-@_inlined
+@inlined
 def _set_parameters(
     t, always, trial, n_first, n_order, n_word, n_value, n_since, n_until, n_cone_first, n_cone,
     alpha, beta, threshold, a, b, limit,
