@@ -105,15 +105,14 @@ def run(argv: list[str]) -> None:
     if options.scaling:
         return show_scaling([argument for argument in argv if argument != "--scaling"])
     with exact_arithmetic(options.device.startswith("cuda")):
-        report = measured(*_prepared(parser, options), options)
+        report = measured(_prepared(parser, options), options)
     Console().print(_table(report))
     return print(json.dumps(asdict(report)))
 
 
-def measured(
-    subject: Subject, batches: list[Batch], faults: list[Trial], options: Namespace
-) -> Report:
+def measured(prepared: Prepared, options: Namespace) -> Report:
     """Time both engines in turn, then compare some faults pair by pair."""
+    subject, batches, faults = prepared.subject, prepared.batches, prepared.faults
     network = subject.network
     assert isinstance(network, SpikingNetwork)
     samples = sum(len(labels) for _, labels in batches)
@@ -129,7 +128,7 @@ def measured(
             differential.append(_differential_seconds(engine, faults, batches))
     tally, network.layer_by_layer = engine.tally, best.layer_by_layer
     peak = peak_memory()
-    compared = _compared(network, batches, _checked(subject, faults, options), options)
+    compared = _compared(network, batches, _checked(prepared, options), options)
     full, fast = 1e6 * min(plain), 1e6 * min(differential) / pairs
     return Report(
         model=subject.name,
@@ -187,10 +186,18 @@ def _parser(classes: dict[str, type]) -> CommandParser:
     return parser
 
 
-def _prepared(
-    parser: CommandParser, options: Namespace
-) -> tuple[Subject, list[Batch], list[Trial]]:
-    """The network on its device, its batches, and the faults."""
+@dataclass(frozen=True)
+class Prepared:
+    """What is measured: the network on its device, its batches, all faults, and those drawn."""
+
+    subject: Subject
+    batches: list[Batch]
+    space: FaultSpace
+    faults: list[Trial]
+
+
+def _prepared(parser: CommandParser, options: Namespace) -> Prepared:
+    """Everything that the options name, loaded."""
     _check(options)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -207,7 +214,8 @@ def _prepared(
     dtype = torch.float64 if options.precision == "64-true" else torch.float32
     network.to(device=options.device, dtype=dtype)
     batches = [(e.to(options.device, dtype), y.to(options.device)) for e, y in subject.batches]
-    return subject, batches, _drawn(subject, options)
+    space = _space(subject, options)
+    return Prepared(subject, batches, space, _drawn(space, options))
 
 
 def _check(options: Namespace) -> None:
@@ -237,9 +245,9 @@ def _space(subject: Subject, options: Namespace) -> FaultSpace:
         return plan.space(subject.sites, subject.steps)
 
 
-def _drawn(subject: Subject, options: Namespace) -> list[Trial]:
+def _drawn(space: FaultSpace, options: Namespace) -> list[Trial]:
     """``--faults`` trials, drawn network-wise."""
-    space, rng = _space(subject, options), np.random.default_rng(options.seed)
+    rng = np.random.default_rng(options.seed)
     if options.together == 1:
         chosen = rng.choice(space.size, size=min(options.faults, space.size), replace=False)
         return [(space.fault(int(number), place),) for place, number in enumerate(chosen)]
@@ -252,11 +260,11 @@ def _drawn(subject: Subject, options: Namespace) -> list[Trial]:
     ]
 
 
-def _checked(subject: Subject, faults: list[Trial], options: Namespace) -> list[Trial]:
+def _checked(prepared: Prepared, options: Namespace) -> list[Trial]:
     """``--check`` faults, as many of one site family as of another while it has them."""
     if options.together > 1:
-        return faults[: options.check]
-    space, rng = _space(subject, options), np.random.default_rng(options.seed)
+        return prepared.faults[: options.check]
+    space, rng = prepared.space, np.random.default_rng(options.seed)
     drawn = [
         numbers.start + rng.choice(len(numbers), min(options.check, len(numbers)), replace=False)
         for numbers in (space.range_of(family.name) for family in space.families)
@@ -327,8 +335,8 @@ def scaled(argv: list[str]) -> tuple[int, float, float]:
     """Number of faults, best seconds of the differential engine, and megabytes of the events."""
     parser = _parser(chosen_classes(argv, ("model", "data")))
     options = parser.parse(argv)
-    subject, batches, faults = _prepared(parser, options)
-    network = subject.network
+    prepared = _prepared(parser, options)
+    network, batches, faults = prepared.subject.network, prepared.batches, prepared.faults
     assert isinstance(network, SpikingNetwork)
     with torch.inference_mode():
         _differential_seconds(_engine(network, options), faults[:64], batches[:1])

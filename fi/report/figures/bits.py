@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fi.report.figures.grid import Grid, draw_grid
+from fi.report.figures.grid import Grid, draw_grid, placed
 from fi.report.figures.rows import is_wide
 from fi.report.findings import Findings, highest_bit
 from fi.report.palette import COLOURS, FAINT
@@ -16,7 +16,7 @@ from fi.report.picture import Picture
 
 def bits(found: Findings) -> Picture | None:
     """Heat map family x bit; ``None`` where no fault model of the campaign has a bit."""
-    cells = _at_highest(found.sdc_by("family", "bit"))
+    cells = placed(found.sdc_by("family", "bit"), "bit", highest_bit, "highest")
     if cells.empty:
         return None
     several = cells["bit"].str.contains(r"[-+]").any()
@@ -38,15 +38,9 @@ def bits(found: Findings) -> Picture | None:
 
 def share_of_sdc(found: Findings) -> pd.Series:
     """Part of all SDC-1 by (highest) bit, of all faults of the fault space; sums to 1, or 0."""
-    rows = _at_highest(found.sdc_by("bit"))
+    rows = placed(found.sdc_by("bit"), "bit", highest_bit, "highest")
     sums = (rows["sdc_1"] * rows["speaks_for"]).groupby(rows["highest"]).sum()
     return sums / sums.sum() if sums.sum() else sums
-
-
-def _at_highest(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows by bit with the column ``highest``; those of whole words are left out."""
-    rows = rows.assign(highest=rows["bit"].map(highest_bit).astype(np.int64))
-    return rows[rows["highest"] >= 0]
 
 
 def _median(cells: pd.DataFrame) -> str:

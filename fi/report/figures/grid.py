@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -48,6 +48,12 @@ class Grid:
         means = (sums["sdc_1"] / sums["speaks_for"]).unstack()
         rates = 100 * means.reindex(index=list(families), columns=list(columns))
         return cls(families, [str(c) for c in columns], rates.to_numpy(dtype=np.float64))
+
+
+def placed(rows: pd.DataFrame, by: str, place: Callable[[str], int], name: str) -> pd.DataFrame:
+    """Rows with the column ``name``, the place of ``by``; those without one (-1) are left out."""
+    rows = rows.assign(**{name: rows[by].map(place).astype(np.int64)})
+    return rows[rows[name] >= 0]
 
 
 def draw_grid(grid: Grid, width: float, below: str, note: str = "") -> tuple[Figure, Axes, Axes]:

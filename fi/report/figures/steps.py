@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fi.report.figures.grid import Grid, draw_grid
+from fi.report.figures.grid import Grid, draw_grid, placed
 from fi.report.findings import Findings, first_step
 from fi.report.palette import COLOURS, INK
 from fi.report.picture import Picture
@@ -15,7 +14,10 @@ from fi.report.picture import Picture
 
 def steps(found: Findings) -> Picture | None:
     """Heat map family x time step; ``None`` where every fault is permanent."""
-    cells, whole = (_at_first(found.sdc_by(*keys)) for keys in (("family", "step"), ("step",)))
+    cells, whole = (
+        placed(found.sdc_by(*keys), "step", first_step, "first")
+        for keys in (("family", "step"), ("step",))
+    )
     if whole.empty:
         return None
     each = whole.groupby("first")["faults"].sum().median()
@@ -29,12 +31,6 @@ def steps(found: Findings) -> Picture | None:
         f"{each:g} faults in the median step",
         lambda width: _draw(cells, whole, found, width),
     )
-
-
-def _at_first(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows by step with the column ``first``; those of permanent faults are left out."""
-    rows = rows.assign(first=rows["step"].map(first_step).astype(np.int64))
-    return rows[rows["first"] >= 0]
 
 
 def _draw(cells: pd.DataFrame, whole: pd.DataFrame, found: Findings, width: float) -> Figure:
