@@ -274,22 +274,27 @@ def _steps(network: nn.Module, module: nn.Module, words: Sequence[StoredWord]) -
 
 @contextmanager
 def _slices(network: nn.Module, module: nn.Module, words: Sequence[StoredWord]) -> Iterator[None]:
-    """Change words for some steps of a synapse that computes all steps in one call."""
+    """Change words for some steps of a synapse that computes many steps in one call."""
     watch = _Watch(network, [fault for word in words for fault in word.faults])
-    time = 0
+    steps = batch = done = 0
 
     def start(module: nn.Module, args: tuple[Any, ...]) -> None:
-        nonlocal time
-        time = len(args[0])
+        nonlocal steps, batch, done
+        (steps, batch), done = args[0].shape[:2], 0
 
     def recompute(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        starts = sorted({step for word in words for step in word.starts if step < time})
-        by_step = output.unflatten(0, (time, -1))
-        for first, end in zip(starts, [*starts[1:], time], strict=True):
+        nonlocal done
+        starts = sorted({step for word in words for step in word.starts if step < steps})
+        by_step = output.unflatten(0, (-1, batch))
+        begin, done = done, done + len(by_step)
+        for first, end in zip(starts, [*starts[1:], steps], strict=True):
+            if first >= done or end <= begin:
+                continue
+            here = slice(max(first - begin, 0), end - begin)
             watch.now(first)
             if any(word.changed_at(first) for word in words):
                 faulty = _under(module, args, words, first)
-                by_step[first:end] = faulty.unflatten(0, (time, -1))[first:end]
+                by_step[here] = faulty.unflatten(0, (-1, batch))[here]
 
     handles = network.register_forward_pre_hook(start), module.register_forward_hook(recompute)
     with watch.over(*handles, each_step=False):

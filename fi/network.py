@@ -35,8 +35,8 @@ class StageActivity:
     unpooled: Tensor | None = None
 
 
-#: Images that a CPU convolves at a time: feature maps of many more are memory that the system maps
-#: anew each time, which takes as long as the convolution.
+#: About how many images a CPU convolves at a time: feature maps of many more are memory that the
+#: system maps anew each time, which takes as long as the convolution.
 IMAGES = 256
 
 
@@ -76,7 +76,8 @@ class Stage:
         signal = inputs.flatten(0, 1)
         alone = not any(module.training for module in self.modules)  # each image for itself
         if signal.ndim == 4 and signal.device.type == "cpu" and alone:
-            currents = torch.cat([self.conduct(part) for part in signal.split(IMAGES)])
+            images = inputs.shape[1] * max(1, IMAGES // inputs.shape[1])  # whole steps
+            currents = torch.cat([self.conduct(part) for part in signal.split(images)])
         else:
             currents = self.conduct(signal)
         return currents.unflatten(0, inputs.shape[:2])
