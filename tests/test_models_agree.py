@@ -30,6 +30,7 @@ from fi.faults import Bits, Fault, Trial
 from fi.network import Stage
 from fi.sites import INPUT, Kind, SiteFamily
 from fi.space import unravel
+from models import NMNIST
 
 MODELS = ("dead", "saturated", "stuck-value:0.7", "stuck-value:-2", "scale:0.3", "scale:-2.5")
 BITWISE = ("bit-flip", "stuck-at-1")
@@ -94,6 +95,23 @@ def test_trials_that_meet_in_linear_stages(kind: Callable[[], list[Stage]]) -> N
     draw = np.random.default_rng(0)
     sizes = [2 + number % 5 for number in range(120)]
     compared(network, [tuple(pool[k] for k in draw.permutation(400)[:size]) for size in sizes])
+
+
+def test_trials_that_meet_in_a_stage_much_wider_than_the_last() -> None:
+    torch.manual_seed(3)
+    network = NMNIST(hidden=512, input_shape=(2, 4, 4), resize=None).eval()
+    signal = (torch.rand(20, 128, 2, 4, 4) < 0.4).float()
+    items: list[Trial] = [
+        tuple(Fault(number, "fc1.weight", (7 * number, k), 29) for k in (1, 2))
+        for number in range(6)
+    ]
+    batches = cut(signal, (128,))
+    reference = outcomes(FullEngine(network, network), items, batches)
+    engine = DifferentialEngine(network, network)
+    found = agreement(reference, outcomes(engine, items, batches), items)
+    assert engine._late == []
+    assert found.holds(TOLERATED), found
+    assert found.unmasked > 0.02 * found.pairs
 
 
 @pytest.mark.slow

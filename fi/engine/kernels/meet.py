@@ -95,7 +95,8 @@ def meet(
             before = base + (start - 1) * padded + c
             store(syn, c, load(flat_syn, before) if start > 0 else zero)
             store(mem, c, load(flat_mem, before) if start > 0 else zero)
-            store(statistic, c, load(flat_prefix, base + (sample + start) * padded + c))
+            if is_last:  # ``prefix`` is of that stage
+                store(statistic, c, load(flat_prefix, base + (sample + start) * padded + c))
         _set_parameters(
             start, True, trial, n_first, n_order, n_word, n_value, n_since, n_until, n_cone_first,
             n_cone, alpha, beta, threshold, a, b, limit,
