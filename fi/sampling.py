@@ -88,7 +88,7 @@ class SamplingPlan:
         takes_bits = any(fault_model(model).takes_bits for model in self.models)
         if not takes_bits and self.bits != tuple(range(WORD_BITS)):
             chosen = f"{', '.join(self.models)} strikes whole words"
-            raise ValueError(f"bits are {self.bits}, but {chosen}: leave bits and burst out")
+            raise ValueError(f"bits are chosen, but {chosen}: leave bits and burst out")
         for name in ("window", "together", "minimum"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed: 1 or more")
