@@ -76,7 +76,8 @@ class Stage:
         signal = inputs.flatten(0, 1)
         alone = not any(module.training for module in self.modules)  # each image for itself
         if signal.ndim == 4 and signal.device.type == "cpu" and alone:
-            images = inputs.shape[1] * max(1, IMAGES // inputs.shape[1])  # whole steps
+            batch = max(1, inputs.shape[1])
+            images = batch * max(1, IMAGES // batch)  # whole steps
             currents = torch.cat([self.conduct(part) for part in signal.split(images)])
         else:
             currents = self.conduct(signal)

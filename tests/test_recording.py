@@ -71,3 +71,10 @@ def test_images_are_conducted_in_parts() -> None:
     assert calls == [IMAGES - 2, IMAGES - 2, IMAGES // 2 - 1]  # whole steps
     alone = torch.stack([stage.conduct(step) for step in inputs])
     torch.testing.assert_close(currents, alone)
+
+
+def test_no_images_are_conducted_as_well() -> None:
+    stage = network_of(max_pools).stages()[0]
+    inputs = events(input_shape(network_of(max_pools)), 1)[:, :0]
+    with torch.inference_mode():
+        assert stage.currents(inputs).shape == (len(inputs), 0, *stage.conduct(inputs[0]).shape[1:])
