@@ -75,15 +75,10 @@ def flow_dense(
             start = steps
             for k in range(first, end):
                 start = min(start, np.int64(d_step[k]))
-            for place in range(start * padded, steps * padded, WIDTH):
-                store(drive, place, load(flat_currents, base + place))
-            for k in range(first, end):
-                from_, change = np.uint64(d_neuron[np.uint64(k)]), spread(d_change[np.uint64(k)])
-                place = np.int64(d_step[np.uint64(k)]) * padded
-                line = np.int64(run_row[reach[from_]]) * padded
-                for c in range(0, padded, WIDTH):
-                    here = load(drive, place + c)
-                    store(drive, place + c, here + change * load(flat_rows, line + c))
+            drive_all(
+                drive, start, steps, padded, base, first, end, d_step, d_neuron, d_change, reach,
+                run_row, flat_rows, flat_currents,
+            )  # fmt: skip
         undecided += 1
         while entries + number * WIDTH * (steps - start) > len(o_step):
             o_step, o_neuron = grown(o_step, entries), grown(o_neuron, entries)
@@ -108,18 +103,10 @@ def flow_dense(
                 golden[np.uint64(b * room + t)] = spiking
                 differs[np.uint64(b * room + t)] = bits(mem > limit) ^ spiking
         for b in range(number):
-            c = blocks[b]
-            for word in range((b * room + start) // STEPS, (b + 1) * room // STEPS):
-                left, spiking = four[word], four_golden[word]
-                while left != 0:
-                    bit = lowest(left)
-                    was = np.int32((spiking >> np.uint64(bit)) & np.uint64(1))
-                    o_step[np.uint64(entries)] = word * STEPS + (bit >> 4) - b * room
-                    o_neuron[np.uint64(entries)] = c + (bit & (WIDTH - 1))
-                    o_change[np.uint64(entries)] = np.int32(1) - np.int32(2) * was
-                    entries += 1
-                    left &= left - np.uint64(1)
-            differs[b * room + start : (b + 1) * room] = 0
+            entries = listed(
+                differs, four, four_golden, b * room, start, room, blocks[b], o_step, o_neuron,
+                o_change, entries,
+            )  # fmt: skip
         if entries > pair_start:
             if pairs == len(out_strike):
                 out_strike, out_sample = grown(out_strike, pairs), grown(out_sample, pairs)
@@ -131,6 +118,47 @@ def flow_dense(
         out_strike[:pairs], out_sample[:pairs], out_end[:pairs], o_step[:entries],
         o_neuron[:entries], o_change[:entries], undecided,
     )  # fmt: skip
+
+
+@inlined
+def drive_all(
+    drive, start, steps, padded, base, first, end, d_step, d_neuron, d_change, reach, run_row,
+    flat_rows, flat_currents,
+):  # fmt: skip
+    """Fill ``drive f [steps * padded]`` from ``start`` on: golden currents and the differences."""
+    for place in range(start * padded, steps * padded, WIDTH):
+        store(drive, place, load(flat_currents, base + place))
+    for k in range(first, end):
+        source, change = np.uint64(d_neuron[np.uint64(k)]), spread(d_change[np.uint64(k)])
+        place = np.int64(d_step[np.uint64(k)]) * padded
+        line = np.int64(run_row[reach[source]]) * padded
+        for c in range(0, padded, WIDTH):
+            here = load(drive, place + c)
+            store(drive, place + c, here + change * load(flat_rows, line + c))
+
+
+@inlined
+def listed(
+    differs, four, four_golden, begin, start, room, neuron, o_step, o_neuron, o_change, entries
+):
+    """List the spikes of a block that differ, and leave it clean: the number of entries.
+
+    Bits of its steps are from ``differs[begin]`` on, ``room`` of them; ``four, four_golden`` are
+    those of four steps in a word. ``neuron``: the block's first.
+    """
+    for word in range((begin + start) // STEPS, (begin + room) // STEPS):
+        left, spiking = four[word], four_golden[word]
+        while left != 0:
+            bit = lowest(left)
+            was = np.int32((spiking >> np.uint64(bit)) & np.uint64(1))
+            o_step[np.uint64(entries)] = word * STEPS + (bit >> 4) - begin
+            o_neuron[np.uint64(entries)] = neuron + (bit & (WIDTH - 1))
+            o_change[np.uint64(entries)] = np.int32(1) - np.int32(2) * was
+            entries += 1
+            left &= left - np.uint64(1)
+    for t in range(begin + start, begin + room):
+        differs[t] = 0
+    return entries
 
 
 @inlined

@@ -6,10 +6,10 @@ from __future__ import annotations
 import numpy as np
 
 from fi.engine.kernels.compiling import compiled, inlined
-from fi.engine.kernels.dense import STEPS
+from fi.engine.kernels.dense import STEPS, drive_all, listed
 from fi.engine.kernels.growing import grown
 from fi.engine.kernels.neuron import corrupt, vector_step
-from fi.engine.kernels.vectors import WIDTH, bits, load, lowest, nonzero, spread, store
+from fi.engine.kernels.vectors import WIDTH, bits, load, nonzero, spread, store
 
 #: Later than the last step of any fault.
 AFTER_ALL = np.int64(1 << 40)
@@ -67,15 +67,10 @@ def meet(
         for k in range(n_first[trial], n_first[trial + 1]):
             start = min(start, np.int64(n_since[n_order[k]]))
         base = sample * steps * padded
-        for place in range(start * padded, steps * padded, WIDTH):
-            store(drive, place, load(flat_currents, base + place))
-        for k in range(first, end):
-            change = spread(d_change[k])
-            place = np.int64(d_step[k]) * padded
-            line = np.int64(run_row[reach[d_neuron[k]]]) * padded
-            for c in range(0, padded, WIDTH):
-                here = load(drive, place + c)
-                store(drive, place + c, here + change * load(flat_rows, line + c))
+        drive_all(
+            drive, start, steps, padded, base, first, end, d_step, d_neuron, d_change, reach,
+            run_row, flat_rows, flat_currents,
+        )  # fmt: skip
         for k in range(c_first[trial], c_first[trial + 1]):
             strike = c_order[k]
             source, struck = np.int64(c_source[strike]), np.int64(c_neuron[strike])
@@ -169,17 +164,10 @@ def meet(
             differs[:] = 0
         else:
             for block in range(blocks):
-                for word in range((block * room + start) // STEPS, (block + 1) * room // STEPS):
-                    left, spiking = four[word], four_golden[word]
-                    while left != 0:
-                        place = lowest(left)
-                        was = np.int32((spiking >> np.uint64(place)) & np.uint64(1))
-                        o_step[entries] = word * STEPS + (place >> 4) - block * room
-                        o_neuron[entries] = block * WIDTH + (place & (WIDTH - 1))
-                        o_change[entries] = np.int32(1) - np.int32(2) * was
-                        entries += 1
-                        left &= left - np.uint64(1)
-                differs[block * room + start : (block + 1) * room] = 0
+                entries = listed(
+                    differs, four, four_golden, block * room, start, room, block * WIDTH, o_step,
+                    o_neuron, o_change, entries,
+                )  # fmt: skip
         if entries > pair_start:
             if pairs == len(out_strike):
                 out_strike, out_sample = grown(out_strike, pairs), grown(out_sample, pairs)
