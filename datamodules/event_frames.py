@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader
 
-from fi.errors import UserError, first_line
+from fi.base.errors import UserError, first_line
 
 from .recordings import Recordings, frame_shape, frames_of, tonic, tonic_version
 from .sparse_frames import FrameDataset, Frames, Integers, Sample, SparseFrames, kept, time_first

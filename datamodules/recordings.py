@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fi.errors import UserError, first_line
+from fi.base.errors import UserError, first_line
 
 #: Structured arrays with the fields x, (y,) t in microseconds, and p.
 Events = npt.NDArray[np.void]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fi.errors import UserError, first_line
+from fi.base.errors import UserError, first_line
 
 from .event_frames import EventFrames
 from .recordings import Events, Recordings, tonic

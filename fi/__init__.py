@@ -16,8 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fi.base.errors import UserError
     from fi.checkpoint import load_checkpoint
-    from fi.errors import UserError
     from fi.fault_list import read_fault_list, write_fault_list
     from fi.faults import Fault
     from fi.iterative_plan import IterativePlan
@@ -39,7 +39,7 @@ _HOMES = {
     "SamplingPlan": "fi.sampling",
     "SpikingNetwork": "fi.network",
     "Stage": "fi.network",
-    "UserError": "fi.errors",
+    "UserError": "fi.base.errors",
     "load_checkpoint": "fi.checkpoint",
     "read_fault_list": "fi.fault_list",
     "write_fault_list": "fi.fault_list",

@@ -7,7 +7,7 @@ from typing import Any
 from snntorch import SpikingNeuron
 from torch import Tensor, nn
 
-from fi.errors import UserError
+from fi.base.errors import UserError
 from fi.instrumented import silence
 from fi.neurons import output_spikes, reset_neurons, spiking_neurons
 

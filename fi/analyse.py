@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
+from fi.base.errors import UserError
+from fi.base.text_files import FileError, write_text
 from fi.cli import CommandParser, run_command
-from fi.errors import UserError
 from fi.estimates import GROUPINGS
-from fi.files import FileError, write_text
 from fi.grouped import show_critical, show_rates
 from fi.past_campaign import PastCampaign, newest_campaign
 from fi.table import FAULTS, OVERALL, result_table, table_csv

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fi.errors import UserError
+from fi.base.errors import UserError
 
 Batch = tuple[Tensor, Tensor]
 #: A test set up to this size is kept in memory, so that test runs need not load it again.

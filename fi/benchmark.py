@@ -17,12 +17,12 @@ from rich.table import Table
 from torch import Tensor
 
 from fi.agreement import Agreement, agreement, outcomes
+from fi.base.errors import UserError, reported
 from fi.batches import Batch
 from fi.checkpoint import load_checkpoint
 from fi.cli import CommandParser, chosen_classes, run_command
 from fi.engine.differential import DifferentialEngine
 from fi.engine.full import FullEngine
-from fi.errors import UserError, reported
 from fi.faults import Trial
 from fi.lightning_runs import PRECISIONS, exact_arithmetic
 from fi.network import SpikingNetwork

@@ -11,6 +11,9 @@ from typing import Any
 import pandas as pd
 import pytorch_lightning as pl
 
+from fi.base.checkouts import checkouts
+from fi.base.provenance import machine
+from fi.base.user_classes import own_module
 from fi.campaign_files import CampaignFiles, tag_of, writing
 from fi.decided import Decisions, Shares, add_decided
 from fi.engine.choice import choose_engine
@@ -18,17 +21,14 @@ from fi.engine.warm_up import warm_up
 from fi.fault_models import own_models
 from fi.fault_test import FaultTest
 from fi.faults import Fault, Trial, trials
-from fi.git import checkouts
 from fi.golden import GoldenRun, golden_run
 from fi.hashes import network_hash, text_hash, weights_hash
 from fi.iterative import IterativeDraw
 from fi.lightning_runs import Hardware, exact_arithmetic, on_gpu, run_test
 from fi.looks import looks_of
 from fi.metrics import FaultCounts
-from fi.plugins import own_module
 from fi.precision import computing_in
 from fi.processes import Processes
-from fi.provenance import machine
 from fi.record import CampaignCallback, CampaignRecord, GroupCounts
 from fi.results_buffer import ResultsBuffer
 from fi.shards import Shard

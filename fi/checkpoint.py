@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 import torch
 from torch import Tensor, nn
 
-from fi.errors import UserError, first_line
+from fi.base.errors import UserError, first_line
 from fi.neurons import spiking_neurons
 
 #: Where a Lightning module keeps the network, in the names of its checkpoint.

@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from fi.errors import FailedElsewhere, UserError, first_line
-from fi.plugins import config_file, find_class, own_classes
+from fi.base.errors import FailedElsewhere, UserError, first_line
+from fi.base.user_classes import config_file, find_class, own_classes
 
 #: ``--model.beta`` is ``model_args.beta`` in a config file, beside ``model``.
 _ARGUMENTS = {"model": "model_args", "data": "data_args"}

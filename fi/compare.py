@@ -12,10 +12,10 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from fi.base.errors import UserError
+from fi.base.text_files import csv_text, write_text
 from fi.cli import CommandParser, run_command
 from fi.comparison import RATES, Comparison, Side, compare
-from fi.errors import UserError
-from fi.files import csv_text, write_text
 from fi.table import OVERALL
 
 COMMAND = "python -m fi.compare"

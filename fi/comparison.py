@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from fi.base.errors import UserError
+from fi.base.text_files import FileError
 from fi.design import STRATUM, Design, stratum_name
 from fi.differences import Difference, PairedSample, independent, paired
-from fi.errors import UserError
 from fi.estimates import GroupMeans
-from fi.files import FileError
 from fi.past_campaign import PastCampaign
 from fi.results import ResultsFile
 from fi.statistics import Estimate, Sample, estimate

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from fi.base.text_files import FileError, Row, csv_rows, csv_text, read_text, write_text
 from fi.fault_models import fault_model
 from fi.fault_row import FAULT_COLUMNS, SPIKINGJET_COLUMNS, fault_row, parse_fault
 from fi.faults import Fault, trials
-from fi.files import FileError, Row, csv_rows, csv_text, read_text, write_text
 from fi.sites import SiteFamily
 from fi.space import check_known
 

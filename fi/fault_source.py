@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fi.base.errors import UserError, reported
 from fi.design import Design
-from fi.errors import UserError, reported
 from fi.fault_list import check_trials, read_fault_list, write_fault_list
 from fi.faults import Fault, Trial, trials
 from fi.iterative import IterativeDraw

@@ -19,8 +19,8 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.warnings import PossibleUserWarning
 from torch import nn
 
+from fi.base.errors import reported
 from fi.checkpoint import load_checkpoint
-from fi.errors import reported
 from fi.lightning_runs import exact_arithmetic
 from fi.neurons import floating_parameters, reset_neurons
 from fi.training import Training

@@ -8,9 +8,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from fi.base.errors import UserError
 from fi.batches import Batch, Batches
 from fi.engine.base import Infer
-from fi.errors import UserError
 from fi.hashes import tensors_hash
 from fi.lightning_runs import run_test
 from fi.metrics import correct_samples

@@ -9,9 +9,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from fi.base.text_files import FileError, write_text
 from fi.critical import critical, site_text, value_texts
 from fi.estimates import estimates
-from fi.files import FileError, write_text
 from fi.past_campaign import PastCampaign
 
 #: What the terminal shows; the CSV has every rate.

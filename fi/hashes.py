@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fi.base.text_files import csv_text
 from fi.fault_row import FAULT_COLUMNS, fault_row
 from fi.faults import Fault
-from fi.files import csv_text
 
 
 def text_hash(text: str) -> str:

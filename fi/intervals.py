@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fi.engine.kernel_cache import provide_cache
+from fi.base.kernel_cache import provide_cache
 
 provide_cache()
 

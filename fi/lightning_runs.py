@@ -15,8 +15,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from fi.base.errors import UserError, reported
 from fi.batches import Batches
-from fi.errors import UserError, reported
 
 #: A warning of Lightning about its own use of PyTorch.
 _LIGHTNINGS_OWN = ".*LeafSpec.*"

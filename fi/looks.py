@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from fi.errors import UserError, reported
+from fi.base.errors import UserError, reported
 from fi.fault_list import grow_fault_list
 from fi.faults import Fault, Trial, trials
 from fi.hashes import faults_hash, json_hash

@@ -12,13 +12,13 @@ from typing import Any
 import yaml
 
 from fi.analyse import show_table, write_table
+from fi.base.folder_lock import locked
+from fi.base.text_files import FileError, csv_text, read_text, write_text
 from fi.campaign_files import differences, read_summary, write_summary, writing
 from fi.cli import CommandParser, run_command
 from fi.decided import add_decided
 from fi.fault_row import FAULT_COLUMNS
-from fi.files import FileError, csv_text, read_text, write_text
 from fi.hashes import text_hash
-from fi.lock import locked
 from fi.report.page import write_report
 from fi.results import RESULT_COLUMNS, ResultsFile
 from fi.shards import Shard, shard_in, woven

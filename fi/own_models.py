@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fi.errors import UserError, reported
+from fi.base.errors import UserError, reported
+from fi.base.user_classes import find_class
 from fi.fault_models import FAULT_MODELS, FaultModel, register
 from fi.faults import masks_of
-from fi.plugins import find_class
 
 
 def load_model(name: str) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fi.base.text_files import FileError, read_text
 from fi.design import Design
-from fi.files import FileError, read_text
 from fi.results import ResultsFile
 
 _HASH = re.compile("[0-9a-f]+")

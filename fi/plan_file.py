@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fi.base.text_files import FileError, read_text, write_text
 from fi.design import Design
-from fi.files import FileError, read_text, write_text
 from fi.sampling import SamplingPlan
 from fi.sites import SiteFamily
 

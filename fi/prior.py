@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fi.base.text_files import FileError, csv_rows, read_text
 from fi.fault_models import STORED
 from fi.faults import Bits, Fault
-from fi.files import FileError, csv_rows, read_text
 from fi.sites import SiteFamily
 from fi.space import FaultSpace
 from fi.stored import changed

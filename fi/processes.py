@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytorch_lightning as pl
 import torch.distributed as dist
 
-from fi.errors import FailedElsewhere, UserError, first_line
+from fi.base.errors import FailedElsewhere, UserError, first_line
 
 T = TypeVar("T")
 #: How the transports of torch.distributed report that a peer is gone.

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fi.base.text_files import FileError, csv_text, write_text
 from fi.cli import CommandParser, run_command
-from fi.files import FileError, csv_text, write_text
 from fi.past_campaign import class_name
 
 #: Folders of ``pt/`` whose tensors are converted, and the number of their dimensions.

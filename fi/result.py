@@ -11,7 +11,7 @@ import pandas as pd
 from rich.console import Console
 
 from fi.analyse import show_table, table_of
-from fi.errors import UserError
+from fi.base.errors import UserError
 from fi.past_campaign import PastCampaign
 from fi.table import OUTCOME_ROWS, OVERALL
 

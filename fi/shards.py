@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from fi.errors import UserError
+from fi.base.errors import UserError
 from fi.faults import Fault, trials
 
 Row = TypeVar("Row")

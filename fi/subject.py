@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from fi.adapter import Adapter
+from fi.base.errors import UserError, first_line, reported
 from fi.batches import Batches
 from fi.engine.base import Infer
-from fi.errors import UserError, first_line, reported
 from fi.network import SpikingNetwork
 from fi.neurons import floating_parameters, reset_neurons, spiking_neurons
 from fi.sites import INPUT, Kind, SiteFamily, observe, site_families

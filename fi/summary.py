@@ -11,11 +11,11 @@ from typing import Any
 
 import pandas as pd
 
+from fi.base.provenance import now, versions
 from fi.campaign_files import CampaignFiles
 from fi.design import Design
 from fi.faults import Trial
 from fi.golden import GoldenRun
-from fi.provenance import now, versions
 from fi.sites import Kind
 from fi.subject import Subject
 

@@ -6,10 +6,10 @@ from math import nan
 
 import pandas as pd
 
+from fi.base.text_files import csv_text
 from fi.design import Design
 from fi.estimates import RATES, estimates
 from fi.faults import common_family, is_several
-from fi.files import csv_text
 from fi.outcomes import OUTCOMES
 
 FAULTS, INJECTIONS = "# of faults", "# of injections"

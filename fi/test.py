@@ -15,12 +15,12 @@ from jsonargparse import Namespace
 from torch import nn
 
 from fi.analyse import show_table, write_table
+from fi.base.errors import UserError
 from fi.campaign import Campaign
 from fi.campaign_files import CampaignFiles
 from fi.checkpoint import load_checkpoint
 from fi.cli import CommandParser, chosen_classes, run_command
 from fi.dry_run import show_plan
-from fi.errors import UserError
 from fi.fault_source import fault_source
 from fi.merge import COMMAND as MERGE
 from fi.overridden import warn_of_overridden

@@ -9,10 +9,10 @@ from typing import Any
 from jsonargparse import Namespace
 
 from fi.adapter import READOUTS
+from fi.base.errors import UserError, reported
 from fi.campaign import Settings
 from fi.cli import CommandParser
 from fi.engine.choice import ENGINES
-from fi.errors import UserError, reported
 from fi.fault_row import parse_steps
 from fi.faults import Bits
 from fi.iterative_plan import TRACKABLE, TRACKED, IterativePlan

@@ -14,10 +14,10 @@ from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat,
 from torch import nn
 
 from fi.adapter import READOUTS
+from fi.base.errors import UserError
+from fi.base.text_files import write_text
 from fi.batches import Batches
 from fi.cli import CommandParser, chosen_classes, run_command
-from fi.errors import UserError
-from fi.files import write_text
 from fi.firing import firing_rates
 from fi.fitting import fit, save_weights
 from fi.training import Recipe, Training

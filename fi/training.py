@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fi.adapter import Adapter
-from fi.errors import UserError
+from fi.base.errors import UserError
 from fi.firing import rates_of, recorded_spikes
 from fi.network import SpikingNetwork
 from fi.neurons import neuron_words, spiking_neurons

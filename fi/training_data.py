@@ -7,8 +7,8 @@ from typing import Any
 
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from fi.base.errors import UserError, first_line
 from fi.batches import Batches
-from fi.errors import UserError, first_line
 from fi.training import Training
 
 

@@ -13,7 +13,7 @@ from test_oracle import every_case
 from torch import Tensor, nn
 
 from fi.adapter import Adapter
-from fi.errors import UserError
+from fi.base.errors import UserError
 from fi.subject import Subject
 
 

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from fi.analyse import main, write_table
+from fi.base.text_files import FileError
 from fi.counts import COUNT_COLUMNS
 from fi.faults import Fault
-from fi.files import FileError
 from fi.results import ResultsFile
 
 SUMMARY: dict[str, Any] = {

@@ -14,9 +14,9 @@ from conftest import Run, subject_of
 from small_networks import SmallConv, SmallLinear, event_batches, small
 from torch import Tensor, nn
 
+from fi.base.errors import UserError
 from fi.batches import Batches
 from fi.campaign import NetworkChanged, grouped
-from fi.errors import UserError
 from fi.faults import Fault
 from fi.hashes import weights_hash
 from fi.record import CampaignCallback

@@ -12,8 +12,8 @@ import torch
 from small_networks import SmallLinear, small
 from torch import Tensor
 
+from fi.base.errors import UserError
 from fi.checkpoint import load_checkpoint
-from fi.errors import UserError
 from fi.hashes import weights_hash
 
 State = dict[str, Tensor]

@@ -13,12 +13,12 @@ import pytest
 from past_campaigns import FAMILIES, SAMPLES, design, some_faults, write_campaign
 from rich.console import Console
 
+from fi.base.text_files import FileError
 from fi.compare import comparison_csv, main, view
 from fi.comparison import Comparison, Side, compare, corrected
 from fi.design import Design, FamilyFaults
 from fi.differences import PairedSample, independent, paired
 from fi.faults import Fault
-from fi.files import FileError
 from fi.intervals import Sample, interval
 from fi.report.comparison_page import sentences
 from fi.statistics import Estimate, wilson

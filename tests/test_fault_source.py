@@ -9,7 +9,7 @@ import pytest
 from conftest import subject_of
 from small_networks import SmallLinear
 
-from fi.errors import UserError
+from fi.base.errors import UserError
 from fi.fault_list import write_fault_list
 from fi.fault_source import fault_source
 from fi.faults import Fault

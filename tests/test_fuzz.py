@@ -20,9 +20,9 @@ from small_networks import INPUT_SHAPES, SmallLinear, event_batches, small
 
 import fi.analyse
 import fi.test
+from fi.base.errors import UserError
 from fi.campaign import Campaign
 from fi.checkpoint import load_checkpoint
-from fi.errors import UserError
 from fi.fault_list import write_fault_list
 from fi.fault_source import fault_source
 from fi.hashes import weights_hash

@@ -17,8 +17,9 @@ from small_networks import SmallLinear
 from test_killed import results, summary
 
 from fi.analyse import table_of
+from fi.base.errors import UserError
+from fi.base.user_classes import own_module
 from fi.campaign import Campaign, Settings
-from fi.errors import UserError
 from fi.estimates import estimates
 from fi.fault_list import FaultListError, read_fault_list
 from fi.fault_source import fault_source
@@ -26,7 +27,6 @@ from fi.iterative_plan import TRACKED, IterativePlan
 from fi.lightning_runs import Hardware
 from fi.past_campaign import PastCampaign
 from fi.plan_file import plan_path
-from fi.plugins import own_module
 from fi.record import CampaignCallback
 from fi.results import ResultsError
 from fi.sampling import SamplingPlan

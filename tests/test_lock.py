@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from conftest import Run
 
+from fi.base.folder_lock import FolderInUse, locked
 from fi.faults import Fault
-from fi.lock import FolderInUse, locked
 from fi.record import CampaignCallback
 from fi.subject import Subject
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from fi.lock import locked
+from fi.base.folder_lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(100)

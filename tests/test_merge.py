@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_networks import SmallConv, SmallLinear
 
+from fi.base.errors import UserError
 from fi.campaign import Campaign, Settings
-from fi.errors import UserError
 from fi.faults import Fault, trials
 from fi.merge import MergeError, main, merge
 from fi.sampling import SamplingPlan, draw

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fi.errors import UserError
+from fi.base.errors import UserError
+from fi.base.user_classes import config_file, find_class, own_classes, own_package
 from fi.network import SpikingNetwork
-from fi.plugins import config_file, find_class, own_classes, own_package
 
 
 @pytest.fixture

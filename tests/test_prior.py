@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from fi.files import FileError
+from fi.base.text_files import FileError
 from fi.prior import PriorRate, expected_rate, golden_prior, read_prior
 from fi.sampling import SamplingPlan
 from fi.sites import Kind, SiteFamily

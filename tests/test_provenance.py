@@ -15,11 +15,11 @@ import torch
 from conftest import Run, subject_of
 from small_networks import SmallLinear
 
+from fi.base.checkouts import checkout, checkouts
+from fi.base.errors import UserError
 from fi.campaign import Campaign
-from fi.errors import UserError
 from fi.fault_list import write_fault_list
 from fi.faults import Fault
-from fi.git import checkout, checkouts
 from fi.subject import Subject
 from fi.summary import past_runs
 

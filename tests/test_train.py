@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from fi.base.errors import UserError
 from fi.checkpoint import load_checkpoint
-from fi.errors import UserError
 from fi.firing import firing_rates
 from fi.fitting import fit, save_weights
 from fi.readout import MaxMembrane

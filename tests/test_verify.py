@@ -13,9 +13,9 @@ from small_networks import SmallConv, SmallLinear
 from torch import Tensor, nn
 
 from fi import test as command
+from fi.base.errors import UserError
 from fi.engine.base import Pairs
 from fi.engine.differential import DifferentialEngine
-from fi.errors import UserError
 from fi.faults import Fault
 from fi.subject import Subject
 from fi.test_options import bytes_of

@@ -17,7 +17,7 @@ from small_networks import INPUT_SHAPES, SmallConv, SmallLinear, event_batches, 
 from test_oracle import Oracle, expected, scores_of
 from torch import nn
 
-from fi.errors import UserError
+from fi.base.errors import UserError
 from fi.faults import Fault, trials
 from fi.sampling import SamplingPlan, draw
 from fi.stored import StoredWord, stored_values

@@ -1,5 +1,5 @@
 """The engines; compiled kernels have a place to be kept in wherever this is installed."""
 
-from fi.engine.kernel_cache import provide_cache
+from fi.base.kernel_cache import provide_cache
 
 provide_cache()

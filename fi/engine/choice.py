@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from fi.base.errors import UserError
 from fi.engine.base import Engine
 from fi.engine.differential import DifferentialEngine
 from fi.engine.full import FullEngine
-from fi.errors import UserError
 from fi.subject import Subject
 
 #: What ``--engine`` takes.

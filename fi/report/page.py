@@ -9,9 +9,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.colors import to_hex
 
-from fi.files import write_text
+from fi.base.provenance import versions
+from fi.base.text_files import write_text
 from fi.past_campaign import PastCampaign
-from fi.provenance import versions
 from fi.report.critical import critical_faults
 from fi.report.facts import facts, options, provenance, subtitle, warning
 from fi.report.figures import main_pictures

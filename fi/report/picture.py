@@ -11,7 +11,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from fi.files import write_text
+from fi.base.text_files import write_text
 from fi.report.palette import STYLE
 
 #: Inches: the column of a page, and a phone held upright.

@@ -9,7 +9,7 @@ import platform
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from fi.errors import UserError
+from fi.base.errors import UserError
 
 Row = tuple[int, list[str]]
 

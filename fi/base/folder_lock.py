@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fi.errors import UserError
+from fi.base.errors import UserError
 
 LOCK_NAME = ".lock"
 

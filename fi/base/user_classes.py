@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from fi.errors import UserError, first_line
+from fi.base.errors import UserError, first_line
 
 _HOME = Path(__file__).resolve().parent.parent
 _NOUNS = {
