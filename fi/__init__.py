@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fi.base.errors import UserError
-    from fi.checkpoint import load_checkpoint
     from fi.fault_list import read_fault_list, write_fault_list
     from fi.faults import Fault
     from fi.iterative_plan import IterativePlan
-    from fi.network import SpikingNetwork, Stage
+    from fi.network.checkpoint import load_checkpoint
+    from fi.network.stages import SpikingNetwork, Stage
     from fi.notebook import Campaign
     from fi.result import ResultTable
     from fi.sampling import SamplingPlan
@@ -37,10 +37,10 @@ _HOMES = {
     "IterativePlan": "fi.iterative_plan",
     "ResultTable": "fi.result",
     "SamplingPlan": "fi.sampling",
-    "SpikingNetwork": "fi.network",
-    "Stage": "fi.network",
+    "SpikingNetwork": "fi.network.stages",
+    "Stage": "fi.network.stages",
     "UserError": "fi.base.errors",
-    "load_checkpoint": "fi.checkpoint",
+    "load_checkpoint": "fi.network.checkpoint",
     "read_fault_list": "fi.fault_list",
     "write_fault_list": "fi.fault_list",
 }

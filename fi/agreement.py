@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fi.batches import Batch
 from fi.engine.base import Engine, Pairs
 from fi.faults import Fault, Trial
+from fi.network.batches import Batch
 from fi.outcomes import FULLY_MASKED, judge
 
 #: Part of the pairs that may differ in float32, where an order of summation moves a membrane

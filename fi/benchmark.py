@@ -18,14 +18,14 @@ from torch import Tensor
 
 from fi.agreement import Agreement, agreement, outcomes
 from fi.base.errors import UserError, reported
-from fi.batches import Batch
-from fi.checkpoint import load_checkpoint
 from fi.cli import CommandParser, chosen_classes, run_command
 from fi.engine.differential import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.faults import Trial
 from fi.lightning_runs import PRECISIONS, exact_arithmetic
-from fi.network import SpikingNetwork
+from fi.network.batches import Batch
+from fi.network.checkpoint import load_checkpoint
+from fi.network.stages import SpikingNetwork
 from fi.overridden import warn_of_overridden
 from fi.own_models import load_model
 from fi.peak import peak_memory

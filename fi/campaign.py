@@ -27,7 +27,7 @@ from fi.iterative import IterativeDraw
 from fi.lightning_runs import Hardware, exact_arithmetic, on_gpu, run_test
 from fi.looks import looks_of
 from fi.metrics import FaultCounts
-from fi.precision import computing_in
+from fi.network.precision import computing_in
 from fi.processes import Processes
 from fi.record import CampaignCallback, CampaignRecord, GroupCounts
 from fi.results_buffer import ResultsBuffer

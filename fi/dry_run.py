@@ -9,10 +9,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from fi.batches import Batches
 from fi.campaign import Campaign
 from fi.fault_source import FaultSource
 from fi.iterative import IterativeDraw
+from fi.network.batches import Batches
 from fi.sampling import SamplingPlan
 from fi.space import FaultSpace
 

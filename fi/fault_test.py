@@ -8,11 +8,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from fi.batches import Batch
 from fi.engine.base import Engine
 from fi.faults import Trial
 from fi.golden import GoldenRun
 from fi.metrics import FaultCounts
+from fi.network.batches import Batch
 
 
 class FaultTest(pl.LightningModule):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fi.neurons import output_spikes, spiking_neurons
+from fi.network.neurons import output_spikes, spiking_neurons
 
 Spikes = dict[str, list[Tensor]]
 

@@ -20,9 +20,9 @@ from pytorch_lightning.utilities.warnings import PossibleUserWarning
 from torch import nn
 
 from fi.base.errors import reported
-from fi.checkpoint import load_checkpoint
 from fi.lightning_runs import exact_arithmetic
-from fi.neurons import floating_parameters, reset_neurons
+from fi.network.checkpoint import load_checkpoint
+from fi.network.neurons import floating_parameters, reset_neurons
 from fi.training import Training
 from fi.training_data import check_fit, loaders
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from fi.base.errors import UserError
-from fi.batches import Batch, Batches
 from fi.engine.base import Infer
 from fi.hashes import tensors_hash
 from fi.lightning_runs import run_test
 from fi.metrics import correct_samples
+from fi.network.batches import Batch, Batches
 
 
 @dataclass

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from fi.faults import Fault
-from fi.network import SpikingNetwork, Stage, StageActivity
-from fi.neurons import output_spikes, reset_neurons, spiking_neurons, state_attributes
+from fi.network.neurons import output_spikes, reset_neurons, spiking_neurons, state_attributes
+from fi.network.stages import SpikingNetwork, Stage, StageActivity
 from fi.sites import INPUT
 from fi.stored import FaultNotApplied, StoredWord
 

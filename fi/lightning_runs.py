@@ -16,7 +16,7 @@ import torch
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from fi.base.errors import UserError, reported
-from fi.batches import Batches
+from fi.network.batches import Batches
 
 #: A warning of Lightning about its own use of PyTorch.
 _LIGHTNINGS_OWN = ".*LeafSpec.*"

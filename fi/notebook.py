@@ -12,9 +12,9 @@ from fi import campaign as campaigns
 from fi.analyse import write_table
 from fi.base.errors import UserError
 from fi.base.user_classes import find_class
-from fi.checkpoint import load_checkpoint
 from fi.fault_source import GivenFaults, fault_source
 from fi.lightning_runs import Hardware
+from fi.network.checkpoint import load_checkpoint
 from fi.result import ResultTable
 from fi.sampling import SamplingPlan
 from fi.subject import Subject

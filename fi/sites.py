@@ -11,7 +11,7 @@ import torch
 from snntorch import SpikingNeuron
 from torch import Tensor, nn
 
-from fi.neurons import (
+from fi.network.neurons import (
     neuron_words,
     output_spikes,
     reset_neurons,

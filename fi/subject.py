@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from fi.adapter import Adapter
 from fi.base.errors import UserError, first_line, reported
-from fi.batches import Batches
 from fi.engine.base import Infer
-from fi.network import SpikingNetwork
-from fi.neurons import floating_parameters, reset_neurons, spiking_neurons
+from fi.network.batches import Batches
+from fi.network.foreign import Adapter
+from fi.network.neurons import floating_parameters, reset_neurons, spiking_neurons
+from fi.network.stages import SpikingNetwork
 from fi.sites import INPUT, Kind, SiteFamily, observe, site_families
 from fi.word_formats import FLOAT32, convert
 

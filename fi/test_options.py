@@ -8,7 +8,6 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from fi.adapter import READOUTS
 from fi.base.errors import UserError, reported
 from fi.campaign import Settings
 from fi.cli import CommandParser
@@ -17,6 +16,7 @@ from fi.fault_row import parse_steps
 from fi.faults import Bits
 from fi.iterative_plan import TRACKABLE, TRACKED, IterativePlan
 from fi.lightning_runs import PRECISIONS, Hardware
+from fi.network.foreign import READOUTS
 from fi.own_models import load_model
 from fi.prior import read_prior
 from fi.sample_size import quantile

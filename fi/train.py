@@ -13,13 +13,13 @@ from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import nn
 
-from fi.adapter import READOUTS
 from fi.base.errors import UserError
 from fi.base.text_files import write_text
-from fi.batches import Batches
 from fi.cli import CommandParser, chosen_classes, run_command
 from fi.firing import firing_rates
 from fi.fitting import fit, save_weights
+from fi.network.batches import Batches
+from fi.network.foreign import READOUTS
 from fi.training import Recipe, Training
 from fi.training_data import loader
 

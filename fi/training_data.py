@@ -8,7 +8,7 @@ from typing import Any
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from fi.base.errors import UserError, first_line
-from fi.batches import Batches
+from fi.network.batches import Batches
 from fi.training import Training
 
 

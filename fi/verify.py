@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fi.agreement import TOLERATED, Agreement, agreement, batch_outcomes
-from fi.batches import Batch
 from fi.campaign import Campaign
 from fi.counts import COUNT_COLUMNS
 from fi.engine.base import Engine, as_trial
@@ -23,6 +22,7 @@ from fi.faults import Trial
 from fi.golden import GoldenRun
 from fi.lightning_runs import run_test
 from fi.metrics import batch_counts
+from fi.network.batches import Batch
 
 _OUTCOMES = slice(COUNT_COLUMNS.index("samples") + 1, COUNT_COLUMNS.index("non_finite"))
 

@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from fi.neurons import neuron_words, spiking_neurons
+from fi.network.neurons import neuron_words, spiking_neurons
 
 _ATTRIBUTE = "_word_formats"
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import nn
 
-from fi.network import Stage
+from fi.network.stages import Stage
 
 from .parts import FrameNetwork, leaky
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from fi.network import Stage
+from fi.network.stages import Stage
 
 from .parts import FlatFrameNetwork, leaky
 

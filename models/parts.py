@@ -12,8 +12,8 @@ from snntorch import surrogate
 from torch import Tensor
 from torch.nn import functional
 
-from fi.network import SpikingNetwork
-from fi.readout import SpikeCount
+from fi.network.readouts import SpikeCount
+from fi.network.stages import SpikingNetwork
 
 
 class FrameNetwork(SpikingNetwork):

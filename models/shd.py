@@ -10,8 +10,8 @@ import torch
 from snntorch import surrogate
 from torch import Tensor, nn
 
-from fi.network import SpikingNetwork, Stage
-from fi.readout import MaxMembrane
+from fi.network.readouts import MaxMembrane
+from fi.network.stages import SpikingNetwork, Stage
 
 
 class SHD(SpikingNetwork):

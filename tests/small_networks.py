@@ -6,7 +6,7 @@ import snntorch as snn
 import torch
 from torch import Tensor, nn
 
-from fi.network import SpikingNetwork, Stage
+from fi.network.stages import SpikingNetwork, Stage
 
 STEPS, SAMPLES, CLASSES = 6, 24, 4
 

@@ -10,11 +10,11 @@ import snntorch as snn
 import torch
 from torch import Tensor, nn
 
-from fi.batches import Batch
 from fi.faults import Fault
-from fi.network import SpikingNetwork, Stage
-from fi.neurons import floating_parameters
-from fi.readout import MaxMembrane, Readout, SpikeCount
+from fi.network.batches import Batch
+from fi.network.neurons import floating_parameters
+from fi.network.readouts import MaxMembrane, Readout, SpikeCount
+from fi.network.stages import SpikingNetwork, Stage
 from fi.sites import SiteFamily, observe, site_families
 from fi.space import unravel
 

@@ -12,8 +12,8 @@ from small_networks import PlainLinear, SmallLinear, event_batches, small
 from test_oracle import every_case
 from torch import Tensor, nn
 
-from fi.adapter import Adapter
 from fi.base.errors import UserError
+from fi.network.foreign import Adapter
 from fi.subject import Subject
 
 

@@ -15,10 +15,10 @@ from small_networks import SmallConv, SmallLinear, event_batches, small
 from torch import Tensor, nn
 
 from fi.base.errors import UserError
-from fi.batches import Batches
 from fi.campaign import NetworkChanged, grouped
 from fi.faults import Fault
 from fi.hashes import weights_hash
+from fi.network.batches import Batches
 from fi.record import CampaignCallback
 from fi.results import ResultsError
 from fi.subject import Subject

@@ -31,13 +31,13 @@ from stage_kinds import (
 from torch import Tensor
 
 from fi.agreement import TOLERATED, Agreement, agreement, outcomes
-from fi.batches import Batch
 from fi.engine.base import Pairs
 from fi.engine.differential import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.engine.routing import on_kernels
 from fi.faults import Fault
-from fi.network import Stage
+from fi.network.batches import Batch
+from fi.network.stages import Stage
 from fi.outcomes import FULLY_MASKED
 from fi.sites import Kind
 from fi.space import unravel

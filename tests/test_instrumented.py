@@ -12,7 +12,7 @@ from small_networks import CLASSES, STEPS, SmallLinear, event_batches, small
 from test_oracle import every_case
 from torch import Tensor, nn
 
-from fi.instrumented import NoInjection, silence
+from fi.network.spikingjet_stub import NoInjection, silence
 from fi.subject import Subject
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from datamodules import SaccadeMNIST
-from fi.checkpoint import load_checkpoint
-from fi.network import SpikingNetwork
+from fi.network.checkpoint import load_checkpoint
+from fi.network.stages import SpikingNetwork
 from fi.subject import Subject
 from models import CSNN, NMNIST
 from models.parts import resized

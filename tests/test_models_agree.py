@@ -27,7 +27,7 @@ from fi.engine.differential import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.fault_models import fault_model
 from fi.faults import Bits, Fault, Trial
-from fi.network import Stage
+from fi.network.stages import Stage
 from fi.sites import INPUT, Kind, SiteFamily
 from fi.space import unravel
 from models import NMNIST

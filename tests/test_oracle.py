@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from datamodules import event_camera, saccade_mnist
 from fi.base.user_classes import find_class
-from fi.checkpoint import load_checkpoint
 from fi.faults import Fault, Trial, trials
-from fi.network import SpikingNetwork
+from fi.network.checkpoint import load_checkpoint
+from fi.network.stages import SpikingNetwork
 from fi.subject import Subject
 from fi.table import one_row_a_trial
 from fi.test import checkpoint_of

@@ -9,7 +9,7 @@ import pytest
 
 from fi.base.errors import UserError
 from fi.base.user_classes import config_file, find_class, own_classes, own_package
-from fi.network import SpikingNetwork
+from fi.network.stages import SpikingNetwork
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from fi.engine.stage_model import StageModel
 from fi.engine.strikes import FOREVER, CurrentStrikes
 from fi.engine.trace import impulse, slack
 from fi.faults import Fault
-from fi.network import Stage, StageActivity
-from fi.neurons import floating_parameters
+from fi.network.neurons import floating_parameters
+from fi.network.stages import Stage, StageActivity
 from fi.outcomes import FULLY_MASKED
 
 #: Distances from the edge of the bound, relative; below it a proof holds.

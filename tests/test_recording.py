@@ -22,7 +22,7 @@ from stage_kinds import (
 from fi.engine.fast import FastPath
 from fi.engine.recording import recorded_activities
 from fi.engine.trace import Recorded, strike_trace
-from fi.network import IMAGES, Stage
+from fi.network.stages import IMAGES, Stage
 
 
 @pytest.mark.parametrize("kind", [linear, max_pools, mean_pools, padded, six_stages])

@@ -20,7 +20,7 @@ from fi.engine.routing import on_kernels
 from fi.engine.tally import Tally
 from fi.engine.together import Together, TogetherPlan
 from fi.faults import Fault, Trial
-from fi.network import SpikingNetwork, StageActivity
+from fi.network.stages import SpikingNetwork, StageActivity
 
 #: A group is a quarter of the list, within these bounds: few golden runs, some milestones.
 SMALLEST_GROUP, LARGEST_GROUP = 4096, 65536

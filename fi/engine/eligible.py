@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from snntorch import Alpha, Lapicque, Leaky, SpikingNeuron, Synaptic
 from torch import nn
 
-from fi.network import SpikingNetwork, Stage
-from fi.neurons import spiking_neurons
+from fi.network.neurons import spiking_neurons
+from fi.network.stages import SpikingNetwork, Stage
 
 #: Neurons of which each computes on its own. A class of your own says so by ``elementwise = True``.
 ELEMENTWISE = (Leaky, Synaptic, Lapicque, Alpha)

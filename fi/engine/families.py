@@ -22,8 +22,8 @@ from fi.engine.eligible import parts
 from fi.engine.golden import Golden
 from fi.engine.struck import Struck, first_step, stacked_masks
 from fi.faults import Fault
-from fi.network import SpikingNetwork, Stage
-from fi.neurons import state_attributes
+from fi.network.neurons import state_attributes
+from fi.network.stages import SpikingNetwork, Stage
 from fi.sites import INPUT
 from fi.stored import stored_values
 from fi.words import to_words

@@ -43,8 +43,8 @@ from fi.engine.trace import (
     takes_maximum,
 )
 from fi.faults import Fault
-from fi.network import SpikingNetwork, StageActivity
-from fi.readout import MaxMembrane, SpikeCount
+from fi.network.readouts import MaxMembrane, SpikeCount
+from fi.network.stages import SpikingNetwork, StageActivity
 from fi.sites import INPUT
 
 #: Bytes of one difference: step, neuron, change.

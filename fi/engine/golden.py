@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from fi.network import Stage, StageActivity
+from fi.network.stages import Stage, StageActivity
 
 
 @dataclass(frozen=True)

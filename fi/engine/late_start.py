@@ -12,7 +12,7 @@ from fi.engine.families import stage_of
 from fi.engine.tally import Tally
 from fi.faults import Fault, Trial
 from fi.injection import StageRun, injected, struck_inputs
-from fi.network import SpikingNetwork, StageActivity
+from fi.network.stages import SpikingNetwork, StageActivity
 from fi.sites import INPUT
 
 

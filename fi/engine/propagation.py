@@ -11,7 +11,7 @@ from torch import Tensor
 from fi.engine.differences import Columns, Differences, Frames
 from fi.engine.golden import Events, Golden
 from fi.engine.slices import cut, simulate
-from fi.readout import MaxMembrane, Readout, SpikeCount
+from fi.network.readouts import MaxMembrane, Readout, SpikeCount
 
 #: Spikes and membrane of a step.
 Step = tuple[Tensor, Tensor]

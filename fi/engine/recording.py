@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fi.engine.stage_model import StageModel
-from fi.network import SpikingNetwork, StageActivity
+from fi.network.stages import SpikingNetwork, StageActivity
 
 
 def recorded_activities(

@@ -12,7 +12,7 @@ import torch
 from snntorch import SpikingNeuron
 from torch import Tensor
 
-from fi.neurons import output_spikes, state_attributes
+from fi.network.neurons import output_spikes, state_attributes
 from fi.words import corrupt
 
 #: (step, spikes of the step before) -> the current that they add.

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fi.engine.synapse import Ints, Synapse, normal_form
-from fi.network import Stage, StageActivity
-from fi.neurons import spiking_neurons
+from fi.network.neurons import spiking_neurons
+from fi.network.stages import Stage, StageActivity
 
 Array = NDArray[Any]
 

@@ -14,7 +14,7 @@ from fi.engine.stage_model import Array, StageModel
 from fi.engine.struck import stacked_masks
 from fi.engine.synapse import Ints
 from fi.faults import Fault
-from fi.neurons import neuron_words, state_attributes
+from fi.network.neurons import neuron_words, state_attributes
 from fi.stored import flat_places, stored_values
 from fi.words import corrupt
 

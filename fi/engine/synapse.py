@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fi.network import Stage
+from fi.network.stages import Stage
 
 Ints = NDArray[np.int32]
 #: Modules that give their input another shape, no other values.

@@ -32,7 +32,7 @@ from fi.engine.strikes import PARAMETERS, JointStrikes, Strikes, cones_of
 from fi.engine.synapse import Ints
 from fi.engine.tally import Tally
 from fi.faults import Fault, Trial
-from fi.network import StageActivity
+from fi.network.stages import StageActivity
 from fi.sites import INPUT
 
 #: Trials that are run at a time at most, by one thread.

@@ -18,8 +18,8 @@ from fi.engine.kernels.vectors import WIDTH
 from fi.engine.layout import lines_and_peaks, time_innermost
 from fi.engine.stage_model import Array, StageModel
 from fi.engine.synapse import Ints, Synapse
-from fi.network import IMAGES, StageActivity
-from fi.readout import MaxMembrane, Readout
+from fi.network.readouts import MaxMembrane, Readout
+from fi.network.stages import IMAGES, StageActivity
 
 
 @dataclass(frozen=True)

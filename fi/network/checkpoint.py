@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fi.base.errors import UserError, first_line
-from fi.neurons import spiking_neurons
+from fi.network.neurons import spiking_neurons
 
 #: Where a Lightning module keeps the network, in the names of its checkpoint.
 _PREFIXES = ("network.", "model.", "net.")

@@ -11,8 +11,8 @@ import torch
 from snntorch import SpikingNeuron
 from torch import Tensor, nn
 
-from fi.neurons import output_spikes, reset_neurons
-from fi.readout import Readout, SpikeCount
+from fi.network.neurons import output_spikes, reset_neurons
+from fi.network.readouts import Readout, SpikeCount
 
 
 @dataclass(frozen=True)

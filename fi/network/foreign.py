@@ -8,8 +8,8 @@ from snntorch import SpikingNeuron
 from torch import Tensor, nn
 
 from fi.base.errors import UserError
-from fi.instrumented import silence
-from fi.neurons import output_spikes, reset_neurons, spiking_neurons
+from fi.network.neurons import output_spikes, reset_neurons, spiking_neurons
+from fi.network.spikingjet_stub import silence
 
 #: What a forward may return: found out from its shape, or one of the three.
 READOUTS = ("auto", "scores", "spikes", "pair")

@@ -9,7 +9,7 @@ from itertools import chain
 import torch
 from torch import nn
 
-from fi.neurons import reset_neurons
+from fi.network.neurons import reset_neurons
 
 
 @contextmanager
