@@ -10,8 +10,8 @@ from torch import Tensor
 
 from fi.engine.base import Engine, Pairs
 from fi.faults import Fault, Trial
+from fi.metrics.outcomes import FULLY_MASKED, judge
 from fi.network.batches import Batch
-from fi.outcomes import FULLY_MASKED, judge
 
 #: Part of the pairs that may differ in float32, where an order of summation moves a membrane
 #: across its threshold; in float64 none may.

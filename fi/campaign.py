@@ -26,7 +26,7 @@ from fi.hashes import network_hash, text_hash, weights_hash
 from fi.iterative import IterativeDraw
 from fi.lightning_runs import Hardware, exact_arithmetic, on_gpu, run_test
 from fi.looks import looks_of
-from fi.metrics import FaultCounts
+from fi.metrics.fault_counts import FaultCounts
 from fi.network.precision import computing_in
 from fi.processes import Processes
 from fi.record import CampaignCallback, CampaignRecord, GroupCounts

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fi.design import Design, layer_of, stratum_name
-from fi.outcomes import OUTCOMES
+from fi.metrics.outcomes import OUTCOMES
 from fi.statistics import Sample, estimate
 
 Grouping = Literal["family", "layer", "bit", "model", "step"]

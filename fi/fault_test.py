@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from fi.engine.base import Engine
 from fi.faults import Trial
 from fi.golden import GoldenRun
-from fi.metrics import FaultCounts
+from fi.metrics.fault_counts import FaultCounts
 from fi.network.batches import Batch
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from fi.counts import COUNT_COLUMNS
 from fi.faults import Trial
+from fi.metrics.counts import COUNT_COLUMNS
 from fi.record import GroupCounts
 from fi.results import ResultsFile
 from fi.word_values import WordValue

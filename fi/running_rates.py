@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fi.counts import COUNT_COLUMNS
 from fi.design import STRATUM, Design, stratum_name
-from fi.outcomes import OUTCOMES
+from fi.metrics.counts import COUNT_COLUMNS
+from fi.metrics.outcomes import OUTCOMES
 from fi.statistics import Sample, estimate
 from fi.summary import CONFIDENCE
 from fi.table import OVERALL

@@ -10,7 +10,7 @@ from fi.base.text_files import csv_text
 from fi.design import Design
 from fi.estimates import RATES, estimates
 from fi.faults import common_family, is_several
-from fi.outcomes import OUTCOMES
+from fi.metrics.outcomes import OUTCOMES
 
 FAULTS, INJECTIONS = "# of faults", "# of injections"
 FAULTY_ACCURACY, ACCURACY, NON_FINITE, OVERALL = "facc", "acc", "non_finite", "all"

@@ -10,7 +10,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from fi.outcomes import OUTCOMES
+from fi.metrics.outcomes import OUTCOMES
 from fi.table import ACCURACY, FAULTS, FAULTY_ACCURACY, OUTCOME_ROWS, OVERALL
 
 _HEADINGS = dict(

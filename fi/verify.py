@@ -15,13 +15,13 @@ from torch import Tensor
 
 from fi.agreement import TOLERATED, Agreement, agreement, batch_outcomes
 from fi.campaign import Campaign
-from fi.counts import COUNT_COLUMNS
 from fi.engine.base import Engine, as_trial
 from fi.engine.full import FullEngine
 from fi.faults import Trial
 from fi.golden import GoldenRun
 from fi.lightning_runs import run_test
-from fi.metrics import batch_counts
+from fi.metrics.counts import COUNT_COLUMNS
+from fi.metrics.fault_counts import batch_counts
 from fi.network.batches import Batch
 
 _OUTCOMES = slice(COUNT_COLUMNS.index("samples") + 1, COUNT_COLUMNS.index("non_finite"))

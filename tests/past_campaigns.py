@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from fi.counts import COUNT_COLUMNS
 from fi.design import Design, FamilyFaults
 from fi.faults import Fault
+from fi.metrics.counts import COUNT_COLUMNS
 from fi.results import ResultsFile
 
 SAMPLES, GOLDEN = 50, 45

@@ -13,8 +13,8 @@ import pytest
 
 from fi.analyse import main, write_table
 from fi.base.text_files import FileError
-from fi.counts import COUNT_COLUMNS
 from fi.faults import Fault
+from fi.metrics.counts import COUNT_COLUMNS
 from fi.results import ResultsFile
 
 SUMMARY: dict[str, Any] = {

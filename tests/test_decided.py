@@ -15,7 +15,7 @@ from fi.engine.full import FullEngine
 from fi.fault_test import FaultTest
 from fi.faults import Fault
 from fi.golden import GoldenRun
-from fi.metrics import FaultCounts
+from fi.metrics.fault_counts import FaultCounts
 from fi.sampling import SamplingPlan, draw
 from fi.subject import Subject
 

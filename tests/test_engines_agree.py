@@ -36,9 +36,9 @@ from fi.engine.differential import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.engine.routing import on_kernels
 from fi.faults import Fault
+from fi.metrics.outcomes import FULLY_MASKED
 from fi.network.batches import Batch
 from fi.network.stages import Stage
-from fi.outcomes import FULLY_MASKED
 from fi.sites import Kind
 from fi.space import unravel
 

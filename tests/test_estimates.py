@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fi.counts import COUNT_COLUMNS
 from fi.design import Design, FamilyFaults, stratum_name
 from fi.estimates import estimates
 from fi.intervals import Sample, interval
+from fi.metrics.counts import COUNT_COLUMNS
 
 BITS = ("0", "30")
 FAMILIES = (

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from fi.engine.generic import GenericPath
 from fi.faults import Fault
 from fi.injection import injected
+from fi.metrics.outcomes import judge
 from fi.network.neurons import floating_parameters
 from fi.network.readouts import MaxMembrane, Readout, SpikeCount
 from fi.network.stages import SpikingNetwork, Stage
-from fi.outcomes import judge
 from fi.sites import SiteFamily, observe, site_families
 from fi.space import unravel
 

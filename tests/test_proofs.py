@@ -20,9 +20,9 @@ from fi.engine.stage_model import StageModel
 from fi.engine.strikes import FOREVER, CurrentStrikes
 from fi.engine.trace import impulse, slack
 from fi.faults import Fault
+from fi.metrics.outcomes import FULLY_MASKED
 from fi.network.neurons import floating_parameters
 from fi.network.stages import Stage, StageActivity
-from fi.outcomes import FULLY_MASKED
 
 #: Distances from the edge of the bound, relative; below it a proof holds.
 DELTAS = (-0.3, -1e-2, -1e-4, -1e-6, 0.0, 1e-6, 1e-4, 1e-2, 0.3)

@@ -13,8 +13,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fi.counts import COUNT_COLUMNS
 from fi.faults import Fault
+from fi.metrics.counts import COUNT_COLUMNS
 from fi.results import ResultsError, ResultsFile
 
 FAULTS = [

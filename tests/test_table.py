@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from fi.counts import COUNT_COLUMNS
 from fi.design import Design, FamilyFaults
 from fi.estimates import estimates
 from fi.intervals import Sample, interval
+from fi.metrics.counts import COUNT_COLUMNS
 from fi.table import result_table, table_csv
 from fi.table_view import plain_console, print_table
 

@@ -14,11 +14,11 @@ from test_campaign import StopAfter
 
 from fi import results_buffer
 from fi.campaign import Campaign
-from fi.counts import COUNT_COLUMNS
 from fi.fault_source import fault_source
 from fi.faults import Fault, shown_bits
 from fi.intervals import Sample, interval
-from fi.outcomes import OUTCOMES
+from fi.metrics.counts import COUNT_COLUMNS
+from fi.metrics.outcomes import OUTCOMES
 from fi.results import ResultsFile
 from fi.running_rates import RunningRates
 from fi.subject import Subject

@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 
-from fi.outcomes import OUTCOMES
+from fi.metrics.outcomes import OUTCOMES
 
 #: Outcomes from harmless to severe, their colours and what the page calls them.
 SEVERITY = ("fully_masked", "sdc_0_5", "sdc_5_10", "sdc_10_20", "sdc_20", "sdc_1")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fi.outcomes import OUTCOMES
+from fi.metrics.outcomes import OUTCOMES
 
 #: Counts over samples, per fault.
 COUNT_COLUMNS = ("samples", *OUTCOMES, "non_finite", "correct", "golden_correct")
