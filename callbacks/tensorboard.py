@@ -11,7 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from fi.design import Design
-from fi.faults import Trial, family_of, shown_bits
+from fi.faults.fault import Trial, family_of, shown_bits
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.record import CampaignCallback, CampaignRecord, GroupCounts
 from fi.running_rates import RunningRates

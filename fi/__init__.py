@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fi.base.errors import UserError
-    from fi.fault_list import read_fault_list, write_fault_list
-    from fi.faults import Fault
+    from fi.faults.fault import Fault
+    from fi.faults.fault_list import read_fault_list, write_fault_list
     from fi.iterative_plan import IterativePlan
     from fi.network.checkpoint import load_checkpoint
     from fi.network.stages import SpikingNetwork, Stage
@@ -33,7 +33,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 #: Public name -> the module that has it.
 _HOMES = {
     "Campaign": "fi.notebook",
-    "Fault": "fi.faults",
+    "Fault": "fi.faults.fault",
     "IterativePlan": "fi.iterative_plan",
     "ResultTable": "fi.result",
     "SamplingPlan": "fi.sampling",
@@ -41,8 +41,8 @@ _HOMES = {
     "Stage": "fi.network.stages",
     "UserError": "fi.base.errors",
     "load_checkpoint": "fi.network.checkpoint",
-    "read_fault_list": "fi.fault_list",
-    "write_fault_list": "fi.fault_list",
+    "read_fault_list": "fi.faults.fault_list",
+    "write_fault_list": "fi.faults.fault_list",
 }
 
 __all__ = [

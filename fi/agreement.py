@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fi.engine.base import Engine, Pairs
-from fi.faults import Fault, Trial
+from fi.faults.fault import Fault, Trial
 from fi.metrics.outcomes import FULLY_MASKED, judge
 from fi.network.batches import Batch
 

@@ -21,21 +21,21 @@ from fi.base.errors import UserError, reported
 from fi.cli import CommandParser, chosen_classes, run_command
 from fi.engine.differential import DifferentialEngine
 from fi.engine.full import FullEngine
-from fi.faults import Trial
+from fi.faults.fault import Trial
+from fi.faults.fault_space import FaultSpace
+from fi.faults.user_models import load_model
+from fi.faults.word_formats import FORMATS
 from fi.lightning_runs import PRECISIONS, exact_arithmetic
 from fi.network.batches import Batch
 from fi.network.checkpoint import load_checkpoint
 from fi.network.stages import SpikingNetwork
 from fi.overridden import warn_of_overridden
-from fi.own_models import load_model
 from fi.peak import peak_memory
 from fi.sampling import DEFAULT_SEED, SamplingPlan
 from fi.scaling import show_scaling
-from fi.space import FaultSpace
 from fi.subject import Subject
 from fi.test import checkpoint_of
 from fi.test_options import bits_of, times_of
-from fi.word_formats import FORMATS
 
 COMMAND = "python -m fi.benchmark"
 #: Batch sizes among which the full engine has its best.

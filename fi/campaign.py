@@ -18,9 +18,10 @@ from fi.campaign_files import CampaignFiles, tag_of, writing
 from fi.decided import Decisions, Shares, add_decided
 from fi.engine.choice import choose_engine
 from fi.engine.warm_up import warm_up
-from fi.fault_models import own_models
 from fi.fault_test import FaultTest
-from fi.faults import Fault, Trial, trials
+from fi.faults.fault import Fault, Trial, trials
+from fi.faults.models import own_models
+from fi.faults.word_values import word_values
 from fi.golden import GoldenRun, golden_run
 from fi.hashes import network_hash, text_hash, weights_hash
 from fi.iterative import IterativeDraw
@@ -35,7 +36,6 @@ from fi.shards import Shard
 from fi.subject import Subject
 from fi.summary import ListRecord, RunSummary, described, past_runs, recorded
 from fi.table import one_row_a_trial
-from fi.word_values import word_values
 
 
 @dataclass(frozen=True)

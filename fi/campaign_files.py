@@ -15,7 +15,7 @@ import pandas as pd
 from fi.base.errors import UserError
 from fi.base.folder_lock import locked
 from fi.base.text_files import FileError, read_text, write_text
-from fi.faults import Fault
+from fi.faults.fault import Fault
 from fi.hashes import json_hash, text_hash
 from fi.results import RESULT_COLUMNS, ResultsError, ResultsFile
 from fi.shards import Shard

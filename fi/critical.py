@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from fi.fault_row import FAULT_COLUMNS
+from fi.faults.csv_row import FAULT_COLUMNS
 
 #: Rates that the list of critical faults ends with, parts of the samples.
 CRITICAL_RATES = ("sdc_1_rate", "accuracy", "accuracy_drop")

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
-from fi.faults import SEVERAL, several_of
+from fi.faults.fault import SEVERAL, several_of
 
 #: How the faults were chosen; ``list`` is a list of which no more is known. ``family-wise`` is what
 #: an iterative campaign for the whole network draws (``fi.iterative``).

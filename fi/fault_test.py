@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from fi.engine.base import Engine
-from fi.faults import Trial
+from fi.faults.fault import Trial
 from fi.golden import GoldenRun
 from fi.metrics.fault_counts import FaultCounts
 from fi.network.batches import Batch

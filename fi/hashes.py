@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from fi.base.text_files import csv_text
-from fi.fault_row import FAULT_COLUMNS, fault_row
-from fi.faults import Fault
+from fi.faults.csv_row import FAULT_COLUMNS, fault_row
+from fi.faults.fault import Fault
 
 
 def text_hash(text: str) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from fi.base.errors import UserError, reported
-from fi.fault_list import grow_fault_list
-from fi.faults import Fault, Trial, trials
+from fi.faults.fault import Fault, Trial, trials
+from fi.faults.fault_list import grow_fault_list
 from fi.hashes import faults_hash, json_hash
 from fi.iterative import GROWTH, PILOT, STOPPING_ERROR, IterativeDraw, Look
 from fi.plan_file import write_plan

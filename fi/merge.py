@@ -17,7 +17,7 @@ from fi.base.text_files import FileError, csv_text, read_text, write_text
 from fi.campaign_files import differences, read_summary, write_summary, writing
 from fi.cli import CommandParser, run_command
 from fi.decided import add_decided
-from fi.fault_row import FAULT_COLUMNS
+from fi.faults.csv_row import FAULT_COLUMNS
 from fi.hashes import text_hash
 from fi.report.page import write_report
 from fi.results import RESULT_COLUMNS, ResultsFile

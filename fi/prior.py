@@ -24,11 +24,11 @@ import torch
 from torch import Tensor, nn
 
 from fi.base.text_files import FileError, csv_rows, read_text
-from fi.fault_models import STORED
-from fi.faults import Bits, Fault
-from fi.sites import SiteFamily
-from fi.space import FaultSpace
-from fi.stored import changed
+from fi.faults.fault import Bits, Fault
+from fi.faults.fault_sites import SiteFamily
+from fi.faults.fault_space import FaultSpace
+from fi.faults.models import STORED
+from fi.faults.stored_words import changed
 
 WORST = 0.5
 _LEAST = 0.001

@@ -12,7 +12,7 @@ import pandas as pd
 import pytorch_lightning as pl
 from numpy.typing import NDArray
 
-from fi.faults import Trial
+from fi.faults.fault import Trial
 from fi.golden import GoldenRun
 from fi.summary import ListRecord
 

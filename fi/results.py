@@ -15,10 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fi.base.text_files import FileError, Row, csv_rows, csv_text, read_text
-from fi.fault_row import FAULT_COLUMNS, fault_row, parse_fault, parse_number
-from fi.faults import Fault, Trial, trials
+from fi.faults.csv_row import FAULT_COLUMNS, fault_row, parse_fault, parse_number
+from fi.faults.fault import Fault, Trial, trials
+from fi.faults.word_values import VALUE_COLUMNS, WordValue, parse_value, value_fields
 from fi.metrics.counts import COUNT_COLUMNS, Counts, count_table, first_wrong
-from fi.word_values import VALUE_COLUMNS, WordValue, parse_value, value_fields
 
 RESULT_COLUMNS = FAULT_COLUMNS + COUNT_COLUMNS + VALUE_COLUMNS
 _HEADER = ",".join(RESULT_COLUMNS) + "\n"

@@ -11,15 +11,15 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from fi.design import BIT_WISE
-from fi.fault_models import fault_model
-from fi.faults import Bits, Fault
+from fi.faults.bits import WORD_BITS
+from fi.faults.fault import Bits, Fault
+from fi.faults.fault_sites import Kind, SiteFamily
+from fi.faults.fault_space import FaultSpace
+from fi.faults.models import fault_model
 from fi.prior import Prior, expected_rate
 from fi.sample_size import Rounding, check_size_arguments, sample_size
-from fi.sites import Kind, SiteFamily
-from fi.space import FaultSpace
 from fi.strata import Stratum, strata
 from fi.trial_numbers import TrialNumbers
-from fi.words import WORD_BITS
 
 #: The schemes of DATE 2023, doi 10.23919/DATE56975.2023.10136998, and all faults.
 SCHEMES = ("network-wise", "layer-wise", "data-unaware", "data-aware", "exhaustive")

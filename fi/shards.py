@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from fi.base.errors import UserError
-from fi.faults import Fault, trials
+from fi.faults.fault import Fault, trials
 
 Row = TypeVar("Row")
 _FOLDER = re.compile(r"shard-([0-9]{1,6})-of-([0-9]{1,6})")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fi.design import BIT_WISE, FAMILY_WISE, NETWORK, Design, FamilyFaults, stratum_name
-from fi.faults import Bits, shown_bits, shown_steps
-from fi.space import FaultNumbers, FaultSpace
+from fi.faults.fault import Bits, shown_bits, shown_steps
+from fi.faults.fault_space import FaultNumbers, FaultSpace
 
 
 class Numbers(Protocol):

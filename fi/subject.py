@@ -12,12 +12,12 @@ from torch.utils.data import DataLoader
 
 from fi.base.errors import UserError, first_line, reported
 from fi.engine.base import Infer
+from fi.faults.fault_sites import INPUT, Kind, SiteFamily, observe, site_families
+from fi.faults.word_formats import FLOAT32, convert
 from fi.network.batches import Batches
 from fi.network.foreign import Adapter
 from fi.network.neurons import floating_parameters, reset_neurons, spiking_neurons
 from fi.network.stages import SpikingNetwork
-from fi.sites import INPUT, Kind, SiteFamily, observe, site_families
-from fi.word_formats import FLOAT32, convert
 
 
 class Subject:

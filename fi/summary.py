@@ -14,9 +14,9 @@ import pandas as pd
 from fi.base.provenance import now, versions
 from fi.campaign_files import CampaignFiles
 from fi.design import Design
-from fi.faults import Trial
+from fi.faults.fault import Trial
+from fi.faults.fault_sites import Kind
 from fi.golden import GoldenRun
-from fi.sites import Kind
 from fi.subject import Subject
 
 #: Nominal coverage of the intervals in tables.

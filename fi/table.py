@@ -9,7 +9,7 @@ import pandas as pd
 from fi.base.text_files import csv_text
 from fi.design import Design
 from fi.estimates import RATES, estimates
-from fi.faults import common_family, is_several
+from fi.faults.fault import common_family, is_several
 from fi.metrics.outcomes import OUTCOMES
 
 FAULTS, INJECTIONS = "# of faults", "# of injections"

@@ -12,19 +12,19 @@ from fi.base.errors import UserError, reported
 from fi.campaign import Settings
 from fi.cli import CommandParser
 from fi.engine.choice import ENGINES
-from fi.fault_row import parse_steps
-from fi.faults import Bits
+from fi.faults.bits import WORD_BITS
+from fi.faults.csv_row import parse_steps
+from fi.faults.fault import Bits
+from fi.faults.user_models import load_model
+from fi.faults.word_formats import FORMATS
 from fi.iterative_plan import TRACKABLE, TRACKED, IterativePlan
 from fi.lightning_runs import PRECISIONS, Hardware
 from fi.network.foreign import READOUTS
-from fi.own_models import load_model
 from fi.prior import read_prior
 from fi.sample_size import quantile
 from fi.sampling import DEFAULT_SEED, SCHEMES, SamplingPlan
 from fi.shards import shard_of
 from fi.summary import CONFIDENCE
-from fi.word_formats import FORMATS
-from fi.words import WORD_BITS
 
 COMMAND = "python -m fi.test"
 #: Options that are no part of what a config file replays.

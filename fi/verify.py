@@ -17,7 +17,7 @@ from fi.agreement import TOLERATED, Agreement, agreement, batch_outcomes
 from fi.campaign import Campaign
 from fi.engine.base import Engine, as_trial
 from fi.engine.full import FullEngine
-from fi.faults import Trial
+from fi.faults.fault import Trial
 from fi.golden import GoldenRun
 from fi.lightning_runs import run_test
 from fi.metrics.counts import COUNT_COLUMNS

@@ -17,7 +17,7 @@ from torch import nn
 
 from datamodules import SaccadeMNIST
 from fi.campaign import Campaign, Settings
-from fi.faults import Fault
+from fi.faults.fault import Fault
 from fi.lightning_runs import Hardware
 from fi.sampling import SamplingPlan, draw
 from fi.subject import Subject

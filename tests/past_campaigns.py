@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fi.design import Design, FamilyFaults
-from fi.faults import Fault
+from fi.faults.fault import Fault
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.results import ResultsFile
 

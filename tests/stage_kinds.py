@@ -10,13 +10,13 @@ import snntorch as snn
 import torch
 from torch import Tensor, nn
 
-from fi.faults import Fault
+from fi.faults.fault import Fault
+from fi.faults.fault_sites import SiteFamily, observe, site_families
+from fi.faults.fault_space import unravel
 from fi.network.batches import Batch
 from fi.network.neurons import floating_parameters
 from fi.network.readouts import MaxMembrane, Readout, SpikeCount
 from fi.network.stages import SpikingNetwork, Stage
-from fi.sites import SiteFamily, observe, site_families
-from fi.space import unravel
 
 STEPS = 6
 MODELS = ("bit-flip", "stuck-at-0", "stuck-at-1")

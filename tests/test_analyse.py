@@ -13,7 +13,7 @@ import pytest
 
 from fi.analyse import main, write_table
 from fi.base.text_files import FileError
-from fi.faults import Fault
+from fi.faults.fault import Fault
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.results import ResultsFile
 

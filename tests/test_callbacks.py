@@ -13,8 +13,8 @@ from rich.console import Console
 
 from callbacks import progress
 from callbacks.progress import CampaignProgress, _short
-from fi.faults import Fault
-from fi.injection import injected
+from fi.faults.fault import Fault
+from fi.faults.injection import injected
 from fi.subject import Subject
 from fi.summary import ListRecord
 

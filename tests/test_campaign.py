@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from fi.base.errors import UserError
 from fi.campaign import NetworkChanged, grouped
-from fi.faults import Fault
+from fi.faults.fault import Fault
 from fi.hashes import weights_hash
 from fi.network.batches import Batches
 from fi.record import CampaignCallback

@@ -18,7 +18,7 @@ from fi.compare import comparison_csv, main, view
 from fi.comparison import Comparison, Side, compare, corrected
 from fi.design import Design, FamilyFaults
 from fi.differences import PairedSample, independent, paired
-from fi.faults import Fault
+from fi.faults.fault import Fault
 from fi.intervals import Sample, interval
 from fi.report.comparison_page import sentences
 from fi.statistics import Estimate, wilson

@@ -13,7 +13,7 @@ from fi.campaign import Campaign, grouped
 from fi.decided import WAYS, add_decided, own_share
 from fi.engine.full import FullEngine
 from fi.fault_test import FaultTest
-from fi.faults import Fault
+from fi.faults.fault import Fault
 from fi.golden import GoldenRun
 from fi.metrics.fault_counts import FaultCounts
 from fi.sampling import SamplingPlan, draw

@@ -11,9 +11,9 @@ from conftest import Run
 from markdown_pages import ROOT, Block, Page, pages
 from page_session import SHARED, PageSession, options
 
-from fi.fault_models import FAULT_MODELS
-from fi.fault_row import FAULT_COLUMNS
-from fi.faults import Fault
+from fi.faults.csv_row import FAULT_COLUMNS
+from fi.faults.fault import Fault
+from fi.faults.models import FAULT_MODELS
 from fi.results import RESULT_COLUMNS
 from fi.subject import Subject
 from fi.table import NON_FINITE, OVERALL, PUBLISHED_ROWS

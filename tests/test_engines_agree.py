@@ -35,12 +35,12 @@ from fi.engine.base import Pairs
 from fi.engine.differential import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.engine.routing import on_kernels
-from fi.faults import Fault
+from fi.faults.fault import Fault
+from fi.faults.fault_sites import Kind
+from fi.faults.fault_space import unravel
 from fi.metrics.outcomes import FULLY_MASKED
 from fi.network.batches import Batch
 from fi.network.stages import Stage
-from fi.sites import Kind
-from fi.space import unravel
 
 Build = Callable[[], list[Stage]]
 FLOAT32, FLOAT64 = torch.float32, torch.float64

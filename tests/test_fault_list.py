@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fi.fault_list import FaultListError, read_fault_list, write_fault_list
-from fi.fault_models import FAULT_MODELS
-from fi.faults import Fault
+from fi.faults.fault import Fault
+from fi.faults.fault_list import FaultListError, read_fault_list, write_fault_list
+from fi.faults.fault_sites import Kind, SiteFamily
+from fi.faults.fault_space import FaultSpace, check_fault
+from fi.faults.models import FAULT_MODELS
 from fi.sampling import SamplingPlan, draw
-from fi.sites import Kind, SiteFamily
-from fi.space import FaultSpace, check_fault
 
 HEADER = "Injection,Layer,TensorIndex,Bit,Model,Step"
 FAMILIES = (

@@ -10,9 +10,9 @@ from conftest import subject_of
 from small_networks import SmallLinear
 
 from fi.base.errors import UserError
-from fi.fault_list import write_fault_list
 from fi.fault_source import fault_source
-from fi.faults import Fault
+from fi.faults.fault import Fault
+from fi.faults.fault_list import write_fault_list
 from fi.plan_file import plan_path
 from fi.sampling import SamplingPlan
 from fi.subject import Subject

@@ -22,8 +22,8 @@ import fi.analyse
 import fi.test
 from fi.base.errors import UserError
 from fi.campaign import Campaign
-from fi.fault_list import write_fault_list
 from fi.fault_source import fault_source
+from fi.faults.fault_list import write_fault_list
 from fi.hashes import weights_hash
 from fi.network.checkpoint import load_checkpoint
 from fi.sampling import SamplingPlan, draw

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from fi.engine.generic import GenericPath
-from fi.faults import Fault
-from fi.injection import injected
+from fi.faults.fault import Fault
+from fi.faults.fault_sites import SiteFamily, observe, site_families
+from fi.faults.fault_space import unravel
+from fi.faults.injection import injected
 from fi.metrics.outcomes import judge
 from fi.network.neurons import floating_parameters
 from fi.network.readouts import MaxMembrane, Readout, SpikeCount
 from fi.network.stages import SpikingNetwork, Stage
-from fi.sites import SiteFamily, observe, site_families
-from fi.space import unravel
 
 STEPS, BATCH = 6, 5
 BITS = (0, 20, 23, 30, 31)

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 import fi.iterative
 from fi.allocation import least_size, neyman_sizes, pilot_sizes, spreads
 from fi.estimates import estimates
-from fi.fault_row import FAULT_COLUMNS, fault_row
-from fi.faults import Fault
+from fi.faults.csv_row import FAULT_COLUMNS, fault_row
+from fi.faults.fault import Fault
+from fi.faults.fault_sites import Kind, SiteFamily
+from fi.faults.fault_space import FaultSpace
 from fi.iterative import GROWTH, PILOT, IterativeDraw
 from fi.iterative_plan import TRACKED
 from fi.results import ResultsFile
 from fi.sampling import SamplingPlan
-from fi.sites import Kind, SiteFamily
-from fi.space import FaultSpace
 from fi.statistics import wilson
 
 FAMILIES = (

@@ -21,8 +21,8 @@ from fi.base.errors import UserError
 from fi.base.user_classes import own_module
 from fi.campaign import Campaign, Settings
 from fi.estimates import estimates
-from fi.fault_list import FaultListError, read_fault_list
 from fi.fault_source import fault_source
+from fi.faults.fault_list import FaultListError, read_fault_list
 from fi.iterative_plan import TRACKED, IterativePlan
 from fi.lightning_runs import Hardware
 from fi.past_campaign import PastCampaign

@@ -12,7 +12,7 @@ import pytest
 from conftest import Run
 
 from fi.base.folder_lock import FolderInUse, locked
-from fi.faults import Fault
+from fi.faults.fault import Fault
 from fi.record import CampaignCallback
 from fi.subject import Subject
 

@@ -15,7 +15,7 @@ from small_networks import SmallConv, SmallLinear
 
 from fi.base.errors import UserError
 from fi.campaign import Campaign, Settings
-from fi.faults import Fault, trials
+from fi.faults.fault import Fault, trials
 from fi.merge import MergeError, main, merge
 from fi.sampling import SamplingPlan, draw
 from fi.shards import Shard, shard_in, shard_of, woven

@@ -25,11 +25,11 @@ from stage_kinds import (
 from fi.agreement import TOLERATED, agreement, outcomes
 from fi.engine.differential import DifferentialEngine
 from fi.engine.full import FullEngine
-from fi.fault_models import fault_model
-from fi.faults import Bits, Fault, Trial
+from fi.faults.fault import Bits, Fault, Trial
+from fi.faults.fault_sites import INPUT, Kind, SiteFamily
+from fi.faults.fault_space import unravel
+from fi.faults.models import fault_model
 from fi.network.stages import Stage
-from fi.sites import INPUT, Kind, SiteFamily
-from fi.space import unravel
 from models import NMNIST
 
 MODELS = ("dead", "saturated", "stuck-value:0.7", "stuck-value:-2", "scale:0.3", "scale:-2.5")

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from datamodules import event_camera, saccade_mnist
 from fi.base.user_classes import find_class
-from fi.faults import Fault, Trial, trials
+from fi.faults.fault import Fault, Trial, trials
 from fi.network.checkpoint import load_checkpoint
 from fi.network.stages import SpikingNetwork
 from fi.subject import Subject

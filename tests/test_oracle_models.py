@@ -13,10 +13,10 @@ from test_oracle import assert_oracle_agrees, first_digits
 from torch import nn
 
 from fi.base.user_classes import find_class
-from fi.fault_models import fault_model
-from fi.faults import Bits, Fault
+from fi.faults.fault import Bits, Fault
+from fi.faults.fault_sites import SiteFamily
+from fi.faults.models import fault_model
 from fi.network.checkpoint import load_checkpoint
-from fi.sites import SiteFamily
 from fi.subject import Subject
 from fi.test import checkpoint_of
 

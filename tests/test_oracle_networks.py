@@ -21,8 +21,8 @@ from test_oracle import Oracle, assert_oracle_agrees
 from test_oracle_models import shipped
 from test_word_formats import word_of
 
-from fi.fault_models import fault_model
-from fi.faults import Bits, Fault
+from fi.faults.fault import Bits, Fault
+from fi.faults.models import fault_model
 from fi.subject import Subject
 from models import SHD
 

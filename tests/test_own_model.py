@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from fi.fault_models import FAULT_MODELS, FaultModel, fault_model, register
-from fi.own_models import load_model
+from fi.faults.models import FAULT_MODELS, FaultModel, fault_model, register
+from fi.faults.user_models import load_model
 from fi.test import main
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -89,8 +89,8 @@ def test_names_of_ours_are_not_taken(tmp_path: Path, no_new_models: None) -> Non
     [
         ("./none.py:Mine", "no such file"),
         ("no_such_package.Mine", "cannot import 'no_such_package'"),
-        ("fi.faults.Fault", "Fault is no FaultModel"),
-        ("fi.fault_models.Nothing", "no class 'Nothing' there"),
+        ("fi.faults.fault.Fault", "Fault is no FaultModel"),
+        ("fi.faults.models.Nothing", "no class 'Nothing' there"),
     ],
 )
 def test_a_bad_name_is_one_line(

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from fi.base.text_files import FileError
+from fi.faults.fault_sites import Kind, SiteFamily
+from fi.faults.fault_space import FaultSpace
 from fi.prior import PriorRate, expected_rate, golden_prior, read_prior
 from fi.sampling import SamplingPlan
-from fi.sites import Kind, SiteFamily
-from fi.space import FaultSpace
 
 
 class Words(nn.Module):

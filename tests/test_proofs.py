@@ -19,7 +19,7 @@ from fi.engine.full import FullEngine
 from fi.engine.stage_model import StageModel
 from fi.engine.strikes import FOREVER, CurrentStrikes
 from fi.engine.trace import impulse, slack
-from fi.faults import Fault
+from fi.faults.fault import Fault
 from fi.metrics.outcomes import FULLY_MASKED
 from fi.network.neurons import floating_parameters
 from fi.network.stages import Stage, StageActivity

@@ -18,8 +18,8 @@ from small_networks import SmallLinear
 from fi.base.checkouts import checkout, checkouts
 from fi.base.errors import UserError
 from fi.campaign import Campaign
-from fi.fault_list import write_fault_list
-from fi.faults import Fault
+from fi.faults.fault import Fault
+from fi.faults.fault_list import write_fault_list
 from fi.subject import Subject
 from fi.summary import past_runs
 

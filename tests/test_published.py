@@ -15,7 +15,7 @@ from test_oracle import assert_oracle_agrees, every_case
 from torch import Tensor
 
 from datamodules.nmnist import NMNIST as Recorded
-from fi.fault_list import read_fault_list
+from fi.faults.fault_list import read_fault_list
 from fi.network.checkpoint import load_checkpoint
 from fi.network.stages import SpikingNetwork
 from fi.subject import Subject

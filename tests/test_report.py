@@ -17,7 +17,7 @@ from conftest import Run
 from past_campaigns import FAMILIES, SAMPLES, counts_of, design, some_faults, write_campaign
 
 from fi.design import Design, FamilyFaults
-from fi.faults import Fault, trials
+from fi.faults.fault import Fault, trials
 from fi.intervals import Sample, interval
 from fi.past_campaign import PastCampaign
 from fi.report.command import main

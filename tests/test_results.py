@@ -13,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fi.faults import Fault
+from fi.faults.fault import Fault
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.results import ResultsError, ResultsFile
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from fi.engine import rows
 from fi.engine.differential import DifferentialEngine
 from fi.engine.routing import on_kernels
-from fi.faults import Fault
-from fi.injection import injected
+from fi.faults.fault import Fault
+from fi.faults.injection import injected
 from models import SHD
 
 STEPS, SAMPLES = 20, 6

@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from fi.faults.fault_sites import Kind, SiteFamily
+from fi.faults.fault_space import FaultSpace
 from fi.sample_size import sample_size
 from fi.sampling import (
     SamplingPlan,
@@ -20,8 +22,6 @@ from fi.sampling import (
     _random_words,
     draw,
 )
-from fi.sites import Kind, SiteFamily
-from fi.space import FaultSpace
 
 FAMILIES = (
     SiteFamily("fc1.weight", (20, 30), Kind.SYNAPSE),

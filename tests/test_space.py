@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fi.sites import Kind, SiteFamily
-from fi.space import FaultSpace, check_fault
+from fi.faults.fault_sites import Kind, SiteFamily
+from fi.faults.fault_space import FaultSpace, check_fault
 from fi.trial_numbers import TrialNumbers, subset
 
 MODELS = ("bit-flip", "stuck-at-0", "stuck-at-1", "dead", "saturated", "stuck-value:2", "scale:0.5")

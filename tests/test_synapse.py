@@ -18,7 +18,7 @@ from fi.engine.differential import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.engine.stage_model import StageModel, stage_model
 from fi.engine.synapse import Synapse, normal_form
-from fi.faults import Fault
+from fi.faults.fault import Fault
 from fi.metrics.outcomes import FULLY_MASKED
 from fi.network.stages import Stage, StageActivity
 from fi.subject import Subject

@@ -15,7 +15,7 @@ from test_campaign import StopAfter
 from fi import results_buffer
 from fi.campaign import Campaign
 from fi.fault_source import fault_source
-from fi.faults import Fault, shown_bits
+from fi.faults.fault import Fault, shown_bits
 from fi.intervals import Sample, interval
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.metrics.outcomes import OUTCOMES

@@ -15,9 +15,9 @@ from small_networks import SmallLinear
 
 from fi.design import STRATUM, Design, FamilyFaults, layer_of, stratum_name
 from fi.estimates import estimates
-from fi.fault_list import FaultListError, read_fault_list, write_fault_list
 from fi.fault_source import fault_source
-from fi.faults import SEVERAL, Fault, common_family, family_of, trials
+from fi.faults.fault import SEVERAL, Fault, common_family, family_of, trials
+from fi.faults.fault_list import FaultListError, read_fault_list, write_fault_list
 from fi.intervals import Sample, interval
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.running_rates import RunningRates

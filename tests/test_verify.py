@@ -16,7 +16,7 @@ from fi import test as command
 from fi.base.errors import UserError
 from fi.engine.base import Pairs
 from fi.engine.differential import DifferentialEngine
-from fi.faults import Fault
+from fi.faults.fault import Fault
 from fi.subject import Subject
 from fi.test_options import bytes_of
 from fi.verify import ContractBroken, verify

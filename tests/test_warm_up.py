@@ -17,7 +17,7 @@ from fi.engine.differential import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.engine.kernels import compiling
 from fi.engine.kernels.compiling import KERNELS, sources_digest
-from fi.faults import Fault
+from fi.faults.fault import Fault
 
 
 def said_of(engine: DifferentialEngine | FullEngine) -> list[str]:

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_networks import SmallConv, SmallLinear
 
-from fi.faults import Fault
-from fi.injection import injected
+from fi.faults.fault import Fault
+from fi.faults.injection import injected
+from fi.faults.word_values import parse_value, value_fields, word_values
 from fi.sampling import SamplingPlan, draw
-from fi.word_values import parse_value, value_fields, word_values
 
 
 def test_values_are_those_that_the_injection_writes() -> None:

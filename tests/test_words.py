@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fi.faults import Fault
-from fi.words import corrupt, from_words, to_words
+from fi.faults.bits import corrupt, from_words, to_words
+from fi.faults.fault import Fault
 
 patterns = st.integers(0, 2**32 - 1)
 bits = st.sets(st.integers(0, 31), min_size=1, max_size=6).map(lambda found: tuple(sorted(found)))

@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from fi.faults import Fault, Trial
+from fi.faults.fault import Fault, Trial
 
 #: Scores ``[batch, classes]`` of events ``[time, batch, ...]``.
 Infer = Callable[[Tensor], Tensor]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fi.engine.golden import Golden
 from fi.engine.slices import Strike
 from fi.engine.struck import Struck
-from fi.injection import injected
+from fi.faults.injection import injected
 
 
 class Change:

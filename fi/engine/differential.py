@@ -19,7 +19,7 @@ from fi.engine.recording import recorded_activities
 from fi.engine.routing import on_kernels
 from fi.engine.tally import Tally
 from fi.engine.together import Together, TogetherPlan
-from fi.faults import Fault, Trial
+from fi.faults.fault import Fault, Trial
 from fi.network.stages import SpikingNetwork, StageActivity
 
 #: A group is a quarter of the list, within these bounds: few golden runs, some milestones.

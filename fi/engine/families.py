@@ -21,12 +21,12 @@ from fi.engine.channels import channel_change
 from fi.engine.eligible import parts
 from fi.engine.golden import Golden
 from fi.engine.struck import Struck, first_step, stacked_masks
-from fi.faults import Fault
+from fi.faults.bits import to_words
+from fi.faults.fault import Fault
+from fi.faults.fault_sites import INPUT
+from fi.faults.stored_words import stored_values
 from fi.network.neurons import state_attributes
 from fi.network.stages import SpikingNetwork, Stage
-from fi.sites import INPUT
-from fi.stored import stored_values
-from fi.words import to_words
 
 
 @dataclass(frozen=True)

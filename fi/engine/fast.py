@@ -42,10 +42,10 @@ from fi.engine.trace import (
     strike_trace,
     takes_maximum,
 )
-from fi.faults import Fault
+from fi.faults.fault import Fault
+from fi.faults.fault_sites import INPUT
 from fi.network.readouts import MaxMembrane, SpikeCount
 from fi.network.stages import SpikingNetwork, StageActivity
-from fi.sites import INPUT
 
 #: Bytes of one difference: step, neuron, change.
 _ENTRY = 16

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from fi.engine.base import Engine, Pairs, as_trials
-from fi.faults import Fault, Trial
-from fi.injection import injected
+from fi.faults.fault import Fault, Trial
+from fi.faults.injection import injected
 
 
 class FullEngine(Engine):

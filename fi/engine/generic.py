@@ -22,9 +22,9 @@ from fi.engine.golden import Golden
 from fi.engine.propagation import Onward
 from fi.engine.struck import Struck
 from fi.engine.tally import Tally
-from fi.faults import Fault
+from fi.faults.fault import Fault
+from fi.faults.fault_sites import INPUT
 from fi.network.stages import SpikingNetwork, StageActivity
-from fi.sites import INPUT
 
 #: A block of samples, a chunk of cones and a portion of pairs each get this part of the memory.
 _SHARE = 4

@@ -10,10 +10,10 @@ from torch import Tensor
 from fi.engine.base import Pairs
 from fi.engine.families import stage_of
 from fi.engine.tally import Tally
-from fi.faults import Fault, Trial
-from fi.injection import StageRun, injected, struck_inputs
+from fi.faults.fault import Fault, Trial
+from fi.faults.fault_sites import INPUT
+from fi.faults.injection import StageRun, injected, struck_inputs
 from fi.network.stages import SpikingNetwork, StageActivity
-from fi.sites import INPUT
 
 
 class LateStart:

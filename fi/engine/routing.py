@@ -10,8 +10,8 @@ from torch import nn
 from fi.engine.fast import FastPath
 from fi.engine.stage_model import Array, StageModel
 from fi.engine.strikes import parameter_values
-from fi.faults import Fault
-from fi.sites import INPUT
+from fi.faults.fault import Fault
+from fi.faults.fault_sites import INPUT
 
 #: Above it the sums of a norm or of a mean pool may overflow before they are scaled.
 HUGE = 1e30

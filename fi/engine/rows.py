@@ -20,7 +20,7 @@ from fi.engine import kernels
 from fi.engine.stage_model import Array, StageModel
 from fi.engine.strikes import parameter_values, window
 from fi.engine.synapse import RESHAPING, Ints
-from fi.faults import Fault
+from fi.faults.fault import Fault
 from fi.network.stages import StageActivity
 
 #: Rows of a stacked product: enough for an efficient one.

@@ -12,8 +12,8 @@ import torch
 from snntorch import SpikingNeuron
 from torch import Tensor
 
+from fi.faults.bits import corrupt
 from fi.network.neurons import output_spikes, state_attributes
-from fi.words import corrupt
 
 #: (step, spikes of the step before) -> the current that they add.
 Feedback = Callable[[int, Tensor], Tensor]

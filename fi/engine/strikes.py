@@ -13,10 +13,10 @@ from torch import nn
 from fi.engine.stage_model import Array, StageModel
 from fi.engine.struck import stacked_masks
 from fi.engine.synapse import Ints
-from fi.faults import Fault
+from fi.faults.bits import corrupt
+from fi.faults.fault import Fault
+from fi.faults.stored_words import flat_places, stored_values
 from fi.network.neurons import neuron_words, state_attributes
-from fi.stored import flat_places, stored_values
-from fi.words import corrupt
 
 #: The words of a neuron that the kernels know.
 PARAMETERS = {"alpha": 0, "beta": 1, "threshold": 2}

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fi.faults import Fault, signed_masks
-from fi.words import corrupt, to_words
+from fi.faults.bits import corrupt, to_words
+from fi.faults.fault import Fault, signed_masks
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,9 @@ from fi.engine.stage_model import Array
 from fi.engine.strikes import PARAMETERS, JointStrikes, Strikes, cones_of
 from fi.engine.synapse import Ints
 from fi.engine.tally import Tally
-from fi.faults import Fault, Trial
+from fi.faults.fault import Fault, Trial
+from fi.faults.fault_sites import INPUT
 from fi.network.stages import StageActivity
-from fi.sites import INPUT
 
 #: Trials that are run at a time at most, by one thread.
 CHUNK = 256

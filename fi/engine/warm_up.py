@@ -12,8 +12,8 @@ from torch import Tensor
 from fi.engine.base import Engine
 from fi.engine.differential import DifferentialEngine
 from fi.engine.kernels.compiling import KERNELS
-from fi.faults import Fault, Trial
-from fi.sites import SiteFamily
+from fi.faults.fault import Fault, Trial
+from fi.faults.fault_sites import SiteFamily
 
 #: A start from the cache takes less than this.
 _PATIENCE = 3.0

@@ -9,7 +9,7 @@ from matplotlib.colors import LogNorm, to_rgba
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from fi.fault_row import parse_index
+from fi.faults.csv_row import parse_index
 from fi.report.figures.rows import panel
 from fi.report.findings import Findings
 from fi.report.palette import FAINT, GAP, NOTHING, severity_map

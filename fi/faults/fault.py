@@ -9,8 +9,8 @@ from itertools import groupby
 
 from torch import Tensor
 
-from fi.fault_models import FAULT_MODELS, fault_model
-from fi.words import WORD_BITS, WordMasks, corrupt
+from fi.faults.bits import WORD_BITS, WordMasks, corrupt
+from fi.faults.models import FAULT_MODELS, fault_model
 
 Index = tuple[int, ...]
 Bits = tuple[int, ...]

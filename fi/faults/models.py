@@ -11,8 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fi.sites import Kind
-from fi.words import WordMasks, float_pattern
+from fi.faults.bits import WordMasks, float_pattern
+from fi.faults.fault_sites import Kind
 
 #: Words whose value is known before a run; states, spikes and inputs differ by sample and step.
 STORED = frozenset({Kind.SYNAPSE, Kind.NEURON})

@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from fi.faults import Fault
+from fi.faults.fault import Fault
+from fi.faults.fault_sites import INPUT
+from fi.faults.stored_words import FaultNotApplied, StoredWord
 from fi.network.neurons import output_spikes, reset_neurons, spiking_neurons, state_attributes
 from fi.network.stages import SpikingNetwork, Stage, StageActivity
-from fi.sites import INPUT
-from fi.stored import FaultNotApplied, StoredWord
 
 Hook = Callable[..., Any]
 

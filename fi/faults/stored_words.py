@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fi.fault_models import fault_model
-from fi.faults import Bits, Fault, Index, signed_masks
-from fi.word_formats import WordFormat, format_of
-from fi.words import faulty_words, same_words
+from fi.faults.bits import faulty_words, same_words
+from fi.faults.fault import Bits, Fault, Index, signed_masks
+from fi.faults.models import fault_model
+from fi.faults.word_formats import WordFormat, format_of
 
 
 def stored_values(

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fi.base.text_files import FileError, Row, csv_rows, csv_text, read_text, write_text
-from fi.fault_models import fault_model
-from fi.fault_row import FAULT_COLUMNS, SPIKINGJET_COLUMNS, fault_row, parse_fault
-from fi.faults import Fault, trials
-from fi.sites import SiteFamily
-from fi.space import check_known
+from fi.faults.csv_row import FAULT_COLUMNS, SPIKINGJET_COLUMNS, fault_row, parse_fault
+from fi.faults.fault import Fault, trials
+from fi.faults.fault_sites import SiteFamily
+from fi.faults.fault_space import check_known
+from fi.faults.models import fault_model
 
 
 class FaultListError(FileError):

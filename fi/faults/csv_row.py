@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from fi.faults import Bits, Fault, Index, shown_bits, shown_steps
+from fi.faults.fault import Bits, Fault, Index, shown_bits, shown_steps
 
 FAULT_COLUMNS = ("Injection", "Layer", "TensorIndex", "Bit", "Model", "Step")
 #: The columns of SpikingJET's fault lists, whose faults are permanent bit flips.

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from fi.fault_models import fault_model
-from fi.faults import Bits, Fault, Index, shown_bits, shown_steps
-from fi.sites import Kind, SiteFamily
-from fi.words import WORD_BITS
+from fi.faults.bits import WORD_BITS
+from fi.faults.fault import Bits, Fault, Index, shown_bits, shown_steps
+from fi.faults.fault_sites import Kind, SiteFamily
+from fi.faults.models import fault_model
 
 
 def unravel(number: int, shape: Sequence[int]) -> Index:

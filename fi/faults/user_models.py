@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fi.base.errors import UserError, reported
 from fi.base.user_classes import find_class
-from fi.fault_models import FAULT_MODELS, FaultModel, register
-from fi.faults import masks_of
+from fi.faults.fault import masks_of
+from fi.faults.models import FAULT_MODELS, FaultModel, register
 
 
 def load_model(name: str) -> str:

@@ -11,6 +11,8 @@ import torch
 from snntorch import SpikingNeuron
 from torch import Tensor, nn
 
+from fi.faults.bits import WORD_BITS
+from fi.faults.word_formats import format_of, stored_names
 from fi.network.neurons import (
     neuron_words,
     output_spikes,
@@ -18,8 +20,6 @@ from fi.network.neurons import (
     spiking_neurons,
     state_attributes,
 )
-from fi.word_formats import format_of, stored_names
-from fi.words import WORD_BITS
 
 
 class Kind(Enum):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from fi.fault_row import shown
-from fi.faults import Fault
-from fi.sites import Kind, SiteFamily
-from fi.stored import stored_values
+from fi.faults.csv_row import shown
+from fi.faults.fault import Fault
+from fi.faults.fault_sites import Kind, SiteFamily
+from fi.faults.stored_words import stored_values
 
 VALUE_COLUMNS = ("GoldenValue", "FaultyValue")
 #: Golden and faulty value; ``None`` for states and spikes, which differ by sample and step.
