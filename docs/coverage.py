@@ -25,8 +25,8 @@ from coverage_study import (
     study,
 )
 
-from fi.sample_size import sample_size
 from fi.sampling import SamplingPlan
+from fi.statistics.sample_size import sample_size
 from fi.strata import strata
 
 PAGE = ROOT / "docs" / "coverage.md"

@@ -33,9 +33,9 @@ from fi.processes import Processes
 from fi.record import CampaignCallback, CampaignRecord, GroupCounts
 from fi.results_buffer import ResultsBuffer
 from fi.shards import Shard
+from fi.statistics.result_table import one_row_a_trial
 from fi.subject import Subject
 from fi.summary import ListRecord, RunSummary, described, past_runs, recorded
-from fi.table import one_row_a_trial
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from fi.base.errors import UserError
 from fi.base.text_files import csv_text, write_text
 from fi.cli import CommandParser, run_command
 from fi.comparison import RATES, Comparison, Side, compare
-from fi.table import OVERALL
+from fi.statistics.result_table import OVERALL
 
 COMMAND = "python -m fi.compare"
 

@@ -12,13 +12,13 @@ import pandas as pd
 
 from fi.base.errors import UserError
 from fi.base.text_files import FileError
-from fi.design import STRATUM, Design, stratum_name
-from fi.differences import Difference, PairedSample, independent, paired
-from fi.estimates import GroupMeans
 from fi.past_campaign import PastCampaign
 from fi.results import ResultsFile
-from fi.statistics import Estimate, Sample, estimate
-from fi.table import OVERALL, by_trial
+from fi.statistics.estimators import Estimate, Sample, estimate
+from fi.statistics.group_estimates import GroupMeans
+from fi.statistics.rate_differences import Difference, PairedSample, independent, paired
+from fi.statistics.result_table import OVERALL, by_trial
+from fi.statistics.survey_design import STRATUM, Design, stratum_name
 
 #: Column of the results -> what it is called in a comparison.
 RATES = {"sdc_1": "SDC-1", "fully_masked": "masked", "correct": "accuracy"}

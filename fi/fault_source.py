@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fi.base.errors import UserError, reported
-from fi.design import Design
 from fi.faults.fault import Fault, Trial, trials
 from fi.faults.fault_list import check_trials, read_fault_list, write_fault_list
 from fi.faults.fault_sites import Kind
@@ -17,6 +16,7 @@ from fi.iterative_plan import IterativePlan
 from fi.plan_file import read_plan, write_plan
 from fi.prior import golden_prior
 from fi.sampling import SamplingPlan, draw
+from fi.statistics.survey_design import Design
 from fi.strata import design_of
 from fi.subject import Subject
 from fi.summary import ListRecord

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from fi.design import FAMILY_WISE
-from fi.estimates import RATES
-from fi.sample_size import quantile
 from fi.sampling import SamplingPlan
+from fi.statistics.group_estimates import RATES
+from fi.statistics.sample_size import quantile
+from fi.statistics.survey_design import FAMILY_WISE
 
 #: The rates whose intervals result tables show.
 TRACKED = ("fully_masked", "sdc_1", "correct")

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fi.base.text_files import FileError, read_text, write_text
-from fi.design import Design
 from fi.faults.fault_sites import SiteFamily
 from fi.sampling import SamplingPlan
+from fi.statistics.survey_design import Design
 
 
 def plan_path(fault_list: Path) -> Path:

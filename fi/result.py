@@ -13,7 +13,7 @@ from rich.console import Console
 from fi.analyse import show_table, table_of
 from fi.base.errors import UserError
 from fi.past_campaign import PastCampaign
-from fi.table import OUTCOME_ROWS, OVERALL
+from fi.statistics.result_table import OUTCOME_ROWS, OVERALL
 
 if TYPE_CHECKING:
     from fi.report.findings import Findings

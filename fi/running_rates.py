@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fi.design import STRATUM, Design, stratum_name
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.metrics.outcomes import OUTCOMES
-from fi.statistics import Sample, estimate
+from fi.statistics.estimators import Sample, estimate
+from fi.statistics.result_table import OVERALL
+from fi.statistics.survey_design import STRATUM, Design, stratum_name
 from fi.summary import CONFIDENCE
-from fi.table import OVERALL
 
 #: Column of the counts -> name of the rate.
 RATES = {**{name: name for name in (*OUTCOMES, "non_finite")}, "correct": "faulty_accuracy"}

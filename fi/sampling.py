@@ -10,14 +10,14 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from fi.design import BIT_WISE
 from fi.faults.bits import WORD_BITS
 from fi.faults.fault import Bits, Fault
 from fi.faults.fault_sites import Kind, SiteFamily
 from fi.faults.fault_space import FaultSpace
 from fi.faults.models import fault_model
 from fi.prior import Prior, expected_rate
-from fi.sample_size import Rounding, check_size_arguments, sample_size
+from fi.statistics.sample_size import Rounding, check_size_arguments, sample_size
+from fi.statistics.survey_design import BIT_WISE
 from fi.strata import Stratum, strata
 from fi.trial_numbers import TrialNumbers
 

@@ -6,9 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fi.design import BIT_WISE, FAMILY_WISE, NETWORK, Design, FamilyFaults, stratum_name
 from fi.faults.fault import Bits, shown_bits, shown_steps
 from fi.faults.fault_space import FaultNumbers, FaultSpace
+from fi.statistics.survey_design import (
+    BIT_WISE,
+    FAMILY_WISE,
+    NETWORK,
+    Design,
+    FamilyFaults,
+    stratum_name,
+)
 
 
 class Numbers(Protocol):

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fi.metrics.outcomes import OUTCOMES
-from fi.table import ACCURACY, FAULTS, FAULTY_ACCURACY, OUTCOME_ROWS, OVERALL
+from fi.statistics.result_table import ACCURACY, FAULTS, FAULTY_ACCURACY, OUTCOME_ROWS, OVERALL
 
 _HEADINGS = dict(
     zip(

@@ -21,9 +21,9 @@ from fi.iterative_plan import TRACKABLE, TRACKED, IterativePlan
 from fi.lightning_runs import PRECISIONS, Hardware
 from fi.network.foreign import READOUTS
 from fi.prior import read_prior
-from fi.sample_size import quantile
 from fi.sampling import DEFAULT_SEED, SCHEMES, SamplingPlan
 from fi.shards import shard_of
+from fi.statistics.sample_size import quantile
 from fi.summary import CONFIDENCE
 
 COMMAND = "python -m fi.test"

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from fi.design import Design, FamilyFaults
 from fi.faults.fault import Fault
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.results import ResultsFile
+from fi.statistics.survey_design import Design, FamilyFaults
 
 SAMPLES, GOLDEN = 50, 45
 FAMILIES = {

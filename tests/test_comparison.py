@@ -16,13 +16,13 @@ from rich.console import Console
 from fi.base.text_files import FileError
 from fi.compare import comparison_csv, main, view
 from fi.comparison import Comparison, Side, compare, corrected
-from fi.design import Design, FamilyFaults
-from fi.differences import PairedSample, independent, paired
 from fi.faults.fault import Fault
-from fi.intervals import Sample, interval
 from fi.report.comparison_page import sentences
-from fi.statistics import Estimate, wilson
-from fi.table import result_table
+from fi.statistics.estimators import Estimate, wilson
+from fi.statistics.intervals import Sample, interval
+from fi.statistics.rate_differences import PairedSample, independent, paired
+from fi.statistics.result_table import result_table
+from fi.statistics.survey_design import Design, FamilyFaults
 
 FAULTS = some_faults(240)
 BEFORE = [(fault.injection % 5) * (fault.bits[0] > 20) for fault in FAULTS]

@@ -13,7 +13,7 @@ from markdown_pages import ROOT
 from scipy.stats import binom
 
 from fi.sampling import SamplingPlan, draw
-from fi.statistics import wilson
+from fi.statistics.estimators import wilson
 
 sys.path.insert(0, str(ROOT / "docs"))
 import coverage_study

@@ -15,8 +15,8 @@ from fi.faults.csv_row import FAULT_COLUMNS
 from fi.faults.fault import Fault
 from fi.faults.models import FAULT_MODELS
 from fi.results import RESULT_COLUMNS
+from fi.statistics.result_table import NON_FINITE, OVERALL, PUBLISHED_ROWS
 from fi.subject import Subject
-from fi.table import NON_FINITE, OVERALL, PUBLISHED_ROWS
 
 PAGES = {page.name: page for page in pages()}
 BLOCKS = [block for page in PAGES.values() for block in page.blocks]

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fi.design import Design, FamilyFaults, stratum_name
-from fi.estimates import estimates
-from fi.intervals import Sample, interval
 from fi.metrics.counts import COUNT_COLUMNS
+from fi.statistics.group_estimates import estimates
+from fi.statistics.intervals import Sample, interval
+from fi.statistics.survey_design import Design, FamilyFaults, stratum_name
 
 BITS = ("0", "30")
 FAMILIES = (

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.special import xlogy
 from scipy.stats import binom, chi2, hypergeom
 
-from fi.intervals import Sample, interval
-from fi.statistics import wilson
+from fi.statistics.estimators import wilson
+from fi.statistics.intervals import Sample, interval
 
 Z2 = float(chi2(1).ppf(0.99))  # 2.5758^2 = 6.6349
 

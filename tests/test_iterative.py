@@ -12,8 +12,6 @@ import pytest
 from numpy.typing import NDArray
 
 import fi.iterative
-from fi.allocation import least_size, neyman_sizes, pilot_sizes, spreads
-from fi.estimates import estimates
 from fi.faults.csv_row import FAULT_COLUMNS, fault_row
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import Kind, SiteFamily
@@ -22,7 +20,9 @@ from fi.iterative import GROWTH, PILOT, IterativeDraw
 from fi.iterative_plan import TRACKED
 from fi.results import ResultsFile
 from fi.sampling import SamplingPlan
-from fi.statistics import wilson
+from fi.statistics.estimators import wilson
+from fi.statistics.group_estimates import estimates
+from fi.statistics.neyman import least_size, neyman_sizes, pilot_sizes, spreads
 
 FAMILIES = (
     SiteFamily("fc1.weight", (20, 30), Kind.SYNAPSE),

@@ -20,7 +20,6 @@ from fi.analyse import table_of
 from fi.base.errors import UserError
 from fi.base.user_classes import own_module
 from fi.campaign import Campaign, Settings
-from fi.estimates import estimates
 from fi.fault_source import fault_source
 from fi.faults.fault_list import FaultListError, read_fault_list
 from fi.iterative_plan import TRACKED, IterativePlan
@@ -31,6 +30,7 @@ from fi.record import CampaignCallback
 from fi.results import ResultsError
 from fi.sampling import SamplingPlan
 from fi.shards import Shard
+from fi.statistics.group_estimates import estimates
 from fi.subject import Subject
 from fi.test import main
 

@@ -25,8 +25,8 @@ from fi.base.user_classes import find_class
 from fi.faults.fault import Fault, Trial, trials
 from fi.network.checkpoint import load_checkpoint
 from fi.network.stages import SpikingNetwork
+from fi.statistics.result_table import one_row_a_trial
 from fi.subject import Subject
-from fi.table import one_row_a_trial
 from fi.test import checkpoint_of
 
 MODELS = ("bit-flip", "stuck-at-0", "stuck-at-1")

@@ -16,9 +16,7 @@ import pytest
 from conftest import Run
 from past_campaigns import FAMILIES, SAMPLES, counts_of, design, some_faults, write_campaign
 
-from fi.design import Design, FamilyFaults
 from fi.faults.fault import Fault, trials
-from fi.intervals import Sample, interval
 from fi.past_campaign import PastCampaign
 from fi.report.command import main
 from fi.report.critical import critical_faults
@@ -31,6 +29,8 @@ from fi.report.headline import headline
 from fi.report.page import page, pictures, write_figures, write_report
 from fi.report.rates import sdc_by
 from fi.results import ResultsFile
+from fi.statistics.intervals import Sample, interval
+from fi.statistics.survey_design import Design, FamilyFaults
 from fi.subject import Subject
 
 FAULTS = some_faults(300)

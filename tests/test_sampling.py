@@ -14,7 +14,6 @@ from scipy.stats import chisquare
 
 from fi.faults.fault_sites import Kind, SiteFamily
 from fi.faults.fault_space import FaultSpace
-from fi.sample_size import sample_size
 from fi.sampling import (
     SamplingPlan,
     _below,
@@ -22,6 +21,7 @@ from fi.sampling import (
     _random_words,
     draw,
 )
+from fi.statistics.sample_size import sample_size
 
 FAMILIES = (
     SiteFamily("fc1.weight", (20, 30), Kind.SYNAPSE),

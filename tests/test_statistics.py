@@ -10,8 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import hypergeom, norm
 
-from fi.intervals import Sample, interval
-from fi.statistics import effective_size, estimate, wilson
+from fi.statistics.estimators import effective_size, estimate, wilson
+from fi.statistics.intervals import Sample, interval
 
 
 def test_wilson_by_hand() -> None:

@@ -16,13 +16,13 @@ from fi import results_buffer
 from fi.campaign import Campaign
 from fi.fault_source import fault_source
 from fi.faults.fault import Fault, shown_bits
-from fi.intervals import Sample, interval
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.metrics.outcomes import OUTCOMES
 from fi.results import ResultsFile
 from fi.running_rates import RunningRates
+from fi.statistics.intervals import Sample, interval
+from fi.statistics.result_table import OUTCOME_ROWS, OVERALL, result_table
 from fi.subject import Subject
-from fi.table import OUTCOME_ROWS, OVERALL, result_table
 
 RATES = [*OUTCOMES, "non_finite", "faulty_accuracy"]
 ROWS = {**OUTCOME_ROWS, "non_finite": "non_finite", "faulty_accuracy": "facc"}

@@ -23,8 +23,8 @@ from fi.faults.fault import Fault, trials
 from fi.faults.stored_words import StoredWord, stored_values
 from fi.faults.word_formats import BFLOAT16, FLOAT16, FLOAT32, Int8, WordFormat, format_of
 from fi.sampling import SamplingPlan, draw
+from fi.statistics.result_table import one_row_a_trial
 from fi.subject import Subject
-from fi.table import one_row_a_trial
 
 values = st.floats(width=32)
 

@@ -13,12 +13,12 @@ import pandas as pd
 
 from fi.analyse import table_of
 from fi.base.text_files import FileError
-from fi.design import Design
-from fi.estimates import estimates
 from fi.faults.csv_row import parse_bits, parse_steps
 from fi.metrics.outcomes import OUTCOMES
 from fi.past_campaign import PastCampaign
-from fi.table import FAULTS, OVERALL, one_row_a_trial
+from fi.statistics.group_estimates import estimates
+from fi.statistics.result_table import FAULTS, OVERALL, one_row_a_trial
+from fi.statistics.survey_design import Design
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from fi.report.figures.bits import share_of_sdc
 from fi.report.findings import Findings
-from fi.table import FAULTY_ACCURACY, OUTCOME_ROWS, OVERALL
+from fi.statistics.result_table import FAULTY_ACCURACY, OUTCOME_ROWS, OVERALL
 
 _SDC, _MASKED = OUTCOME_ROWS["sdc_1"], OUTCOME_ROWS["fully_masked"]
 #: The bits that are named carry at least this part of the SDC-1, unless they are too many.

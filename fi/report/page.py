@@ -21,7 +21,7 @@ from fi.report.headline import SPACE, accuracy_percent, headline, percent
 from fi.report.palette import severity_map
 from fi.report.picture import NARROW, WIDE, Picture
 from fi.report.rates import by_family, sdc_by
-from fi.table import FAULTY_ACCURACY, OUTCOME_ROWS
+from fi.statistics.result_table import FAULTY_ACCURACY, OUTCOME_ROWS
 
 NAME = "report.html"
 _TEMPLATES = Path(__file__).parent / "templates"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fi.report.findings import Findings
-from fi.table import FAULTY_ACCURACY, NON_FINITE, OUTCOME_ROWS, OVERALL
+from fi.statistics.result_table import FAULTY_ACCURACY, NON_FINITE, OUTCOME_ROWS, OVERALL
 
 _RATES = {
     "fully_masked": "masked", "sdc_0_5": "0-5 %", "sdc_5_10": "5-10 %", "sdc_10_20": "10-20 %",

@@ -10,7 +10,7 @@ from fi.report.figures.rows import FOOT, HEAD, ROW, gutter, label_rows, panel
 from fi.report.findings import Findings
 from fi.report.palette import COLOURS, GOLDEN, INK
 from fi.report.picture import Picture
-from fi.table import FAULTY_ACCURACY
+from fi.statistics.result_table import FAULTY_ACCURACY
 
 _SPREAD = 0.3  # of a row, up and down
 

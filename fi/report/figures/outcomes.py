@@ -13,7 +13,7 @@ from fi.report.figures.rows import FOOT, HEAD, ROW, gutter, is_wide, label_rows,
 from fi.report.findings import Findings
 from fi.report.palette import COLOURS, FAINT, INK, NAMES, SEVERITY
 from fi.report.picture import Picture
-from fi.table import OUTCOME_ROWS, OVERALL
+from fi.statistics.result_table import OUTCOME_ROWS, OVERALL
 
 _SDC = OUTCOME_ROWS["sdc_1"]
 _LEAST = 1e-3  # per cent, the left end of the logarithmic axis

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fi.statistics import Estimate, Sample, estimate
+from fi.statistics.estimators import Estimate, Sample, estimate
 
 
 class Difference(NamedTuple):

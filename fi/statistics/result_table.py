@@ -7,10 +7,10 @@ from math import nan
 import pandas as pd
 
 from fi.base.text_files import csv_text
-from fi.design import Design
-from fi.estimates import RATES, estimates
 from fi.faults.fault import common_family, is_several
 from fi.metrics.outcomes import OUTCOMES
+from fi.statistics.group_estimates import RATES, estimates
+from fi.statistics.survey_design import Design
 
 FAULTS, INJECTIONS = "# of faults", "# of injections"
 FAULTY_ACCURACY, ACCURACY, NON_FINITE, OVERALL = "facc", "acc", "non_finite", "all"

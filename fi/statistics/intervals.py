@@ -32,8 +32,8 @@ from fi.base.kernel_cache import provide_cache
 
 provide_cache()
 
-from fi.evidence import gains  # noqa: E402
-from fi.sample_size import normal_quantile  # noqa: E402
+from fi.statistics.profile import gains  # noqa: E402
+from fi.statistics.sample_size import normal_quantile  # noqa: E402
 
 #: Stands for a population that is not known: as good as infinite.
 _UNKNOWN = 1e300

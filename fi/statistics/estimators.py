@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from math import inf, nan, sqrt
 from typing import NamedTuple
 
-from fi.intervals import Sample, interval
-from fi.sample_size import normal_quantile
+from fi.statistics.intervals import Sample, interval
+from fi.statistics.sample_size import normal_quantile
 
 __all__ = ["Estimate", "Sample", "effective_size", "estimate", "score_interval", "wilson"]
 
