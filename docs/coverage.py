@@ -25,9 +25,9 @@ from coverage_study import (
     study,
 )
 
-from fi.sampling import SamplingPlan
+from fi.sampling.draw import SamplingPlan
+from fi.sampling.strata import strata
 from fi.statistics.sample_size import sample_size
-from fi.strata import strata
 
 PAGE = ROOT / "docs" / "coverage.md"
 BEGIN, END = "<!-- tables: written by docs/coverage.py -->\n", "<!-- end of the tables -->\n"

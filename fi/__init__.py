@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from fi.base.errors import UserError
     from fi.faults.fault import Fault
     from fi.faults.fault_list import read_fault_list, write_fault_list
-    from fi.iterative_plan import IterativePlan
     from fi.network.checkpoint import load_checkpoint
     from fi.network.stages import SpikingNetwork, Stage
     from fi.notebook import Campaign
     from fi.result import ResultTable
-    from fi.sampling import SamplingPlan
+    from fi.sampling.draw import SamplingPlan
+    from fi.sampling.sequential_plan import IterativePlan
 
 # PyTorch's OpenMP threads would go on spinning after each of its operations, for milliseconds in
 # which the threads of the kernels want the cores. It is read when PyTorch is loaded.
@@ -34,9 +34,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 _HOMES = {
     "Campaign": "fi.notebook",
     "Fault": "fi.faults.fault",
-    "IterativePlan": "fi.iterative_plan",
+    "IterativePlan": "fi.sampling.sequential_plan",
     "ResultTable": "fi.result",
-    "SamplingPlan": "fi.sampling",
+    "SamplingPlan": "fi.sampling.draw",
     "SpikingNetwork": "fi.network.stages",
     "Stage": "fi.network.stages",
     "UserError": "fi.base.errors",

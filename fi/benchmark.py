@@ -31,7 +31,7 @@ from fi.network.checkpoint import load_checkpoint
 from fi.network.stages import SpikingNetwork
 from fi.overridden import warn_of_overridden
 from fi.peak import peak_memory
-from fi.sampling import DEFAULT_SEED, SamplingPlan
+from fi.sampling.draw import DEFAULT_SEED, SamplingPlan
 from fi.scaling import show_scaling
 from fi.subject import Subject
 from fi.test import checkpoint_of

@@ -24,7 +24,6 @@ from fi.faults.models import own_models
 from fi.faults.word_values import word_values
 from fi.golden import GoldenRun, golden_run
 from fi.hashes import network_hash, text_hash, weights_hash
-from fi.iterative import IterativeDraw
 from fi.lightning_runs import Hardware, exact_arithmetic, on_gpu, run_test
 from fi.looks import looks_of
 from fi.metrics.fault_counts import FaultCounts
@@ -32,7 +31,8 @@ from fi.network.precision import computing_in
 from fi.processes import Processes
 from fi.record import CampaignCallback, CampaignRecord, GroupCounts
 from fi.results_buffer import ResultsBuffer
-from fi.shards import Shard
+from fi.sampling.sequential import IterativeDraw
+from fi.sampling.shards import Shard
 from fi.statistics.result_table import one_row_a_trial
 from fi.subject import Subject
 from fi.summary import ListRecord, RunSummary, described, past_runs, recorded

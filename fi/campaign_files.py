@@ -18,7 +18,7 @@ from fi.base.text_files import FileError, read_text, write_text
 from fi.faults.fault import Fault
 from fi.hashes import json_hash, text_hash
 from fi.results import RESULT_COLUMNS, ResultsError, ResultsFile
-from fi.shards import Shard
+from fi.sampling.shards import Shard
 
 #: Raised when the columns or their meaning change: results of another version do not belong.
 COUNTS_VERSION = 2

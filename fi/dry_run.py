@@ -12,9 +12,9 @@ from rich.table import Table
 from fi.campaign import Campaign
 from fi.fault_source import FaultSource
 from fi.faults.fault_space import FaultSpace
-from fi.iterative import IterativeDraw
 from fi.network.batches import Batches
-from fi.sampling import SamplingPlan
+from fi.sampling.draw import SamplingPlan
+from fi.sampling.sequential import IterativeDraw
 
 #: What a test run costs beside its inference.
 _RUN_SECONDS = 0.003

@@ -11,13 +11,13 @@ from fi.faults.fault import Fault, Trial, trials
 from fi.faults.fault_list import check_trials, read_fault_list, write_fault_list
 from fi.faults.fault_sites import Kind
 from fi.faults.fault_space import FaultSpace, check_known
-from fi.iterative import IterativeDraw
-from fi.iterative_plan import IterativePlan
-from fi.plan_file import read_plan, write_plan
-from fi.prior import golden_prior
-from fi.sampling import SamplingPlan, draw
+from fi.sampling.draw import SamplingPlan, draw
+from fi.sampling.plan_file import read_plan, write_plan
+from fi.sampling.prior import golden_prior
+from fi.sampling.sequential import IterativeDraw
+from fi.sampling.sequential_plan import IterativePlan
+from fi.sampling.strata import design_of
 from fi.statistics.survey_design import Design
-from fi.strata import design_of
 from fi.subject import Subject
 from fi.summary import ListRecord
 

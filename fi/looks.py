@@ -13,10 +13,10 @@ from fi.base.errors import UserError, reported
 from fi.faults.fault import Fault, Trial, trials
 from fi.faults.fault_list import grow_fault_list
 from fi.hashes import faults_hash, json_hash
-from fi.iterative import GROWTH, PILOT, STOPPING_ERROR, IterativeDraw, Look
-from fi.plan_file import write_plan
 from fi.results import ResultsFile
-from fi.shards import Shard
+from fi.sampling.plan_file import write_plan
+from fi.sampling.sequential import GROWTH, PILOT, STOPPING_ERROR, IterativeDraw, Look
+from fi.sampling.shards import Shard
 
 #: Names of targets in a line; the others are counted.
 _NAMED = 3

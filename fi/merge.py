@@ -21,7 +21,7 @@ from fi.faults.csv_row import FAULT_COLUMNS
 from fi.hashes import text_hash
 from fi.report.page import write_report
 from fi.results import RESULT_COLUMNS, ResultsFile
-from fi.shards import Shard, shard_in, woven
+from fi.sampling.shards import Shard, shard_in, woven
 from fi.summary import totals
 
 COMMAND = "python -m fi.merge"

@@ -16,7 +16,7 @@ from fi.fault_source import GivenFaults, fault_source
 from fi.lightning_runs import Hardware
 from fi.network.checkpoint import load_checkpoint
 from fi.result import ResultTable
-from fi.sampling import SamplingPlan
+from fi.sampling.draw import SamplingPlan
 from fi.subject import Subject
 from fi.test import checkpoint_of
 

@@ -17,12 +17,12 @@ from fi.faults.csv_row import parse_steps
 from fi.faults.fault import Bits
 from fi.faults.user_models import load_model
 from fi.faults.word_formats import FORMATS
-from fi.iterative_plan import TRACKABLE, TRACKED, IterativePlan
 from fi.lightning_runs import PRECISIONS, Hardware
 from fi.network.foreign import READOUTS
-from fi.prior import read_prior
-from fi.sampling import DEFAULT_SEED, SCHEMES, SamplingPlan
-from fi.shards import shard_of
+from fi.sampling.draw import DEFAULT_SEED, SCHEMES, SamplingPlan
+from fi.sampling.prior import read_prior
+from fi.sampling.sequential_plan import TRACKABLE, TRACKED, IterativePlan
+from fi.sampling.shards import shard_of
 from fi.statistics.sample_size import quantile
 from fi.summary import CONFIDENCE
 

@@ -30,9 +30,9 @@ from fi.campaign import Campaign, Settings
 from fi.cli import run_command
 from fi.fault_test import FaultTest
 from fi.golden import GoldenTest
-from fi.iterative import IterativeDraw
 from fi.lightning_runs import Hardware
-from fi.sampling import SamplingPlan, draw
+from fi.sampling.draw import SamplingPlan, draw
+from fi.sampling.sequential import IterativeDraw
 from fi.subject import Subject
 from fi.summary import ListRecord
 from fi.test import main as command

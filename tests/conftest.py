@@ -19,7 +19,7 @@ from datamodules import SaccadeMNIST
 from fi.campaign import Campaign, Settings
 from fi.faults.fault import Fault
 from fi.lightning_runs import Hardware
-from fi.sampling import SamplingPlan, draw
+from fi.sampling.draw import SamplingPlan, draw
 from fi.subject import Subject
 
 torch.set_num_threads(1)  # the networks are so small that a second thread only costs time

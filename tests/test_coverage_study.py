@@ -12,7 +12,7 @@ import pytest
 from markdown_pages import ROOT
 from scipy.stats import binom
 
-from fi.sampling import SamplingPlan, draw
+from fi.sampling.draw import SamplingPlan, draw
 from fi.statistics.estimators import wilson
 
 sys.path.insert(0, str(ROOT / "docs"))

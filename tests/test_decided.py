@@ -16,7 +16,7 @@ from fi.fault_test import FaultTest
 from fi.faults.fault import Fault
 from fi.golden import GoldenRun
 from fi.metrics.fault_counts import FaultCounts
-from fi.sampling import SamplingPlan, draw
+from fi.sampling.draw import SamplingPlan, draw
 from fi.subject import Subject
 
 

@@ -15,7 +15,7 @@ from fi.faults.fault_list import FaultListError, read_fault_list, write_fault_li
 from fi.faults.fault_sites import Kind, SiteFamily
 from fi.faults.fault_space import FaultSpace, check_fault
 from fi.faults.models import FAULT_MODELS
-from fi.sampling import SamplingPlan, draw
+from fi.sampling.draw import SamplingPlan, draw
 
 HEADER = "Injection,Layer,TensorIndex,Bit,Model,Step"
 FAMILIES = (

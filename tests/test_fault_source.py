@@ -13,8 +13,8 @@ from fi.base.errors import UserError
 from fi.fault_source import fault_source
 from fi.faults.fault import Fault
 from fi.faults.fault_list import write_fault_list
-from fi.plan_file import plan_path
-from fi.sampling import SamplingPlan
+from fi.sampling.draw import SamplingPlan
+from fi.sampling.plan_file import plan_path
 from fi.subject import Subject
 
 PLAN = SamplingPlan(margin=0.2, models=("stuck-at-1",), sites=("fc1.weight", "lif1.*"))

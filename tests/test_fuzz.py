@@ -26,7 +26,7 @@ from fi.fault_source import fault_source
 from fi.faults.fault_list import write_fault_list
 from fi.hashes import weights_hash
 from fi.network.checkpoint import load_checkpoint
-from fi.sampling import SamplingPlan, draw
+from fi.sampling.draw import SamplingPlan, draw
 from fi.subject import Subject
 
 #: What a mutation may put in: pieces of the formats, and what has broken parsers.

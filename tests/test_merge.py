@@ -17,8 +17,8 @@ from fi.base.errors import UserError
 from fi.campaign import Campaign, Settings
 from fi.faults.fault import Fault, trials
 from fi.merge import MergeError, main, merge
-from fi.sampling import SamplingPlan, draw
-from fi.shards import Shard, shard_in, shard_of, woven
+from fi.sampling.draw import SamplingPlan, draw
+from fi.sampling.shards import Shard, shard_in, shard_of, woven
 from fi.subject import Subject
 
 NUMBERS = st.lists(st.integers(1, 3), min_size=1, max_size=60)

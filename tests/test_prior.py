@@ -11,8 +11,8 @@ from torch import nn
 from fi.base.text_files import FileError
 from fi.faults.fault_sites import Kind, SiteFamily
 from fi.faults.fault_space import FaultSpace
-from fi.prior import PriorRate, expected_rate, golden_prior, read_prior
-from fi.sampling import SamplingPlan
+from fi.sampling.draw import SamplingPlan
+from fi.sampling.prior import PriorRate, expected_rate, golden_prior, read_prior
 
 
 class Words(nn.Module):

@@ -14,7 +14,7 @@ from scipy.stats import chisquare
 
 from fi.faults.fault_sites import Kind, SiteFamily
 from fi.faults.fault_space import FaultSpace
-from fi.sampling import (
+from fi.sampling.draw import (
     SamplingPlan,
     _below,
     _distinct,

@@ -15,7 +15,7 @@ from fi.campaign import Campaign, Settings
 from fi.engine import differential
 from fi.lightning_runs import Hardware
 from fi.record import CampaignCallback
-from fi.sampling import SamplingPlan, draw
+from fi.sampling.draw import SamplingPlan, draw
 from fi.subject import Subject
 
 FAULTS, GROUP = 100_000, 250

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fi.faults.fault_sites import Kind, SiteFamily
 from fi.faults.fault_space import FaultSpace, check_fault
-from fi.trial_numbers import TrialNumbers, subset
+from fi.sampling.combinations import TrialNumbers, subset
 
 MODELS = ("bit-flip", "stuck-at-0", "stuck-at-1", "dead", "saturated", "stuck-value:2", "scale:0.5")
 STEPS = 9

@@ -11,7 +11,7 @@ from typing import Any
 
 from fi.base.text_files import FileError, read_text, write_text
 from fi.faults.fault_sites import SiteFamily
-from fi.sampling import SamplingPlan
+from fi.sampling.draw import SamplingPlan
 from fi.statistics.survey_design import Design
 
 

@@ -36,13 +36,13 @@ from numpy.typing import NDArray
 
 from fi.faults.fault import Fault
 from fi.faults.fault_space import FaultSpace
-from fi.iterative_plan import TRACKED, check_iterative, iterative_scheme
-from fi.sampling import LONGEST_LIST, SamplingPlan, Shuffle, shuffle_of
+from fi.sampling.draw import LONGEST_LIST, SamplingPlan, Shuffle, shuffle_of
+from fi.sampling.sequential_plan import TRACKED, check_iterative, iterative_scheme
+from fi.sampling.strata import Stratum, design_of, strata
 from fi.statistics.estimators import Sample, estimate
 from fi.statistics.neyman import Numbers, least_size, neyman_sizes, pilot_sizes, spreads, variances
 from fi.statistics.sample_size import normal_quantile
 from fi.statistics.survey_design import FAMILY_WISE, NETWORK, Design
-from fi.strata import Stratum, design_of, strata
 
 #: Faults of every stratum in the first look, at least.
 PILOT = 10

@@ -15,11 +15,11 @@ from fi.faults.fault import Bits, Fault
 from fi.faults.fault_sites import Kind, SiteFamily
 from fi.faults.fault_space import FaultSpace
 from fi.faults.models import fault_model
-from fi.prior import Prior, expected_rate
+from fi.sampling.combinations import TrialNumbers
+from fi.sampling.prior import Prior, expected_rate
+from fi.sampling.strata import Stratum, strata
 from fi.statistics.sample_size import Rounding, check_size_arguments, sample_size
 from fi.statistics.survey_design import BIT_WISE
-from fi.strata import Stratum, strata
-from fi.trial_numbers import TrialNumbers
 
 #: The schemes of DATE 2023, doi 10.23919/DATE56975.2023.10136998, and all faults.
 SCHEMES = ("network-wise", "layer-wise", "data-unaware", "data-aware", "exhaustive")
