@@ -106,9 +106,9 @@ class CampaignBoard(CampaignCallback):
         """The report's bars and heat maps as images."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-        from fi.past_campaign import PastCampaign
         from fi.report.figures import main_pictures
         from fi.report.findings import Findings
+        from fi.store.campaign_reader import PastCampaign
 
         assert self._writer is not None
         assert self._record is not None

@@ -13,9 +13,9 @@ from fi.base.errors import UserError
 from fi.base.text_files import FileError, write_text
 from fi.cli import CommandParser, run_command
 from fi.grouped import show_critical, show_rates
-from fi.past_campaign import PastCampaign, newest_campaign
 from fi.statistics.group_estimates import GROUPINGS
 from fi.statistics.result_table import FAULTS, OVERALL, result_table, table_csv
+from fi.store.campaign_reader import PastCampaign, newest_campaign
 from fi.table_view import print_table
 
 

@@ -12,13 +12,13 @@ import pandas as pd
 
 from fi.base.errors import UserError
 from fi.base.text_files import FileError
-from fi.past_campaign import PastCampaign
-from fi.results import ResultsFile
 from fi.statistics.estimators import Estimate, Sample, estimate
 from fi.statistics.group_estimates import GroupMeans
 from fi.statistics.rate_differences import Difference, PairedSample, independent, paired
 from fi.statistics.result_table import OVERALL, by_trial
 from fi.statistics.survey_design import STRATUM, Design, stratum_name
+from fi.store.campaign_reader import PastCampaign
+from fi.store.results_file import ResultsFile
 
 #: Column of the results -> what it is called in a comparison.
 RATES = {"sdc_1": "SDC-1", "fully_masked": "masked", "correct": "accuracy"}

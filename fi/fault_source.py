@@ -18,8 +18,8 @@ from fi.sampling.sequential import IterativeDraw
 from fi.sampling.sequential_plan import IterativePlan
 from fi.sampling.strata import design_of
 from fi.statistics.survey_design import Design
+from fi.store.run_summary import ListRecord
 from fi.subject import Subject
-from fi.summary import ListRecord
 
 #: What a user may give: a plan, the name or path of a list, or the faults themselves.
 GivenFaults = SamplingPlan | IterativePlan | str | Path | Sequence[Fault]

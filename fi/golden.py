@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from fi.base.errors import UserError
 from fi.engine.base import Infer
-from fi.hashes import tensors_hash
 from fi.lightning_runs import run_test
 from fi.metrics.fault_counts import correct_samples
 from fi.network.batches import Batch, Batches
+from fi.store.identity import tensors_hash
 
 
 @dataclass

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from fi.base.text_files import FileError, write_text
 from fi.critical import critical, site_text, value_texts
-from fi.past_campaign import PastCampaign
 from fi.statistics.group_estimates import estimates
+from fi.store.campaign_reader import PastCampaign
 
 #: What the terminal shows; the CSV has every rate.
 _SHOWN = ("masked", "SDC-1", "facc")

@@ -12,11 +12,11 @@ import pandas as pd
 from fi.base.errors import UserError, reported
 from fi.faults.fault import Fault, Trial, trials
 from fi.faults.fault_list import grow_fault_list
-from fi.hashes import faults_hash, json_hash
-from fi.results import ResultsFile
 from fi.sampling.plan_file import write_plan
 from fi.sampling.sequential import GROWTH, PILOT, STOPPING_ERROR, IterativeDraw, Look
 from fi.sampling.shards import Shard
+from fi.store.identity import faults_hash, json_hash
+from fi.store.results_file import ResultsFile
 
 #: Names of targets in a line; the others are counted.
 _NAMED = 3

@@ -14,15 +14,15 @@ import yaml
 from fi.analyse import show_table, write_table
 from fi.base.folder_lock import locked
 from fi.base.text_files import FileError, csv_text, read_text, write_text
-from fi.campaign_files import differences, read_summary, write_summary, writing
 from fi.cli import CommandParser, run_command
 from fi.decided import add_decided
 from fi.faults.csv_row import FAULT_COLUMNS
-from fi.hashes import text_hash
 from fi.report.page import write_report
-from fi.results import RESULT_COLUMNS, ResultsFile
 from fi.sampling.shards import Shard, shard_in, woven
-from fi.summary import totals
+from fi.store.campaign_folder import differences, read_summary, write_summary, writing
+from fi.store.identity import text_hash
+from fi.store.results_file import RESULT_COLUMNS, ResultsFile
+from fi.store.run_summary import totals
 
 COMMAND = "python -m fi.merge"
 

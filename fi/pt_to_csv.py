@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fi.base.text_files import FileError, csv_text, write_text
 from fi.cli import CommandParser, run_command
-from fi.past_campaign import class_name
+from fi.store.campaign_reader import class_name
 
 #: Folders of ``pt/`` whose tensors are converted, and the number of their dimensions.
 _KINDS = {"clean": 2, "label": 1, "faulty": 2}

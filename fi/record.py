@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fi.faults.fault import Trial
 from fi.golden import GoldenRun
-from fi.summary import ListRecord
+from fi.store.run_summary import ListRecord
 
 #: Counts of some faults by column of the results file, int64 ``[faults]`` each.
 GroupCounts = Mapping[str, NDArray[np.int64]]

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from fi.analyse import show_table, table_of
 from fi.base.errors import UserError
-from fi.past_campaign import PastCampaign
 from fi.statistics.result_table import OUTCOME_ROWS, OVERALL
+from fi.store.campaign_reader import PastCampaign
 
 if TYPE_CHECKING:
     from fi.report.findings import Findings

@@ -17,13 +17,13 @@ from torch import nn
 from fi.analyse import show_table, write_table
 from fi.base.errors import UserError
 from fi.campaign import Campaign
-from fi.campaign_files import CampaignFiles
 from fi.cli import CommandParser, chosen_classes, run_command
 from fi.dry_run import show_plan
 from fi.fault_source import fault_source
 from fi.merge import COMMAND as MERGE
 from fi.network.checkpoint import load_checkpoint
 from fi.overridden import warn_of_overridden
+from fi.store.campaign_folder import CampaignFiles
 from fi.subject import Subject
 from fi.table_view import plain_console
 from fi.test_options import (

@@ -24,7 +24,7 @@ from fi.sampling.prior import read_prior
 from fi.sampling.sequential_plan import TRACKABLE, TRACKED, IterativePlan
 from fi.sampling.shards import shard_of
 from fi.statistics.sample_size import quantile
-from fi.summary import CONFIDENCE
+from fi.store.run_summary import CONFIDENCE
 
 COMMAND = "python -m fi.test"
 #: Options that are no part of what a config file replays.

@@ -24,8 +24,8 @@ import pytorch_lightning as pl
 import torch
 from small_networks import INPUT_SHAPES, SmallConv, SmallLinear, event_batches, small
 
-import fi.results
-import fi.results_buffer
+import fi.store.results_file
+import fi.store.write_buffer
 from fi.campaign import Campaign, Settings
 from fi.cli import run_command
 from fi.fault_test import FaultTest
@@ -33,8 +33,8 @@ from fi.golden import GoldenTest
 from fi.lightning_runs import Hardware
 from fi.sampling.draw import SamplingPlan, draw
 from fi.sampling.sequential import IterativeDraw
+from fi.store.run_summary import ListRecord
 from fi.subject import Subject
-from fi.summary import ListRecord
 from fi.test import main as command
 
 CONTEXT = get_context("forkserver")

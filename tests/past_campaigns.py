@@ -11,8 +11,8 @@ import numpy as np
 
 from fi.faults.fault import Fault
 from fi.metrics.counts import COUNT_COLUMNS
-from fi.results import ResultsFile
 from fi.statistics.survey_design import Design, FamilyFaults
+from fi.store.results_file import ResultsFile
 
 SAMPLES, GOLDEN = 50, 45
 FAMILIES = {

@@ -15,7 +15,7 @@ from fi.analyse import main, write_table
 from fi.base.text_files import FileError
 from fi.faults.fault import Fault
 from fi.metrics.counts import COUNT_COLUMNS
-from fi.results import ResultsFile
+from fi.store.results_file import ResultsFile
 
 SUMMARY: dict[str, Any] = {
     "model": "CSNN",

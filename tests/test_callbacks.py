@@ -15,8 +15,8 @@ from callbacks import progress
 from callbacks.progress import CampaignProgress, _short
 from fi.faults.fault import Fault
 from fi.faults.injection import injected
+from fi.store.run_summary import ListRecord
 from fi.subject import Subject
-from fi.summary import ListRecord
 
 
 @pytest.mark.parametrize("engine", ["full", "differential"])

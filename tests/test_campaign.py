@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from fi.base.errors import UserError
 from fi.campaign import NetworkChanged, grouped
 from fi.faults.fault import Fault
-from fi.hashes import weights_hash
 from fi.network.batches import Batches
 from fi.record import CampaignCallback
-from fi.results import ResultsError
+from fi.store.identity import weights_hash
+from fi.store.results_file import ResultsError
 from fi.subject import Subject
 
 

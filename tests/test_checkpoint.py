@@ -13,8 +13,8 @@ from small_networks import SmallLinear, small
 from torch import Tensor
 
 from fi.base.errors import UserError
-from fi.hashes import weights_hash
 from fi.network.checkpoint import load_checkpoint
+from fi.store.identity import weights_hash
 
 State = dict[str, Tensor]
 

@@ -24,9 +24,9 @@ from fi.base.errors import UserError
 from fi.campaign import Campaign
 from fi.fault_source import fault_source
 from fi.faults.fault_list import write_fault_list
-from fi.hashes import weights_hash
 from fi.network.checkpoint import load_checkpoint
 from fi.sampling.draw import SamplingPlan, draw
+from fi.store.identity import weights_hash
 from fi.subject import Subject
 
 #: What a mutation may put in: pieces of the formats, and what has broken parsers.

@@ -16,13 +16,13 @@ from fi.faults.csv_row import FAULT_COLUMNS, fault_row
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import Kind, SiteFamily
 from fi.faults.fault_space import FaultSpace
-from fi.results import ResultsFile
 from fi.sampling.draw import SamplingPlan
 from fi.sampling.sequential import GROWTH, PILOT, IterativeDraw
 from fi.sampling.sequential_plan import TRACKED
 from fi.statistics.estimators import wilson
 from fi.statistics.group_estimates import estimates
 from fi.statistics.neyman import least_size, neyman_sizes, pilot_sizes, spreads
+from fi.store.results_file import ResultsFile
 
 FAMILIES = (
     SiteFamily("fc1.weight", (20, 30), Kind.SYNAPSE),

@@ -23,14 +23,14 @@ from fi.campaign import Campaign, Settings
 from fi.fault_source import fault_source
 from fi.faults.fault_list import FaultListError, read_fault_list
 from fi.lightning_runs import Hardware
-from fi.past_campaign import PastCampaign
 from fi.record import CampaignCallback
-from fi.results import ResultsError
 from fi.sampling.draw import SamplingPlan
 from fi.sampling.plan_file import plan_path
 from fi.sampling.sequential_plan import TRACKED, IterativePlan
 from fi.sampling.shards import Shard
 from fi.statistics.group_estimates import estimates
+from fi.store.campaign_reader import PastCampaign
+from fi.store.results_file import ResultsError
 from fi.subject import Subject
 from fi.test import main
 

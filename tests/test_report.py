@@ -17,7 +17,6 @@ from conftest import Run
 from past_campaigns import FAMILIES, SAMPLES, counts_of, design, some_faults, write_campaign
 
 from fi.faults.fault import Fault, trials
-from fi.past_campaign import PastCampaign
 from fi.report.command import main
 from fi.report.critical import critical_faults
 from fi.report.facts import facts
@@ -28,9 +27,10 @@ from fi.report.findings import Findings, first_step, highest_bit
 from fi.report.headline import headline
 from fi.report.page import page, pictures, write_figures, write_report
 from fi.report.rates import sdc_by
-from fi.results import ResultsFile
 from fi.statistics.intervals import Sample, interval
 from fi.statistics.survey_design import Design, FamilyFaults
+from fi.store.campaign_reader import PastCampaign
+from fi.store.results_file import ResultsFile
 from fi.subject import Subject
 
 FAULTS = some_faults(300)

@@ -9,10 +9,10 @@ from chromium import chromium, console_of, open_page
 from past_campaigns import design, some_faults, write_campaign
 
 from fi.comparison import Side, compare
-from fi.past_campaign import PastCampaign
 from fi.report.comparison_page import comparison_page
 from fi.report.findings import Findings
 from fi.report.page import pictures, write_report
+from fi.store.campaign_reader import PastCampaign
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium: apt install chromium")
 FAULTS = some_faults(200, step=5)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fi.cli import CommandParser, run_command
-from fi.past_campaign import newest_campaign
 from fi.report.page import write_figures, write_report
+from fi.store.campaign_reader import newest_campaign
 
 COMMAND = "python -m fi.report"
 

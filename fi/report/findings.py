@@ -15,10 +15,10 @@ from fi.analyse import table_of
 from fi.base.text_files import FileError
 from fi.faults.csv_row import parse_bits, parse_steps
 from fi.metrics.outcomes import OUTCOMES
-from fi.past_campaign import PastCampaign
 from fi.statistics.group_estimates import estimates
 from fi.statistics.result_table import FAULTS, OVERALL, one_row_a_trial
 from fi.statistics.survey_design import Design
+from fi.store.campaign_reader import PastCampaign
 
 
 @dataclass(frozen=True)

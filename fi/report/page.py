@@ -11,7 +11,6 @@ from matplotlib.colors import to_hex
 
 from fi.base.provenance import versions
 from fi.base.text_files import write_text
-from fi.past_campaign import PastCampaign
 from fi.report.critical import critical_faults
 from fi.report.facts import facts, options, provenance, subtitle, warning
 from fi.report.figures import main_pictures
@@ -22,6 +21,7 @@ from fi.report.palette import severity_map
 from fi.report.picture import NARROW, WIDE, Picture
 from fi.report.rates import by_family, sdc_by
 from fi.statistics.result_table import FAULTY_ACCURACY, OUTCOME_ROWS
+from fi.store.campaign_reader import PastCampaign
 
 NAME = "report.html"
 _TEMPLATES = Path(__file__).parent / "templates"

@@ -16,9 +16,9 @@ from fi.base.errors import UserError
 from fi.base.folder_lock import locked
 from fi.base.text_files import FileError, read_text, write_text
 from fi.faults.fault import Fault
-from fi.hashes import json_hash, text_hash
-from fi.results import RESULT_COLUMNS, ResultsError, ResultsFile
 from fi.sampling.shards import Shard
+from fi.store.identity import json_hash, text_hash
+from fi.store.results_file import RESULT_COLUMNS, ResultsError, ResultsFile
 
 #: Raised when the columns or their meaning change: results of another version do not belong.
 COUNTS_VERSION = 2

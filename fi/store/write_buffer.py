@@ -11,7 +11,7 @@ from fi.faults.fault import Trial
 from fi.faults.word_values import WordValue
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.record import GroupCounts
-from fi.results import ResultsFile
+from fi.store.results_file import ResultsFile
 
 Listener = Callable[[Sequence[Trial], GroupCounts], None]
 _FAULTS, _SECONDS = 1000, 3.0

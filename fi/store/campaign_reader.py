@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fi.base.text_files import FileError, read_text
-from fi.results import ResultsFile
 from fi.statistics.survey_design import Design
+from fi.store.results_file import ResultsFile
 
 _HASH = re.compile("[0-9a-f]+")
 
