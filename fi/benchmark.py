@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from fi.agreement import Agreement, agreement, outcomes
 from fi.base.errors import UserError, reported
 from fi.cli import CommandParser, chosen_classes, run_command
-from fi.engine.differential import DifferentialEngine
+from fi.engine.agreement import Agreement, agreement, outcomes
+from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.faults.fault import Trial
 from fi.faults.fault_space import FaultSpace

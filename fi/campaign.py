@@ -15,7 +15,7 @@ from fi.base.checkouts import checkouts
 from fi.base.provenance import machine
 from fi.base.user_classes import own_module
 from fi.decided import Decisions, Shares, add_decided
-from fi.engine.choice import choose_engine
+from fi.engine.select import choose_engine
 from fi.engine.warm_up import warm_up
 from fi.fault_test import FaultTest
 from fi.faults.fault import Fault, Trial, trials

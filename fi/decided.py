@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from fi.engine.base import Engine
-from fi.engine.differential import DifferentialEngine
+from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
 
 #: Ways to decide a pair, in words, the cheapest first.

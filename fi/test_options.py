@@ -11,7 +11,7 @@ from jsonargparse import Namespace
 from fi.base.errors import UserError, reported
 from fi.campaign import Settings
 from fi.cli import CommandParser
-from fi.engine.choice import ENGINES
+from fi.engine.select import ENGINES
 from fi.faults.bits import WORD_BITS
 from fi.faults.csv_row import parse_steps
 from fi.faults.fault import Bits

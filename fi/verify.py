@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fi.agreement import TOLERATED, Agreement, agreement, batch_outcomes
 from fi.campaign import Campaign
+from fi.engine.agreement import TOLERATED, Agreement, agreement, batch_outcomes
 from fi.engine.base import Engine, as_trial
 from fi.engine.full import FullEngine
 from fi.faults.fault import Trial

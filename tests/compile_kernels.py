@@ -7,7 +7,7 @@ import sys
 import torch
 from stage_kinds import FAST, cut, events, every_fault, input_shape, network_of
 
-from fi.engine.differential import DifferentialEngine
+from fi.engine.differential.engine import DifferentialEngine
 
 
 def compile_kernels(dtype: torch.dtype) -> None:

@@ -30,11 +30,11 @@ from stage_kinds import (
 )
 from torch import Tensor
 
-from fi.agreement import TOLERATED, Agreement, agreement, outcomes
+from fi.engine.agreement import TOLERATED, Agreement, agreement, outcomes
 from fi.engine.base import Pairs
-from fi.engine.differential import DifferentialEngine
+from fi.engine.differential.engine import DifferentialEngine
+from fi.engine.differential.path_choice import on_kernels
 from fi.engine.full import FullEngine
-from fi.engine.routing import on_kernels
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import Kind
 from fi.faults.fault_space import unravel

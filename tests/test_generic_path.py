@@ -11,7 +11,7 @@ import snntorch as snn
 import torch
 from torch import Tensor, nn
 
-from fi.engine.generic import GenericPath
+from fi.engine.generic.path import GenericPath
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import SiteFamily, observe, site_families
 from fi.faults.fault_space import unravel

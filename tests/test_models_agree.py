@@ -22,8 +22,8 @@ from stage_kinds import (
     synaptic,
 )
 
-from fi.agreement import TOLERATED, agreement, outcomes
-from fi.engine.differential import DifferentialEngine
+from fi.engine.agreement import TOLERATED, agreement, outcomes
+from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.faults.fault import Bits, Fault, Trial
 from fi.faults.fault_sites import INPUT, Kind, SiteFamily

@@ -12,13 +12,13 @@ import torch
 from stage_kinds import FAST, READOUTS, Chain, events, input_shape, network_of
 from torch import Tensor, nn
 
-from fi.agreement import outcomes
-from fi.engine.differential import DifferentialEngine
-from fi.engine.fast import FastPath, Need, Part, Plan, Task
+from fi.engine.agreement import outcomes
+from fi.engine.compiled.fault_arrays import FOREVER, CurrentStrikes
+from fi.engine.compiled.golden_trace import impulse, slack
+from fi.engine.compiled.runner import FastPath, Need, Part, Plan, Task
+from fi.engine.compiled.stage_constants import StageModel
+from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
-from fi.engine.stage_model import StageModel
-from fi.engine.strikes import FOREVER, CurrentStrikes
-from fi.engine.trace import impulse, slack
 from fi.faults.fault import Fault
 from fi.metrics.outcomes import FULLY_MASKED
 from fi.network.neurons import floating_parameters

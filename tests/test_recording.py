@@ -19,9 +19,9 @@ from stage_kinds import (
     six_stages,
 )
 
-from fi.engine.fast import FastPath
-from fi.engine.recording import recorded_activities
-from fi.engine.trace import Recorded, strike_trace
+from fi.engine.compiled.golden_trace import Recorded, strike_trace
+from fi.engine.compiled.pool_recorder import recorded_activities
+from fi.engine.compiled.runner import FastPath
 from fi.network.stages import IMAGES, Stage
 
 

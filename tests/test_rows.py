@@ -9,8 +9,8 @@ from test_engines_agree import scores
 from torch import Tensor
 
 from fi.engine import rows
-from fi.engine.differential import DifferentialEngine
-from fi.engine.routing import on_kernels
+from fi.engine.differential.engine import DifferentialEngine
+from fi.engine.differential.path_choice import on_kernels
 from fi.faults.fault import Fault
 from fi.faults.injection import injected
 from models import SHD

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from small_networks import SmallLinear
 from torch import Tensor, nn
 
-from fi.agreement import outcomes
-from fi.engine.differential import DifferentialEngine
+from fi.engine.agreement import outcomes
+from fi.engine.compiled.stage_constants import StageModel, stage_model
+from fi.engine.compiled.synapse_matrix import Synapse, normal_form
+from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
-from fi.engine.stage_model import StageModel, stage_model
-from fi.engine.synapse import Synapse, normal_form
 from fi.faults.fault import Fault
 from fi.metrics.outcomes import FULLY_MASKED
 from fi.network.stages import Stage, StageActivity

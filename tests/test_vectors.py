@@ -8,8 +8,8 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 
-from fi.engine import kernels
-from fi.engine.kernels.vectors import (
+from fi.engine.compiled import kernels
+from fi.engine.compiled.kernels.simd import (
     WIDTH,
     bits,
     differing,
@@ -19,7 +19,7 @@ from fi.engine.kernels.vectors import (
     spread,
     store,
 )
-from fi.engine.layout import lines_and_peaks, time_innermost
+from fi.engine.compiled.time_major import lines_and_peaks, time_innermost
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-40, 3e38]
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fi import test as command
 from fi.base.errors import UserError
 from fi.engine.base import Pairs
-from fi.engine.differential import DifferentialEngine
+from fi.engine.differential.engine import DifferentialEngine
 from fi.faults.fault import Fault
 from fi.subject import Subject
 from fi.test_options import bytes_of

@@ -13,10 +13,10 @@ from small_networks import SmallConv
 
 from fi.campaign import Campaign
 from fi.engine import kernel_cache, kernels, warm_up
-from fi.engine.differential import DifferentialEngine
+from fi.engine.compiled.kernels import compiling
+from fi.engine.compiled.kernels.compiling import KERNELS, sources_digest
+from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
-from fi.engine.kernels import compiling
-from fi.engine.kernels.compiling import KERNELS, sources_digest
 from fi.faults.fault import Fault
 
 

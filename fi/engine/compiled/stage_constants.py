@@ -1,0 +1,292 @@
+"""What the kernels need of one stage, batch or no batch: constants as flat arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import snntorch as snn
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fi.engine.compiled.synapse_matrix import Ints, Synapse, normal_form
+from fi.network.neurons import spiking_neurons
+from fi.network.stages import Stage, StageActivity
+
+Array = NDArray[Any]
+
+#: Reset mechanisms by snnTorch's own numbers.
+SUBTRACT, ZERO, NO_RESET = 0, 1, 2
+#: How many decay rates the bounds distinguish; each neuron uses the next one above its own.
+DECAY_LEVELS = 4
+_MODES = {"subtract": SUBTRACT, "zero": ZERO, "none": NO_RESET}
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Input ``i`` owns the runs ``first[i]`` to ``first[i + 1]``.
+
+    A run adds the rows ``row, row + 1, ...`` to the positions ``position, position + 1, ...``,
+    ``length`` of them: in a convolution neighbours meet neighbouring weights, in reversed order.
+
+    Attributes:
+        first: ``[inputs + 1]``.
+        position, row, length: ``[runs]``; a position is a cell where a mean pool follows.
+        cells_first, cells: input ``i`` reaches ``cells[cells_first[i]:cells_first[i + 1]]``.
+        cell_rows: ``[reached cells, K]``, the row of ``reach_rows`` that it meets in each place.
+        reach_rows: ``f [rows, channels]``: the rows and one of zeros, for places that it does not
+            reach; behind a mean pool the sums of the rows that reach a cell.
+        positions: how many positions there are.
+        windows: ``[cells, K]`` positions of a cell, -1 outside.
+        paired: whether each window is two runs of two neighbouring positions, as 2x2 pools have.
+    """
+
+    first: Ints
+    position: Ints
+    row: Ints
+    length: Ints
+    cells_first: Ints
+    cells: Ints
+    cell_rows: Ints
+    reach_rows: Array
+    positions: int
+    windows: Ints
+    paired: bool
+
+
+@dataclass(frozen=True)
+class StageModel:
+    """One stage for the kernels; ``N = channels * cells`` neurons, ``f`` the run's float type.
+
+    Attributes:
+        stage: the stage itself.
+        shape: of its neurons, batch left out.
+        synapse: its normal form.
+        taps: ``[rows, cells, K]`` effective input of a window's position (-1: none).
+        pools: for a mean pool the inputs of each effective input ``[effective, width]``, else None.
+        windows: ``[distinct, K]`` distinct windows of effective inputs.
+        window_of: ``[rows, cells]`` which of them a row and a cell have.
+        rows: ``f [rows, channels]`` weights, as they reach a position, in reversed order.
+        runs: which positions an input reaches through which of these rows.
+        alpha, beta, threshold: ``f [N]``, decays clamped as snnTorch does; alpha 0 for Leaky.
+        synaptic: whether the neuron is a Synaptic (second order).
+        reset: SUBTRACT, ZERO or NO_RESET.
+        level, decays: ``[N]`` level of each neuron; ``[levels, 2]`` (alpha, beta) of the bounds.
+        feedback: ``f [N, N]``, the recurrent weights, a row for each neuron that spikes.
+    """
+
+    stage: Stage
+    shape: tuple[int, ...]
+    synapse: Synapse
+    taps: Ints
+    pools: Ints | None
+    windows: Ints
+    window_of: Ints
+    rows: Array
+    runs: Runs
+    alpha: Array
+    beta: Array
+    threshold: Array
+    synaptic: bool
+    reset: int
+    level: Ints
+    decays: Array
+    feedback: Array | None
+
+    @property
+    def neurons(self) -> int:
+        """Neurons in the stage."""
+        return len(self.beta)
+
+    @property
+    def sees_lines(self) -> bool:
+        """Whether each window is one input, in their order, as of a linear layer."""
+        lines = np.arange(len(self.windows))[:, None]
+        return self.pools is None and np.array_equal(self.windows, lines)
+
+    @property
+    def has_one_cell(self) -> bool:
+        """Whether what an input changes is the same for all neurons but for the weight."""
+        return self.synapse.cells == 1 and not self.max_pooled and self.feedback is None
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it is as one linear layer: one cell, which each input reaches by one weight."""
+        return self.has_one_cell and bool((np.diff(self.runs.first) == 1).all())
+
+    @property
+    def max_pooled(self) -> bool:
+        """Whether a cell sees the largest of several positions."""
+        return self.taps.shape[2] > 1
+
+
+def why_not_fast(stage: Stage, activity: StageActivity) -> str | None:
+    """Why the kernels cannot take this stage; ``None`` where they can."""
+    neuron = stage.neuron
+    kind = type(neuron).__name__
+    if type(neuron) not in (snn.Leaky, snn.Synaptic):
+        return f"{kind} has no kernel"
+    if stage.recurrent is not None and not _closes_plainly(stage, activity):
+        return "a recurrence other than one linear layer over a linear stage has no kernel"
+    if not neuron.reset_delay or neuron.state_quant or neuron.inhibition:
+        return f"{kind} with reset_delay=False, state_quant or inhibition has no kernel"
+    if float(neuron.graded_spikes_factor) != 1.0:
+        return "graded spikes have no kernel"
+    if len(spiking_neurons(neuron)) != 1 or list(neuron.children()):
+        return f"{kind} with modules of its own has no kernel"
+    if normal_form(stage, activity.inputs.shape[2:]) is None:
+        return "its synapse is no (conv or linear, norm, pool) chain"
+    if not _fires_at_threshold(activity, neuron):
+        return f"{kind}'s spikes are not (membrane > threshold)"
+    return None
+
+
+def _closes_plainly(stage: Stage, activity: StageActivity) -> bool:
+    """Whether the recurrence is one linear layer among the neurons of a linear stage."""
+    return type(stage.recurrent) is nn.Linear and activity.currents.ndim == 3
+
+
+def _fires_at_threshold(activity: StageActivity, neuron: snn.Leaky) -> bool:
+    """Whether the golden spikes are what the kernels would compute (unusual surrogates differ)."""
+    fires = torch.stack([state["mem"] - neuron.threshold > 0 for state in activity.states])
+    return bool(torch.equal(fires.to(activity.spikes.dtype), activity.spikes))
+
+
+def stage_model(stage: Stage, activity: StageActivity) -> StageModel:
+    """The constants of a stage, from its modules and the shapes of one golden activity."""
+    synapse = normal_form(stage, activity.inputs.shape[2:])
+    if synapse is None:
+        raise ValueError("this synapse has no normal form")
+    shape = tuple(activity.currents.shape[2:])
+    neuron = stage.neuron
+    dtype = activity.currents.dtype
+    synaptic = isinstance(neuron, snn.Synaptic)
+    beta = _spread(neuron.beta.clamp(0, 1), shape, dtype)
+    alpha = _spread(neuron.alpha.clamp(0, 1), shape, dtype) if synaptic else np.zeros_like(beta)
+    pools, taps = _effective(synapse)
+    windows, window_of = _distinct(taps)
+    scale = 1.0 / synapse.taps.shape[2] if synapse.mean else 1.0
+    rows = np.ascontiguousarray((synapse.rows * scale).to(dtype).cpu().numpy()[::-1])
+    level, decays = _levels(alpha, beta)
+    return StageModel(
+        stage=stage,
+        shape=shape,
+        synapse=synapse,
+        taps=taps,
+        pools=pools,
+        windows=windows,
+        window_of=window_of,
+        rows=rows,
+        runs=_runs(synapse, int(np.prod(activity.inputs.shape[2:])), rows),
+        alpha=alpha,
+        beta=beta,
+        threshold=_spread(neuron.threshold, shape, dtype),
+        synaptic=synaptic,
+        reset=_MODES[neuron._reset_mechanism],
+        level=level,
+        decays=decays,
+        feedback=_feedback(stage, dtype),
+    )
+
+
+def _feedback(stage: Stage, dtype: torch.dtype) -> Array | None:
+    """The recurrent weights by the neuron that spikes."""
+    if not isinstance(stage.recurrent, nn.Linear):
+        return None
+    return np.ascontiguousarray(stage.recurrent.weight.detach().to(dtype).T.cpu().numpy())
+
+
+def _spread(parameter: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
+    """A neuron parameter as ``[N]``."""
+    spread = parameter.detach().to(dtype).expand(shape).flatten()
+    return np.ascontiguousarray(spread.cpu().numpy())
+
+
+def _effective(synapse: Synapse) -> tuple[Ints | None, Ints]:
+    """Pools and taps of the effective inputs: a mean pool's windows become inputs themselves."""
+    if not synapse.mean:
+        return None, synapse.taps
+    rows, cells, width = synapse.taps.shape
+    pools, number = np.unique(synapse.taps.reshape(-1, width), axis=0, return_inverse=True)
+    return pools.astype(np.int32), number.reshape(rows, cells, 1).astype(np.int32)
+
+
+def _distinct(taps: Ints) -> tuple[Ints, Ints]:
+    """Distinct windows ``[distinct, K]`` and which one each (row, cell) has."""
+    windows, number = np.unique(taps.reshape(-1, taps.shape[2]), axis=0, return_inverse=True)
+    return windows.astype(np.int32), number.reshape(taps.shape[:2]).astype(np.int32)
+
+
+def _runs(synapse: Synapse, inputs: int, rows: Array) -> Runs:
+    """The taps by input, neighbours joined."""
+    row, cell, place = np.nonzero(synapse.taps >= 0)
+    source = synapse.taps[row, cell, place]
+    position = cell if synapse.mean else synapse.windows[cell, place]
+    windows = synapse.windows
+    if synapse.mean:
+        windows = np.arange(synapse.cells, dtype=np.int32)[:, None]
+    reversed_row = len(rows) - 1 - row
+    entries = np.stack([source, position, reversed_row], axis=1)
+    # Behind a mean pool each tap adds; below a maximum overlapping windows share positions.
+    ordered = entries[np.lexsort(entries.T[::-1])]
+    entries = ordered if synapse.mean else np.unique(ordered, axis=0)
+    step = np.diff(entries, axis=0, prepend=-2)
+    starts = np.flatnonzero((step != (0, 1, 1)).any(axis=1))
+    source, position, row = entries[starts].T
+    length = np.diff(np.append(starts, len(entries)))
+    tapped = np.stack([synapse.taps[synapse.taps >= 0], cell], axis=1)
+    reached, number = np.unique(tapped, axis=0, return_inverse=True)
+    met = np.full((len(reached), synapse.taps.shape[2]), len(rows), np.int32)
+    met[number.ravel(), place] = reversed_row
+    cell_rows, reach_rows = _reach(met, rows, synapse.mean)
+    return Runs(
+        first=_firsts(source, inputs),
+        position=position.astype(np.int32),
+        row=row.astype(np.int32),
+        length=length.astype(np.int32),
+        cells_first=_firsts(reached[:, 0], inputs),
+        cells=reached[:, 1].astype(np.int32),
+        cell_rows=cell_rows,
+        reach_rows=reach_rows,
+        positions=int(windows.max()) + 1,
+        windows=np.ascontiguousarray(windows),
+        paired=_paired(windows),
+    )
+
+
+def _reach(met: Ints, rows: Array, mean: bool) -> tuple[Ints, Array]:
+    """``cell_rows`` and ``reach_rows`` of ``Runs``, of the rows ``met [reached cells, K]``."""
+    known = np.concatenate([rows, np.zeros_like(rows[:1])])
+    if not mean:
+        return met, known
+    sums, number = np.unique(np.sort(met, axis=1), axis=0, return_inverse=True)
+    reach = known[sums].sum(axis=1, dtype=np.float64).astype(rows.dtype)
+    return number.reshape(-1, 1).astype(np.int32), reach
+
+
+def _paired(windows: Ints) -> bool:
+    """Whether each window is two runs of two neighbouring positions."""
+    if windows.shape[1] != 4:
+        return False
+    neighbours = (windows[:, 1::2] == windows[:, ::2] + 1).all()
+    return bool(neighbours and (windows >= 0).all())
+
+
+def _firsts(owners: Array, count: int) -> Ints:
+    """Where each owner's entries begin in a list sorted by owner, ``[count + 1]``."""
+    counts = np.bincount(owners, minlength=count)
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+
+
+def _levels(alpha: Array, beta: Array) -> tuple[Ints, Array]:
+    """Decay levels: neurons sorted by beta in equal parts; a part's largest decays bound it."""
+    order = np.argsort(beta, kind="stable")
+    parts = np.array_split(order, min(DECAY_LEVELS, len(beta)))
+    bounds = [(alpha[part].max(), beta[part].max()) for part in parts]
+    decays, number = np.unique(np.array(bounds, dtype=np.float64), axis=0, return_inverse=True)
+    level = np.zeros(len(beta), np.int32)
+    for part, own in zip(parts, number.ravel(), strict=True):
+        level[part] = own
+    return level, decays

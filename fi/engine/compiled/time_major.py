@@ -1,0 +1,124 @@
+"""Golden traces turned so that time is innermost, in an order that suits the cache."""
+
+# mypy: disable-error-code="no-untyped-def"
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fi.engine.compiled.kernels.compiling import compiled
+from fi.engine.compiled.kernels.simd import (
+    WIDTH,
+    bits,
+    differing,
+    larger,
+    load,
+    select,
+    spread,
+    store,
+)
+from fi.engine.compiled.stage_constants import Array
+
+
+@compiled
+def _turn(flat, offsets, order, by_step, by_sample, first, last, found):
+    """Copy the samples from ``first`` to before ``last``."""
+    batch, steps = found.shape[1], found.shape[2]
+    out = found.reshape(-1)
+    for sample in range(first, last):
+        for row in order:
+            source = sample * by_sample + offsets[row]
+            target = (row * batch + sample) * steps
+            for t in range(steps):  # unsigned: no check for negative numbers
+                out[np.uint64(target + t)] = flat[np.uint64(source + t * by_step)]
+
+
+def time_innermost(values: Tensor) -> Array:
+    """``[rows, batch, time]`` of ``[time, batch, ...]``, a view of any strides, on a CPU.
+
+    numpy copies such a view line by line of the result, each element from another cache line; here
+    the elements of a sample are taken in the order in which they lie in memory.
+    """
+    steps, batch = values.shape[:2]
+    offsets = np.zeros(1, np.int64)
+    for size, stride in zip(values.shape[2:], values.stride()[2:], strict=True):
+        offsets = (offsets[:, None] + np.arange(size) * stride).ravel()
+    extent = 1 + sum((n - 1) * s for n, s in zip(values.shape, values.stride(), strict=True))
+    found = np.empty((len(offsets), batch, steps), values[:0].numpy().dtype)
+    if not found.size:
+        return found
+    flat = values.detach().as_strided((extent,), (1,)).numpy()
+    order = np.argsort(offsets, kind="stable")
+    across = values.stride()[:2]
+    _by_samples(lambda part: _turn(flat, offsets, order, *across, *part, found), batch)
+    return found
+
+
+def _by_samples(work: Callable[[tuple[int, int]], None], batch: int) -> None:
+    """Let every thread do its part of the samples, given by its first and last."""
+    ends = np.linspace(0, batch, 1 + min(batch, torch.get_num_threads())).astype(int).tolist()
+    with ThreadPoolExecutor(len(ends) - 1) as pool:
+        list(pool.map(work, pairwise(ends)))
+
+
+@compiled
+def _lines(flat, by_step, by_sample, first, last, decays, found, peak):
+    """Lines and their peaks of the samples from ``first`` to before ``last``."""
+    lines, steps = found.shape[0], found.shape[2]
+    dtype = found.dtype
+    zero = spread(dtype.type(0))
+    lane_of = np.empty(WIDTH, dtype)
+    for sample in range(first, last):
+        for block in range(0, lines, WIDTH):
+            begin = min(block, lines - WIDTH)  # the last vector shares lines with the one before
+            base = sample * by_sample + begin
+            silent = True
+            for t in range(steps):
+                some = bits(differing(load(flat, base + t * by_step), zero))
+                silent &= some == 0
+                lane = 0
+                while some != 0:  # few are: most lines are silent at most steps
+                    if some & np.uint32(1):
+                        source = np.uint64(base + t * by_step + lane)
+                        found[np.uint64(begin + lane), sample, t] = flat[source]
+                    some >>= np.uint32(1)
+                    lane += 1
+            if silent:
+                continue
+            for level in range(len(decays)):
+                alpha, beta = spread(decays[level, 0]), spread(decays[level, 1])
+                syn = mem = highest = zero
+                for t in range(steps):
+                    signal = load(flat, base + t * by_step)
+                    syn = alpha * syn + select(signal < zero, zero - signal, signal)
+                    mem = beta * mem + syn
+                    highest = larger(mem, highest)
+                store(lane_of, 0, highest)
+                for lane in range(WIDTH):
+                    peak[level, begin + lane, sample] = lane_of[lane]
+
+
+def lines_and_peaks(signals: Tensor, decays: Array) -> tuple[Array, Array]:
+    """Spikes turned so that time is innermost, and what they do to a membrane at most.
+
+    Args:
+        signals: ``[time, batch, lines]``, ``lines`` at least ``WIDTH``, on a CPU; mostly 0.
+        decays: ``f [levels, 2]``, alpha and beta of the membranes.
+
+    Returns:
+        ``f [lines, batch, time]``, and ``f [levels, lines, batch]``, the largest response of a
+        membrane to ``|signal|``.
+    """
+    steps, batch, lines = signals.shape
+    signals = signals.detach().contiguous()
+    flat = signals.flatten().numpy()
+    found = np.zeros((lines, batch, steps), flat.dtype)
+    peak = np.zeros((len(decays), lines, batch), flat.dtype)
+    decays = decays.astype(flat.dtype)
+    _by_samples(lambda part: _lines(flat, batch * lines, lines, *part, decays, found, peak), batch)
+    return found, peak

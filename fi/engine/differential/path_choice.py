@@ -1,0 +1,75 @@
+"""Which faults of a group take the kernels, and which the generic path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import nn
+
+from fi.engine.compiled.fault_arrays import parameter_values
+from fi.engine.compiled.runner import FastPath
+from fi.engine.compiled.stage_constants import Array, StageModel
+from fi.faults.fault import Fault
+from fi.faults.fault_sites import INPUT
+
+#: Above it the sums of a norm or of a mean pool may overflow before they are scaled.
+HUGE = 1e30
+
+
+def on_kernels(fast: FastPath | None, faults: Sequence[Fault]) -> Array:
+    """For each fault whether the kernels take it, bool ``[faults]``."""
+    taken = np.zeros(len(faults), bool)
+    if fast is None:
+        return taken
+    layers: dict[str, list[int]] = {}
+    for place, fault in enumerate(faults):
+        layers.setdefault(fault.layer, []).append(place)
+    for layer, places in layers.items():
+        if fast.takes(faults[places[0]]):
+            taken[places] = _taken(fast, layer, [faults[place] for place in places])
+    return taken
+
+
+def _taken(fast: FastPath, layer: str, faults: Sequence[Fault]) -> Array:
+    """The same for faults of one family that has a kernel."""
+    if layer == INPUT:
+        read_out = fast.maximum and len(fast.models) == 1
+        return np.full(len(faults), not read_out and not _rescales(fast.models[0]))
+    module, attribute = _split(fast.network, layer)
+    owners = [model for model in fast.models if model.synapse.weights is module]
+    if not owners:
+        return np.ones(len(faults), bool)
+    if owners[0] is fast.models[-1] and fast.maximum:
+        return np.full(len(faults), fast.last_layer is not None)
+    if _is_plain(owners[0]):
+        return np.ones(len(faults), bool)
+    _, faulty, _ = parameter_values(module, attribute, faults)
+    return np.abs(faulty) < HUGE
+
+
+def _is_plain(model: StageModel) -> bool:
+    """Whether ``golden + change * input`` is what PyTorch computes for any change.
+
+    What an infinite weight makes of padding is PyTorch's own affair, and where a norm or a mean
+    scales a sum that overflows, so is the result.
+    """
+    synapse = model.synapse
+    inside = (synapse.taps >= 0).all() and (synapse.windows >= 0).all()
+    return bool(inside) and not _rescales(model)
+
+
+def _rescales(model: StageModel) -> bool:
+    """Whether a norm or a mean scales its sums."""
+    synapse = model.synapse
+    normed = any(module is not synapse.weights for module in synapse.before_pool if _scales(module))
+    return normed or synapse.mean
+
+
+def _scales(module: nn.Module) -> bool:
+    return any(True for _ in module.buffers()) or any(True for _ in module.parameters())
+
+
+def _split(network: nn.Module, layer: str) -> tuple[nn.Module, str]:
+    name, _, attribute = layer.rpartition(".")
+    return network.get_submodule(name), attribute

@@ -1,0 +1,34 @@
+"""Which engine a campaign takes, and why."""
+
+from __future__ import annotations
+
+from fi.base.errors import UserError
+from fi.engine.base import Engine
+from fi.engine.differential.engine import DifferentialEngine
+from fi.engine.full import FullEngine
+from fi.subject import Subject
+
+#: What ``--engine`` takes.
+ENGINES = ("auto", "full", "differential")
+
+
+def choose_engine(
+    wanted: str, subject: Subject, memory: int | None = None, threads: int | None = None
+) -> tuple[Engine, str]:
+    """The engine for ``--engine wanted``, and one line that says which and why.
+
+    ``memory`` (bytes) and ``threads`` are the differential engine's.
+
+    Raises:
+        UserError: no such engine, or it cannot take the network.
+    """
+    if wanted not in ENGINES:
+        raise UserError(f"--engine {wanted}: allowed are {', '.join(ENGINES)}")
+    reason = DifferentialEngine.why_not(subject.network)
+    if wanted == "differential" and reason:
+        raise UserError(f"--engine differential: {reason}; --engine full takes any network")
+    if wanted == "full" or reason:
+        engine: Engine = FullEngine(subject.network, subject.infer)
+        return engine, f"full engine, one fault a test run: {reason or 'as asked'}"
+    engine = DifferentialEngine(subject.network, subject.infer, memory, threads)
+    return engine, "differential engine, a group of faults a test run: the network declares stages"
