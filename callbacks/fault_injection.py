@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytorch_lightning as pl
 
-from fi.fault_test import FaultTest
+from fi.campaign.fault_test import FaultTest
 
 
 class FaultInjection(pl.Callback):

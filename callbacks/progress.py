@@ -12,8 +12,8 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from fi.fault_test import FaultTest
-from fi.record import CampaignCallback, CampaignRecord
+from fi.campaign.callback_api import CampaignCallback, CampaignRecord
+from fi.campaign.fault_test import FaultTest
 
 #: What ``--progress`` takes -> what is counted, and its name in the bar.
 WATCHED = {

@@ -13,9 +13,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from fi.campaign.callback_api import CampaignCallback, CampaignRecord
+from fi.campaign.fault_test import FaultTest
 from fi.engine.base import Pairs
-from fi.fault_test import FaultTest
-from fi.record import CampaignCallback, CampaignRecord
 
 
 class ScoreFiles(CampaignCallback):

@@ -17,6 +17,8 @@ from rich.table import Table
 from torch import Tensor
 
 from fi.base.errors import UserError, reported
+from fi.campaign.subject import Subject
+from fi.campaign.trainer import PRECISIONS, exact_arithmetic
 from fi.cli import CommandParser, chosen_classes, run_command
 from fi.engine.agreement import Agreement, agreement, outcomes
 from fi.engine.differential.engine import DifferentialEngine
@@ -25,7 +27,6 @@ from fi.faults.fault import Trial
 from fi.faults.fault_space import FaultSpace
 from fi.faults.user_models import load_model
 from fi.faults.word_formats import FORMATS
-from fi.lightning_runs import PRECISIONS, exact_arithmetic
 from fi.network.batches import Batch
 from fi.network.checkpoint import load_checkpoint
 from fi.network.stages import SpikingNetwork
@@ -33,7 +34,6 @@ from fi.overridden import warn_of_overridden
 from fi.peak import peak_memory
 from fi.sampling.draw import DEFAULT_SEED, SamplingPlan
 from fi.scaling import show_scaling
-from fi.subject import Subject
 from fi.test import checkpoint_of
 from fi.test_options import bits_of, times_of
 

@@ -20,7 +20,7 @@ from pytorch_lightning.utilities.warnings import PossibleUserWarning
 from torch import nn
 
 from fi.base.errors import reported
-from fi.lightning_runs import exact_arithmetic
+from fi.campaign.trainer import exact_arithmetic
 from fi.network.checkpoint import load_checkpoint
 from fi.network.neurons import floating_parameters, reset_neurons
 from fi.training import Training

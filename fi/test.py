@@ -16,15 +16,16 @@ from torch import nn
 
 from fi.analyse import show_table, write_table
 from fi.base.errors import UserError
-from fi.campaign import Campaign
+from fi.campaign.dry_run import show_plan
+from fi.campaign.fault_source import fault_source
+from fi.campaign.runner import Campaign
+from fi.campaign.subject import Subject
+from fi.campaign.verify import ContractBroken, verify
 from fi.cli import CommandParser, chosen_classes, run_command
-from fi.dry_run import show_plan
-from fi.fault_source import fault_source
 from fi.merge import COMMAND as MERGE
 from fi.network.checkpoint import load_checkpoint
 from fi.overridden import warn_of_overridden
 from fi.store.campaign_folder import CampaignFiles
-from fi.subject import Subject
 from fi.table_view import plain_console
 from fi.test_options import (
     COMMAND,
@@ -34,7 +35,6 @@ from fi.test_options import (
     plan_of,
     settings_of,
 )
-from fi.verify import ContractBroken, verify
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

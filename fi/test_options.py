@@ -9,7 +9,8 @@ from typing import Any
 from jsonargparse import Namespace
 
 from fi.base.errors import UserError, reported
-from fi.campaign import Settings
+from fi.campaign.runner import Settings
+from fi.campaign.trainer import PRECISIONS, Hardware
 from fi.cli import CommandParser
 from fi.engine.select import ENGINES
 from fi.faults.bits import WORD_BITS
@@ -17,7 +18,6 @@ from fi.faults.csv_row import parse_steps
 from fi.faults.fault import Bits
 from fi.faults.user_models import load_model
 from fi.faults.word_formats import FORMATS
-from fi.lightning_runs import PRECISIONS, Hardware
 from fi.network.foreign import READOUTS
 from fi.sampling.draw import DEFAULT_SEED, SCHEMES, SamplingPlan
 from fi.sampling.prior import read_prior

@@ -26,15 +26,15 @@ from small_networks import INPUT_SHAPES, SmallConv, SmallLinear, event_batches, 
 
 import fi.store.results_file
 import fi.store.write_buffer
-from fi.campaign import Campaign, Settings
+from fi.campaign.fault_test import FaultTest
+from fi.campaign.golden_run import GoldenTest
+from fi.campaign.runner import Campaign, Settings
+from fi.campaign.subject import Subject
+from fi.campaign.trainer import Hardware
 from fi.cli import run_command
-from fi.fault_test import FaultTest
-from fi.golden import GoldenTest
-from fi.lightning_runs import Hardware
 from fi.sampling.draw import SamplingPlan, draw
 from fi.sampling.sequential import IterativeDraw
 from fi.store.run_summary import ListRecord
-from fi.subject import Subject
 from fi.test import main as command
 
 CONTEXT = get_context("forkserver")

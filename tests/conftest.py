@@ -16,11 +16,11 @@ from small_networks import INPUT_SHAPES, SmallLinear, event_batches, small
 from torch import nn
 
 from datamodules import SaccadeMNIST
-from fi.campaign import Campaign, Settings
+from fi.campaign.runner import Campaign, Settings
+from fi.campaign.subject import Subject
+from fi.campaign.trainer import Hardware
 from fi.faults.fault import Fault
-from fi.lightning_runs import Hardware
 from fi.sampling.draw import SamplingPlan, draw
-from fi.subject import Subject
 
 torch.set_num_threads(1)  # the networks are so small that a second thread only costs time
 Run = Callable[..., Campaign]

@@ -13,8 +13,8 @@ from test_oracle import every_case
 from torch import Tensor, nn
 
 from fi.base.errors import UserError
+from fi.campaign.subject import Subject
 from fi.network.foreign import Adapter
-from fi.subject import Subject
 
 
 def plain() -> nn.Module:

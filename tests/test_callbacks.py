@@ -13,10 +13,10 @@ from rich.console import Console
 
 from callbacks import progress
 from callbacks.progress import CampaignProgress, _short
+from fi.campaign.subject import Subject
 from fi.faults.fault import Fault
 from fi.faults.injection import injected
 from fi.store.run_summary import ListRecord
-from fi.subject import Subject
 
 
 @pytest.mark.parametrize("engine", ["full", "differential"])

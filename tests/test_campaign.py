@@ -15,13 +15,13 @@ from small_networks import SmallConv, SmallLinear, event_batches, small
 from torch import Tensor, nn
 
 from fi.base.errors import UserError
-from fi.campaign import NetworkChanged, grouped
+from fi.campaign.callback_api import CampaignCallback
+from fi.campaign.runner import NetworkChanged, grouped
+from fi.campaign.subject import Subject
 from fi.faults.fault import Fault
 from fi.network.batches import Batches
-from fi.record import CampaignCallback
 from fi.store.identity import weights_hash
 from fi.store.results_file import ResultsError
-from fi.subject import Subject
 
 
 class StopAfter(pl.Callback):

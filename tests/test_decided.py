@@ -9,15 +9,15 @@ from conftest import Run, subject_of
 from small_networks import SmallConv, SmallLinear
 from test_campaign import StopAfter
 
-from fi.campaign import Campaign, grouped
-from fi.decided import WAYS, add_decided, own_share
+from fi.campaign.decision_counts import WAYS, add_decided, own_share
+from fi.campaign.fault_test import FaultTest
+from fi.campaign.golden_run import GoldenRun
+from fi.campaign.runner import Campaign, grouped
+from fi.campaign.subject import Subject
 from fi.engine.full import FullEngine
-from fi.fault_test import FaultTest
 from fi.faults.fault import Fault
-from fi.golden import GoldenRun
 from fi.metrics.fault_counts import FaultCounts
 from fi.sampling.draw import SamplingPlan, draw
-from fi.subject import Subject
 
 
 def decided(campaign: Campaign) -> dict[str, int]:

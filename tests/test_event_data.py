@@ -19,7 +19,7 @@ from event_files import Table, nmnist_bytes, table, write_gestures, write_nmnist
 from datamodules import NMNIST, SHD, DVSGesture, event_frames, recordings
 from datamodules.event_frames import EventFrames
 from fi.base.errors import UserError
-from fi.subject import Subject
+from fi.campaign.subject import Subject
 from models import SHD as SHDNetwork
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published test recordings")

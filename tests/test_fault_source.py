@@ -10,12 +10,12 @@ from conftest import subject_of
 from small_networks import SmallLinear
 
 from fi.base.errors import UserError
-from fi.fault_source import fault_source
+from fi.campaign.fault_source import fault_source
+from fi.campaign.subject import Subject
 from fi.faults.fault import Fault
 from fi.faults.fault_list import write_fault_list
 from fi.sampling.draw import SamplingPlan
 from fi.sampling.plan_file import plan_path
-from fi.subject import Subject
 
 PLAN = SamplingPlan(margin=0.2, models=("stuck-at-1",), sites=("fc1.weight", "lif1.*"))
 FAULT = Fault(0, "fc1.weight", (7, 11), 30)

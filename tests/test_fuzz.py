@@ -21,13 +21,13 @@ from small_networks import INPUT_SHAPES, SmallLinear, event_batches, small
 import fi.analyse
 import fi.test
 from fi.base.errors import UserError
-from fi.campaign import Campaign
-from fi.fault_source import fault_source
+from fi.campaign.fault_source import fault_source
+from fi.campaign.runner import Campaign
+from fi.campaign.subject import Subject
 from fi.faults.fault_list import write_fault_list
 from fi.network.checkpoint import load_checkpoint
 from fi.sampling.draw import SamplingPlan, draw
 from fi.store.identity import weights_hash
-from fi.subject import Subject
 
 #: What a mutation may put in: pieces of the formats, and what has broken parsers.
 PIECES = (

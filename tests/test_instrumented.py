@@ -12,8 +12,8 @@ from small_networks import CLASSES, STEPS, SmallLinear, event_batches, small
 from test_oracle import every_case
 from torch import Tensor, nn
 
+from fi.campaign.subject import Subject
 from fi.network.spikingjet_stub import NoInjection, silence
-from fi.subject import Subject
 
 
 class Net(nn.Module):

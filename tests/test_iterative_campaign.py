@@ -19,11 +19,12 @@ from test_killed import results, summary
 from fi.analyse import table_of
 from fi.base.errors import UserError
 from fi.base.user_classes import own_module
-from fi.campaign import Campaign, Settings
-from fi.fault_source import fault_source
+from fi.campaign.callback_api import CampaignCallback
+from fi.campaign.fault_source import fault_source
+from fi.campaign.runner import Campaign, Settings
+from fi.campaign.subject import Subject
+from fi.campaign.trainer import Hardware
 from fi.faults.fault_list import FaultListError, read_fault_list
-from fi.lightning_runs import Hardware
-from fi.record import CampaignCallback
 from fi.sampling.draw import SamplingPlan
 from fi.sampling.plan_file import plan_path
 from fi.sampling.sequential_plan import TRACKED, IterativePlan
@@ -31,7 +32,6 @@ from fi.sampling.shards import Shard
 from fi.statistics.group_estimates import estimates
 from fi.store.campaign_reader import PastCampaign
 from fi.store.results_file import ResultsError
-from fi.subject import Subject
 from fi.test import main
 
 PLAN = SamplingPlan(margin=0.15, models=("bit-flip", "stuck-at-1"), sites=("fc*.weight",))

@@ -12,9 +12,9 @@ import pytest
 from conftest import Run
 
 from fi.base.folder_lock import FolderInUse, locked
+from fi.campaign.callback_api import CampaignCallback
+from fi.campaign.subject import Subject
 from fi.faults.fault import Fault
-from fi.record import CampaignCallback
-from fi.subject import Subject
 
 HOLD = """
 import sys, time

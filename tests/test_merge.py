@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from small_networks import SmallConv, SmallLinear
 
 from fi.base.errors import UserError
-from fi.campaign import Campaign, Settings
+from fi.campaign.runner import Campaign, Settings
+from fi.campaign.subject import Subject
 from fi.faults.fault import Fault, trials
 from fi.merge import MergeError, main, merge
 from fi.sampling.draw import SamplingPlan, draw
 from fi.sampling.shards import Shard, shard_in, shard_of, woven
-from fi.subject import Subject
 
 NUMBERS = st.lists(st.integers(1, 3), min_size=1, max_size=60)
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from datamodules import SaccadeMNIST
+from fi.campaign.subject import Subject
 from fi.network.checkpoint import load_checkpoint
 from fi.network.stages import SpikingNetwork
-from fi.subject import Subject
 from models import CSNN, NMNIST
 from models.parts import resized
 

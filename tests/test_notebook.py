@@ -13,9 +13,9 @@ from small_networks import INPUT_SHAPES, PlainLinear, SmallLinear, event_batches
 
 import fi
 import models
-from fi.fault_source import fault_source
+from fi.campaign.fault_source import fault_source
+from fi.campaign.subject import Subject
 from fi.result import ResultTable
-from fi.subject import Subject
 from models import NMNIST
 
 PLAN = fi.SamplingPlan(margin=0.15)

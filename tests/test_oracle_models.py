@@ -13,11 +13,11 @@ from test_oracle import assert_oracle_agrees, first_digits
 from torch import nn
 
 from fi.base.user_classes import find_class
+from fi.campaign.subject import Subject
 from fi.faults.fault import Bits, Fault
 from fi.faults.fault_sites import SiteFamily
 from fi.faults.models import fault_model
 from fi.network.checkpoint import load_checkpoint
-from fi.subject import Subject
 from fi.test import checkpoint_of
 
 WORDWISE = ("dead", "saturated", "stuck-value:0.5", "stuck-value:-3", "scale:0.5", "scale:-1.7")

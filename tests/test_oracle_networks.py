@@ -21,9 +21,9 @@ from test_oracle import Oracle, assert_oracle_agrees
 from test_oracle_models import shipped
 from test_word_formats import word_of
 
+from fi.campaign.subject import Subject
 from fi.faults.fault import Bits, Fault
 from fi.faults.models import fault_model
-from fi.subject import Subject
 from models import SHD
 
 BURSTS: tuple[Bits, ...] = ((29, 30, 31), (22, 23, 24), (28, 29, 30))

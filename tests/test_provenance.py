@@ -17,11 +17,11 @@ from small_networks import SmallLinear
 
 from fi.base.checkouts import checkout, checkouts
 from fi.base.errors import UserError
-from fi.campaign import Campaign
+from fi.campaign.runner import Campaign
+from fi.campaign.subject import Subject
 from fi.faults.fault import Fault
 from fi.faults.fault_list import write_fault_list
 from fi.store.run_summary import past_runs
-from fi.subject import Subject
 
 TRIALS = [
     *(Fault(0, "fc1.weight", (1, 2), 30), Fault(0, "lif1.beta", (3,), 23)),

@@ -15,10 +15,10 @@ from test_oracle import assert_oracle_agrees, every_case
 from torch import Tensor
 
 from datamodules.nmnist import NMNIST as Recorded
+from fi.campaign.subject import Subject
 from fi.faults.fault_list import read_fault_list
 from fi.network.checkpoint import load_checkpoint
 from fi.network.stages import SpikingNetwork
-from fi.subject import Subject
 from fi.test import main
 from models import CSNN, NMNIST, SHD
 

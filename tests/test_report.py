@@ -16,6 +16,7 @@ import pytest
 from conftest import Run
 from past_campaigns import FAMILIES, SAMPLES, counts_of, design, some_faults, write_campaign
 
+from fi.campaign.subject import Subject
 from fi.faults.fault import Fault, trials
 from fi.report.command import main
 from fi.report.critical import critical_faults
@@ -31,7 +32,6 @@ from fi.statistics.intervals import Sample, interval
 from fi.statistics.survey_design import Design, FamilyFaults
 from fi.store.campaign_reader import PastCampaign
 from fi.store.results_file import ResultsFile
-from fi.subject import Subject
 
 FAULTS = some_faults(300)
 #: High bits do harm, so that there is something to find.

@@ -11,12 +11,12 @@ import pytest
 from campaign_process import ended, started
 from small_networks import INPUT_SHAPES, SmallLinear, event_batches, small
 
-from fi.campaign import Campaign, Settings
+from fi.campaign.callback_api import CampaignCallback
+from fi.campaign.runner import Campaign, Settings
+from fi.campaign.subject import Subject
+from fi.campaign.trainer import Hardware
 from fi.engine import differential
-from fi.lightning_runs import Hardware
-from fi.record import CampaignCallback
 from fi.sampling.draw import SamplingPlan, draw
-from fi.subject import Subject
 
 FAULTS, GROUP = 100_000, 250
 #: Growth that is no leak: tables of words that come up for the first time, fragmentation.

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from small_networks import SmallLinear
 from torch import Tensor, nn
 
+from fi.campaign.subject import Subject
 from fi.engine.agreement import outcomes
 from fi.engine.compiled.stage_constants import StageModel, stage_model
 from fi.engine.compiled.synapse_matrix import Synapse, normal_form
@@ -21,7 +22,6 @@ from fi.engine.full import FullEngine
 from fi.faults.fault import Fault
 from fi.metrics.outcomes import FULLY_MASKED
 from fi.network.stages import Stage, StageActivity
-from fi.subject import Subject
 
 quick = settings(
     max_examples=150,

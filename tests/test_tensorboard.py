@@ -12,17 +12,17 @@ from past_campaigns import FAMILIES, counts_of, design, some_faults
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_campaign import StopAfter
 
-from fi.campaign import Campaign
-from fi.fault_source import fault_source
+from fi.campaign.fault_source import fault_source
+from fi.campaign.runner import Campaign
+from fi.campaign.running_rates import RunningRates
+from fi.campaign.subject import Subject
 from fi.faults.fault import Fault, shown_bits
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.metrics.outcomes import OUTCOMES
-from fi.running_rates import RunningRates
 from fi.statistics.intervals import Sample, interval
 from fi.statistics.result_table import OUTCOME_ROWS, OVERALL, result_table
 from fi.store import write_buffer as results_buffer
 from fi.store.results_file import ResultsFile
-from fi.subject import Subject
 
 RATES = [*OUTCOMES, "non_finite", "faulty_accuracy"]
 ROWS = {**OUTCOME_ROWS, "non_finite": "non_finite", "faulty_accuracy": "facc"}

@@ -13,19 +13,19 @@ import pytest
 from conftest import Run, subject_of
 from small_networks import SmallLinear
 
-from fi.fault_source import fault_source
+from fi.campaign.fault_source import fault_source
+from fi.campaign.running_rates import RunningRates
+from fi.campaign.subject import Subject
+from fi.campaign.verify import verify
 from fi.faults.fault import SEVERAL, Fault, common_family, family_of, trials
 from fi.faults.fault_list import FaultListError, read_fault_list, write_fault_list
 from fi.metrics.counts import COUNT_COLUMNS
-from fi.running_rates import RunningRates
 from fi.sampling.draw import SamplingPlan, draw
 from fi.sampling.strata import design_of
 from fi.statistics.group_estimates import estimates
 from fi.statistics.intervals import Sample, interval
 from fi.statistics.result_table import FAULTS, OVERALL, one_row_a_trial, result_table
 from fi.statistics.survey_design import STRATUM, Design, FamilyFaults, layer_of, stratum_name
-from fi.subject import Subject
-from fi.verify import verify
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from fi import test as command
 from fi.base.errors import UserError
+from fi.campaign.subject import Subject
+from fi.campaign.verify import ContractBroken, verify
 from fi.engine.base import Pairs
 from fi.engine.differential.engine import DifferentialEngine
 from fi.faults.fault import Fault
-from fi.subject import Subject
 from fi.test_options import bytes_of
-from fi.verify import ContractBroken, verify
 
 
 @pytest.mark.parametrize("precision", ["32-true", "64-true"])

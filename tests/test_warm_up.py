@@ -11,7 +11,7 @@ import pytest
 from conftest import Run, subject_of
 from small_networks import SmallConv
 
-from fi.campaign import Campaign
+from fi.campaign.runner import Campaign
 from fi.engine import kernel_cache, kernels, warm_up
 from fi.engine.compiled.kernels import compiling
 from fi.engine.compiled.kernels.compiling import KERNELS, sources_digest

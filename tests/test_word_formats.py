@@ -18,13 +18,13 @@ from test_oracle import Oracle, expected, scores_of
 from torch import nn
 
 from fi.base.errors import UserError
+from fi.campaign.subject import Subject
 from fi.faults.bits import as_signed, same_words
 from fi.faults.fault import Fault, trials
 from fi.faults.stored_words import StoredWord, stored_values
 from fi.faults.word_formats import BFLOAT16, FLOAT16, FLOAT32, Int8, WordFormat, format_of
 from fi.sampling.draw import SamplingPlan, draw
 from fi.statistics.result_table import one_row_a_trial
-from fi.subject import Subject
 
 values = st.floats(width=32)
 

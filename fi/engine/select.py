@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fi.base.errors import UserError
+from fi.campaign.subject import Subject
 from fi.engine.base import Engine
 from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
-from fi.subject import Subject
 
 #: What ``--engine`` takes.
 ENGINES = ("auto", "full", "differential")

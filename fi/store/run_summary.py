@@ -12,12 +12,12 @@ from typing import Any
 import pandas as pd
 
 from fi.base.provenance import now, versions
+from fi.campaign.golden_run import GoldenRun
+from fi.campaign.subject import Subject
 from fi.faults.fault import Trial
 from fi.faults.fault_sites import Kind
-from fi.golden import GoldenRun
 from fi.statistics.survey_design import Design
 from fi.store.campaign_folder import CampaignFiles
-from fi.subject import Subject
 
 #: Nominal coverage of the intervals in tables.
 CONFIDENCE = 0.99

@@ -12,8 +12,8 @@ import pandas as pd
 import pytorch_lightning as pl
 from numpy.typing import NDArray
 
+from fi.campaign.golden_run import GoldenRun
 from fi.faults.fault import Trial
-from fi.golden import GoldenRun
 from fi.store.run_summary import ListRecord
 
 #: Counts of some faults by column of the results file, int64 ``[faults]`` each.

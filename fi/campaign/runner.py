@@ -14,20 +14,21 @@ import pytorch_lightning as pl
 from fi.base.checkouts import checkouts
 from fi.base.provenance import machine
 from fi.base.user_classes import own_module
-from fi.decided import Decisions, Shares, add_decided
+from fi.campaign.callback_api import CampaignCallback, CampaignRecord, GroupCounts
+from fi.campaign.decision_counts import Decisions, Shares, add_decided
+from fi.campaign.fault_test import FaultTest
+from fi.campaign.golden_run import GoldenRun, golden_run
+from fi.campaign.ranks import Processes
+from fi.campaign.schedule import looks_of
+from fi.campaign.subject import Subject
+from fi.campaign.trainer import Hardware, exact_arithmetic, on_gpu, run_test
 from fi.engine.select import choose_engine
 from fi.engine.warm_up import warm_up
-from fi.fault_test import FaultTest
 from fi.faults.fault import Fault, Trial, trials
 from fi.faults.models import own_models
 from fi.faults.word_values import word_values
-from fi.golden import GoldenRun, golden_run
-from fi.lightning_runs import Hardware, exact_arithmetic, on_gpu, run_test
-from fi.looks import looks_of
 from fi.metrics.fault_counts import FaultCounts
 from fi.network.precision import computing_in
-from fi.processes import Processes
-from fi.record import CampaignCallback, CampaignRecord, GroupCounts
 from fi.sampling.sequential import IterativeDraw
 from fi.sampling.shards import Shard
 from fi.statistics.result_table import one_row_a_trial
@@ -35,7 +36,6 @@ from fi.store.campaign_folder import CampaignFiles, tag_of, writing
 from fi.store.identity import network_hash, text_hash, weights_hash
 from fi.store.run_summary import ListRecord, RunSummary, described, past_runs, recorded
 from fi.store.write_buffer import ResultsBuffer
-from fi.subject import Subject
 
 
 @dataclass(frozen=True)

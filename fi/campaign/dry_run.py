@@ -9,8 +9,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from fi.campaign import Campaign
-from fi.fault_source import FaultSource
+from fi.campaign.fault_source import FaultSource
+from fi.campaign.runner import Campaign
 from fi.faults.fault_space import FaultSpace
 from fi.network.batches import Batches
 from fi.sampling.draw import SamplingPlan

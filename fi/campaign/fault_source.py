@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fi.base.errors import UserError, reported
+from fi.campaign.subject import Subject
 from fi.faults.fault import Fault, Trial, trials
 from fi.faults.fault_list import check_trials, read_fault_list, write_fault_list
 from fi.faults.fault_sites import Kind
@@ -19,7 +20,6 @@ from fi.sampling.sequential_plan import IterativePlan
 from fi.sampling.strata import design_of
 from fi.statistics.survey_design import Design
 from fi.store.run_summary import ListRecord
-from fi.subject import Subject
 
 #: What a user may give: a plan, the name or path of a list, or the faults themselves.
 GivenFaults = SamplingPlan | IterativePlan | str | Path | Sequence[Fault]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from fi.base.errors import UserError
+from fi.campaign.trainer import run_test
 from fi.engine.base import Infer
-from fi.lightning_runs import run_test
 from fi.metrics.fault_counts import correct_samples
 from fi.network.batches import Batch, Batches
 from fi.store.identity import tensors_hash

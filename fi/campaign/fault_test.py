@@ -8,9 +8,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from fi.campaign.golden_run import GoldenRun
 from fi.engine.base import Engine
 from fi.faults.fault import Trial
-from fi.golden import GoldenRun
 from fi.metrics.fault_counts import FaultCounts
 from fi.network.batches import Batch
 

@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fi.campaign import Campaign
+from fi.campaign.golden_run import GoldenRun
+from fi.campaign.runner import Campaign
+from fi.campaign.trainer import run_test
 from fi.engine.agreement import TOLERATED, Agreement, agreement, batch_outcomes
 from fi.engine.base import Engine, as_trial
 from fi.engine.full import FullEngine
 from fi.faults.fault import Trial
-from fi.golden import GoldenRun
-from fi.lightning_runs import run_test
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.metrics.fault_counts import batch_counts
 from fi.network.batches import Batch
