@@ -20,7 +20,8 @@ sys.path.insert(0, str(ROOT))  # the code beside this page, whatever is installe
 
 import fi.test  # noqa: E402
 from fi.campaign.subject import Subject  # noqa: E402
-from fi.cli import chosen_classes  # noqa: E402
+from fi.cli.parser import chosen_classes  # noqa: E402
+from fi.cli.test_options import command_parser, plan_of  # noqa: E402
 from fi.faults.fault_space import FaultSpace  # noqa: E402
 from fi.sampling.draw import SamplingPlan, drawn_numbers  # noqa: E402
 from fi.sampling.prior import Prior, golden_prior  # noqa: E402
@@ -29,7 +30,6 @@ from fi.sampling.strata import design_of  # noqa: E402
 from fi.statistics.group_estimates import GroupMeans, estimates  # noqa: E402
 from fi.statistics.survey_design import Design, layer_of  # noqa: E402
 from fi.store.campaign_reader import newest_campaign  # noqa: E402
-from fi.test_options import command_parser, plan_of  # noqa: E402
 
 RATES = ("fully_masked", "sdc_1", "correct")
 GROUPINGS = ((), ("layer",), ("family",), ("bit",), ("family", "bit"))

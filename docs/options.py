@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the code beside this page, whatever is installed
 
 from fi.base.user_classes import find_class, own_classes  # noqa: E402
-from fi.cli import CommandParser, _spoken  # noqa: E402
+from fi.cli.parser import CommandParser, _spoken  # noqa: E402
 
 PAGE = ROOT / "docs" / "reference.md"
 BEGIN, END = "<!-- options: written by make docs -->\n", "<!-- end of the options -->\n"

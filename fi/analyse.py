@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fi.base.errors import UserError
 from fi.base.text_files import FileError, write_text
-from fi.cli import CommandParser, run_command
+from fi.cli.parser import CommandParser, run_command
 from fi.grouped import show_critical, show_rates
 from fi.statistics.group_estimates import GROUPINGS
 from fi.statistics.result_table import FAULTS, OVERALL, result_table, table_csv

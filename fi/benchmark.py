@@ -19,7 +19,9 @@ from torch import Tensor
 from fi.base.errors import UserError, reported
 from fi.campaign.subject import Subject
 from fi.campaign.trainer import PRECISIONS, exact_arithmetic
-from fi.cli import CommandParser, chosen_classes, run_command
+from fi.cli.overridden import warn_of_overridden
+from fi.cli.parser import CommandParser, chosen_classes, run_command
+from fi.cli.test_options import bits_of, times_of
 from fi.engine.agreement import Agreement, agreement, outcomes
 from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
@@ -30,12 +32,10 @@ from fi.faults.word_formats import FORMATS
 from fi.network.batches import Batch
 from fi.network.checkpoint import load_checkpoint
 from fi.network.stages import SpikingNetwork
-from fi.overridden import warn_of_overridden
 from fi.peak import peak_memory
 from fi.sampling.draw import DEFAULT_SEED, SamplingPlan
 from fi.scaling import show_scaling
 from fi.test import checkpoint_of
-from fi.test_options import bits_of, times_of
 
 COMMAND = "python -m fi.benchmark"
 #: Batch sizes among which the full engine has its best.

@@ -15,7 +15,7 @@ from fi.analyse import show_table, write_table
 from fi.base.folder_lock import locked
 from fi.base.text_files import FileError, csv_text, read_text, write_text
 from fi.campaign.decision_counts import add_decided
-from fi.cli import CommandParser, run_command
+from fi.cli.parser import CommandParser, run_command
 from fi.faults.csv_row import FAULT_COLUMNS
 from fi.report.page import write_report
 from fi.sampling.shards import Shard, shard_in, woven

@@ -21,13 +21,9 @@ from fi.campaign.fault_source import fault_source
 from fi.campaign.runner import Campaign
 from fi.campaign.subject import Subject
 from fi.campaign.verify import ContractBroken, verify
-from fi.cli import CommandParser, chosen_classes, run_command
-from fi.merge import COMMAND as MERGE
-from fi.network.checkpoint import load_checkpoint
-from fi.overridden import warn_of_overridden
-from fi.store.campaign_folder import CampaignFiles
-from fi.table_view import plain_console
-from fi.test_options import (
+from fi.cli.overridden import warn_of_overridden
+from fi.cli.parser import CommandParser, chosen_classes, run_command
+from fi.cli.test_options import (
     COMMAND,
     NOT_REPLAYED,
     command_parser,
@@ -35,6 +31,10 @@ from fi.test_options import (
     plan_of,
     settings_of,
 )
+from fi.merge import COMMAND as MERGE
+from fi.network.checkpoint import load_checkpoint
+from fi.store.campaign_folder import CampaignFiles
+from fi.table_view import plain_console
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

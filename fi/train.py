@@ -15,7 +15,7 @@ from torch import nn
 
 from fi.base.errors import UserError
 from fi.base.text_files import write_text
-from fi.cli import CommandParser, chosen_classes, run_command
+from fi.cli.parser import CommandParser, chosen_classes, run_command
 from fi.firing import firing_rates
 from fi.fitting import fit, save_weights
 from fi.network.batches import Batches

@@ -31,7 +31,7 @@ from fi.campaign.golden_run import GoldenTest
 from fi.campaign.runner import Campaign, Settings
 from fi.campaign.subject import Subject
 from fi.campaign.trainer import Hardware
-from fi.cli import run_command
+from fi.cli.parser import run_command
 from fi.sampling.draw import SamplingPlan, draw
 from fi.sampling.sequential import IterativeDraw
 from fi.store.run_summary import ListRecord

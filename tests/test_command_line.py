@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fi.cli import _arranged
+from fi.cli.parser import _arranged
+from fi.cli.test_options import bits_of
 from fi.test import main
-from fi.test_options import bits_of
 
 HERE = Path(__file__).resolve().parent.parent
 NETWORK = '''

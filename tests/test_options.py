@@ -10,9 +10,9 @@ import pytest
 import torch
 from jsonargparse import Namespace
 
-from fi.cli import CommandParser, chosen_classes, plain_warnings
-from fi.overridden import warn_of_overridden
-from fi.test_options import command_parser
+from fi.cli.overridden import warn_of_overridden
+from fi.cli.parser import CommandParser, chosen_classes, plain_warnings
+from fi.cli.test_options import command_parser
 from models import NMNIST
 
 EVENTS = ["--data", "RandomEvents", "--data.samples", "4"]

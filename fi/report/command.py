@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fi.cli import CommandParser, run_command
+from fi.cli.parser import CommandParser, run_command
 from fi.report.page import write_figures, write_report
 from fi.store.campaign_reader import newest_campaign
 

@@ -11,7 +11,7 @@ from jsonargparse import Namespace
 from fi.base.errors import UserError, reported
 from fi.campaign.runner import Settings
 from fi.campaign.trainer import PRECISIONS, Hardware
-from fi.cli import CommandParser
+from fi.cli.parser import CommandParser
 from fi.engine.select import ENGINES
 from fi.faults.bits import WORD_BITS
 from fi.faults.csv_row import parse_steps

@@ -9,7 +9,7 @@ import torch
 from jsonargparse import Namespace
 from torch import Tensor
 
-from fi.cli import CommandParser
+from fi.cli.parser import CommandParser
 
 
 def warn_of_overridden(parser: CommandParser, options: Namespace, path: Path) -> None:
