@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fi.network.checkpoint import load_checkpoint
     from fi.network.stages import SpikingNetwork, Stage
     from fi.notebook import Campaign
-    from fi.result import ResultTable
+    from fi.report.result_view import ResultTable
     from fi.sampling.draw import SamplingPlan
     from fi.sampling.sequential_plan import IterativePlan
 
@@ -35,7 +35,7 @@ _HOMES = {
     "Campaign": "fi.notebook",
     "Fault": "fi.faults.fault",
     "IterativePlan": "fi.sampling.sequential_plan",
-    "ResultTable": "fi.result",
+    "ResultTable": "fi.report.result_view",
     "SamplingPlan": "fi.sampling.draw",
     "SpikingNetwork": "fi.network.stages",
     "Stage": "fi.network.stages",

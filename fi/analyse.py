@@ -12,11 +12,11 @@ from rich.console import Console
 from fi.base.errors import UserError
 from fi.base.text_files import FileError, write_text
 from fi.cli.parser import CommandParser, run_command
-from fi.grouped import show_critical, show_rates
+from fi.report.terminal.groups import show_critical, show_rates
+from fi.report.terminal.table import print_table
 from fi.statistics.group_estimates import GROUPINGS
 from fi.statistics.result_table import FAULTS, OVERALL, result_table, table_csv
 from fi.store.campaign_reader import PastCampaign, newest_campaign
-from fi.table_view import print_table
 
 
 def write_table(folder: str | Path, confidence: float | None = None) -> pd.DataFrame:

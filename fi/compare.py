@@ -15,7 +15,7 @@ from rich.text import Text
 from fi.base.errors import UserError
 from fi.base.text_files import csv_text, write_text
 from fi.cli.parser import CommandParser, run_command
-from fi.comparison import RATES, Comparison, Side, compare
+from fi.report.comparison import RATES, Comparison, Side, compare
 from fi.statistics.result_table import OVERALL
 
 COMMAND = "python -m fi.compare"

@@ -16,7 +16,7 @@ from fi.campaign.fault_source import GivenFaults, fault_source
 from fi.campaign.subject import Subject
 from fi.campaign.trainer import Hardware
 from fi.network.checkpoint import load_checkpoint
-from fi.result import ResultTable
+from fi.report.result_view import ResultTable
 from fi.sampling.draw import SamplingPlan
 from fi.test import checkpoint_of
 

@@ -33,8 +33,8 @@ from fi.cli.test_options import (
 )
 from fi.merge import COMMAND as MERGE
 from fi.network.checkpoint import load_checkpoint
+from fi.report.terminal.table import plain_console
 from fi.store.campaign_folder import CampaignFiles
-from fi.table_view import plain_console
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,8 +15,8 @@ from rich.console import Console
 
 from fi.base.text_files import FileError
 from fi.compare import comparison_csv, main, view
-from fi.comparison import Comparison, Side, compare, corrected
 from fi.faults.fault import Fault
+from fi.report.comparison import Comparison, Side, compare, corrected
 from fi.report.comparison_page import sentences
 from fi.statistics.estimators import Estimate, wilson
 from fi.statistics.intervals import Sample, interval

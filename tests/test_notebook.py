@@ -15,7 +15,7 @@ import fi
 import models
 from fi.campaign.fault_source import fault_source
 from fi.campaign.subject import Subject
-from fi.result import ResultTable
+from fi.report.result_view import ResultTable
 from models import NMNIST
 
 PLAN = fi.SamplingPlan(margin=0.15)

@@ -19,7 +19,7 @@ from past_campaigns import FAMILIES, SAMPLES, counts_of, design, some_faults, wr
 from fi.campaign.subject import Subject
 from fi.faults.fault import Fault, trials
 from fi.report.command import main
-from fi.report.critical import critical_faults
+from fi.report.critical_section import critical_faults
 from fi.report.facts import facts
 from fi.report.figures.bits import share_of_sdc
 from fi.report.figures.grid import Grid

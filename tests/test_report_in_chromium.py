@@ -8,7 +8,7 @@ import pytest
 from chromium import chromium, console_of, open_page
 from past_campaigns import design, some_faults, write_campaign
 
-from fi.comparison import Side, compare
+from fi.report.comparison import Side, compare
 from fi.report.comparison_page import comparison_page
 from fi.report.findings import Findings
 from fi.report.page import pictures, write_report

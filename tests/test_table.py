@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console
 
 from fi.metrics.counts import COUNT_COLUMNS
+from fi.report.terminal.table import plain_console, print_table
 from fi.statistics.group_estimates import estimates
 from fi.statistics.intervals import Sample, interval
 from fi.statistics.result_table import result_table, table_csv
 from fi.statistics.survey_design import Design, FamilyFaults
-from fi.table_view import plain_console, print_table
 
 PUBLISHED = [
     "# of faults",

@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 
 from fi.base.provenance import versions
 from fi.base.text_files import write_text
-from fi.report.critical import critical_faults
+from fi.report.critical_section import critical_faults
 from fi.report.facts import facts, options, provenance, subtitle, warning
 from fi.report.figures import main_pictures
 from fi.report.figures.sites import lowest, sites

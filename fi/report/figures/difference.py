@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fi.comparison import RATES, Comparison
+from fi.report.comparison import RATES, Comparison
 from fi.report.figures.rows import FOOT, HEAD, ROW, gutter, is_wide, label_rows, panel
 from fi.report.palette import COLOURS, FAINT, INK
 from fi.report.picture import Picture

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from fi.critical import critical, site_text, value_texts
+from fi.report.critical_faults import critical, site_text, value_texts
 from fi.report.findings import Findings
 from fi.report.headline import accuracy_percent, percent
 

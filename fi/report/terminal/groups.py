@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fi.base.text_files import FileError, write_text
-from fi.critical import critical, site_text, value_texts
+from fi.report.critical_faults import critical, site_text, value_texts
 from fi.statistics.group_estimates import estimates
 from fi.store.campaign_reader import PastCampaign
 
