@@ -16,12 +16,12 @@ from torch import nn
 from fi.base.errors import UserError
 from fi.base.text_files import write_text
 from fi.cli.parser import CommandParser, chosen_classes, run_command
-from fi.firing import firing_rates
-from fi.fitting import fit, save_weights
 from fi.network.batches import Batches
 from fi.network.foreign import READOUTS
-from fi.training import Recipe, Training
-from fi.training_data import loader
+from fi.training.data import loader
+from fi.training.firing import firing_rates
+from fi.training.fitting import fit, save_weights
+from fi.training.module import Recipe, Training
 
 COMMAND = "python -m fi.train"
 

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from fi.base.errors import UserError
-from fi.firing import firing_rates
-from fi.fitting import fit, save_weights
 from fi.network.checkpoint import load_checkpoint
 from fi.network.readouts import MaxMembrane
 from fi.train import accuracy, default_recipe, main
-from fi.training import Recipe, Training, keep_in_bounds, shifted
+from fi.training.firing import firing_rates
+from fi.training.fitting import fit, save_weights
+from fi.training.module import Recipe, Training, keep_in_bounds, shifted
 from models import CSNN, NMNIST
 
 Loader = DataLoader[tuple[Tensor, Tensor]]

@@ -9,7 +9,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from fi.base.errors import UserError, first_line
 from fi.network.batches import Batches
-from fi.training import Training
+from fi.training.module import Training
 
 
 def loaders(data: Any) -> tuple[Iterable[Any], Iterable[Any] | None]:

@@ -23,8 +23,8 @@ from fi.base.errors import reported
 from fi.campaign.trainer import exact_arithmetic
 from fi.network.checkpoint import load_checkpoint
 from fi.network.neurons import floating_parameters, reset_neurons
-from fi.training import Training
-from fi.training_data import check_fit, loaders
+from fi.training.data import check_fit, loaders
+from fi.training.module import Training
 
 #: Warnings of Lightning about its own use of PyTorch, and about folders and workers.
 _LIGHTNINGS_OWN = ".*LeafSpec.*|.*Checkpoint directory .* exists and is not empty.*"

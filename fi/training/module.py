@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fi.base.errors import UserError
-from fi.firing import rates_of, recorded_spikes
 from fi.network.foreign import Adapter
 from fi.network.neurons import neuron_words, spiking_neurons
 from fi.network.stages import SpikingNetwork
+from fi.training.firing import rates_of, recorded_spikes
 
 #: Where training keeps what a neuron learns: name of the parameter -> (lowest, highest).
 BOUNDS = {"beta": (0.01, 0.99), "alpha": (0.01, 0.99), "threshold": (0.1, float("inf"))}
