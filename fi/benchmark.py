@@ -17,6 +17,8 @@ from rich.table import Table
 from torch import Tensor
 
 from fi.base.errors import UserError, reported
+from fi.benchmarking.peak_memory import peak_memory
+from fi.benchmarking.scaling import show_scaling
 from fi.campaign.subject import Subject
 from fi.campaign.trainer import PRECISIONS, exact_arithmetic
 from fi.cli.overridden import warn_of_overridden
@@ -32,9 +34,7 @@ from fi.faults.word_formats import FORMATS
 from fi.network.batches import Batch
 from fi.network.checkpoint import load_checkpoint
 from fi.network.stages import SpikingNetwork
-from fi.peak import peak_memory
 from fi.sampling.draw import DEFAULT_SEED, SamplingPlan
-from fi.scaling import show_scaling
 from fi.test import checkpoint_of
 
 COMMAND = "python -m fi.benchmark"

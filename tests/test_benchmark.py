@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from fi import benchmark, scaling
+from fi import benchmark
 from fi.benchmark import main
+from fi.benchmarking import scaling
 
 TINY = ["--model", "NMNIST", "--faults", "40", "--samples", "6", "--check", "10"]
 #: What issue reports compare; more fields may follow.

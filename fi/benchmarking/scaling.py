@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from fi.peak import peak_memory
+from fi.benchmarking.peak_memory import peak_memory
 
 #: Faults and samples of each row.
 SIZES = ((1600, 100), (1600, 1000), (16000, 100), (16000, 1000), (160000, 100), (160000, 1000))
