@@ -16,12 +16,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fi.api import Campaign
     from fi.base.errors import UserError
     from fi.faults.fault import Fault
     from fi.faults.fault_list import read_fault_list, write_fault_list
     from fi.network.checkpoint import load_checkpoint
     from fi.network.stages import SpikingNetwork, Stage
-    from fi.notebook import Campaign
     from fi.report.result_view import ResultTable
     from fi.sampling.draw import SamplingPlan
     from fi.sampling.sequential_plan import IterativePlan
@@ -32,7 +32,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 #: Public name -> the module that has it.
 _HOMES = {
-    "Campaign": "fi.notebook",
+    "Campaign": "fi.api",
     "Fault": "fi.faults.fault",
     "IterativePlan": "fi.sampling.sequential_plan",
     "ResultTable": "fi.report.result_view",
