@@ -6,14 +6,14 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from small_networks import INPUT_SHAPES, SmallLinear, event_batches, small
-from torch import nn
+from campaigns import Run, subject_of
+from small_networks import SmallLinear
 
 from datamodules import SaccadeMNIST
 from fi.campaign.runner import Campaign, Settings
@@ -23,7 +23,6 @@ from fi.faults.fault import Fault
 from fi.sampling.draw import SamplingPlan, draw
 
 torch.set_num_threads(1)  # the networks are so small that a second thread only costs time
-Run = Callable[..., Campaign]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -32,7 +31,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
         return
-    script = str(Path(__file__).with_name("compile_kernels.py"))
+    script = str(Path(__file__).parent / "helpers" / "compile_kernels.py")
     running = [
         subprocess.Popen([sys.executable, script, precision], stderr=subprocess.PIPE, text=True)
         for precision in ("float32", "float64")
@@ -41,11 +40,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         _, errors = process.communicate()
         if process.returncode:
             pytest.exit(f"the kernels could not be compiled:\n{errors}", returncode=3)
-
-
-def subject_of(kind: type[nn.Module], **options: Any) -> Subject:
-    """A small network with its data."""
-    return Subject(small(kind), event_batches(INPUT_SHAPES[kind]), **options)
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""TODO base."""
+"""What knows nothing of faults or networks: errors, files, locks, git, a user's classes."""

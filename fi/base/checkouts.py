@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _SECONDS = 10
-_HOME = Path(__file__).resolve().parent
+_HOME = Path(__file__).resolve().parents[1]
 
 
 def checkouts(**classes: type) -> dict[str, dict[str, Any]]:

@@ -26,7 +26,8 @@ def provide_cache() -> None:
 def _numbas_own() -> tuple[Path, Path]:
     """The folders that numba tries."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(__file__).parent / "__pycache__", Path(home) / "numba"
+    beside = Path(__file__).parents[1] / "engine" / "compiled" / "kernels"
+    return beside / "__pycache__", Path(home) / "numba"
 
 
 def _writable(folder: Path) -> bool:

@@ -17,7 +17,7 @@ from types import ModuleType
 
 from fi.base.errors import UserError, first_line
 
-_HOME = Path(__file__).resolve().parent.parent
+_HOME = Path(__file__).resolve().parents[2]
 _NOUNS = {
     "models": "model",
     "datamodules": "datamodule",

@@ -1,1 +1,1 @@
-"""TODO benchmarking."""
+"""How fast the engines are, beside a plain forward."""

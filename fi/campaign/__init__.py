@@ -1,1 +1,1 @@
-"""TODO campaign."""
+"""One fault list on one network and one test set, as Lightning test runs."""

@@ -1,1 +1,1 @@
-"""TODO cli."""
+"""What the commands share: parser, options, and how errors are told."""

@@ -1,1 +1,1 @@
-"""TODO metrics."""
+"""What a pair did, and how these outcomes are counted."""

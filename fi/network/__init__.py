@@ -1,1 +1,1 @@
-"""TODO network."""
+"""Networks of snnTorch neurons: their stages, readouts, weights and batches."""

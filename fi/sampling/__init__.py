@@ -1,1 +1,1 @@
-"""TODO sampling."""
+"""Which faults are drawn: schemes, priors, sequential draws, shards."""

@@ -1,1 +1,1 @@
-"""TODO statistics."""
+"""Survey designs, sample sizes, estimates and their intervals."""

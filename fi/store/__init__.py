@@ -1,1 +1,1 @@
-"""TODO store."""
+"""What a campaign leaves on disk: its folder, results, summary and identity."""

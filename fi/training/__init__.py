@@ -1,1 +1,1 @@
-"""TODO training."""
+"""Training the networks that come with this."""

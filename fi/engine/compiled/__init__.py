@@ -1,1 +1,1 @@
-"""TODO compiled."""
+"""Faults on compiled kernels: plans, golden traces, and what runs them."""

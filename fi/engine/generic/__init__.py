@@ -1,1 +1,1 @@
-"""TODO generic."""
+"""Faults in PyTorch, stage by stage: what the kernels do not know."""

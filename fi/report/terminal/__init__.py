@@ -1,1 +1,1 @@
-"""TODO terminal."""
+"""Tables on a terminal."""

@@ -1,0 +1,268 @@
+"""Campaigns: reproducible, resumable, and the network is left as it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from campaigns import Run, subject_of
+from small_networks import SmallConv, SmallLinear, event_batches, small
+from torch import Tensor, nn
+
+from fi.base.errors import UserError
+from fi.campaign.callback_api import CampaignCallback
+from fi.campaign.runner import NetworkChanged, grouped
+from fi.campaign.subject import Subject
+from fi.faults.fault import Fault
+from fi.network.batches import Batches
+from fi.store.identity import weights_hash
+from fi.store.results_file import ResultsError
+
+
+class StopAfter(pl.Callback):
+    """Raises in the middle of the n-th test run of faults."""
+
+    def __init__(self, error: BaseException, runs: int) -> None:
+        self.error = error
+        self.left = runs + 2  # the golden runs
+
+    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        if self.left == 0:
+            raise self.error
+
+    def on_test_start(self, *args: Any) -> None:
+        self.left -= 1
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {p.parent.name: p.read_bytes() for p in folder.glob("*/*/results.csv")}
+
+
+def test_the_same_command_twice_gives_the_same_bytes(
+    campaign: Run, faults: list[Fault], tmp_path: Path
+) -> None:
+    campaign(subject_of(SmallLinear), faults).run()
+    first = files(tmp_path)
+    campaign(subject_of(SmallLinear), faults, overwrite=True).run()
+    assert len(first) == 1
+    assert files(tmp_path) == first
+
+
+@pytest.mark.parametrize("precision", ["32-true", "64-true"])
+def test_the_network_is_bit_for_bit_as_it_was(
+    campaign: Run, faults: list[Fault], precision: str
+) -> None:
+    subject = subject_of(SmallConv)
+    before = weights_hash(subject.network)
+    faults = [Fault(0, "conv1.weight", (0, 0, 0, 0), 30), Fault(1, "lif1.beta", (2,), 31)]
+    results = campaign(subject, faults, precision=precision).run()
+    assert len(results) == 2
+    assert weights_hash(subject.network) == before
+    assert all(not module._forward_hooks for module in subject.network.modules())
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()])
+@pytest.mark.parametrize("engine", ["full", "differential"])
+def test_the_network_is_restored_after(
+    campaign: Run, subject: Subject, faults: list[Fault], error: BaseException, engine: str
+) -> None:
+    before = weights_hash(subject.network)
+    stop = StopAfter(error, runs=5 if engine == "full" else 1)
+    with pytest.raises(type(error)):
+        campaign(subject, faults, callbacks=[stop], engine=engine).run()
+    assert weights_hash(subject.network) == before
+    assert all(not module._forward_hooks for module in subject.network.modules())
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()])
+def test_a_stopped_campaign_continues_to_the_same_bytes(
+    campaign: Run, subject: Subject, faults: list[Fault], error: BaseException, tmp_path: Path
+) -> None:
+    whole = campaign(subject, faults, output=tmp_path / "whole")
+    whole.run()
+    stopped = campaign(subject, faults, callbacks=[StopAfter(error, runs=20)])
+    with pytest.raises(type(error)):
+        stopped.run()
+    assert stopped.files is not None
+    status = json.loads((stopped.files.path / "summary.json").read_text())["status"]
+    assert status == ("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+    assert stopped.files.results.done() == list(range(19))
+    campaign(subject, faults).run()
+    assert files(tmp_path) == files(tmp_path / "whole")
+
+
+def test_a_row_that_was_cut_off_is_run_again(
+    campaign: Run, subject: Subject, faults: list[Fault], tmp_path: Path
+) -> None:
+    first = campaign(subject, faults)
+    first.run()
+    assert first.files is not None
+    wanted = files(tmp_path)
+    path = first.files.results.path
+    path.write_bytes(path.read_bytes()[:-300])
+    campaign(subject, faults).run()
+    assert files(tmp_path) == wanted
+
+
+def test_results_of_another_list_are_refused(
+    campaign: Run, subject: Subject, faults: list[Fault]
+) -> None:
+    first = campaign(subject, faults)
+    first.run()
+    assert first.files is not None
+    path = first.files.results.path
+    path.write_text(path.read_text().replace("fc1.weight", "fc2.weight"))
+    with pytest.raises(ResultsError, match="in the fault list it is"):
+        campaign(subject, faults).run()
+
+
+class Counting(CampaignCallback):
+    """Counts test runs."""
+
+    runs = 0
+
+    def on_test_start(self, *args: Any) -> None:
+        self.runs += 1
+
+
+def test_a_finished_campaign_is_not_run_again(
+    campaign: Run, subject: Subject, faults: list[Fault]
+) -> None:
+    first = campaign(subject, faults).run()
+    counting = Counting()
+    again = campaign(subject, faults, callbacks=[counting]).run()
+    assert counting.runs == 2  # golden
+    assert first.equals(again)
+
+
+def test_one_fault_is_one_test_run_on_the_full_engine(
+    campaign: Run, subject: Subject, faults: list[Fault]
+) -> None:
+    counting = Counting()
+    campaign(subject, faults, callbacks=[counting]).run()
+    assert counting.runs == len(faults) + 2
+
+
+def test_both_engines_count_the_same(campaign: Run, subject: Subject, faults: list[Fault]) -> None:
+    full = campaign(subject, faults).run()
+    differential = campaign(subject, faults, engine="differential").run()
+    assert full.equals(differential)
+    assert 0 < full["sdc_1"].sum() < full["samples"].sum()
+
+
+def test_other_weights_are_another_campaign(
+    campaign: Run, subject: Subject, faults: list[Fault], tmp_path: Path
+) -> None:
+    campaign(subject, faults[:3]).run()
+    with torch.no_grad():
+        subject.network.fc1.bias[0] += 1
+    campaign(subject, faults[:3]).run()
+    assert len(files(tmp_path)) == 2
+
+
+def test_groups_keep_the_order_and_the_rest() -> None:
+    faults = [Fault(i, "fc1.bias", (i,), 0) for i in range(7)]
+    assert [len(group) for group in grouped(faults, 3)] == [3, 3, 1]
+    assert [f for group in grouped(faults, 3) for f in group] == faults
+
+
+class Noisy(SmallLinear):
+    """Gives other scores in every run."""
+
+    def forward(self, events: Tensor) -> Tensor:
+        return super().forward(events) + torch.rand(1)
+
+
+class Infinite(SmallLinear):
+    """Divides by zero."""
+
+    def forward(self, events: Tensor) -> Tensor:
+        return super().forward(events) / 0.0
+
+
+class Careless(SmallLinear):
+    """Learns while it is tested."""
+
+    def forward(self, events: Tensor) -> Tensor:
+        self.fc1.bias.data += 1e-3
+        return super().forward(events).round()
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [(Noisy, "golden run is not reproducible"), (Infinite, "non-finite scores: batch 0, sample 0")],
+)
+def test_a_golden_run_that_cannot_be_used(
+    campaign: Run, faults: list[Fault], tmp_path: Path, kind: type[nn.Module], message: str
+) -> None:
+    subject = Subject(small(kind), event_batches((12,)))
+    with pytest.raises(UserError, match=message):
+        campaign(subject, faults).run()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_network_that_changes_is_noticed(campaign: Run) -> None:
+    subject = Subject(small(Careless), event_batches((12,)))
+    with pytest.raises((NetworkChanged, UserError)):
+        campaign(subject, [Fault(0, "fc2.weight", (0, 0), 0)]).run()
+
+
+class Shuffled:
+    """Batches in another order each time."""
+
+    def __init__(self) -> None:
+        self.batches = event_batches((12,))
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        self.batches.reverse()
+        return iter(self.batches)
+
+
+def test_a_loader_that_shuffles_is_refused(campaign: Run, faults: list[Fault]) -> None:
+    subject = Subject(small(SmallLinear), Shuffled())
+    with pytest.raises(UserError, match="must not shuffle"):
+        campaign(subject, faults).run()
+
+
+@pytest.mark.parametrize("limit", [1, 10, 13, 24, 99])
+def test_a_limit_takes_the_first_samples(limit: int) -> None:
+    whole = torch.cat([labels for _, labels in Batches(event_batches((12,)), "data")])
+    parts = [labels for _, labels in Batches(event_batches((12,)), "data", limit)]
+    assert torch.equal(torch.cat(parts), whole[:limit])
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ((torch.zeros(6, 4, 12), torch.zeros(3, dtype=torch.long)), r"\[6, 4, 12\] and"),
+        ((torch.zeros(6, 4, 12), torch.zeros(4)), "labels integer"),
+        (torch.zeros(6, 4, 12), r"must be \(events, labels\)"),
+        ((torch.zeros(6, 4, 12), [1, 2, 3, 4]), "two tensors"),
+        ((torch.zeros(6, 4, 9), torch.zeros(4, dtype=torch.long)), "SmallLinear cannot take"),
+    ],
+)
+def test_data_that_do_not_fit(batch: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Subject(small(SmallLinear), [batch])
+
+
+def test_an_empty_test_set_is_refused() -> None:
+    with pytest.raises(UserError, match="no samples"):
+        Subject(small(SmallLinear), [])
+
+
+def test_summary_says_what_was_run(campaign: Run, subject: Subject, faults: list[Fault]) -> None:
+    run = campaign(subject, faults)
+    run.run()
+    assert run.files is not None
+    summary = json.loads((run.files.path / "summary.json").read_text())
+    assert summary["status"] == "finished"
+    assert (summary["batches"], summary["samples"], summary["steps"]) == (3, 24, 6)
+    assert summary["pairs"] == 24 * len(faults)
+    assert [family["name"] for family in summary["families"]][:2] == ["fc1.weight", "fc1.bias"]
+    assert set(summary["hashes"]) >= {"network", "weights", "data", "faults", "engine"}
