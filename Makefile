@@ -49,6 +49,7 @@ test-slow: install
 lint: install
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(VENV)/bin/lint-imports --no-logo
 	$(RUN) -m mypy -p fi -p models -p datamodules -p callbacks
 
 docs: install

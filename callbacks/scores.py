@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fi.campaign.callback_api import CampaignCallback, CampaignRecord
 from fi.campaign.fault_test import FaultTest
-from fi.engine.base import Pairs
+from fi.metrics.pairs import Pairs
 
 
 class ScoreFiles(CampaignCallback):

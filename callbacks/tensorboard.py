@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from fi.campaign.callback_api import CampaignCallback, CampaignRecord, GroupCounts
+from fi.campaign.callback_api import CampaignCallback, CampaignRecord
 from fi.campaign.running_rates import RunningRates
 from fi.faults.fault import Trial, family_of, shown_bits
-from fi.metrics.counts import COUNT_COLUMNS
+from fi.metrics.counts import COUNT_COLUMNS, GroupCounts
 from fi.statistics.result_table import OVERALL
 from fi.statistics.survey_design import Design
 

@@ -8,17 +8,16 @@ from typing import Any
 
 from torch import nn
 
-from fi.analyse import write_table
 from fi.base.errors import UserError
 from fi.base.user_classes import find_class
 from fi.campaign import runner as campaigns
 from fi.campaign.fault_source import GivenFaults, fault_source
 from fi.campaign.subject import Subject
 from fi.campaign.trainer import Hardware
-from fi.network.checkpoint import load_checkpoint
+from fi.network.checkpoint import checkpoint_of, load_checkpoint
 from fi.report.result_view import ResultTable
+from fi.report.tables import write_table
 from fi.sampling.draw import SamplingPlan
-from fi.test import checkpoint_of
 
 
 class Campaign:

@@ -15,7 +15,7 @@ from rich.text import Text
 from fi.base.errors import UserError
 from fi.base.text_files import csv_text, write_text
 from fi.cli.parser import CommandParser, run_command
-from fi.report.comparison import RATES, Comparison, Side, compare
+from fi.report.comparison import RATES, Comparison, Side, compare, footer
 from fi.statistics.result_table import OVERALL
 
 COMMAND = "python -m fi.compare"
@@ -99,25 +99,6 @@ def _texts(row: pd.Series, is_paired: bool) -> list[str]:
     numbers = [*faults, percent(row["a"]), percent(row["b"])]
     mark = " *" if row["certain"] else "  "
     return [row["family"], *numbers, percent(row["difference"], "+.3f"), ends + mark]
-
-
-def footer(found: Comparison) -> str:
-    """How the comparison was made, and how to read it."""
-    number = len(found.families)
-    how = (
-        "Both ran the same faults: each is compared with itself (Wilson by fault for what rises "
-        "and for what falls, combined by MOVER)."
-        if found.paired
-        else "The fault lists differ: two independent samples (Wilson by fault, combined by "
-        "Newcombe's method)."
-    )
-    only = f" Not compared, faults in one only: {', '.join(found.only)}." if found.only else ""
-    return (
-        f"{how} Intervals of {number} families at {100 * found.each:.6g} % each, so that with "
-        f"{100 * found.confidence:g} % all of one rate hold (Bonferroni); that of all faults "
-        f"together at {100 * found.confidence:g} %. * leaves out 0: a difference. They hold over "
-        f"faults, for these test sets.{only}"
-    )
 
 
 def _parser() -> CommandParser:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +13,6 @@ import torch
 from jsonargparse import Namespace
 from torch import nn
 
-from fi.analyse import show_table, write_table
 from fi.base.errors import UserError
 from fi.campaign.dry_run import show_plan
 from fi.campaign.fault_source import fault_source
@@ -31,10 +29,11 @@ from fi.cli.test_options import (
     plan_of,
     settings_of,
 )
-from fi.merge import COMMAND as MERGE
-from fi.network.checkpoint import load_checkpoint
+from fi.network.checkpoint import checkpoint_of, load_checkpoint
+from fi.report.tables import show_table, write_table
 from fi.report.terminal.table import plain_console
 from fi.store.campaign_folder import CampaignFiles
+from fi.store.merging import COMMAND as MERGE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,22 +124,6 @@ def subject_of(parser: CommandParser, options: Namespace) -> Subject:
         limit=options.limit_samples,
         word_format=options.format,
     )
-
-
-def checkpoint_of(network: nn.Module, given: str | None) -> Path | None:
-    """The file of the weights: the given one, or the network's own beside its module."""
-    if given is not None:
-        return None if given == "none" else Path(given)
-    default = getattr(network, "default_checkpoint", None)
-    if default is None:
-        return None
-    path = Path(inspect.getfile(type(network))).resolve().parent / "pretrained" / default
-    if not path.is_file():
-        raise UserError(
-            f"{type(network).__name__} comes without weights: give --checkpoint FILE "
-            "(python -m fi.train writes one), or --checkpoint none for random ones"
-        )
-    return path
 
 
 def _plain(options: Namespace) -> dict[str, Any]:

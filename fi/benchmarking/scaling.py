@@ -9,6 +9,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from fi.benchmarking.measure import scaled
 from fi.benchmarking.peak_memory import peak_memory
 
 #: Faults and samples of each row.
@@ -51,8 +52,6 @@ def _alone(argv: list[str]) -> Point:
 
 
 def _point(argv: list[str]) -> Point:
-    from fi.benchmark import scaled
-
     samples = int(argv[-1])
     faults, seconds, events = scaled(argv)
     return Point(faults, samples, seconds, events, peak_memory())

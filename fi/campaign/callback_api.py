@@ -7,17 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
-from numpy.typing import NDArray
 
 from fi.campaign.golden_run import GoldenRun
 from fi.faults.fault import Trial
+from fi.metrics.counts import GroupCounts
 from fi.store.run_summary import ListRecord
-
-#: Counts of some faults by column of the results file, int64 ``[faults]`` each.
-GroupCounts = Mapping[str, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)

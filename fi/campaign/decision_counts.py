@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 
 from fi.engine.base import Engine
 from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
-
-#: Ways to decide a pair, in words, the cheapest first.
-WAYS = {
-    "no_change": "no word changes",
-    "proof": "proved: no spike can change",
-    "own_stage": "simulated: its own stage heals",
-    "later_stage": "simulated: a later stage heals",
-    "readout": "computed to the readout",
-    "forward": "a whole forward",
-    "not_counted": "not counted",
-}
+from fi.store.decisions import add_decided
 
 
 class Decisions:
@@ -92,10 +81,3 @@ class Shares:
 def _tally(engine: Engine) -> dict[str, int] | None:
     tally = engine.tally if isinstance(engine, DifferentialEngine) else None
     return None if tally is None else asdict(tally)
-
-
-def add_decided(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
-    """The sum of two counts."""
-    return {
-        way: first.get(way, 0) + second.get(way, 0) for way in WAYS if {*first, *second} & {way}
-    }

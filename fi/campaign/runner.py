@@ -14,27 +14,30 @@ import pytorch_lightning as pl
 from fi.base.checkouts import checkouts
 from fi.base.provenance import machine
 from fi.base.user_classes import own_module
-from fi.campaign.callback_api import CampaignCallback, CampaignRecord, GroupCounts
-from fi.campaign.decision_counts import Decisions, Shares, add_decided
+from fi.campaign.callback_api import CampaignCallback, CampaignRecord
+from fi.campaign.decision_counts import Decisions, Shares
 from fi.campaign.fault_test import FaultTest
 from fi.campaign.golden_run import GoldenRun, golden_run
 from fi.campaign.ranks import Processes
 from fi.campaign.schedule import looks_of
 from fi.campaign.subject import Subject
+from fi.campaign.summary_entries import summary_entries
 from fi.campaign.trainer import Hardware, exact_arithmetic, on_gpu, run_test
 from fi.engine.select import choose_engine
 from fi.engine.warm_up import warm_up
 from fi.faults.fault import Fault, Trial, trials
 from fi.faults.models import own_models
 from fi.faults.word_values import word_values
+from fi.metrics.counts import GroupCounts
 from fi.metrics.fault_counts import FaultCounts
 from fi.network.precision import computing_in
 from fi.sampling.sequential import IterativeDraw
 from fi.sampling.shards import Shard
 from fi.statistics.result_table import one_row_a_trial
 from fi.store.campaign_folder import CampaignFiles, tag_of, writing
+from fi.store.decisions import add_decided
 from fi.store.identity import network_hash, text_hash, weights_hash
-from fi.store.run_summary import ListRecord, RunSummary, described, past_runs, recorded
+from fi.store.run_summary import ListRecord, RunSummary, past_runs, recorded
 from fi.store.write_buffer import ResultsBuffer
 
 
@@ -107,7 +110,9 @@ class Campaign:
         self._say = say
         self.callbacks = [*self._own_callbacks(), *callbacks]
         chosen = self.settings
-        self.engine, self.why = choose_engine(chosen.engine, subject, chosen.memory, chosen.threads)
+        self.engine, self.why = choose_engine(
+            chosen.engine, subject.network, subject.infer, chosen.memory, chosen.threads
+        )
         self.trainer = self.settings.hardware.trainer(self.callbacks)
         self.processes = Processes(self.trainer)
         self._shares = Shares(1)
@@ -347,7 +352,7 @@ class Campaign:
         """What is run and with what, for ``summary.json``."""
         shard = self.settings.shard
         return {
-            **described(self.subject, golden, self.source),
+            **summary_entries(self.subject, golden, self.source),
             **self._lengths(),
             "shard": str(shard) if shard else None,
             "engine": self.engine.name,

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fi.engine.base import Engine, Pairs
+from fi.engine.base import Engine
 from fi.faults.fault import Fault, Trial
 from fi.metrics.outcomes import FULLY_MASKED, judge
+from fi.metrics.pairs import Pairs
 from fi.network.batches import Batch
 
 #: Part of the pairs that may differ in float32, where an order of summation moves a membrane

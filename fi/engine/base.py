@@ -5,30 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from fi.faults.fault import Fault, Trial
+from fi.metrics.pairs import Pairs
 
 #: Scores ``[batch, classes]`` of events ``[time, batch, ...]``.
 Infer = Callable[[Tensor], Tensor]
-
-
-class Pairs(NamedTuple):
-    """Scores of the pairs (fault, sample) that were computed to the end.
-
-    Every pair that is not listed has the golden scores: it is fully masked.
-
-    Attributes:
-        fault: position of the fault, or trial, in the group, int64 ``[pairs]``.
-        sample: position of the sample in the batch, int64 ``[pairs]``.
-        scores: ``[pairs, classes]``.
-    """
-
-    fault: Tensor
-    sample: Tensor
-    scores: Tensor
 
 
 class Engine(ABC):

@@ -9,9 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fi.engine.base import Engine, Pairs, as_trials
+from fi.engine.base import Engine, as_trials
 from fi.faults.fault import Fault, Trial
 from fi.faults.injection import injected
+from fi.metrics.pairs import Pairs
 
 
 class FullEngine(Engine):

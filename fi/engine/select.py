@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from fi.base.errors import UserError
-from fi.campaign.subject import Subject
-from fi.engine.base import Engine
+from fi.engine.base import Engine, Infer
 from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
 
@@ -13,7 +14,11 @@ ENGINES = ("auto", "full", "differential")
 
 
 def choose_engine(
-    wanted: str, subject: Subject, memory: int | None = None, threads: int | None = None
+    wanted: str,
+    network: nn.Module,
+    infer: Infer,
+    memory: int | None = None,
+    threads: int | None = None,
 ) -> tuple[Engine, str]:
     """The engine for ``--engine wanted``, and one line that says which and why.
 
@@ -24,11 +29,11 @@ def choose_engine(
     """
     if wanted not in ENGINES:
         raise UserError(f"--engine {wanted}: allowed are {', '.join(ENGINES)}")
-    reason = DifferentialEngine.why_not(subject.network)
+    reason = DifferentialEngine.why_not(network)
     if wanted == "differential" and reason:
         raise UserError(f"--engine differential: {reason}; --engine full takes any network")
     if wanted == "full" or reason:
-        engine: Engine = FullEngine(subject.network, subject.infer)
+        engine: Engine = FullEngine(network, infer)
         return engine, f"full engine, one fault a test run: {reason or 'as asked'}"
-    engine = DifferentialEngine(subject.network, subject.infer, memory, threads)
+    engine = DifferentialEngine(network, infer, memory, threads)
     return engine, "differential engine, a group of faults a test run: the network declares stages"

@@ -13,6 +13,8 @@ from fi.metrics.outcomes import OUTCOMES
 COUNT_COLUMNS = ("samples", *OUTCOMES, "non_finite", "correct", "golden_correct")
 #: Counts of a group of faults: ``COUNT_COLUMNS`` -> integers ``[faults]``.
 Counts = Mapping[str, ArrayLike]
+#: Counts of some faults by column of the results file, int64 ``[faults]`` each.
+GroupCounts = Mapping[str, NDArray[np.int64]]
 
 
 def count_table(counts: Counts, faults: int) -> NDArray[np.int64]:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from fi.engine.base import Pairs
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.metrics.outcomes import FULLY_MASKED, OUTCOMES, judge, top
+from fi.metrics.pairs import Pairs
 
 _SAMPLES, _NON_FINITE, _CORRECT, _GOLDEN_CORRECT = (
     COUNT_COLUMNS.index(name) for name in ("samples", "non_finite", "correct", "golden_correct")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import pickle
 import warnings
@@ -21,6 +22,22 @@ _PREFIXES = ("network.", "model.", "net.")
 #: Constants that snnTorch saves with a neuron; a file may have or lack them.
 _CONSTANTS = ("graded_spikes_factor", "reset_mechanism_val")
 _SHOWN = 5
+
+
+def checkpoint_of(network: nn.Module, given: str | None) -> Path | None:
+    """The file of the weights: the given one, or the network's own beside its module."""
+    if given is not None:
+        return None if given == "none" else Path(given)
+    default = getattr(network, "default_checkpoint", None)
+    if default is None:
+        return None
+    path = Path(inspect.getfile(type(network))).resolve().parent / "pretrained" / default
+    if not path.is_file():
+        raise UserError(
+            f"{type(network).__name__} comes without weights: give --checkpoint FILE "
+            "(python -m fi.train writes one), or --checkpoint none for random ones"
+        )
+    return path
 
 
 def load_checkpoint(network: nn.Module, path: str | Path) -> None:

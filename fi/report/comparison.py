@@ -271,3 +271,22 @@ def _pairs(first: Side, second: Side, family: str, rate: str) -> list[PairedSamp
 
 def _rates(rows: pd.DataFrame, rate: str) -> np.ndarray:
     return (rows[rate] / rows["samples"]).to_numpy(dtype=np.float64)
+
+
+def footer(found: Comparison) -> str:
+    """How the comparison was made, and how to read it."""
+    number = len(found.families)
+    how = (
+        "Both ran the same faults: each is compared with itself (Wilson by fault for what rises "
+        "and for what falls, combined by MOVER)."
+        if found.paired
+        else "The fault lists differ: two independent samples (Wilson by fault, combined by "
+        "Newcombe's method)."
+    )
+    only = f" Not compared, faults in one only: {', '.join(found.only)}." if found.only else ""
+    return (
+        f"{how} Intervals of {number} families at {100 * found.each:.6g} % each, so that with "
+        f"{100 * found.confidence:g} % all of one rate hold (Bonferroni); that of all faults "
+        f"together at {100 * found.confidence:g} %. * leaves out 0: a difference. They hold over "
+        f"faults, for these test sets.{only}"
+    )

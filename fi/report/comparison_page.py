@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from fi.compare import footer
-from fi.report.comparison import RATES, Comparison, Side
+from fi.report.comparison import RATES, Comparison, Side, footer
 from fi.report.figures.difference import difference
 from fi.report.headline import accuracy_percent
 from fi.report.page import environment, style

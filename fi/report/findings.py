@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fi.analyse import table_of
 from fi.base.text_files import FileError
 from fi.faults.csv_row import parse_bits, parse_steps
 from fi.metrics.outcomes import OUTCOMES
+from fi.report.tables import table_of
 from fi.statistics.group_estimates import estimates
 from fi.statistics.result_table import FAULTS, OVERALL, one_row_a_trial
 from fi.statistics.survey_design import Design

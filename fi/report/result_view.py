@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from rich.console import Console
 
-from fi.analyse import show_table, table_of
 from fi.base.errors import UserError
+from fi.report.tables import show_table, table_of
 from fi.statistics.result_table import OUTCOME_ROWS, OVERALL
 from fi.store.campaign_reader import PastCampaign
 

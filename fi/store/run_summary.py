@@ -12,10 +12,7 @@ from typing import Any
 import pandas as pd
 
 from fi.base.provenance import now, versions
-from fi.campaign.golden_run import GoldenRun
-from fi.campaign.subject import Subject
 from fi.faults.fault import Trial
-from fi.faults.fault_sites import Kind
 from fi.statistics.survey_design import Design
 from fi.store.campaign_folder import CampaignFiles
 
@@ -42,32 +39,6 @@ class ListRecord:
     seed: int | None = None
     design: Design | None = None
     confidence: float = CONFIDENCE
-
-
-def described(subject: Subject, golden: GoldenRun, source: ListRecord) -> dict[str, Any]:
-    """The entries that say what was tested."""
-    families = [
-        {"name": f.name, "shape": list(f.shape), "faults": source.populations.get(f.name)}
-        for f in subject.sites
-        if f.kind is not Kind.INPUT or f.name in source.populations
-    ]
-    return {
-        "model": subject.name,
-        "data": subject.data_name,
-        "fault_list": source.name,
-        "scheme": source.scheme,
-        "seed": source.seed,
-        "confidence": source.confidence,
-        "batches": len(golden.labels),
-        "batch_size": golden.batch_size,
-        "samples": golden.samples,
-        "steps": subject.steps,
-        "golden_accuracy": golden.accuracy,
-        "word_format": subject.word_format,
-        "accuracy_before_conversion": subject.accuracy_before,
-        "families": families,
-        "draw": (source.design or Design.of_list([str(f["name"]) for f in families])).record(),
-    }
 
 
 class RunSummary:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from fi.campaign.callback_api import GroupCounts
 from fi.faults.fault import Trial
 from fi.faults.word_values import WordValue
-from fi.metrics.counts import COUNT_COLUMNS
+from fi.metrics.counts import COUNT_COLUMNS, GroupCounts
 from fi.store.results_file import ResultsFile
 
 Listener = Callable[[Sequence[Trial], GroupCounts], None]

@@ -9,7 +9,7 @@ from campaigns import Run, subject_of
 from small_networks import SmallConv, SmallLinear
 from test_campaign import StopAfter
 
-from fi.campaign.decision_counts import WAYS, add_decided, own_share
+from fi.campaign.decision_counts import own_share
 from fi.campaign.fault_test import FaultTest
 from fi.campaign.golden_run import GoldenRun
 from fi.campaign.runner import Campaign, grouped
@@ -18,6 +18,7 @@ from fi.engine.full import FullEngine
 from fi.faults.fault import Fault
 from fi.metrics.fault_counts import FaultCounts
 from fi.sampling.draw import SamplingPlan, draw
+from fi.store.decisions import WAYS, add_decided
 
 
 def decided(campaign: Campaign) -> dict[str, int]:

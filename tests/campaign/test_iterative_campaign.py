@@ -16,7 +16,6 @@ from campaigns import subject_of
 from small_networks import SmallLinear
 from test_killed import results, summary
 
-from fi.analyse import table_of
 from fi.base.errors import UserError
 from fi.base.user_classes import own_module
 from fi.campaign.callback_api import CampaignCallback
@@ -25,6 +24,7 @@ from fi.campaign.runner import Campaign, Settings
 from fi.campaign.subject import Subject
 from fi.campaign.trainer import Hardware
 from fi.faults.fault_list import FaultListError, read_fault_list
+from fi.report.tables import table_of
 from fi.sampling.draw import SamplingPlan
 from fi.sampling.plan_file import plan_path
 from fi.sampling.sequential_plan import TRACKED, IterativePlan

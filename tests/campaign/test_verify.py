@@ -17,9 +17,9 @@ from fi.base.errors import UserError
 from fi.campaign.subject import Subject
 from fi.campaign.verify import ContractBroken, verify
 from fi.cli.test_options import bytes_of
-from fi.engine.base import Pairs
 from fi.engine.differential.engine import DifferentialEngine
 from fi.faults.fault import Fault
+from fi.metrics.pairs import Pairs
 
 
 @pytest.mark.parametrize("precision", ["32-true", "64-true"])

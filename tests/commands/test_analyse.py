@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fi.analyse import main, write_table
+from fi.analyse import main
 from fi.base.text_files import FileError
 from fi.faults.fault import Fault
 from fi.metrics.counts import COUNT_COLUMNS
+from fi.report.tables import write_table
 from fi.store.results_file import ResultsFile
 
 SUMMARY: dict[str, Any] = {

@@ -31,7 +31,6 @@ from stage_kinds import (
 from torch import Tensor
 
 from fi.engine.agreement import TOLERATED, Agreement, agreement, outcomes
-from fi.engine.base import Pairs
 from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.differential.path_choice import on_kernels
 from fi.engine.full import FullEngine
@@ -39,6 +38,7 @@ from fi.faults.fault import Fault
 from fi.faults.fault_sites import Kind
 from fi.faults.fault_space import unravel
 from fi.metrics.outcomes import FULLY_MASKED
+from fi.metrics.pairs import Pairs
 from fi.network.batches import Batch
 from fi.network.stages import Stage
 

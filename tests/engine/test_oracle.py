@@ -24,10 +24,9 @@ from datamodules import event_camera, saccade_mnist
 from fi.base.user_classes import find_class
 from fi.campaign.subject import Subject
 from fi.faults.fault import Fault, Trial, trials
-from fi.network.checkpoint import load_checkpoint
+from fi.network.checkpoint import checkpoint_of, load_checkpoint
 from fi.network.stages import SpikingNetwork
 from fi.statistics.result_table import one_row_a_trial
-from fi.test import checkpoint_of
 
 MODELS = ("bit-flip", "stuck-at-0", "stuck-at-1")
 Step = Callable[["Oracle", Tensor, int], Tensor]

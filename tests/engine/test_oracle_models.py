@@ -17,8 +17,7 @@ from fi.campaign.subject import Subject
 from fi.faults.fault import Bits, Fault
 from fi.faults.fault_sites import SiteFamily
 from fi.faults.models import fault_model
-from fi.network.checkpoint import load_checkpoint
-from fi.test import checkpoint_of
+from fi.network.checkpoint import checkpoint_of, load_checkpoint
 
 WORDWISE = ("dead", "saturated", "stuck-value:0.5", "stuck-value:-3", "scale:0.5", "scale:-1.7")
 BITWISE = ("bit-flip", "stuck-at-0", "stuck-at-1")

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from fi.engine.base import Pairs
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.metrics.fault_counts import FaultCounts, batch_counts
 from fi.metrics.outcomes import OUTCOMES, judge
+from fi.metrics.pairs import Pairs
 
 FAULTS, SAMPLES, CLASSES = 5, 12, 3
 

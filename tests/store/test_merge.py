@@ -17,9 +17,10 @@ from fi.base.errors import UserError
 from fi.campaign.runner import Campaign, Settings
 from fi.campaign.subject import Subject
 from fi.faults.fault import Fault, trials
-from fi.merge import MergeError, main, merge
+from fi.merge import main
 from fi.sampling.draw import SamplingPlan, draw
 from fi.sampling.shards import Shard, shard_in, shard_of, woven
+from fi.store.merging import MergeError, merge
 
 NUMBERS = st.lists(st.integers(1, 3), min_size=1, max_size=60)
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from fi.engine.base import Pairs
 from fi.engine.compiled import kernels
 from fi.engine.compiled.fault_arrays import (
     CurrentStrikes,
@@ -44,6 +43,7 @@ from fi.engine.generic.fault_batch import first_step
 from fi.engine.tally import Tally
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import INPUT
+from fi.metrics.pairs import Pairs
 from fi.network.readouts import MaxMembrane, SpikeCount
 from fi.network.stages import SpikingNetwork, StageActivity
 

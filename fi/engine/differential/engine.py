@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fi.engine.base import Engine, Infer, Pairs, as_trials
+from fi.engine.base import Engine, Infer, as_trials
 from fi.engine.compiled.pool_recorder import recorded_activities
 from fi.engine.compiled.runner import FastPath, Need, Plan, Trace
 from fi.engine.differential.late_start import LateStart
@@ -20,6 +20,7 @@ from fi.engine.differential.path_choice import on_kernels
 from fi.engine.generic.path import GenericPath
 from fi.engine.tally import Tally
 from fi.faults.fault import Fault, Trial
+from fi.metrics.pairs import Pairs
 from fi.network.stages import SpikingNetwork, StageActivity
 
 #: A group is a quarter of the list, within these bounds: few golden runs, some milestones.

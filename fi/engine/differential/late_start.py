@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from fi.engine.base import Pairs
 from fi.engine.generic.fault_groups import stage_of
 from fi.engine.tally import Tally
 from fi.faults.fault import Fault, Trial
 from fi.faults.fault_sites import INPUT
 from fi.faults.injection import StageRun, injected, struck_inputs
+from fi.metrics.pairs import Pairs
 from fi.network.stages import SpikingNetwork, StageActivity
 
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fi.engine.base import Pairs
 from fi.engine.compiled.fault_arrays import PARAMETERS, JointStrikes, Strikes, cones_of
 from fi.engine.compiled.runner import (
     EVENTS,
@@ -33,6 +32,7 @@ from fi.engine.differential.path_choice import on_kernels
 from fi.engine.tally import Tally
 from fi.faults.fault import Fault, Trial
 from fi.faults.fault_sites import INPUT
+from fi.metrics.pairs import Pairs
 from fi.network.stages import StageActivity
 
 #: Trials that are run at a time at most, by one thread.

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from fi.engine.base import Pairs
 from fi.engine.generic.eligible import why_not
 from fi.engine.generic.fault_batch import Struck
 from fi.engine.generic.fault_groups import Family, families
@@ -24,6 +23,7 @@ from fi.engine.generic.struck_stage import Cone
 from fi.engine.tally import Tally
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import INPUT
+from fi.metrics.pairs import Pairs
 from fi.network.stages import SpikingNetwork, StageActivity
 
 #: A block of samples, a chunk of cones and a portion of pairs each get this part of the memory.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from fi.campaign.decision_counts import WAYS
 from fi.report.figures.rows import FOOT, gutter, label_rows, panel
 from fi.report.findings import Findings
 from fi.report.palette import COLOURS
 from fi.report.picture import Picture
+from fi.store.decisions import WAYS
 
 _ROW = 0.3
 

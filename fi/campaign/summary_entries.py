@@ -1,0 +1,37 @@
+"""What ``summary.json`` says of the network, the data and the fault list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fi.campaign.golden_run import GoldenRun
+from fi.campaign.subject import Subject
+from fi.faults.fault_sites import Kind
+from fi.statistics.survey_design import Design
+from fi.store.run_summary import ListRecord
+
+
+def summary_entries(subject: Subject, golden: GoldenRun, source: ListRecord) -> dict[str, Any]:
+    """The entries that say what was tested."""
+    families = [
+        {"name": f.name, "shape": list(f.shape), "faults": source.populations.get(f.name)}
+        for f in subject.sites
+        if f.kind is not Kind.INPUT or f.name in source.populations
+    ]
+    return {
+        "model": subject.name,
+        "data": subject.data_name,
+        "fault_list": source.name,
+        "scheme": source.scheme,
+        "seed": source.seed,
+        "confidence": source.confidence,
+        "batches": len(golden.labels),
+        "batch_size": golden.batch_size,
+        "samples": golden.samples,
+        "steps": subject.steps,
+        "golden_accuracy": golden.accuracy,
+        "word_format": subject.word_format,
+        "accuracy_before_conversion": subject.accuracy_before,
+        "families": families,
+        "draw": (source.design or Design.of_list([str(f["name"]) for f in families])).record(),
+    }
