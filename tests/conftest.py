@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 from campaigns import Run, subject_of
+from fi.datamodules import SaccadeMNIST
 from small_networks import SmallLinear
 
-from datamodules import SaccadeMNIST
 from fi.campaign.runner import Campaign, Settings
 from fi.campaign.subject import Subject
 from fi.campaign.trainer import Hardware

@@ -17,10 +17,10 @@ import pytest
 import torch
 import torch.nn.functional as functional
 from campaigns import Run, subject_of
+from fi.datamodules import event_camera, saccade_mnist
 from small_networks import SAMPLES, SmallConv, SmallLinear
 from torch import Tensor, nn
 
-from datamodules import event_camera, saccade_mnist
 from fi.base.user_classes import find_class
 from fi.campaign.subject import Subject
 from fi.faults.fault import Fault, Trial, trials

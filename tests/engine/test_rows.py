@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from fi.models import SHD
 from small_networks import spread
 from test_engines_agree import scores
 from torch import Tensor
@@ -13,7 +14,6 @@ from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.differential.path_choice import on_kernels
 from fi.faults.fault import Fault
 from fi.faults.injection import injected
-from models import SHD
 
 STEPS, SAMPLES = 20, 6
 
