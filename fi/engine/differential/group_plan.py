@@ -35,7 +35,7 @@ class KernelPlan:
         return cls(
             kernels,
             kernels.single.plan(only_faults(group, single), single),
-            kernels.multiple.plan([group[position] for position in multiple], multiple),
+            kernels.multiple.plan(trials_at(group, multiple), multiple),
         )
 
     @property
@@ -80,7 +80,7 @@ class GroupPlan:
         if paths.kernels is None:
             return cls(paths, group, None, generic=single, late=multiple)
         by_single = on_kernels(paths.kernels.single, only_faults(group, single))
-        by_multiple = paths.kernels.multiple.takes([group[position] for position in multiple])
+        by_multiple = paths.kernels.multiple.takes(trials_at(group, multiple))
         kernels = KernelPlan.make(paths.kernels, group, single[by_single], multiple[by_multiple])
         return cls(paths, group, kernels, generic=single[~by_single], late=multiple[~by_multiple])
 
@@ -99,14 +99,19 @@ class GroupPlan:
             yield from self.paths.late.pairs(
                 block.activities,
                 block.scores,
-                [self.group[position] for position in self.late],
+                trials_at(self.group, self.late),
                 _positions(self.late, block.scores),
             )
 
 
 def only_faults(group: Sequence[Trial], positions: Array) -> list[Fault]:
     """The faults of the trials at ``positions``, which have one each."""
-    return [group[position][0] for position in positions]
+    return [fault for (fault,) in trials_at(group, positions)]
+
+
+def trials_at(group: Sequence[Trial], positions: Array) -> list[Trial]:
+    """The trials at ``positions``, int64 ``[trials]``."""
+    return [group[int(position)] for position in positions]
 
 
 def _positions(positions: Array, scores: Tensor) -> Tensor:
