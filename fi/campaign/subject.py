@@ -16,7 +16,7 @@ from fi.faults.fault_sites import INPUT, Kind, SiteFamily, observe, site_familie
 from fi.faults.word_formats import FLOAT32, convert
 from fi.network.batches import Batches
 from fi.network.foreign import Adapter
-from fi.network.neurons import floating_parameters, reset_neurons, spiking_neurons
+from fi.network.neurons import make_parameters_float, reset_neurons, spiking_neurons
 from fi.network.stages import SpikingNetwork
 
 
@@ -61,7 +61,7 @@ class Subject:
         self.data_name = self.data_class.__name__
         if not spiking_neurons(network):
             raise UserError(f"{self.name} has no snnTorch neuron: there is no spike to compare")
-        floating_parameters(network)
+        make_parameters_float(network)
         self.infer: Infer = self._infer(readout, time_axis)
         self.batches = Batches(loader_of(data), self.data_name, limit)
         self.word_format = word_format

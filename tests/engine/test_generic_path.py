@@ -17,7 +17,7 @@ from fi.faults.fault_sites import SiteFamily, observe, site_families
 from fi.faults.fault_space import unravel
 from fi.faults.injection import injected
 from fi.metrics.outcomes import judge
-from fi.network.neurons import floating_parameters
+from fi.network.neurons import make_parameters_float
 from fi.network.readouts import MaxMembrane, Readout, SpikeCount
 from fi.network.stages import SpikingNetwork, Stage
 
@@ -171,7 +171,7 @@ class Case:
         torch.manual_seed(0)
         network = build().eval()
         randomise(network, seed=1)
-        floating_parameters(network)
+        make_parameters_float(network)
         self.network = network.to(dtype)
         generator = torch.Generator().manual_seed(2)
         events = torch.rand(STEPS, BATCH, *shape, generator=generator) < 0.35

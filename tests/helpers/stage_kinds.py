@@ -14,7 +14,7 @@ from fi.faults.fault import Fault
 from fi.faults.fault_sites import SiteFamily, observe, site_families
 from fi.faults.fault_space import unravel
 from fi.network.batches import Batch
-from fi.network.neurons import floating_parameters
+from fi.network.neurons import make_parameters_float
 from fi.network.readouts import MaxMembrane, Readout, SpikeCount
 from fi.network.stages import SpikingNetwork, Stage
 
@@ -218,7 +218,7 @@ def network_of(
         torch.manual_seed(0)
         network = Chain(kind(), READOUTS[readout]()).eval()
         _randomise(network)
-    floating_parameters(network)
+    make_parameters_float(network)
     with torch.no_grad():
         _calibrate(network, events(input_shape(network), 16, kind=signal))
     return network.to(dtype)

@@ -12,7 +12,7 @@ from torch import nn
 
 from fi.engine.compiled.stage_constants import Array, StageModel
 from fi.engine.compiled.synapse_matrix import Ints
-from fi.engine.generic.fault_batch import stacked_masks
+from fi.engine.generic.fault_batch import stack_masks
 from fi.faults.bits import corrupt
 from fi.faults.fault import Fault
 from fi.faults.stored_words import flat_places, stored_values
@@ -202,7 +202,7 @@ def input_strikes(
     shape: tuple[int, ...], faults: Sequence[Fault], positions: Array
 ) -> InputStrikes:
     """Faults of input lines in frames of ``shape``."""
-    masks = stacked_masks(faults)
+    masks = stack_masks(faults)
     line = flat_places(faults, shape).numpy()
     keep, force, flip = masks.view(np.uint32).T
     since, until = window(faults)
@@ -273,7 +273,7 @@ def neuron_strikes(
         cones = [np.array([n], np.int32) for n in range(model.neurons)]
     word = {**PARAMETERS, **STATES, "spike": SPIKE}[attribute]
     is_parameter = attribute in PARAMETERS
-    masks = np.zeros((count, 3), np.int32) if is_parameter else stacked_masks(faults)
+    masks = np.zeros((count, 3), np.int32) if is_parameter else stack_masks(faults)
     since, until = window(faults)
     low, high = _spike_values(masks, dtype)
     hit = [cones[flat[i]] for i in chosen]
