@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fi.faults.family_names import layer_of
 from fi.metrics.outcomes import OUTCOMES
 from fi.statistics.estimators import Sample, estimate
-from fi.statistics.survey_design import Design, layer_of, stratum_name
+from fi.statistics.survey_design import Design, stratum_name
 
 Grouping = Literal["family", "layer", "bit", "model", "step"]
 GROUPINGS: tuple[str, ...] = get_args(Grouping)

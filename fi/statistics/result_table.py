@@ -7,7 +7,7 @@ from math import nan
 import pandas as pd
 
 from fi.base.text_files import csv_text
-from fi.faults.fault import common_family, is_several
+from fi.faults.family_names import common_family, is_several
 from fi.metrics.outcomes import OUTCOMES
 from fi.statistics.group_estimates import RATES, estimates
 from fi.statistics.survey_design import Design

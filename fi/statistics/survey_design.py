@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
-from fi.faults.fault import SEVERAL, several_of
+from fi.faults.family_names import SEVERAL, layer_of, several_of
 
 #: How the faults were chosen; ``list`` is a list of which no more is known. ``family-wise`` is what
 #: an iterative campaign for the whole network draws (``fi.iterative``).
@@ -29,11 +29,6 @@ FAMILY_WISE = "family-wise"
 NETWORK = "network"
 #: The column of strata.
 STRATUM = "stratum"
-
-
-def layer_of(family: str) -> str:
-    """The module of a site family: ``fc1`` of ``fc1.weight``."""
-    return family.rpartition(".")[0]
 
 
 def stratum_name(scheme: str, family: str, bit: str) -> str:

@@ -25,7 +25,7 @@ from fi.campaign.subject import Subject
 from fi.campaign.trainer import Hardware
 from fi.faults.fault_list import FaultListError, read_fault_list
 from fi.report.tables import table_of
-from fi.sampling.draw import SamplingPlan
+from fi.sampling.plan import SamplingPlan
 from fi.sampling.plan_file import plan_path
 from fi.sampling.sequential_plan import TRACKED, IterativePlan
 from fi.sampling.shards import Shard

@@ -12,7 +12,8 @@ import pytest
 from markdown_pages import ROOT
 from scipy.stats import binom
 
-from fi.sampling.draw import SamplingPlan, draw
+from fi.sampling.draw import draw
+from fi.sampling.plan import SamplingPlan
 from fi.statistics.estimators import wilson
 
 sys.path.insert(0, str(ROOT / "docs"))

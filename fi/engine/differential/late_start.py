@@ -11,7 +11,8 @@ from fi.engine.generic.fault_groups import stage_of
 from fi.engine.tally import Tally
 from fi.faults.fault import Fault, Trial
 from fi.faults.fault_sites import INPUT
-from fi.faults.injection import StageRun, injected, struck_inputs
+from fi.faults.injection import StageRun, injected
+from fi.faults.injection_hooks import apply_input_faults
 from fi.metrics.pairs import Pairs
 from fi.network.stages import SpikingNetwork, StageActivity
 
@@ -109,7 +110,7 @@ class LateStart:
         inside = [fault for fault in faults if fault.layer != INPUT]
         stage = StageRun(self.stages[number])
         with injected(self.network, *inside, within=stage):
-            return stage(struck_inputs(signal, lines) if lines else signal)
+            return stage(apply_input_faults(signal, lines) if lines else signal)
 
     def _scores(self, activity: StageActivity) -> Tensor:
         membranes = (state["mem"] for state in activity.states)
