@@ -29,7 +29,7 @@ from fi.sampling.plan import SamplingPlan  # noqa: E402
 from fi.sampling.prior import Prior, derive_prior  # noqa: E402
 from fi.sampling.sequential import IterativeDraw  # noqa: E402
 from fi.sampling.strata import describe_design  # noqa: E402
-from fi.statistics.group_estimates import GroupMeans, estimates  # noqa: E402
+from fi.statistics.group_estimates import GroupMeans, estimate_groups  # noqa: E402
 from fi.statistics.survey_design import Design  # noqa: E402
 from fi.store.campaign_reader import newest_campaign  # noqa: E402
 
@@ -107,7 +107,7 @@ def cells_of(population: Population) -> Cells:
     """All cells of a population, in the order of ``GROUPINGS`` and ``estimates``."""
     results = population.results
     design = describe_design(population.space, "exhaustive")
-    tables = [estimates(results, design, by, rates=RATES) for by in GROUPINGS]
+    tables = [estimate_groups(results, design, by, rates=RATES) for by in GROUPINGS]
     values = results[list(RATES)].div(results["samples"], axis="index")
     labels = {"family": results["Layer"].astype(str), "bit": results["Bit"].astype(str)}
     values = values.assign(**labels, layer=results["Layer"].map(layer_of).astype(str))
@@ -237,7 +237,7 @@ def repetition(population: Population, cells: Cells, draw: Draw, seed: int) -> T
     """One draw, its estimates, and whether their intervals hold the true rates."""
     results, design = sampled(population, draw, seed)
     means = [GroupMeans.of(results, design, by, RATES) for by in GROUPINGS]
-    tables = [pd.concat([group.estimates(level) for group in means]) for level in LEVELS]
+    tables = [pd.concat([group.estimate(level) for group in means]) for level in LEVELS]
     faults, sizes = _numbers(tables[0], ["faults"]), _numbers(tables[0], ["population"])
     counted = cells.varied & (faults > 0) & (faults < sizes)
     ends = np.full((len(METHODS), len(LEVELS), 2, *counted.shape), np.nan)

@@ -33,7 +33,7 @@ from fi.metrics.fault_counts import FaultCounts
 from fi.network.precision import computing_in
 from fi.sampling.sequential import IterativeDraw
 from fi.sampling.shards import Shard
-from fi.statistics.result_table import one_row_a_trial
+from fi.statistics.result_table import merge_trials
 from fi.store.campaign_folder import CampaignFiles, tag_of, writing
 from fi.store.decisions import add_decided
 from fi.store.identity import network_hash, text_hash, weights_hash
@@ -395,7 +395,7 @@ class Campaign:
             golden,
             len(golden.labels),
             len(self.trials),
-            one_row_a_trial(earlier),
+            merge_trials(earlier),
             self.options,
             self.source,
             self.settings.figures,

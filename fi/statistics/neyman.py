@@ -22,7 +22,8 @@ def least_size(population: float, margin: float, z: float) -> float:
 def pilot_sizes(populations: FloatArray, least: float, minimum: int) -> FloatArray:
     """``least`` faults spread in proportion to ``populations``; ``minimum`` of each, or all."""
     share = np.ceil(least * populations / populations.sum())
-    return np.minimum(np.maximum(share, minimum), populations)
+    sizes: FloatArray = np.minimum(np.maximum(share, minimum), populations)
+    return sizes
 
 
 def planning_deviations(rates: FloatArray, sizes: FloatArray, z: float) -> FloatArray:

@@ -16,7 +16,7 @@ from fi.faults.fault import Fault
 from fi.faults.fault_sites import SiteFamily, find_site_families, observe_activity
 from fi.faults.fault_space import unravel
 from fi.faults.injection import injected
-from fi.metrics.outcomes import judge
+from fi.metrics.judgement import judge
 from fi.network.neurons import floating_parameters
 from fi.network.readouts import MaxMembrane, Readout, SpikeCount
 from fi.network.stages import SpikingNetwork, Stage

@@ -24,9 +24,9 @@ from fi.metrics.counts import COUNT_COLUMNS
 from fi.sampling.draw import draw
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.strata import describe_design
-from fi.statistics.group_estimates import estimates
+from fi.statistics.group_estimates import estimate_groups
 from fi.statistics.intervals import Sample, interval
-from fi.statistics.result_table import FAULTS, OVERALL, one_row_a_trial, result_table
+from fi.statistics.result_table import FAULTS, OVERALL, merge_trials, result_table
 from fi.statistics.survey_design import STRATUM, Design, FamilyFaults, stratum_name
 
 
@@ -76,7 +76,7 @@ def test_rows_repeat_the_counts_and_tables_count_once(
     results = run.run()
     assert len(results) == len(faults)
     assert (results.groupby("Injection")[list(COUNT_COLUMNS)].nunique() == 1).all(axis=None)
-    once = one_row_a_trial(results)
+    once = merge_trials(results)
     assert once["Injection"].tolist() == [trial[0].injection for trial in group_trials(faults)]
     assert once["Layer"].tolist() == [family_of(trial) for trial in group_trials(faults)]
     design = Design.of_list([family.name for family in subject.families])
@@ -208,7 +208,7 @@ def test_a_layer_wise_draw_of_trials_by_hand() -> None:
         assert table[name]["SDC_1"] == rate
         ends = interval([Sample(rate, 1, size)])
         assert (table[name]["SDC_1 low"], table[name]["SDC_1 high"]) == pytest.approx(ends)
-    by_bit = estimates(SEEN, design, ["bit"]).set_index("bit")
+    by_bit = estimate_groups(SEEN, design, ["bit"]).set_index("bit")
     # with a fault of bit 0: 15 - comb(3, 2) = 12 in a at 0.2; of b none was run
     # of bit 30: 15 - comb(3, 2) = 12 in a at 0.1, 3 - comb(2, 2) = 2 in b at 1
     assert by_bit["sdc_1"]["0"] == pytest.approx(0.2)
@@ -219,7 +219,7 @@ def test_a_layer_wise_draw_of_trials_by_hand() -> None:
 def test_running_rates_of_trials_are_those_of_the_table() -> None:
     design = Design("layer-wise", FAMILIES, together=2)
     table, rates = result_table(SEEN, design, batches=1), RunningRates(design)
-    once = one_row_a_trial(SEEN)
+    once = merge_trials(SEEN)
     rates.add(list(zip(once["Layer"], once["Bit"], strict=True)), once[[*COUNT_COLUMNS]].to_numpy())
     for family in ("a.weight", "a.several", "b.beta", OVERALL):
         found = rates.scalars(family)
@@ -232,7 +232,7 @@ def test_more_trials_than_a_float_can_say() -> None:
     families = [FamilyFaults(f.name, BIG * f.words, f.bits) for f in FAMILIES]
     design = Design("layer-wise", tuple(families), together=100)
     assert math.comb(6 * BIG, 100) > 10**309
-    found = estimates(SEEN, design).iloc[0]
+    found = estimate_groups(SEEN, design).iloc[0]
     # comb(3e6, 100) / comb(6e6, 100) is practically 0: layer a alone counts
     assert found["sdc_1"] == pytest.approx(0.2)
     assert found["sdc_1 low"] == pytest.approx(interval([Sample(0.2, 3, None)])[0], abs=0.05)

@@ -25,7 +25,7 @@ from fi.faults.stored_words import StoredWord, golden_and_faulty
 from fi.faults.word_formats import BFLOAT16, FLOAT16, FLOAT32, Int8, WordFormat, format_of
 from fi.sampling.draw import draw
 from fi.sampling.plan import SamplingPlan
-from fi.statistics.result_table import one_row_a_trial
+from fi.statistics.result_table import merge_trials
 
 values = st.floats(width=32)
 
@@ -163,7 +163,7 @@ def test_both_engines_count_as_the_oracle(
     monkeypatch.setattr(Oracle, "word", word_of(subject.network, form))
     wanted = [expected(subject, trial, golden) for trial in group_trials(faults)]
     for engine in ("full", "differential"):
-        results = one_row_a_trial(campaign(subject, faults, engine=engine).run())
+        results = merge_trials(campaign(subject, faults, engine=engine).run())
         for row, counts in zip(results.to_dict("records"), wanted, strict=True):
             assert {name: row[name] for name in counts} == counts, row
     assert any(counts["fully_masked"] < counts["samples"] for counts in wanted)

@@ -21,7 +21,7 @@ from fi.sampling.sequential import IterativeDraw
 from fi.sampling.sequential_plan import TRACKED
 from fi.sampling.stratum_sizes import GROWTH, PILOT
 from fi.statistics.estimators import wilson
-from fi.statistics.group_estimates import estimates
+from fi.statistics.group_estimates import estimate_groups
 from fi.statistics.neyman import least_size, neyman_sizes, pilot_sizes, planning_deviations
 from fi.store.results_file import ResultsFile
 
@@ -148,7 +148,7 @@ def half_widths(
     results: pd.DataFrame, draw: IterativeDraw, by: Sequence[str]
 ) -> NDArray[np.float64]:
     """``[groups, rates]``, as tables show them."""
-    table = estimates(results, draw.design, by, 0.99, TRACKED)
+    table = estimate_groups(results, draw.design, by, 0.99, TRACKED)
     ends = [table[f"{r} high"].to_numpy() - table[f"{r} low"].to_numpy() for r in TRACKED]
     return np.stack(ends, axis=1).astype(float) / 2
 
@@ -295,6 +295,6 @@ def test_the_interval_at_the_end_covers(critical: float) -> None:
     for seed in range(100):
         draw = make_draw(margin=0.04, seed=seed, rates=["sdc_1"])
         _, results = run_draw(draw, lambda fault: int(hits[SPACE.number(fault)]))
-        found = estimates(results, draw.design, rates=["sdc_1"]).iloc[0]
+        found = estimate_groups(results, draw.design, rates=["sdc_1"]).iloc[0]
         covered.append(found["sdc_1 low"] <= true <= found["sdc_1 high"])
     assert sum(covered) > 95
