@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fi.network.checkpoint import load_checkpoint
     from fi.network.stages import SpikingNetwork, Stage
     from fi.report.result_view import ResultTable
-    from fi.sampling.draw import SamplingPlan
+    from fi.sampling.plan import SamplingPlan
     from fi.sampling.sequential_plan import IterativePlan
 
 install_finder()
@@ -40,7 +40,7 @@ _HOMES = {
     "Fault": "fi.faults.fault",
     "IterativePlan": "fi.sampling.sequential_plan",
     "ResultTable": "fi.report.result_view",
-    "SamplingPlan": "fi.sampling.draw",
+    "SamplingPlan": "fi.sampling.plan",
     "SpikingNetwork": "fi.network.stages",
     "Stage": "fi.network.stages",
     "UserError": "fi.base.errors",

@@ -17,7 +17,7 @@ from fi.campaign.trainer import Hardware
 from fi.network.checkpoint import checkpoint_of, load_checkpoint
 from fi.report.result_view import ResultTable
 from fi.report.tables import write_table
-from fi.sampling.draw import SamplingPlan
+from fi.sampling.plan import SamplingPlan
 
 
 class Campaign:

@@ -25,15 +25,15 @@ from fi.campaign.summary_entries import summary_entries
 from fi.campaign.trainer import Hardware, exact_arithmetic, on_gpu, run_test
 from fi.engine.select import choose_engine
 from fi.engine.warm_up import warm_up
-from fi.faults.fault import Fault, Trial, trials
-from fi.faults.models import own_models
+from fi.faults.fault import Fault, Trial, group_trials
+from fi.faults.models import user_model_sources
 from fi.faults.word_values import word_values
 from fi.metrics.counts import GroupCounts
 from fi.metrics.fault_counts import FaultCounts
 from fi.network.precision import computing_in
 from fi.sampling.sequential import IterativeDraw
 from fi.sampling.shards import Shard
-from fi.statistics.result_table import one_row_a_trial
+from fi.statistics.result_table import merge_trials
 from fi.store.campaign_folder import CampaignFiles, tag_of, writing
 from fi.store.decisions import add_decided
 from fi.store.identity import network_hash, text_hash, weights_hash
@@ -191,7 +191,7 @@ class Campaign:
             around.enter_context(self._told(folder, golden, earlier))
             self._run_groups(todo, golden, buffer)
             while not self.looks.last and (look := self._next_look(folder, summary)):
-                self._run_groups(trials(look), golden, buffer)
+                self._run_groups(group_trials(look), golden, buffer)
 
     def _next_look(self, folder: CampaignFiles, summary: RunSummary | None) -> Sequence[Fault]:
         """The faults of the next look, in all processes; the first one finds, writes and tells."""
@@ -307,7 +307,7 @@ class Campaign:
         special = {}
         if self.subject.accuracy_before is not None:
             special["format"] = self.subject.word_format
-        own = own_models(self.looks.models)
+        own = user_model_sources(self.looks.models)
         if own:
             special["models"] = text_hash("\n".join(own))
         return special
@@ -395,7 +395,7 @@ class Campaign:
             golden,
             len(golden.labels),
             len(self.trials),
-            one_row_a_trial(earlier),
+            merge_trials(earlier),
             self.options,
             self.source,
             self.settings.figures,

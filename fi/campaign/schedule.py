@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 
 from fi.base.errors import UserError, reported
-from fi.faults.fault import Fault, Trial, trials
+from fi.faults.fault import Fault, Trial, group_trials
 from fi.faults.fault_list import grow_fault_list
 from fi.sampling.plan_file import write_plan
-from fi.sampling.sequential import GROWTH, PILOT, STOPPING_ERROR, IterativeDraw, Look
+from fi.sampling.sequential import STOPPING_ERROR, InterimAnalysis, IterativeDraw
 from fi.sampling.shards import Shard
+from fi.sampling.stratum_sizes import GROWTH, PILOT
 from fi.store.identity import faults_hash, json_hash
 from fi.store.results_file import ResultsFile
 
@@ -50,8 +51,8 @@ class ListedFaults:
     def add(self, look: Sequence[Fault]) -> None:
         """Take the faults of a look to the list."""
         self.listed = [*self.listed, *look]
-        self.faults = self.listed if self.shard is None else self.shard.of(self.listed)
-        self.trials: list[Trial] = trials(self.faults)
+        self.faults = self.listed if self.shard is None else self.shard.select(self.listed)
+        self.trials: list[Trial] = group_trials(self.faults)
 
     @property
     def digest(self) -> str:
@@ -97,7 +98,7 @@ class IterativeFaults(ListedFaults):
 
     def __init__(self, draw: IterativeDraw) -> None:
         self.draw = draw
-        super().__init__(draw.next_look(ResultsFile.nothing()))
+        super().__init__(draw.next_faults(ResultsFile.nothing()))
 
     @property
     def digest(self) -> str:
@@ -122,7 +123,7 @@ class IterativeFaults(ListedFaults):
 
     def following(self, results: Callable[[], pd.DataFrame]) -> list[Fault]:
         with reported(ValueError):
-            return self.draw.next_look(results())
+            return self.draw.next_faults(results())
 
     def write(self, path: Path) -> None:
         grow_fault_list(path, self.listed)
@@ -138,16 +139,16 @@ class IterativeFaults(ListedFaults):
                     "half_widths": {rate: round(w, 6) for rate, w in look.half_widths.items()},
                     "open": len(look.open),
                 }
-                for look in self.draw.looks
+                for look in self.draw.analyses
             ],
         }
 
     def told(self) -> str:
-        looks, targets = self.draw.looks, len(self.draw.targets)
+        looks, targets = self.draw.analyses, len(self.draw.targets)
         return _line(looks[-1], len(looks), self.draw.plan.margin, targets) if looks else ""
 
 
-def _line(look: Look, number: int, margin: float, targets: int) -> str:
+def _line(look: InterimAnalysis, number: int, margin: float, targets: int) -> str:
     widest = max(look.half_widths, key=look.half_widths.__getitem__)
     seen = f"look {number}: {look.faults} faults, half-width {look.half_widths[widest]:.2%}"
     seen = f"{seen} ({widest}) of {margin:.4g} wanted"

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from fi.base.errors import UserError, first_line, reported
 from fi.engine.base import Infer
-from fi.faults.fault_sites import INPUT, Kind, SiteFamily, observe, site_families
+from fi.faults.fault_sites import INPUT, Kind, SiteFamily, find_site_families, observe_activity
 from fi.faults.word_formats import FLOAT32, convert
 from fi.network.batches import Batches
 from fi.network.foreign import Adapter
@@ -109,7 +109,7 @@ class Subject:
             return scores[-1]
 
         try:
-            activity = observe(self.network, infer, events[:, :1].to(self.dtype))
+            activity = observe_activity(self.network, infer, events[:, :1].to(self.dtype))
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             raise UserError(
                 f"{self.name} cannot take the events of {self.data_name}, [time, batch, ...] = "
@@ -120,7 +120,7 @@ class Subject:
                 f"{self.name} must give scores [batch, classes]: for 1 sample it gave "
                 f"{list(scores[0].shape)}; see --readout and --time-axis"
             )
-        self.families = site_families(self.network, activity)
+        self.families = find_site_families(self.network, activity)
         self.inputs = SiteFamily(INPUT, self._input_shape(events[:, :1]), Kind.INPUT)
         self.steps = max(activity.steps.values(), default=0)
 

@@ -25,11 +25,11 @@ from fi.campaign.subject import Subject
 from fi.campaign.trainer import Hardware
 from fi.faults.fault_list import FaultListError, read_fault_list
 from fi.report.tables import table_of
-from fi.sampling.draw import SamplingPlan
+from fi.sampling.plan import SamplingPlan
 from fi.sampling.plan_file import plan_path
 from fi.sampling.sequential_plan import TRACKED, IterativePlan
 from fi.sampling.shards import Shard
-from fi.statistics.group_estimates import estimates
+from fi.statistics.group_estimates import estimate_groups
 from fi.store.campaign_reader import PastCampaign
 from fi.store.results_file import ResultsError
 from fi.test import main
@@ -190,7 +190,7 @@ def test_the_list_that_was_drawn_is_replayed(
     pd.testing.assert_frame_equal(*tables)
     design = PastCampaign(replayed.files.path).summary().design
     assert design.scheme == "family-wise"
-    overall = estimates(first, design).iloc[0]
+    overall = estimate_groups(first, design).iloc[0]
     assert tables[0]["all"]["SDC_1"] == overall["sdc_1"] != (first["sdc_1"] / 24).mean()
 
 

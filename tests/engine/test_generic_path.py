@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from fi.engine.generic.path import GenericPath
 from fi.faults.fault import Fault
-from fi.faults.fault_sites import SiteFamily, observe, site_families
+from fi.faults.fault_sites import SiteFamily, find_site_families, observe_activity
 from fi.faults.fault_space import unravel
 from fi.faults.injection import injected
-from fi.metrics.outcomes import judge
+from fi.metrics.judgement import judge
 from fi.network.neurons import make_parameters_float
 from fi.network.readouts import MaxMembrane, Readout, SpikeCount
 from fi.network.stages import SpikingNetwork, Stage
@@ -187,7 +187,9 @@ class Case:
             self.golden = self.network(self.events)
 
     def families(self) -> list[SiteFamily]:
-        return site_families(self.network, observe(self.network, self.network, self.events))
+        return find_site_families(
+            self.network, observe_activity(self.network, self.network, self.events)
+        )
 
     def faults(self) -> list[Fault]:
         """Every family x model x time; 12 and 5 have no common factor: all bits, all mixed."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fi.faults.fault import Fault
-from fi.faults.fault_sites import SiteFamily, observe, site_families
+from fi.faults.fault_sites import SiteFamily, find_site_families, observe_activity
 from fi.faults.fault_space import unravel
 from fi.network.batches import Batch
 from fi.network.neurons import make_parameters_float
@@ -252,7 +252,7 @@ def families(network: Chain, steps: int = STEPS) -> list[SiteFamily]:
     """Where faults can strike."""
     dtype = next(network.parameters()).dtype
     signal = events(input_shape(network), 1, steps).to(dtype)
-    return site_families(network, observe(network, network, signal))
+    return find_site_families(network, observe_activity(network, network, signal))
 
 
 def every_fault(network: Chain, each: int = 2, steps: int = STEPS, seed: int = 3) -> list[Fault]:

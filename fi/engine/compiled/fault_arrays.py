@@ -15,7 +15,7 @@ from fi.engine.compiled.synapse_matrix import Ints
 from fi.engine.generic.fault_batch import stack_masks
 from fi.faults.bits import corrupt
 from fi.faults.fault import Fault
-from fi.faults.stored_words import flat_places, stored_values
+from fi.faults.stored_words import flat_indices, golden_and_faulty
 from fi.network.neurons import neuron_words, state_attributes
 
 #: The words of a neuron that the kernels know.
@@ -203,7 +203,7 @@ def input_strikes(
 ) -> InputStrikes:
     """Faults of input lines in frames of ``shape``."""
     masks = stack_masks(faults)
-    line = flat_places(faults, shape).numpy()
+    line = flat_indices(faults, shape).numpy()
     keep, force, flip = masks.view(np.uint32).T
     since, until = window(faults)
     return InputStrikes(positions, line, keep, force, flip, since, until)
@@ -269,7 +269,7 @@ def neuron_strikes(
         shape = tuple(getattr(model.stage.neuron, attribute).shape)
         cones = cones_of(shape, model.shape)
     else:
-        flat = flat_places(faults, model.shape).numpy()
+        flat = flat_indices(faults, model.shape).numpy()
         cones = [np.array([n], np.int32) for n in range(model.neurons)]
     word = {**PARAMETERS, **STATES, "spike": SPIKE}[attribute]
     is_parameter = attribute in PARAMETERS
@@ -298,9 +298,9 @@ def parameter_values(
     module: nn.Module, attribute: str, faults: Sequence[Fault]
 ) -> tuple[Array, Array, Array]:
     """Golden and faulty values, and the flat index of each word."""
-    golden, faulty = stored_values(module, attribute, faults)
+    golden, faulty = golden_and_faulty(module, attribute, faults)
     shape = tuple(getattr(module, attribute).shape)
-    return golden.cpu().numpy(), faulty.cpu().numpy(), flat_places(faults, shape).numpy()
+    return golden.cpu().numpy(), faulty.cpu().numpy(), flat_indices(faults, shape).numpy()
 
 
 def window(faults: Sequence[Fault]) -> tuple[Ints, Ints]:

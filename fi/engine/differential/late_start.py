@@ -11,7 +11,8 @@ from fi.engine.generic.fault_groups import find_stage
 from fi.engine.tally import Tally
 from fi.faults.fault import Fault, Trial
 from fi.faults.fault_sites import INPUT
-from fi.faults.injection import StageRun, injected, struck_inputs
+from fi.faults.injection import StageRun, injected
+from fi.faults.injection_hooks import apply_input_faults
 from fi.metrics.pairs import Pairs
 from fi.network.stages import SpikingNetwork, StageActivity
 
@@ -115,7 +116,7 @@ class LateStart:
         inside = [fault for fault in faults if fault.layer != INPUT]
         stage = StageRun(self.stages[number])
         with injected(self.network, *inside, within=stage):
-            activity: StageActivity = stage(struck_inputs(signal, lines) if lines else signal)
+            activity: StageActivity = stage(apply_input_faults(signal, lines) if lines else signal)
         return activity
 
     def _read_out(self, activity: StageActivity) -> Tensor:

@@ -24,7 +24,7 @@ from fi.engine.generic.stage_changes import (
 from fi.faults.bits import to_words
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import INPUT
-from fi.faults.stored_words import stored_values
+from fi.faults.stored_words import golden_and_faulty
 from fi.network.neurons import state_attributes
 from fi.network.stages import SpikingNetwork, Stage
 
@@ -131,7 +131,7 @@ def _word_masks(module: nn.Module, attribute: str, faults: Sequence[Fault]) -> T
     """What the faults do to their words, int32 ``[faults, 3]``: a stored one is held at a value."""
     if attribute == INPUT or not _is_stored(module, attribute):
         return torch.from_numpy(stack_masks(faults))
-    held = to_words(stored_values(module, attribute, faults)[1].cpu())
+    held = to_words(golden_and_faulty(module, attribute, faults)[1].cpu())
     return torch.stack([torch.zeros_like(held), held, torch.zeros_like(held)], dim=1)
 
 
