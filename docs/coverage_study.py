@@ -24,7 +24,7 @@ from fi.cli.parser import chosen_classes  # noqa: E402
 from fi.cli.test_options import command_parser, plan_of  # noqa: E402
 from fi.faults.family_names import layer_of  # noqa: E402
 from fi.faults.fault_space import FaultSpace  # noqa: E402
-from fi.sampling.draw import draw_numbers  # noqa: E402
+from fi.sampling.fault_draw import draw_numbers  # noqa: E402
 from fi.sampling.plan import SamplingPlan  # noqa: E402
 from fi.sampling.prior import Prior, derive_prior  # noqa: E402
 from fi.sampling.sequential import IterativeDraw  # noqa: E402

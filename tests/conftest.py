@@ -20,7 +20,7 @@ from fi.campaign.runner import Campaign, Settings
 from fi.campaign.subject import Subject
 from fi.campaign.trainer import Hardware
 from fi.faults.fault import Fault
-from fi.sampling.draw import draw
+from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 
 torch.set_num_threads(1)  # the networks are so small that a second thread only costs time

@@ -36,7 +36,7 @@ import pandas as pd
 
 from fi.faults.fault import Fault
 from fi.faults.fault_space import FaultSpace
-from fi.sampling.draw import LONGEST_LIST
+from fi.sampling.fault_draw import LONGEST_LIST
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.sequential_plan import TRACKED, check_iterative, iterative_scheme
 from fi.sampling.shuffle import Shuffle

@@ -32,7 +32,7 @@ from fi.campaign.runner import Campaign, Settings
 from fi.campaign.subject import Subject
 from fi.campaign.trainer import Hardware
 from fi.cli.parser import run_command
-from fi.sampling.draw import draw
+from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.sequential import IterativeDraw
 from fi.store.run_summary import ListRecord

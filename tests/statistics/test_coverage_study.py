@@ -12,7 +12,7 @@ import pytest
 from markdown_pages import ROOT
 from scipy.stats import binom
 
-from fi.sampling.draw import draw
+from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 from fi.statistics.estimators import wilson
 
