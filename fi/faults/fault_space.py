@@ -23,7 +23,11 @@ def unravel(number: int, shape: Sequence[int]) -> Index:
 
 
 def ravel(index: Sequence[int], shape: Sequence[int]) -> int:
-    """The row-major number of the word at ``index``."""
+    """The row-major number of the word at ``index``, the inverse of ``unravel``.
+
+    >>> ravel((2, 1), (3, 4)), unravel(9, (3, 4))
+    (9, (2, 1))
+    """
     number = 0
     for digit, size in zip(index, shape, strict=True):
         number = number * size + digit
@@ -52,11 +56,24 @@ class FaultSpace:
     ``left_out`` says which families have no fault at all.
 
     Attributes:
-        families: the site families that have a fault.
+        families: the site families; of those that are given, the ones that have a fault.
         models: names of fault models.
         bits: what of a word may be hit, one choice a fault: a bit, or a tuple of bits.
         steps: when a fault is active, one choice a fault; ``None`` is permanent.
-        left_out: names of the given families that none of the models strikes.
+        left_out: names of the given families that have none: no model fits them.
+
+    Raises:
+        ValueError: there is no fault at all.
+
+    >>> from fi.faults.fault_sites import Kind, SiteFamily
+    >>> weights = SiteFamily("fc1.weight", (100, 50), Kind.SYNAPSE)
+    >>> space = FaultSpace((weights,), models=("bit-flip", "dead"), bits=(30, 31))
+    >>> space.size  # 5,000 words x (2 bits + 1 whole word)
+    15000
+    >>> print(space[4])
+    bit-flip of bit 31 in fc1.weight[0, 1]
+    >>> space.number(space[4])
+    4
     """
 
     families: tuple[SiteFamily, ...]
@@ -89,7 +106,7 @@ class FaultSpace:
         object.__setattr__(self, name, value)
 
     def _menu(self, kind: Kind, width: int) -> tuple[Variant, ...]:
-        """The models and bits that words of that kind and width may meet."""
+        """The models and bits that fit words of that kind and width."""
         choices = tuple((bits,) if isinstance(bits, int) else bits for bits in self.bits)
         fitting = tuple(bits for bits in choices if max(bits) < width)
         found = []

@@ -47,6 +47,9 @@ def unrank_subset(position: int, size: int) -> list[int]:
 
     A set ``c1 < c2 < ...`` stands at ``comb(c1, 1) + comb(c2, 2) + ...`` (Knuth, The Art of
     Computer Programming 4A, 7.2.1.3), so that the sets below ``n`` are the first ``comb(n, size)``.
+
+    >>> [unrank_subset(position, 2) for position in range(4)]
+    [[0, 1], [0, 2], [1, 2], [0, 3]]
     """
     members = []
     for left in range(size, 0, -1):

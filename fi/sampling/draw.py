@@ -31,9 +31,9 @@ def draw(space: FaultSpace, plan: SamplingPlan) -> list[Fault]:
     >>> space = plan.space([SiteFamily("fc1.weight", (3, 5), Kind.SYNAPSE)], steps=10)
     >>> faults = draw(space, plan)
     >>> len(faults), space.size
-    X
+    (123, 480)
     >>> print(faults[0])
-    X
+    bit-flip of bit 17 in fc1.weight[1, 1]
     """
     if plan.together > 1:
         return draw_trials(space, plan)

@@ -16,7 +16,12 @@ _FOLDER = re.compile(r"shard-([0-9]{1,6})-of-([0-9]{1,6})")
 
 @dataclass(frozen=True, order=True)
 class Shard:
-    """The ``number``-th of ``count`` parts of a fault list; numbers count from 1."""
+    """The ``number``-th of ``count`` parts of a fault list; numbers count from 1.
+
+    >>> faults = [Fault(n, "fc1.bias", (n,), bits=3) for n in range(5)]
+    >>> [fault.injection for fault in Shard(1, 2).select(faults)]
+    [0, 2, 4]
+    """
 
     number: int
     count: int
@@ -67,7 +72,11 @@ def parse_shard_folder(folder: str) -> Shard | None:
 
 
 def interleave(parts: Sequence[Sequence[Sequence[Row]]]) -> list[Row]:
-    """The rows of all shards, given in trials, in the order of the list: the split's inverse."""
+    """The rows of all shards, given in trials, in the order of the list: the split's inverse.
+
+    >>> interleave([[["a"], ["c"]], [["b1", "b2"]]])
+    ['a', 'b1', 'b2', 'c']
+    """
     longest = max(map(len, parts), default=0)
     rounds = ([part[place] for part in parts if place < len(part)] for place in range(longest))
     return [row for turn in rounds for trial in turn for row in trial]

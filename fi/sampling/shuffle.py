@@ -46,7 +46,7 @@ class Shuffle:
 
     >>> order = Shuffle(random_words(seed=1), population=5)
     >>> order.take(3), order.take(2)
-    X
+    ([4, 0, 2], [1, 3])
     """
 
     def __init__(self, words: Iterator[int], population: int) -> None:
