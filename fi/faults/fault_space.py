@@ -85,7 +85,7 @@ class FaultSpace:
         init=False, repr=False, compare=False
     )
     _ends: tuple[int, ...] = field(init=False, repr=False, compare=False)
-    _places: dict[str, int] = field(init=False, repr=False, compare=False)
+    _positions: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         sorts = {(family.kind, family.width) for family in self.families}
@@ -95,7 +95,9 @@ class FaultSpace:
         kept = {family.name for family in self.families}
         self._set("left_out", tuple(f.name for f in given if f.name not in kept))
         self._set("_ends", tuple(accumulate(map(self.size_of, self.families))))
-        self._set("_places", {family.name: place for place, family in enumerate(self.families)})
+        self._set(
+            "_positions", {family.name: position for position, family in enumerate(self.families)}
+        )
         if not self.size:
             raise ValueError(
                 "the fault space is empty: no site, model, bit or step is left "
@@ -109,13 +111,13 @@ class FaultSpace:
         """The models and bits that fit words of that kind and width."""
         choices = tuple((bits,) if isinstance(bits, int) else bits for bits in self.bits)
         fitting = tuple(bits for bits in choices if max(bits) < width)
-        found = []
+        variants = []
         for name in self.models:
             model = fault_model(name)
             bits = fitting if model.takes_bits else ((),)
             if kind in model.kinds and bits:
-                found.append(Variant(name, bits))
-        return tuple(found)
+                variants.append(Variant(name, bits))
+        return tuple(variants)
 
     def variants(self, family: SiteFamily) -> tuple[Variant, ...]:
         """What may happen to every word of ``family``."""
@@ -140,18 +142,18 @@ class FaultSpace:
 
     def family(self, name: str) -> SiteFamily:
         """The family of that name; ``KeyError`` where it has no fault."""
-        return self.families[self._places[name]]
+        return self.families[self._positions[name]]
 
     def range_of(self, name: str) -> range:
         """The fault numbers of the family ``name``."""
-        position = self._places[name]
+        position = self._positions[name]
         start = self._ends[position - 1] if position else 0
         return range(start, self._ends[position])
 
     def choices_of(self, name: str) -> tuple[Bits, ...]:
         """The choices of bits in the family ``name``, each once; ``()`` is the whole word."""
-        found = (bits for v in self.variants(self.family(name)) for bits in v.choices)
-        return tuple(dict.fromkeys(found))
+        choices = (bits for v in self.variants(self.family(name)) for bits in v.choices)
+        return tuple(dict.fromkeys(choices))
 
     def numbers_with(self, name: str, bits: Bits) -> FaultNumbers:
         """The numbers of the family ``name`` whose faults hit just ``bits``, of any model."""
@@ -190,7 +192,7 @@ class FaultSpace:
 
     def number(self, fault: Fault) -> int:
         """The inverse of ``fault``; ``ValueError`` where it is not in this space."""
-        if fault.layer not in self._places:
+        if fault.layer not in self._positions:
             raise ValueError(f"{fault} is not in this fault space: {fault.layer} has none")
         family = self.family(fault.layer)
         number = self.range_of(fault.layer).start

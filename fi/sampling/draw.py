@@ -37,7 +37,7 @@ def draw(space: FaultSpace, plan: SamplingPlan) -> list[Fault]:
     """
     if plan.together > 1:
         return draw_trials(space, plan)
-    return [space.fault(number, place) for place, number in enumerate(draw_numbers(space, plan))]
+    return [space.fault(number, row) for row, number in enumerate(draw_numbers(space, plan))]
 
 
 def draw_numbers(space: FaultSpace, plan: SamplingPlan) -> list[int]:
@@ -79,7 +79,7 @@ def draw_trials(space: FaultSpace, plan: SamplingPlan) -> list[Fault]:
         for position in draw_distinct(words, population.size, size)
     ]
     if len(populations) > 1:
-        drawn = [drawn[place] for place in draw_distinct(words, len(drawn), len(drawn))]
+        drawn = [drawn[trial] for trial in draw_distinct(words, len(drawn), len(drawn))]
     return [space.fault(n, injection) for injection, trial in enumerate(drawn) for n in trial]
 
 

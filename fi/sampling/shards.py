@@ -54,21 +54,21 @@ def parse_shard(text: str) -> Shard:
     Raises:
         UserError: it is not that, or there is no such shard.
     """
-    found = re.fullmatch("([0-9]{1,6})/([0-9]{1,6})", text.strip())
-    if not found or not int(found[2]):
+    match = re.fullmatch("([0-9]{1,6})/([0-9]{1,6})", text.strip())
+    if not match or not int(match[2]):
         raise UserError(f"--shard {text}: wanted is NUMBER/COUNT, as 3/16")
     try:
-        return Shard(int(found[1]), int(found[2]))
+        return Shard(int(match[1]), int(match[2]))
     except ValueError as problem:
         raise UserError(f"--shard: {problem}") from None
 
 
 def parse_shard_folder(folder: str) -> Shard | None:
     """The shard whose folder has this name, if it is one."""
-    found = _FOLDER.fullmatch(folder)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
+    match = _FOLDER.fullmatch(folder)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
         return None
-    return Shard(int(found[1]), int(found[2]))
+    return Shard(int(match[1]), int(match[2]))
 
 
 def interleave(parts: Sequence[Sequence[Sequence[Row]]]) -> list[Row]:

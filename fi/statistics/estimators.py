@@ -100,10 +100,10 @@ def estimate(strata: Sequence[Sample], confidence: float = 0.99) -> Estimate:
     >>> rate, round(low, 3), round(high, 3)
     (0.1, 0.055, 0.16)
     """
-    seen = [stratum for stratum in strata if stratum.n]
-    total = sum(stratum.weight for stratum in seen)
+    sampled = [stratum for stratum in strata if stratum.n]
+    total = sum(stratum.weight for stratum in sampled)
     if not total:
         return Estimate(nan, 0.0, 1.0)
-    rate = min(sum(stratum.weight * stratum.rate for stratum in seen) / total, 1.0)
+    rate = min(sum(stratum.weight * stratum.rate for stratum in sampled) / total, 1.0)
     low, high = interval(strata, confidence)
     return Estimate(rate, min(low, rate), max(high, rate))
