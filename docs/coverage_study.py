@@ -104,7 +104,7 @@ class Cells(NamedTuple):
 
 
 def make_cells(population: Population) -> Cells:
-    """All cells of a population, in the order of ``GROUPINGS`` and ``estimates``."""
+    """All cells of a population, in the order of ``GROUPINGS`` and ``estimate_groups``."""
     results = population.results
     design = describe_design(population.space, "exhaustive")
     tables = [estimate_groups(results, design, by, rates=RATES) for by in GROUPINGS]
