@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from fi.base.user_classes import config_file, find_class, own_classes
 _ARGUMENTS = {"model": "model_args", "data": "data_args"}
 _KINDS = {"model": "models", "data": "datamodules"}
 _LONGEST_ERROR = 800
+_TRACEBACK = "traceback"
 #: jsonargparse's types, in words.
 _NUMBERS = {
     "PositiveInt": "an int above 0",
@@ -69,6 +71,12 @@ class CommandParser(ArgumentParser):
             print_config=None,
         )
         self.classes = classes
+        self.add_argument(  # run_command takes it: it is no option of what is run
+            f"--{_TRACEBACK}",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="after an error, show where in the code it was raised",
+        )
 
     def add_constructors(self) -> None:
         """Add the constructor arguments of the classes, the last groups of the help."""
@@ -260,6 +268,14 @@ def _printable(text: str) -> str:
     return f"{text[: _LONGEST_ERROR - 200]} ... {text[-200:]}"
 
 
+def _error_text(error: Exception) -> str:
+    """An error in words; one of the operating system with the file that it is about."""
+    if not isinstance(error, OSError):
+        return str(error)
+    where = "" if error.filename is None else f"{error.filename}: "
+    return f"{where}{error.strerror or error}"
+
+
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
     """``SIGTERM`` raises ``KeyboardInterrupt``, where this is the thread that gets signals."""
@@ -282,20 +298,20 @@ def run_command(
 ) -> int:
     """Exit status of ``run(argv)``: 0, 2 after an error of the user's, 130 after Ctrl-C.
 
-    ``SIGTERM``, which batch systems send before they kill, is taken for Ctrl-C.
+    An error is one line; with ``--traceback`` all of it stands before. ``SIGTERM``, which batch
+    systems send before they kill, is taken for Ctrl-C.
     """
-    argv = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    argv = [word for word in given if word != f"--{_TRACEBACK}"]
     try:
         with plain_warnings(), _terminated_as_interrupted():
             run(argv)
     except FailedElsewhere:
         return 2
-    except UserError as error:
-        print(f"error: {_printable(str(error))}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        where = "" if error.filename is None else f"{error.filename}: "
-        print(f"error: {_printable(f'{where}{error.strerror or error}')}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        if argv != given:
+            traceback.print_exception(error)
+        print(f"error: {_printable(_error_text(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         kept = shlex.join(word for word in argv if word != "--overwrite")
