@@ -109,12 +109,12 @@ def die() -> None:
 
 def kill_at_write(place: str, number: int) -> None:
     """Kill the process half-way through the ``number``-th write of results, or after it."""
-    whole, left = fi.results._append, iter(range(number, -1, -1))
+    whole, left = fi.store.results_file._append, iter(range(number, -1, -1))
 
     def append(path: Path, data: bytes) -> None:
         last = next(left) == 0
         if last and place == "write":
-            data = data if path.exists() else fi.results._HEADER.encode() + data
+            data = data if path.exists() else fi.store.results_file._HEADER.encode() + data
             with path.open("ab") as file:
                 file.write(data[: len(data) // 2])
             die()
@@ -122,7 +122,7 @@ def kill_at_write(place: str, number: int) -> None:
         if last:
             die()
 
-    fi.results._append = append
+    fi.store.results_file._append = append
 
 
 class Calls:
@@ -163,7 +163,7 @@ def run_job(job: Job) -> None:
     torch.set_num_threads(1)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a TextIOWrapper
-    fi.results_buffer._FAULTS = job.stored
+    fi.store.write_buffer._FAULTS = job.stored
     if job.processes > 1:
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(job.port)}
         os.environ |= {"LOCAL_RANK": str(job.rank), "NODE_RANK": "0"}

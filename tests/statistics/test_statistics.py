@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from math import inf, isnan
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from markdown_pages import ROOT
 from scipy.stats import hypergeom, norm
 
 from fi.statistics.estimators import effective_size, estimate, wilson
@@ -110,3 +113,11 @@ def test_no_fault_at_all_has_no_rate() -> None:
     found = estimate([Sample(float("nan"), 0, 100)])
     assert isnan(found.rate)
     assert found[1:] == (0.0, 1.0)
+
+
+def test_estimates_and_tables_need_no_pytorch() -> None:
+    script = "import sys, fi.statistics.result_table; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "False"
