@@ -24,7 +24,7 @@ def warm_up(
     families: Sequence[SiteFamily],
     events: Tensor,
     say: Callable[[str], None],
-    together: bool = False,
+    multi_fault: bool = False,
 ) -> None:
     """Run a fault of every family on one sample, and ``say`` so where that compiled the kernels.
 
@@ -33,16 +33,16 @@ def warm_up(
         families: of its network.
         events: ``[time, batch, ...]``, in the precision of the run.
         say: takes lines for the user.
-        together: whether trials of several faults are to come: they have a kernel of their own.
+        multi_fault: whether trials of several faults are to come: they have a kernel of their own.
     """
     if not isinstance(engine, DifferentialEngine) or events.device.type != "cpu":
         return
     faults = [
         Fault(0, family.name, (0,) * len(family.shape), (family.width - 2,)) for family in families
     ]
-    items: list[Fault | Trial] = [*faults, *([tuple(faults[-2:])] if together else [])]
+    items: list[Fault | Trial] = [*faults, *([tuple(faults[-2:])] if multi_fault else [])]
     trial = DifferentialEngine(engine.network, engine.infer, engine.memory, threads=1)
-    start, before = time.monotonic(), compiled()
+    start, before = time.monotonic(), count_compiled()
     notice = threading.Timer(_PATIENCE, say, ["compiling the kernels, once on this machine ..."])
     notice.start()
     try:
@@ -51,10 +51,10 @@ def warm_up(
                 pass
     finally:
         notice.cancel()
-    if compiled() > before:
+    if count_compiled() > before:
         say(f"compiled the kernels in {time.monotonic() - start:.0f} s (once)")
 
 
-def compiled() -> int:
+def count_compiled() -> int:
     """How many kernels this process has compiled because the cache did not have them."""
     return sum(sum(kernel.stats.cache_misses.values()) for kernel in KERNELS)

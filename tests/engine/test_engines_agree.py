@@ -32,7 +32,7 @@ from torch import Tensor
 
 from fi.engine.agreement import TOLERATED, Agreement, agreement, outcomes
 from fi.engine.differential.engine import DifferentialEngine
-from fi.engine.differential.path_choice import on_kernels
+from fi.engine.differential.path_choice import choose_kernels
 from fi.engine.full import FullEngine
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import Kind
@@ -111,7 +111,7 @@ def test_the_kernels_are_used(kind: Build) -> None:
     outcomes(engine, faults, batches)
     kernels = engine.prepare(batches[0][0]).kernels
     assert kernels is not None
-    taken = on_kernels(kernels.single, faults)
+    taken = choose_kernels(kernels.single, faults)
     left = {fault.layer for fault, fast in zip(faults, taken, strict=True) if not fast}
     if kind in (linear, six_stages, synaptic):
         assert not left
@@ -159,7 +159,7 @@ def test_words_that_overflow_behind_padding_or_a_norm_take_the_generic_path() ->
         small = Fault(0, "synapse0.0.weight", (0, 0, 0, 0), 20)
         kernels = engine.prepare(batches[0][0]).kernels
         assert kernels is not None
-        assert on_kernels(kernels.single, [word, small]).tolist() == [False, True]
+        assert choose_kernels(kernels.single, [word, small]).tolist() == [False, True]
 
 
 #: Golden words from which one bit leads to: infinity, NaN, 2.7e38, -0.0, a denormal.

@@ -13,9 +13,12 @@ from stage_kinds import FAST, READOUTS, Chain, events, input_shape, network_of
 from torch import Tensor, nn
 
 from fi.engine.agreement import outcomes
-from fi.engine.compiled.fault_arrays import FOREVER, CurrentStrikes
-from fi.engine.compiled.golden_trace import impulse, slack
-from fi.engine.compiled.runner import FastPath, Need, Part, Plan, Task
+from fi.engine.compiled.fast_path import FastPath
+from fi.engine.compiled.fault_arrays import WeightFaultArrays
+from fi.engine.compiled.kernels.arrays import FOREVER, Margins, SeenInputs, WeightFaults
+from fi.engine.compiled.planner import Need, Part, Plan
+from fi.engine.compiled.proof_margins import find_impulse_response
+from fi.engine.compiled.runner import Task
 from fi.engine.compiled.stage_constants import StageModel
 from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
@@ -51,7 +54,11 @@ class Probe:
         self.trace = self.path.trace(
             Plan([], frozenset({Need(number, Part.CURRENTS)})), self.activities
         )
-        self.golden = self.trace.strikes[number]
+        own = self.trace.faulty[number]
+        assert own.seen is not None
+        assert own.margins is not None
+        self.seen: SeenInputs = own.seen
+        self.margins: Margins = own.margins
 
     @property
     def weights(self) -> nn.Module:
@@ -59,38 +66,39 @@ class Probe:
 
     def edge(self, row: int, channel: int, sign: float, step: int | None) -> float:
         """The change at which the proof of some cell of the channel fails."""
-        golden, model = self.golden, self.model
+        seen, margins, model = self.seen, self.margins, self.model
+        steps = seen.inputs.shape[2]
         cells = np.arange(model.synapse.cells)
         neurons = channel * len(cells) + cells
         if step is None:
             level = model.level[neurons]
-            peaks = golden.peak[level, model.window_of[row, cells], 0] if row >= 0 else None
-            response = golden.bias_peak[neurons] if peaks is None else peaks
+            peaks = seen.peak[level, model.window_of[row, cells], 0] if row >= 0 else None
+            response = margins.bias_peak[neurons] if peaks is None else peaks
         else:
             taps = model.taps[row]
-            seen = np.where(taps < 0, 0, np.abs(golden.inputs[taps, 0, step])).max(axis=1)
-            response = (seen if row >= 0 else np.ones(len(cells))) * impulse(
-                model, golden.inputs.shape[2]
-            )
-        margin = golden.up if sign > 0 else golden.down
-        if golden.negative:
-            margin = np.minimum(golden.up, golden.down)
-        factor = 1 + slack(model, golden.inputs.shape[2])
+            largest = np.where(taps < 0, 0, np.abs(seen.inputs[taps, 0, step])).max(axis=1)
+            response = largest if row >= 0 else np.ones(len(cells))
+            response = response * find_impulse_response(model, steps)
+        margin = margins.up if sign > 0 else margins.down
+        if seen.negative:
+            margin = np.minimum(margins.up, margins.down)
         with np.errstate(divide="ignore", invalid="ignore"):
-            bounds = margin[neurons, 0].astype(np.float64) / (response.astype(np.float64) * factor)
+            bounds = margin[neurons, 0].astype(np.float64) / (
+                response.astype(np.float64) * margins.factor
+            )
         return float(np.nanmin(np.where(response > 0, bounds, np.inf)))
 
     def proves(self, row: int, channel: int, change: float, step: int | None) -> bool:
         """Whether the kernels decide the pair without a simulation."""
-        strikes = CurrentStrikes(
-            np.zeros(1, np.int64),
-            np.array([row], np.int32),
-            np.array([channel], np.int32),
-            np.array([change], self.model.beta.dtype),
-            np.array([step or 0], np.int32),
-            np.array([FOREVER if step is None else step], np.int32),
+        arrays = WeightFaults(
+            row=np.array([row], np.int32),
+            channel=np.array([channel], np.int32),
+            change=np.array([change], self.model.dtype),
+            since=np.array([step or 0], np.int32),
+            until=np.array([FOREVER if step is None else step], np.int32),
         )
-        return self.path._run(Task(self.number, strikes), self.trace)[3] == 0
+        faults = WeightFaultArrays(np.zeros(1, np.int64), arrays)
+        return self.path.runner.run(Task(self.number, faults), self.trace).simulated == 0
 
     def differs(self, word: tuple[int, ...], name: str, faulty: Tensor, step: int | None) -> bool:
         """Whether a plain simulation of the stage spikes otherwise with that word."""

@@ -19,9 +19,10 @@ from stage_kinds import (
     six_stages,
 )
 
-from fi.engine.compiled.golden_trace import Recorded, strike_trace
+from fi.engine.compiled.fast_path import FastPath
+from fi.engine.compiled.golden_trace import trace_for_faults
 from fi.engine.compiled.pool_recorder import recorded_activities
-from fi.engine.compiled.runner import FastPath
+from fi.engine.compiled.proof_margins import ProvedStage
 from fi.network.stages import IMAGES, Stage
 
 
@@ -37,11 +38,13 @@ def test_maximum_pools_have_seen_what_the_trace_shows(kind: Callable[[], list[St
             assert torch.equal(activity.spikes, golden.spikes)
             assert (activity.unpooled is not None) == model.max_pooled
             own, anew = (
-                strike_trace(Recorded(model, made))
+                trace_for_faults(ProvedStage(model, made))
                 for made in (activity, replace(activity, unpooled=None))
             )
-            for name, array in vars(own).items():
-                np.testing.assert_array_equal(array, getattr(anew, name), err_msg=name)
+            pairs = [*zip(own.arrays(), anew.arrays(), strict=True)]
+            assert len(pairs) == 5 + 4 + 4  # the golden stage, what weights see, margins
+            for array, again in pairs:
+                np.testing.assert_array_equal(array, again)
     assert not any(module._forward_hooks for module in network.modules())
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fi.engine.compiled import output_layer as rows
 from fi.engine.differential.engine import DifferentialEngine
-from fi.engine.differential.path_choice import on_kernels
+from fi.engine.differential.path_choice import choose_kernels
 from fi.faults.fault import Fault
 from fi.faults.injection import injected
 
@@ -59,7 +59,7 @@ def test_scores_are_the_networks_own(stacked: int, monkeypatch: pytest.MonkeyPat
     found = scores(engine, chosen, [(events(), torch.zeros(SAMPLES))], group=len(chosen))
     kernels = engine.prepare(events()).kernels
     assert kernels is not None
-    assert on_kernels(kernels.single, chosen).all()
+    assert choose_kernels(kernels.single, chosen).all()
     wanted = reference(made, chosen)
     assert torch.equal(found, wanted)
     assert kernels.single.last_layer is not None

@@ -54,12 +54,12 @@ def by_taps(synapse: Synapse, inputs: Tensor) -> Tensor:
 
 def by_runs(model: StageModel, inputs: Tensor) -> Tensor:
     """Currents ``[channels, positions]`` that one sample's inputs add through the runs."""
-    runs = model.runs
+    runs = model.fan_out
     added = np.zeros((runs.positions, model.synapse.channels))
     for source, value in enumerate(inputs.flatten().tolist()):
         for run in range(runs.first[source], runs.first[source + 1]):
             position, row, length = runs.position[run], runs.row[run], runs.length[run]
-            added[position : position + length] += value * model.rows[row : row + length]
+            added[position : position + length] += value * runs.rows[row : row + length]
     return torch.from_numpy(added.T.copy())
 
 
@@ -85,7 +85,7 @@ def check_runs(stage: Stage, synapse: Synapse, inputs: Tensor, currents: Tensor)
         windows = torch.from_numpy(synapse.windows.astype(np.int64))
         before = before[:, :, windows].mean(-1)
     added = by_runs(model, inputs[0])
-    reached = [p for p in range(model.runs.positions) if (model.runs.windows == p).any()]
+    reached = [p for p in range(model.fan_out.positions) if (model.fan_out.windows == p).any()]
     assert torch.allclose(added[:, reached], before[0][:, reached], atol=1e-9)
     unit = torch.eye(inputs[0].numel(), dtype=inputs.dtype).reshape(-1, *inputs.shape[1:])
     moved = stage.conduct(unit + inputs[:1]) - stage.conduct(inputs[:1])
@@ -97,7 +97,7 @@ def check_runs(stage: Stage, synapse: Synapse, inputs: Tensor, currents: Tensor)
 
 def reach(model: StageModel) -> tuple[Tensor, Tensor]:
     """How far an input of 1 may move each neuron, down and up, ``[inputs, channels, cells]``."""
-    runs, synapse = model.runs, model.synapse
+    runs, synapse = model.fan_out, model.synapse
     found = torch.zeros(2, len(runs.first) - 1, synapse.channels, synapse.cells).double()
     for source in range(len(runs.first) - 1):
         for entry in range(runs.cells_first[source], runs.cells_first[source + 1]):

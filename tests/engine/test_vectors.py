@@ -19,7 +19,7 @@ from fi.engine.compiled.kernels.simd import (
     spread,
     store,
 )
-from fi.engine.compiled.time_major import lines_and_peaks, time_innermost
+from fi.engine.compiled.time_innermost import time_innermost, turn_lines
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-40, 3e38]
 
@@ -85,11 +85,11 @@ def test_lines_and_peaks_are_those_of_the_general_way(lines: int, dtype: torch.d
     signals[torch.rand(signals.shape, generator=generator) < 0.8] = 0
     signals[3, 2, 1], signals[4, 1, 0], signals[:, :, 5] = torch.nan, torch.inf, 0
     decays = np.array([[0.0, 0.9], [0.5, 0.99]])
-    found, peak = lines_and_peaks(signals, decays)
+    found, peak = turn_lines(signals, decays)
     turned = time_innermost(signals)
     np.testing.assert_array_equal(found, turned)
     windows = np.arange(lines, dtype=np.int32)[:, None]
-    wanted = kernels.peaks(turned, windows, decays.astype(turned.dtype))
+    wanted = kernels.find_peaks(turned, windows, decays.astype(turned.dtype))
     np.testing.assert_array_equal(peak, wanted)
     assert (wanted > 0).any()
     assert (wanted == 0).any()

@@ -38,7 +38,7 @@ def test_a_warm_start_says_nothing() -> None:
 def test_a_cold_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = subject_of(SmallConv)
     counts = iter((3, 12))
-    monkeypatch.setattr(warm_up, "compiled", lambda: next(counts))
+    monkeypatch.setattr(warm_up, "count_compiled", lambda: next(counts))
     (line,) = said_of(DifferentialEngine(subject.network, subject.infer))
     assert line.startswith("compiled the kernels in ")
     assert line.endswith(" s (once)")
@@ -64,7 +64,7 @@ def test_the_campaign_passes_on_what_is_said(
     campaign: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = iter((0, 1))
-    monkeypatch.setattr(warm_up, "compiled", lambda: next(counts))
+    monkeypatch.setattr(warm_up, "count_compiled", lambda: next(counts))
     run = campaign(subject_of(SmallConv), [Fault(0, "fc1.bias", (0,), 3)], engine="differential")
     lines: list[str] = []
     run.say = lines.append
@@ -117,8 +117,10 @@ def test_usually_numba_finds_its_own_place(monkeypatch: pytest.MonkeyPatch) -> N
 def test_trials_have_a_kernel_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     subject, met = subject_of(SmallConv), list[int]()
     engine = DifferentialEngine(subject.network, subject.infer)
-    kernel = kernels.meet
-    monkeypatch.setattr(kernels, "meet", lambda *fields: met.append(1) or kernel(*fields))
-    for together in (False, True):
-        warm_up.warm_up(engine, subject.families, subject.batches.first()[0], print, together)
-        assert bool(met) == together
+    kernel = kernels.run_multi_fault_stage
+    monkeypatch.setattr(
+        kernels, "run_multi_fault_stage", lambda *fields: met.append(1) or kernel(*fields)
+    )
+    for multi_fault in (False, True):
+        warm_up.warm_up(engine, subject.families, subject.batches.first()[0], print, multi_fault)
+        assert bool(met) == multi_fault

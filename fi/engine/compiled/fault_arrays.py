@@ -1,16 +1,34 @@
-"""A group of faults resolved to what the kernels do: strikes, in arrays by stage and kind."""
+"""A group of faults resolved to what the kernels do: arrays by stage and kind."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
-from fi.engine.compiled.stage_constants import Array, StageModel
+from fi.engine.compiled.kernels.arrays import (
+    ALPHA,
+    BETA,
+    FOREVER,
+    NO_ROW,
+    POTENTIAL,
+    RECURRENCE,
+    SPIKE,
+    SYN,
+    SYNAPSE,
+    THRESHOLD,
+    Array,
+    InputFaults,
+    NeuronFaults,
+    RecurrentFaults,
+    TrialFaults,
+    WeightFaults,
+)
+from fi.engine.compiled.stage_constants import StageModel
 from fi.engine.compiled.synapse_matrix import Ints
 from fi.engine.generic.fault_batch import stack_masks
 from fi.faults.bits import corrupt
@@ -18,172 +36,176 @@ from fi.faults.fault import Fault
 from fi.faults.stored_words import flat_indices, golden_and_faulty
 from fi.network.neurons import neuron_words, state_attributes
 
-#: The words of a neuron that the kernels know.
-PARAMETERS = {"alpha": 0, "beta": 1, "threshold": 2}
-STATES = {"syn": 3, "potential": 4}
-SPIKE = 5
-#: The last step of a permanent fault.
-FOREVER = int(np.iinfo(np.int32).max)
+#: The words of a neuron that the kernels know, by their names.
+PARAMETERS = {"alpha": ALPHA, "beta": BETA, "threshold": THRESHOLD}
+STATES = {"syn": SYN, "potential": POTENTIAL}
 
 
 @dataclass(frozen=True)
-class CurrentStrikes:
+class WeightFaultArrays:
     """Faults in weights and biases of one stage: they change currents.
 
-    ``fault`` position in the group; ``row`` of weights (-1 for a bias); ``channel``; ``change`` of
-    the value as it reaches a neuron; ``since, until`` the first and the last step of it. All
-    ``[strikes]``. ``recurrent``: the weights are those of the stage's recurrence.
+    Attributes:
+        fault: ``int64 [faults]``, position in the group.
+        arrays: as the kernels take them.
+        recurrent: whether the weights are those of the stage's recurrence.
     """
 
     fault: Array
-    row: Ints
-    channel: Ints
-    change: Array
-    since: Ints
-    until: Ints
+    arrays: WeightFaults
     recurrent: bool = False
 
     def __len__(self) -> int:
         return len(self.fault)
 
-    def part(self, chosen: slice | Array) -> CurrentStrikes:
-        """Some of the strikes."""
-        return CurrentStrikes(
-            self.fault[chosen],
-            self.row[chosen],
-            self.channel[chosen],
-            self.change[chosen],
-            self.since[chosen],
-            self.until[chosen],
-            self.recurrent,
-        )
+    def part(self, chosen: slice | Array) -> WeightFaultArrays:
+        """Some of the faults."""
+        arrays = WeightFaults(*(array[chosen] for array in self.arrays))
+        return replace(self, fault=self.fault[chosen], arrays=arrays)
 
-    @classmethod
-    def none(cls, model: StageModel) -> CurrentStrikes:
-        """No strikes."""
-        whole = np.zeros(0, np.int32)
-        change = np.zeros(0, model.beta.dtype)
-        return cls(np.zeros(0, np.int64), whole, whole, change, whole, whole)
-
-    def joined(self, other: CurrentStrikes) -> CurrentStrikes:
+    def join(self, other: WeightFaultArrays) -> WeightFaultArrays:
         """These and others of the same stage and the same synapse."""
-        return replace(self, **_ends_joined(self, other, without="recurrent"))
+        fault = np.concatenate([self.fault, other.fault])
+        return replace(self, fault=fault, arrays=_concatenate(self.arrays, other.arrays))
 
 
 @dataclass(frozen=True)
-class NeuronStrikes:
-    """Faults in the neurons of one stage: parameters, states, spikes.
+class NeuronFaultArrays:
+    """Faults in the neurons of one stage: parameters, states, outputs.
 
-    ``word`` which of PARAMETERS, STATES, SPIKE; ``value`` the faulty parameter; ``keep, force,
-    flip`` masks of a state; ``low, high`` what a silent and a spiking output become; ``since,
-    until`` the first and the last step of it; strike ``i`` hits the neurons
-    ``cone[first[i]:first[i + 1]]``.
+    Attributes:
+        fault: ``int64 [faults]``, position in the group.
+        arrays: as the kernels take them.
     """
 
     fault: Array
-    word: Ints
-    value: Array
-    keep: Array
-    force: Array
-    flip: Array
-    low: Array
-    high: Array
-    since: Ints
-    until: Ints
-    first: Array
-    cone: Ints
+    arrays: NeuronFaults
 
     def __len__(self) -> int:
         return len(self.fault)
 
-    def part(self, chosen: slice | Array) -> NeuronStrikes:
-        """Some of the strikes."""
-        begins, sizes = self.first[:-1][chosen], np.diff(self.first)[chosen]
-        first = np.concatenate([[0], np.cumsum(sizes)])
-        cone = self.cone[np.repeat(begins - first[:-1], sizes) + np.arange(first[-1])]
-        names = [field.name for field in fields(self) if field.name not in ("first", "cone")]
-        parts = {name: getattr(self, name)[chosen] for name in names}
-        return NeuronStrikes(first=first, cone=cone, **parts)
+    def part(self, chosen: slice | Array) -> NeuronFaultArrays:
+        """Some of the faults."""
+        *others, first, neuron = self.arrays
+        begins, sizes = first[:-1][chosen], np.diff(first)[chosen]
+        ends = np.concatenate([[0], np.cumsum(sizes)])
+        affected = neuron[np.repeat(begins - ends[:-1], sizes) + np.arange(ends[-1])]
+        arrays = NeuronFaults._make([*(array[chosen] for array in others), ends, affected])
+        return NeuronFaultArrays(self.fault[chosen], arrays)
 
-    @classmethod
-    def none(cls, model: StageModel) -> NeuronStrikes:
-        """No strikes."""
-        whole, mask = np.zeros(0, np.int32), np.zeros(0, np.uint32)
-        value, long = np.zeros(0, model.beta.dtype), np.zeros(0, np.int64)
-        words = (whole, value, mask, mask, mask, value, value, whole, whole)
-        return cls(long, *words, np.zeros(1, np.int64), whole)
-
-    def joined(self, other: NeuronStrikes) -> NeuronStrikes:
+    def join(self, other: NeuronFaultArrays) -> NeuronFaultArrays:
         """These and others of the same stage."""
-        first = np.concatenate([self.first, self.first[-1] + other.first[1:]])
-        return replace(self, first=first, **_ends_joined(self, other, without="first"))
+        first = np.concatenate([self.arrays.first, self.arrays.first[-1] + other.arrays.first[1:]])
+        arrays = _concatenate(self.arrays, other.arrays)._replace(first=first)
+        return NeuronFaultArrays(np.concatenate([self.fault, other.fault]), arrays)
 
 
 @dataclass(frozen=True)
-class InputStrikes:
-    """Faults of input lines: ``line`` its number, then as ``NeuronStrikes``; all ``[strikes]``."""
+class InputFaultArrays:
+    """Faults of input lines.
+
+    Attributes:
+        fault: ``int64 [faults]``, position in the group.
+        arrays: as the kernels take them.
+    """
 
     fault: Array
-    line: Array
-    keep: Array
-    force: Array
-    flip: Array
-    since: Ints
-    until: Ints
+    arrays: InputFaults
 
     def __len__(self) -> int:
         return len(self.fault)
 
-    def part(self, chosen: slice | Array) -> InputStrikes:
-        """Some of the strikes."""
-        return InputStrikes(
-            self.fault[chosen],
-            self.line[chosen],
-            self.keep[chosen],
-            self.force[chosen],
-            self.flip[chosen],
-            self.since[chosen],
-            self.until[chosen],
-        )
+    def part(self, chosen: slice | Array) -> InputFaultArrays:
+        """Some of the faults."""
+        arrays = InputFaults(*(array[chosen] for array in self.arrays))
+        return InputFaultArrays(self.fault[chosen], arrays)
 
-    def joined(self, other: InputStrikes) -> InputStrikes:
+    def join(self, other: InputFaultArrays) -> InputFaultArrays:
         """These and others."""
-        return replace(self, **_ends_joined(self, other))
+        fault = np.concatenate([self.fault, other.fault])
+        return InputFaultArrays(fault, _concatenate(self.arrays, other.arrays))
 
 
-Strikes = CurrentStrikes | NeuronStrikes | InputStrikes
+FaultArrays = WeightFaultArrays | NeuronFaultArrays | InputFaultArrays
+Group = TypeVar("Group", WeightFaults, NeuronFaults, InputFaults)
 
 
-@dataclass(frozen=True)
-class JointStrikes:
-    """All strikes of trials in one linear stage, by trial.
+def _concatenate(one: Group, other: Group) -> Group:
+    """The arrays of both, one behind the other."""
+    return type(one)(*(np.concatenate(arrays) for arrays in zip(one, other, strict=True)))
 
-    Trial ``k`` owns the current strikes ``current_order[current_first[k]:current_first[k + 1]]``;
-    ``source``: the input line of a weight, -1 for a bias. The same for those of neurons.
-    """
 
-    currents: CurrentStrikes
-    source: Ints
-    current_first: Array
-    current_order: Array
-    neurons: NeuronStrikes
-    neuron_first: Array
-    neuron_order: Array
+def join_trials(model: StageModel, parts: Sequence[FaultArrays], trials: int) -> TrialFaults:
+    """All faults of trials in a linear stage, in which ``fault`` is the number of the trial."""
+    weights, neurons = _no_weight_faults(model), _no_neuron_faults(model)
+    for part in parts:
+        if isinstance(part, WeightFaultArrays):
+            weights = weights.join(part)
+        elif isinstance(part, NeuronFaultArrays):
+            neurons = neurons.join(part)
+    row = weights.arrays.row
+    line = np.where(row == NO_ROW, NO_ROW, model.taps[row, 0, 0]).astype(np.int32)
+    weight_first, weight_order = _by_owner(weights.fault, trials)
+    neuron_first, neuron_order = _by_owner(neurons.fault, trials)
+    return TrialFaults(
+        weight_first=weight_first,
+        weight_order=weight_order,
+        line=line,
+        weights=weights.arrays,
+        neuron_first=neuron_first,
+        neuron_order=neuron_order,
+        neurons=neurons.arrays,
+    )
 
-    @classmethod
-    def of(cls, model: StageModel, parts: Sequence[Strikes], trials: int) -> JointStrikes:
-        """Of a linear stage's strikes, in which ``fault`` is the number of the trial."""
-        currents, neurons = CurrentStrikes.none(model), NeuronStrikes.none(model)
-        for part in parts:
-            if isinstance(part, CurrentStrikes):
-                currents = currents.joined(part)
-            elif isinstance(part, NeuronStrikes):
-                neurons = neurons.joined(part)
-        source = np.where(currents.row < 0, -1, model.taps[currents.row, 0, 0]).astype(np.int32)
-        return cls(
-            currents, source, *_by_owner(currents.fault, trials),
-            neurons, *_by_owner(neurons.fault, trials),
-        )  # fmt: skip
+
+def _no_weight_faults(model: StageModel) -> WeightFaultArrays:
+    whole, change = np.zeros(0, np.int32), np.zeros(0, model.dtype)
+    arrays = WeightFaults(row=whole, channel=whole, change=change, since=whole, until=whole)
+    return WeightFaultArrays(np.zeros(0, np.int64), arrays)
+
+
+def _no_neuron_faults(model: StageModel) -> NeuronFaultArrays:
+    whole, mask = np.zeros(0, np.int32), np.zeros(0, np.uint32)
+    value = np.zeros(0, model.dtype)
+    arrays = NeuronFaults(
+        word=whole,
+        value=value,
+        keep=mask,
+        force=mask,
+        flip=mask,
+        low=value,
+        high=value,
+        since=whole,
+        until=whole,
+        first=np.zeros(1, np.int64),
+        neuron=whole,
+    )
+    return NeuronFaultArrays(np.zeros(0, np.int64), arrays)
+
+
+def to_recurrent(
+    faults: WeightFaultArrays | NeuronFaultArrays, dtype: np.dtype[Any]
+) -> RecurrentFaults:
+    """Faults of either kind as the kernel for a stage with recurrence takes them."""
+    count = len(faults)
+    none = np.zeros(count, dtype)
+    if isinstance(faults, NeuronFaultArrays):
+        return RecurrentFaults(np.full(count, NO_ROW, np.int32), none, faults.arrays)
+    arrays, mask = faults.arrays, np.zeros(count, np.uint32)
+    at = NeuronFaults(
+        word=np.full(count, RECURRENCE if faults.recurrent else SYNAPSE, np.int32),
+        value=none,
+        keep=mask,
+        force=mask,
+        flip=mask,
+        low=none,
+        high=none,
+        since=arrays.since,
+        until=arrays.until,
+        first=np.arange(count + 1),
+        neuron=arrays.channel,
+    )
+    return RecurrentFaults(arrays.row, arrays.change, at)
 
 
 def _by_owner(owner: Array, count: int) -> tuple[Array, Array]:
@@ -192,24 +214,18 @@ def _by_owner(owner: Array, count: int) -> tuple[Array, Array]:
     return first, np.argsort(owner, kind="stable")
 
 
-def _ends_joined(one: Any, other: Any, without: str = "") -> dict[str, Any]:
-    """The fields of both, one behind the other, but for one that is no such array."""
-    names = [field.name for field in fields(one) if field.name != without]
-    return {name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in names}
-
-
-def input_strikes(
+def resolve_input_faults(
     shape: tuple[int, ...], faults: Sequence[Fault], positions: Array
-) -> InputStrikes:
+) -> InputFaultArrays:
     """Faults of input lines in frames of ``shape``."""
     masks = stack_masks(faults)
     line = flat_indices(faults, shape).numpy()
-    keep, force, flip = masks.view(np.uint32).T
-    since, until = window(faults)
-    return InputStrikes(positions, line, keep, force, flip, since, until)
+    keep, force, flip = (column.copy() for column in masks.view(np.uint32).T)
+    arrays = InputFaults(line, keep, force, flip, *find_window(faults))
+    return InputFaultArrays(positions, arrays)
 
 
-def fast_word(model: StageModel, module: nn.Module, attribute: str) -> bool:
+def knows_word(model: StageModel, module: nn.Module, attribute: str) -> bool:
     """Whether the kernels know this word of the stage."""
     if module is model.stage.neuron:
         own = neuron_words(model.stage.neuron)
@@ -220,67 +236,64 @@ def fast_word(model: StageModel, module: nn.Module, attribute: str) -> bool:
     return conducts and attribute in ("weight", "bias")
 
 
-def current_strikes(
+def resolve_weight_faults(
     model: StageModel,
     attribute: str,
     faults: Sequence[Fault],
     positions: Array,
     recurrent: bool = False,
-) -> CurrentStrikes:
+) -> WeightFaultArrays:
     """Weight or bias faults of one stage; those that change nothing are left out."""
     weights = model.stage.recurrent if recurrent else model.synapse.weights
     assert weights is not None
-    golden, faulty, flat = parameter_values(weights, attribute, faults)
+    golden, faulty, flat = find_parameter_values(weights, attribute, faults)
     parameter: torch.Tensor = getattr(weights, attribute)
     per_channel = parameter[0].numel()
     channel = (flat // per_channel).astype(np.int32)
-    is_bias = attribute == "bias"
-    row = np.full(len(flat), -1, np.int32) if is_bias else (flat % per_channel).astype(np.int32)
-    scale = np.ones(len(flat)) if recurrent else _scale(model, channel)
+    row = np.full(len(flat), NO_ROW) if attribute == "bias" else flat % per_channel
+    scale = np.ones(len(flat)) if recurrent else _scale_of(model, channel)
     with np.errstate(all="ignore"):
-        change = ((faulty - golden) * scale).astype(model.beta.dtype)
-    strikes = CurrentStrikes(positions, row, channel, change, *window(faults), recurrent)
-    changed = (golden.view(f"u{golden.itemsize}") != faulty.view(f"u{faulty.itemsize}")).nonzero()[
-        0
-    ]
+        change = ((faulty - golden) * scale).astype(model.dtype)
+    arrays = WeightFaults(row.astype(np.int32), channel, change, *find_window(faults))
+    changed = find_changed(golden, faulty)
     chosen = changed[np.lexsort((row[changed], channel[changed]))]
-    return strikes.part(chosen)
+    return WeightFaultArrays(positions, arrays, recurrent).part(chosen)
 
 
-def _scale(model: StageModel, channel: Ints) -> Array:
-    """What a norm multiplies the weights of each strike with."""
+def find_changed(golden: Array, faulty: Array) -> Array:
+    """Places of the words whose bits differ."""
+    whole = f"u{golden.itemsize}"
+    return (golden.view(whole) != faulty.view(whole)).nonzero()[0]
+
+
+def _scale_of(model: StageModel, channel: Ints) -> Array:
+    """What a norm multiplies the weights of each fault with."""
     scale: Array = model.synapse.scale.cpu().numpy()[channel]
     return scale
 
 
-def neuron_strikes(
+def resolve_neuron_faults(
     model: StageModel, attribute: str, faults: Sequence[Fault], positions: Array
-) -> NeuronStrikes:
+) -> NeuronFaultArrays:
     """Faults in one word of a stage's neurons; parameters that do not change are left out."""
-    dtype = model.beta.dtype
     count = len(faults)
-    value = np.zeros(count, dtype)
-    chosen = np.arange(count)
+    value, chosen = np.zeros(count, model.dtype), np.arange(count)
+    masks = np.zeros((count, 3), np.int32)
     if attribute in PARAMETERS:
-        golden, faulty, flat = parameter_values(model.stage.neuron, attribute, faults)
-        value = _as_used(faulty, attribute).astype(dtype)
-        changed = golden.view(f"u{golden.itemsize}") != faulty.view(f"u{faulty.itemsize}")
-        chosen = changed.nonzero()[0]
+        golden, faulty, flat = find_parameter_values(model.stage.neuron, attribute, faults)
+        value = _as_used(faulty, attribute).astype(model.dtype)
+        chosen = find_changed(golden, faulty)
         shape = tuple(getattr(model.stage.neuron, attribute).shape)
-        cones = cones_of(shape, model.shape)
+        affected = find_affected(shape, model.shape)
     else:
+        masks = stack_masks(faults)
         flat = flat_indices(faults, model.shape).numpy()
-        cones = [np.array([n], np.int32) for n in range(model.neurons)]
-    word = {**PARAMETERS, **STATES, "spike": SPIKE}[attribute]
-    is_parameter = attribute in PARAMETERS
-    masks = np.zeros((count, 3), np.int32) if is_parameter else stack_masks(faults)
-    since, until = window(faults)
-    low, high = _spike_values(masks, dtype)
-    hit = [cones[flat[i]] for i in chosen]
-    first = np.concatenate([[0], np.cumsum([len(cone) for cone in hit])]).astype(np.int64)
-    return NeuronStrikes(
-        fault=positions[chosen],
-        word=np.full(len(chosen), word, np.int32),
+        affected = [np.array([n], np.int32) for n in range(model.neurons)]
+    hit = [affected[flat[i]] for i in chosen]
+    since, until = find_window(faults)
+    low, high = _corrupt_outputs(masks, model.dtype)
+    arrays = NeuronFaults(
+        word=np.full(len(chosen), {**PARAMETERS, **STATES, "spike": SPIKE}[attribute], np.int32),
         value=value[chosen],
         keep=masks[chosen, 0].view(np.uint32),
         force=masks[chosen, 1].view(np.uint32),
@@ -289,12 +302,13 @@ def neuron_strikes(
         high=high[chosen],
         since=since[chosen],
         until=until[chosen],
-        first=first,
-        cone=np.concatenate(hit) if hit else np.zeros(0, np.int32),
+        first=np.concatenate([[0], np.cumsum([len(neurons) for neurons in hit])]).astype(np.int64),
+        neuron=np.concatenate(hit) if hit else np.zeros(0, np.int32),
     )
+    return NeuronFaultArrays(positions[chosen], arrays)
 
 
-def parameter_values(
+def find_parameter_values(
     module: nn.Module, attribute: str, faults: Sequence[Fault]
 ) -> tuple[Array, Array, Array]:
     """Golden and faulty values, and the flat index of each word."""
@@ -303,7 +317,7 @@ def parameter_values(
     return golden.cpu().numpy(), faulty.cpu().numpy(), flat_indices(faults, shape).numpy()
 
 
-def window(faults: Sequence[Fault]) -> tuple[Ints, Ints]:
+def find_window(faults: Sequence[Fault]) -> tuple[Ints, Ints]:
     """The first and the last step of each fault."""
     since = [0 if fault.steps is None else fault.steps[0] for fault in faults]
     until = [FOREVER if fault.steps is None else fault.steps[-1] for fault in faults]
@@ -315,7 +329,7 @@ def _as_used(values: Array, attribute: str) -> Array:
     return values if attribute == "threshold" else np.clip(values, 0, 1)
 
 
-def cones_of(parameter: tuple[int, ...], neurons: tuple[int, ...]) -> list[Ints]:
+def find_affected(parameter: tuple[int, ...], neurons: tuple[int, ...]) -> list[Ints]:
     """Per word of a parameter the neurons that it broadcasts to."""
     words = int(np.prod(parameter))
     used = np.broadcast_to(np.arange(words).reshape(parameter), neurons).ravel()
@@ -323,7 +337,7 @@ def cones_of(parameter: tuple[int, ...], neurons: tuple[int, ...]) -> list[Ints]
     return np.split(order, np.cumsum(np.bincount(used, minlength=words))[:-1])
 
 
-def _spike_values(masks: Array, dtype: np.dtype) -> tuple[Array, Array]:
+def _corrupt_outputs(masks: Array, dtype: np.dtype[Any]) -> tuple[Array, Array]:
     """What the outputs 0 and 1 become under each fault."""
     keep, force, flip = torch.from_numpy(np.ascontiguousarray(masks)).unbind(1)
     outputs = [torch.full((len(masks),), value) for value in (0.0, 1.0)]

@@ -17,8 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fi.engine.compiled import kernels
-from fi.engine.compiled.fault_arrays import parameter_values, window
-from fi.engine.compiled.stage_constants import Array, StageModel
+from fi.engine.compiled.fault_arrays import (
+    find_changed,
+    find_parameter_values,
+    find_window,
+)
+from fi.engine.compiled.kernels.arrays import NO_ROW, Array
+from fi.engine.compiled.stage_constants import StageModel
 from fi.engine.compiled.synapse_matrix import RESHAPING, Ints
 from fi.faults.fault import Fault
 from fi.network.stages import StageActivity
@@ -28,11 +33,15 @@ STACKED = 256
 
 
 @dataclass(frozen=True)
-class RowStrikes:
+class RowFaults:
     """Faults in weights and biases of the last layer.
 
-    ``fault`` position in the group; ``row`` of weights (-1 for a bias); ``channel`` the output;
-    ``value`` of the faulty word; ``since, until`` the first and the last step of it.
+    Attributes:
+        fault: position in the group, ``[faults]`` as all.
+        row: of weights, NO_ROW for a bias.
+        channel: the output.
+        value: of the faulty word.
+        since, until: the first and the last step of it.
     """
 
     fault: Array
@@ -45,23 +54,22 @@ class RowStrikes:
     def __len__(self) -> int:
         return len(self.fault)
 
-    def part(self, chosen: Array) -> RowStrikes:
-        """Some of the strikes."""
-        return RowStrikes(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+    def part(self, chosen: Array) -> RowFaults:
+        """Some of the faults."""
+        return RowFaults(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
 
-def row_strikes(
-    model: StageModel, attribute: str, faults: Sequence[Fault], at: Array
-) -> RowStrikes:
-    """Faults at the places ``at`` of the group; those that change nothing are left out."""
+def resolve_row_faults(
+    model: StageModel, attribute: str, faults: Sequence[Fault], positions: Array
+) -> RowFaults:
+    """Faults at ``positions`` of the group; those that change nothing are left out."""
     weights = model.synapse.weights
-    golden, faulty, flat = parameter_values(weights, attribute, faults)
+    golden, faulty, flat = find_parameter_values(weights, attribute, faults)
     per_channel = getattr(weights, attribute)[0].numel()
-    row = flat % per_channel if attribute == "weight" else np.full(len(flat), -1)
+    row = flat % per_channel if attribute == "weight" else np.full(len(flat), NO_ROW)
     channel = (flat // per_channel).astype(np.int32)
-    strikes = RowStrikes(at, row.astype(np.int32), channel, faulty, *window(faults))
-    bits = f"u{golden.itemsize}"
-    return strikes.part((golden.view(bits) != faulty.view(bits)).nonzero()[0])
+    found = RowFaults(positions, row.astype(np.int32), channel, faulty, *find_window(faults))
+    return found.part(find_changed(golden, faulty))
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ class LastLayer:
         is_linear = isinstance(model.synapse.weights, nn.Linear)
         return is_linear and all(isinstance(module, RESHAPING) for module in others)
 
-    def seen(self, activity: StageActivity) -> Tensor:
+    def find_seen(self, activity: StageActivity) -> Tensor:
         """What the layer sees of a golden run, ``[time * batch, inputs]``."""
         signal = activity.inputs.flatten(0, 1)
         for module in self.model.stage.modules:
@@ -87,36 +95,39 @@ class LastLayer:
             signal = module(signal)
         return signal
 
-    def copies(self, golden: GoldenLayer, strikes: RowStrikes) -> int:
+    def count_copies(self, golden: GoldenLayer, faults: RowFaults) -> int:
         """How often the layer's rows are stacked in a product."""
-        most = int(np.bincount(strikes.channel).max(initial=1))
+        most = int(np.bincount(faults.channel).max(initial=1))
         wanted = max(1, min(most, STACKED // self.model.neurons))
         shape = (len(golden.seen), wanted)
         if shape not in self.exact:
             weights = self.model.synapse.weights
-            product = functional.linear(golden.seen, *_stacked(weights, wanted))
+            product = functional.linear(golden.seen, *_stack(weights, wanted))
             same = golden.currents.flatten(0, 1).repeat(1, wanted)
             self.exact[shape] = torch.equal(product, same)
         return wanted if self.exact[shape] else 1
 
-    def statistics(
-        self, golden: GoldenLayer, strikes: RowStrikes
-    ) -> Iterator[tuple[RowStrikes, Array]]:
-        """The largest membranes ``f [B, strikes]`` of the struck outputs, in portions."""
-        copies = self.copies(golden, strikes)
-        order = np.argsort(strikes.channel, kind="stable")
-        channel = strikes.channel[order]
+    def run_faults(
+        self, golden: GoldenLayer, faults: RowFaults
+    ) -> Iterator[tuple[RowFaults, Array]]:
+        """The largest membranes ``f [B, faults]`` of the faulty outputs, in portions."""
+        copies = self.count_copies(golden, faults)
+        order = np.argsort(faults.channel, kind="stable")
+        channel = faults.channel[order]
         turn = np.arange(len(order)) - np.searchsorted(channel, channel)
         model = self.model
-        neurons = [np.tile(a, copies) for a in (model.alpha, model.beta, model.threshold)]
+        constants = model.constants
+        neurons = constants._replace(
+            alpha=np.tile(constants.alpha, copies),
+            beta=np.tile(constants.beta, copies),
+            threshold=np.tile(constants.threshold, copies),
+        )
         for product in range(int(turn.max(initial=-1)) // copies + 1):
             chosen = (turn // copies == product).nonzero()[0]
             slot = (turn[chosen] % copies) * model.neurons + channel[chosen]
-            part = strikes.part(order[chosen])
-            currents = golden.under(part, slot, model.synapse.weights, copies)
-            largest = kernels.largest_membranes(
-                currents.numpy(), *neurons, model.synaptic, model.reset
-            )
+            part = faults.part(order[chosen])
+            currents = golden.run_faulty(part, slot, model.synapse.weights, copies)
+            largest = kernels.find_largest_membranes(currents.numpy(), neurons)
             yield part, largest[:, slot]
 
 
@@ -127,26 +138,26 @@ class GoldenLayer:
     seen: Tensor
     currents: Tensor
 
-    def under(self, strikes: RowStrikes, slot: Array, weights: nn.Module, copies: int) -> Tensor:
-        """Currents ``[time, batch, copies * N]``, of each strike in its ``slot``."""
-        weight, bias = _stacked(weights, copies)
-        of_bias = strikes.row < 0
-        value = torch.from_numpy(strikes.value)
-        weight[slot[~of_bias], strikes.row[~of_bias]] = value[~of_bias]
+    def run_faulty(self, faults: RowFaults, slot: Array, weights: nn.Module, copies: int) -> Tensor:
+        """Currents ``[time, batch, copies * N]``, of each fault in its ``slot``."""
+        weight, bias = _stack(weights, copies)
+        of_bias = faults.row == NO_ROW
+        value = torch.from_numpy(faults.value)
+        weight[slot[~of_bias], faults.row[~of_bias]] = value[~of_bias]
         if bias is not None:
             bias[slot[of_bias]] = value[of_bias]
         steps, batch = self.currents.shape[:2]
         currents = functional.linear(self.seen, weight, bias).unflatten(0, (steps, batch))
-        if (strikes.since > 0).any() or (strikes.until < steps - 1).any():
+        if (faults.since > 0).any() or (faults.until < steps - 1).any():
             step = np.arange(steps)[:, None]
-            active = torch.from_numpy((strikes.since <= step) & (step <= strikes.until))
-            golden = self.currents[:, :, strikes.channel]
+            active = torch.from_numpy((faults.since <= step) & (step <= faults.until))
+            golden = self.currents[:, :, faults.channel]
             now = torch.where(active[:, None], currents[:, :, slot], golden)
             currents[:, :, slot] = now
         return currents
 
 
-def _stacked(weights: nn.Module, copies: int) -> tuple[Tensor, Tensor | None]:
+def _stack(weights: nn.Module, copies: int) -> tuple[Tensor, Tensor | None]:
     """Weight and bias of the layer, its rows ``copies`` times."""
     assert isinstance(weights, nn.Linear)
     weight = weights.weight.detach().repeat(copies, 1)

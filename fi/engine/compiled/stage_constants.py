@@ -8,52 +8,23 @@ from typing import Any
 import numpy as np
 import snntorch as snn
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fi.engine.compiled.kernels.arrays import (
+    NO_RESET,
+    SUBTRACT,
+    ZERO,
+    Array,
+    FanOut,
+    NeuronConstants,
+)
 from fi.engine.compiled.synapse_matrix import Ints, Synapse, normal_form
 from fi.network.neurons import spiking_neurons
 from fi.network.stages import Stage, StageActivity
 
-Array = NDArray[Any]
-
-#: Reset mechanisms by snnTorch's own numbers.
-SUBTRACT, ZERO, NO_RESET = 0, 1, 2
 #: How many decay rates the bounds distinguish; each neuron uses the next one above its own.
 DECAY_LEVELS = 4
 _MODES = {"subtract": SUBTRACT, "zero": ZERO, "none": NO_RESET}
-
-
-@dataclass(frozen=True)
-class Runs:
-    """Input ``i`` owns the runs ``first[i]`` to ``first[i + 1]``.
-
-    A run adds the rows ``row, row + 1, ...`` to the positions ``position, position + 1, ...``,
-    ``length`` of them: in a convolution neighbours meet neighbouring weights, in reversed order.
-
-    Attributes:
-        first: ``[inputs + 1]``.
-        position, row, length: ``[runs]``; a position is a cell where a mean pool follows.
-        cells_first, cells: input ``i`` reaches ``cells[cells_first[i]:cells_first[i + 1]]``.
-        cell_rows: ``[reached cells, K]``, the row of ``reach_rows`` that it meets in each place.
-        reach_rows: ``f [rows, channels]``: the rows and one of zeros, for places that it does not
-            reach; behind a mean pool the sums of the rows that reach a cell.
-        positions: how many positions there are.
-        windows: ``[cells, K]`` positions of a cell, -1 outside.
-        paired: whether each window is two runs of two neighbouring positions, as 2x2 pools have.
-    """
-
-    first: Ints
-    position: Ints
-    row: Ints
-    length: Ints
-    cells_first: Ints
-    cells: Ints
-    cell_rows: Ints
-    reach_rows: Array
-    positions: int
-    windows: Ints
-    paired: bool
 
 
 @dataclass(frozen=True)
@@ -68,11 +39,8 @@ class StageModel:
         pools: for a mean pool the inputs of each effective input ``[effective, width]``, else None.
         windows: ``[distinct, K]`` distinct windows of effective inputs.
         window_of: ``[rows, cells]`` which of them a row and a cell have.
-        rows: ``f [rows, channels]`` weights, as they reach a position, in reversed order.
-        runs: which positions an input reaches through which of these rows.
-        alpha, beta, threshold: ``f [N]``, decays clamped as snnTorch does; alpha 0 for Leaky.
-        synaptic: whether the neuron is a Synaptic (second order).
-        reset: SUBTRACT, ZERO or NO_RESET.
+        fan_out: which positions an input reaches through which weights, as they reach a position.
+        constants: of the neurons, decays clamped as snnTorch does.
         level, decays: ``[N]`` level of each neuron; ``[levels, 2]`` (alpha, beta) of the bounds.
         feedback: ``f [N, N]``, the recurrent weights, a row for each neuron that spikes.
     """
@@ -84,13 +52,8 @@ class StageModel:
     pools: Ints | None
     windows: Ints
     window_of: Ints
-    rows: Array
-    runs: Runs
-    alpha: Array
-    beta: Array
-    threshold: Array
-    synaptic: bool
-    reset: int
+    fan_out: FanOut
+    constants: NeuronConstants
     level: Ints
     decays: Array
     feedback: Array | None
@@ -98,7 +61,12 @@ class StageModel:
     @property
     def neurons(self) -> int:
         """Neurons in the stage."""
-        return len(self.beta)
+        return len(self.constants.beta)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """``f``."""
+        return self.constants.beta.dtype
 
     @property
     def sees_lines(self) -> bool:
@@ -114,7 +82,7 @@ class StageModel:
     @property
     def is_dense(self) -> bool:
         """Whether it is as one linear layer: one cell, which each input reaches by one weight."""
-        return self.has_one_cell and bool((np.diff(self.runs.first) == 1).all())
+        return self.has_one_cell and bool((np.diff(self.fan_out.first) == 1).all())
 
     @property
     def max_pooled(self) -> bool:
@@ -128,7 +96,7 @@ def why_not_fast(stage: Stage, activity: StageActivity) -> str | None:
     kind = type(neuron).__name__
     if type(neuron) not in (snn.Leaky, snn.Synaptic):
         return f"{kind} has no kernel"
-    if stage.recurrent is not None and not _closes_plainly(stage, activity):
+    if stage.recurrent is not None and not _feeds_back_plainly(stage, activity):
         return "a recurrence other than one linear layer over a linear stage has no kernel"
     if not neuron.reset_delay or neuron.state_quant or neuron.inhibition:
         return f"{kind} with reset_delay=False, state_quant or inhibition has no kernel"
@@ -143,7 +111,7 @@ def why_not_fast(stage: Stage, activity: StageActivity) -> str | None:
     return None
 
 
-def _closes_plainly(stage: Stage, activity: StageActivity) -> bool:
+def _feeds_back_plainly(stage: Stage, activity: StageActivity) -> bool:
     """Whether the recurrence is one linear layer among the neurons of a linear stage."""
     return type(stage.recurrent) is nn.Linear and activity.currents.ndim == 3
 
@@ -178,13 +146,14 @@ def stage_model(stage: Stage, activity: StageActivity) -> StageModel:
         pools=pools,
         windows=windows,
         window_of=window_of,
-        rows=rows,
-        runs=_runs(synapse, int(np.prod(activity.inputs.shape[2:])), rows),
-        alpha=alpha,
-        beta=beta,
-        threshold=_spread(neuron.threshold, shape, dtype),
-        synaptic=synaptic,
-        reset=_MODES[neuron._reset_mechanism],
+        fan_out=_fan_out(synapse, int(np.prod(activity.inputs.shape[2:])), rows),
+        constants=NeuronConstants(
+            alpha=alpha,
+            beta=beta,
+            threshold=_spread(neuron.threshold, shape, dtype),
+            synaptic=synaptic,
+            reset=_MODES[neuron._reset_mechanism],
+        ),
         level=level,
         decays=decays,
         feedback=_feedback(stage, dtype),
@@ -219,7 +188,7 @@ def _distinct(taps: Ints) -> tuple[Ints, Ints]:
     return windows.astype(np.int32), number.reshape(taps.shape[:2]).astype(np.int32)
 
 
-def _runs(synapse: Synapse, inputs: int, rows: Array) -> Runs:
+def _fan_out(synapse: Synapse, inputs: int, rows: Array) -> FanOut:
     """The taps by input, neighbours joined."""
     row, cell, place = np.nonzero(synapse.taps >= 0)
     source = synapse.taps[row, cell, place]
@@ -241,7 +210,7 @@ def _runs(synapse: Synapse, inputs: int, rows: Array) -> Runs:
     met = np.full((len(reached), synapse.taps.shape[2]), len(rows), np.int32)
     met[number.ravel(), place] = reversed_row
     cell_rows, reach_rows = _reach(met, rows, synapse.mean)
-    return Runs(
+    return FanOut(
         first=_firsts(source, inputs),
         position=position.astype(np.int32),
         row=row.astype(np.int32),
@@ -250,6 +219,7 @@ def _runs(synapse: Synapse, inputs: int, rows: Array) -> Runs:
         cells=reached[:, 1].astype(np.int32),
         cell_rows=cell_rows,
         reach_rows=reach_rows,
+        rows=rows,
         positions=int(windows.max()) + 1,
         windows=np.ascontiguousarray(windows),
         paired=_paired(windows),
@@ -257,7 +227,7 @@ def _runs(synapse: Synapse, inputs: int, rows: Array) -> Runs:
 
 
 def _reach(met: Ints, rows: Array, mean: bool) -> tuple[Ints, Array]:
-    """``cell_rows`` and ``reach_rows`` of ``Runs``, of the rows ``met [reached cells, K]``."""
+    """``cell_rows`` and ``reach_rows`` of a ``FanOut``, of the rows ``met [reached cells, K]``."""
     known = np.concatenate([rows, np.zeros_like(rows[:1])])
     if not mean:
         return met, known

@@ -6,7 +6,9 @@ from functools import cached_property
 
 from torch import Tensor
 
-from fi.engine.compiled.runner import FastPath, Need, Plan, Trace
+from fi.engine.compiled.fast_path import FastPath
+from fi.engine.compiled.golden_trace import Trace
+from fi.engine.compiled.planner import Need, Plan
 from fi.engine.differential.paths import Paths
 from fi.network.stages import StageActivity
 

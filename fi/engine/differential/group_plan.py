@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fi.engine.compiled.runner import Need, Plan
-from fi.engine.compiled.stage_constants import Array
+from fi.engine.compiled.kernels.arrays import Array
+from fi.engine.compiled.planner import Need, Plan
 from fi.engine.differential.golden_block import GoldenBlock
-from fi.engine.differential.multi_fault import TogetherPlan
-from fi.engine.differential.path_choice import on_kernels
+from fi.engine.differential.multi_fault import MultiFaultPlan
+from fi.engine.differential.path_choice import choose_kernels
 from fi.engine.differential.paths import KernelPaths, Paths
 from fi.faults.fault import Fault, Trial
 from fi.metrics.pairs import Pairs
@@ -25,7 +25,7 @@ class KernelPlan:
 
     kernels: KernelPaths
     single: Plan
-    multiple: TogetherPlan
+    multiple: MultiFaultPlan
 
     @classmethod
     def make(
@@ -79,7 +79,7 @@ class GroupPlan:
         single, multiple = np.flatnonzero(is_single), np.flatnonzero(~is_single)
         if paths.kernels is None:
             return cls(paths, group, None, generic=single, late=multiple)
-        by_single = on_kernels(paths.kernels.single, only_faults(group, single))
+        by_single = choose_kernels(paths.kernels.single, only_faults(group, single))
         by_multiple = paths.kernels.multiple.takes(trials_at(group, multiple))
         kernels = KernelPlan.make(paths.kernels, group, single[by_single], multiple[by_multiple])
         return cls(paths, group, kernels, generic=single[~by_single], late=multiple[~by_multiple])

@@ -1,9 +1,9 @@
-"""Trials of several faults on the compiled kernels.
+"""Trials of several faults on the kernels: every fault's differences, and what overlaps.
 
-Faults of one stage that strike different neurons do not meet there: each is run on its own, and
-what differs is put together. It flows on as one fault's differences do. Faults meet where they
-strike one neuron, or where differences reach a stage that the trial strikes too. In a linear stage
-a kernel then runs all of its neurons; in another, those samples start late, in torch.
+Faults of a trial that affect different neurons, and that no difference of an earlier fault reaches,
+are isolated: each is simulated on its own, and their differences flow on together. Where they
+overlap, a linear stage is simulated with all faults of the trial in it at once; other stages leave
+the samples concerned to ``LateStart``.
 """
 
 from __future__ import annotations
@@ -15,20 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fi.engine.compiled.fault_arrays import PARAMETERS, JointStrikes, Strikes, cones_of
-from fi.engine.compiled.runner import (
-    EVENTS,
-    Differences,
-    FastPath,
-    Need,
-    Part,
-    Trace,
-    _replaced,
-)
-from fi.engine.compiled.stage_constants import Array
+from fi.engine.compiled.fast_path import FastPath, Scorable
+from fi.engine.compiled.fault_arrays import PARAMETERS, FaultArrays, find_affected, join_trials
+from fi.engine.compiled.golden_trace import Trace
+from fi.engine.compiled.kernels.arrays import Array, PairList, TrialFaults
+from fi.engine.compiled.planner import EVENTS, Need, Part
+from fi.engine.compiled.runner import StageRunner
 from fi.engine.compiled.synapse_matrix import Ints
 from fi.engine.differential.late_start import LateStart
-from fi.engine.differential.path_choice import on_kernels
+from fi.engine.differential.path_choice import choose_kernels
 from fi.engine.tally import Tally
 from fi.faults.fault import Fault, Trial
 from fi.faults.fault_sites import INPUT
@@ -37,101 +32,104 @@ from fi.network.stages import StageActivity
 
 #: Trials that are run at a time at most, by one thread.
 CHUNK = 256
-#: Trial, sample and statistic of pairs.
-Found = tuple[Array, Array, Array]
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some trials; a trial's row in the chunk stands for it in all that follows, by stage.
+    """Some trials; a trial's row in the chunk stands for it in all that follows.
 
-    ``hit``: bool ``[trials]``, which have a fault there; ``close``: bool ``[trials]``, which strike
-    one neuron twice; ``alone``: the strikes of all others; ``joint``: all strikes of a linear
-    stage, as the kernel for faults that meet takes them.
+    Attributes:
+        trials: the faults of each.
+        positions: of the trials in the group.
+        affected: by stage which trials have a fault there, bool ``[trials]``.
+        overlapping: by stage which have two faults in one neuron, bool ``[trials]``.
+        isolated: by stage the faults of all other trials.
+        joint: by linear stage all faults, as the kernel for those that overlap takes them.
     """
 
     trials: Sequence[Trial]
     positions: Array
-    hit: dict[int, Array]
-    close: dict[int, Array]
-    alone: dict[int, list[Strikes]]
-    joint: dict[int, JointStrikes]
+    affected: dict[int, Array]
+    overlapping: dict[int, Array]
+    isolated: dict[int, list[FaultArrays]]
+    joint: dict[int, TrialFaults]
 
 
 @dataclass(frozen=True)
-class TogetherPlan:
+class MultiFaultPlan:
     """Trials of a group, resolved."""
 
     chunks: list[Chunk]
     needs: frozenset[Need]
 
 
-class Together:
+class MultiFaultPath:
     """Runs trials of a network that the fast path takes, without recurrence.
 
     Args:
         fast: the fast path.
-        late: for the samples in which faults of two stages meet.
+        late: for the samples in which faults of two stages overlap.
     """
 
     def __init__(self, fast: FastPath, late: LateStart) -> None:
         self.fast, self.late = fast, late
-        self.last = len(fast.models) - 1
         self.tally = Tally()
-        self._cones: dict[str, tuple[int, tuple[int, ...], Sequence[Ints] | Array]] = {}
+        self._reaches: dict[str, tuple[int, tuple[int, ...], Sequence[Ints] | Array]] = {}
 
     def takes(self, trials: Sequence[Trial]) -> Array:
         """Which trials it can run, bool ``[trials]``.
 
-        All faults are known, no two hit one word, and where two strike one neuron its stage is a
-        dense one.
+        All faults are known, no two are in one word, and where two are in one neuron its stage is a
+        linear one.
         """
         if self.fast.maximum or any(model.feedback is not None for model in self.fast.models):
             return np.zeros(len(trials), bool)
-        known = on_kernels(self.fast, [fault for trial in trials for fault in trial])
+        known = choose_kernels(self.fast, [fault for trial in trials for fault in trial])
         starts = np.cumsum([0, *map(len, trials)])[:-1]
-        all_known: Array = np.logical_and.reduceat(known, starts) if len(trials) else known
-        for row in np.flatnonzero(all_known).tolist():
+        taken: Array = np.logical_and.reduceat(known, starts) if len(trials) else known
+        runs = self.fast.runner.runs_multi_faults
+        for row in np.flatnonzero(taken).tolist():
             words = {(fault.layer, fault.index) for fault in trials[row]}
-            dense = all(self.fast.meets(stage) for stage in self._close(trials[row]))
-            all_known[row] = len(words) == len(trials[row]) and dense
-        return all_known
+            linear = all(runs(stage) for stage in self._find_overlaps(trials[row]))
+            taken[row] = len(words) == len(trials[row]) and linear
+        return taken
 
-    def _close(self, trial: Trial) -> set[int]:
-        """The stages in which two faults strike one neuron."""
-        met: set[tuple[int, int]] = set()
-        close: set[int] = set()
+    def _find_overlaps(self, trial: Trial) -> set[int]:
+        """The stages in which two faults are in one neuron."""
+        seen: set[tuple[int, int]] = set()
+        found: set[int] = set()
         for fault in trial:
-            reach = self._reach(fault)
-            close |= {stage for stage, _ in met & reach}
-            met |= reach
-        return close
+            reach = self._find_reach(fault)
+            found |= {stage for stage, _ in seen & reach}
+            seen |= reach
+        return found
 
-    def _reach(self, fault: Fault) -> set[tuple[int, int]]:
-        """Stage and number of the neurons, or input lines, that a fault strikes."""
-        if fault.layer not in self._cones:
-            self._cones[fault.layer] = self._cones_of(fault.layer)
-        number, shape, cones = self._cones[fault.layer]
+    def _find_reach(self, fault: Fault) -> set[tuple[int, int]]:
+        """Stage and number of the neurons, or input lines, that a fault affects."""
+        if fault.layer not in self._reaches:
+            self._reaches[fault.layer] = self._find_reaches(fault.layer)
+        number, shape, affected = self._reaches[fault.layer]
         index = fault.index[: len(shape)]
         place = int(np.ravel_multi_index(index, shape)) if shape else 0
-        return {(number, int(neuron)) for neuron in cones[place]}
+        return {(number, int(neuron)) for neuron in affected[place]}
 
-    def _cones_of(self, layer: str) -> tuple[int, tuple[int, ...], Sequence[Ints] | Array]:
-        """The stage of a family, a shape, and the neurons that a word with this index strikes."""
+    def _find_reaches(self, layer: str) -> tuple[int, tuple[int, ...], Sequence[Ints] | Array]:
+        """The stage of a family, a shape, and the neurons that a word with this index affects."""
+        planner = self.fast.planner
         if layer == INPUT:
-            return EVENTS, self.fast.frame, np.arange(np.prod(self.fast.frame))[:, None]
-        module, attribute = self.fast._module(layer)
+            return EVENTS, planner.frame, np.arange(np.prod(planner.frame))[:, None]
+        module, attribute = planner.find_module(layer)
         for number, model in enumerate(self.fast.models):
             if module is model.stage.neuron:
                 is_parameter = attribute in PARAMETERS
                 shape = tuple(getattr(module, attribute).shape) if is_parameter else model.shape
-                return number, shape, cones_of(shape, model.shape)
+                return number, shape, find_affected(shape, model.shape)
             if module is model.synapse.weights:
                 maps = np.arange(model.neurons).reshape(-1, model.synapse.cells)
                 return number, (len(maps),), maps
         raise ValueError(f"{layer} is in no stage")
 
-    def plan(self, trials: Sequence[Trial], positions: Array) -> TogetherPlan:
+    def plan(self, trials: Sequence[Trial], positions: Array) -> MultiFaultPlan:
         """Resolve trials; ``positions`` are their places in the group."""
         chunks, needs = [], set[Need]()
         for start in range(0, len(trials), CHUNK):
@@ -139,73 +137,75 @@ class Together:
             owner = np.repeat(np.arange(len(part)), [len(trial) for trial in part])
             plan = self.fast.plan([fault for trial in part for fault in trial], owner)
             needs |= plan.needs
-            strikes: dict[int, list[Strikes]] = {}
+            faults: dict[int, list[FaultArrays]] = {}
             for number, found in plan.tasks:
-                strikes.setdefault(number, []).append(found)
-            chunk = self._chunk(part, positions[start : start + CHUNK], strikes)
+                faults.setdefault(number, []).append(found)
+            chunk = self._make_chunk(part, positions[start : start + CHUNK], faults)
             needs |= {Need(number, Part.FLOW) for number in chunk.joint}
             chunks.append(chunk)
-        return TogetherPlan(chunks, frozenset(needs))
+        return MultiFaultPlan(chunks, frozenset(needs))
 
-    def _chunk(
-        self, trials: Sequence[Trial], positions: Array, strikes: dict[int, list[Strikes]]
+    def _make_chunk(
+        self, trials: Sequence[Trial], positions: Array, faults: dict[int, list[FaultArrays]]
     ) -> Chunk:
-        hit = {number: np.zeros(len(trials), bool) for number in strikes}
-        close = {number: np.zeros(len(trials), bool) for number in strikes}
-        for number, parts in strikes.items():
+        affected = {number: np.zeros(len(trials), bool) for number in faults}
+        overlapping = {number: np.zeros(len(trials), bool) for number in faults}
+        for number, parts in faults.items():
             for part in parts:
-                hit[number][part.fault] = True
+                affected[number][part.fault] = True
         for row, trial in enumerate(trials):
-            for number in self._close(trial) & strikes.keys():
-                close[number][row] = True
-        alone = {
-            number: [part.part(~close[number][part.fault]) for part in parts]
-            for number, parts in strikes.items()
+            for number in self._find_overlaps(trial) & faults.keys():
+                overlapping[number][row] = True
+        isolated = {
+            number: [part.part(~overlapping[number][part.fault]) for part in parts]
+            for number, parts in faults.items()
         }
         joint = {
-            number: JointStrikes.of(self.fast.models[number], parts, len(trials))
-            for number, parts in strikes.items()
-            if self.fast.meets(number)
+            number: join_trials(self.fast.models[number], parts, len(trials))
+            for number, parts in faults.items()
+            if self.fast.runner.runs_multi_faults(number)
         }
-        return Chunk(trials, positions, hit, close, alone, joint)
+        return Chunk(trials, positions, affected, overlapping, isolated, joint)
 
     def pairs(
-        self, plan: TogetherPlan, trace: Trace, activities: Sequence[StageActivity]
+        self, plan: MultiFaultPlan, trace: Trace, activities: Sequence[StageActivity]
     ) -> Iterator[Pairs]:
         """The pairs of one batch whose statistic may differ from the golden one."""
         with ThreadPoolExecutor(self.fast.threads) as pool:
-            runs = pool.map(lambda chunk: _Run(self, chunk, trace).found(), plan.chunks)
-            for chunk, (found, meetings) in zip(plan.chunks, runs, strict=True):
+            runs = pool.map(
+                lambda chunk: _ChunkRun(self.fast.runner, chunk, trace).run(), plan.chunks
+            )
+            for chunk, (found, overlaps) in zip(plan.chunks, runs, strict=True):
                 pairs = len(chunk.trials) * len(trace.prefix)
                 left = sum(len(row) for row, _, _ in found)
                 self.tally += Tally(pairs, pairs, left, left)
                 if found:
-                    yield self.fast._scored(
+                    yield self.fast.score(
                         [(chunk.positions[row], sample, stat) for row, sample, stat in found]
                     )
-                for meeting in meetings:
-                    met = len(meeting.differences.strike)
-                    self.tally += Tally(0, 0, met, met)
-                    yield from self._met(chunk, meeting, activities)
+                for overlap in overlaps:
+                    count = len(overlap.pairs.fault)
+                    self.tally += Tally(0, 0, count, count)
+                    yield from self._start_late(chunk, overlap, activities)
 
-    def _met(
-        self, chunk: Chunk, meeting: Meeting, activities: Sequence[StageActivity]
+    def _start_late(
+        self, chunk: Chunk, overlap: Overlap, activities: Sequence[StageActivity]
     ) -> Iterator[Pairs]:
-        """The samples of each trial in which differences reach a struck stage."""
-        met, number = meeting.differences, meeting.stage
-        starts = np.concatenate([[0], met.ends[:-1]])
-        for row in np.unique(met.strike):
-            pairs = np.flatnonzero(met.strike == row)
-            sample = torch.from_numpy(met.sample[pairs].astype(np.int64))
+        """The samples of each trial in which differences reach another of its faults."""
+        pairs, number = overlap.pairs, overlap.stage
+        starts = np.concatenate([[0], pairs.end[:-1]])
+        for row in np.unique(pairs.fault):
+            own = np.flatnonzero(pairs.fault == row)
+            sample = torch.from_numpy(pairs.sample[own].astype(np.int64))
             inputs = activities[number].inputs[:, sample]
             flat = inputs.flatten(2)
-            sizes = met.ends[pairs] - starts[pairs]
-            offsets = np.repeat(starts[pairs] - np.cumsum(sizes) + sizes, sizes)
+            sizes = pairs.end[own] - starts[own]
+            offsets = np.repeat(starts[own] - np.cumsum(sizes) + sizes, sizes)
             entries = torch.from_numpy(offsets + np.arange(sizes.sum()))
-            place = torch.from_numpy(np.repeat(np.arange(len(pairs)), sizes))
+            place = torch.from_numpy(np.repeat(np.arange(len(own)), sizes))
             step, neuron, change = (
                 torch.from_numpy(np.ascontiguousarray(values))[entries]
-                for values in (met.step, met.neuron, met.change)
+                for values in (pairs.step, pairs.neuron, pairs.change)
             )
             flat[step.long(), place, neuron.long()] += change
             seen = flat.unflatten(2, inputs.shape[2:])
@@ -215,139 +215,136 @@ class Together:
 
 
 @dataclass(frozen=True)
-class Meeting:
-    """Differences, by trial, that reach a stage which the trial strikes."""
+class Overlap:
+    """Pairs, of trials, whose differences reach a stage in which the trial has another fault."""
 
     stage: int
-    differences: Differences
+    pairs: PairList
 
 
-class _Run:
+class _ChunkRun:
     """One chunk of trials on one batch."""
 
-    def __init__(self, path: Together, chunk: Chunk, trace: Trace) -> None:
-        self.fast, self.last = path.fast, path.last
+    def __init__(self, runner: StageRunner, chunk: Chunk, trace: Trace) -> None:
+        self.runner, self.last = runner, runner.last
         self.chunk, self.trace = chunk, trace
         self.batch = len(trace.prefix)
         self.gone = np.zeros((len(chunk.trials), self.batch), bool)
 
-    def found(self) -> tuple[list[Found], list[Meeting]]:
+    def run(self) -> tuple[list[Scorable], list[Overlap]]:
         """Pairs of the last stage, and those that have to start late."""
-        flowing = _none(self.trace)
-        meetings: list[Meeting] = []
+        flowing = _list_nothing(self.trace)
+        late: list[Overlap] = []
         for number in range(EVENTS, self.last + 1):
-            hit = self.chunk.hit.get(number, np.zeros(len(self.chunk.trials), bool))
-            meeting, flowing = _split(flowing, hit[flowing.strike])
-            own = self._own(number, meeting, meetings)
+            affected = self.chunk.affected.get(number, np.zeros(len(self.chunk.trials), bool))
+            reaching, flowing = _split(flowing, affected[flowing.fault])
+            own = self._run_own(number, reaching, late)
             if number == self.last:
-                return self._read_out(flowing, own), meetings
-            if number != EVENTS and len(flowing.strike):
-                flowing = self.fast._flow(number, flowing, self.trace)
-            flowing = _merged([flowing, own], self.batch)
+                return self._read_out(flowing, own), late
+            if number != EVENTS and len(flowing.fault):
+                flowing = self.runner.propagate(number, flowing, self.trace)
+            flowing = _merge([flowing, own], self.batch)
         raise AssertionError("the last stage reads out")
 
-    def _own(self, number: int, meeting: Differences, late: list[Meeting]) -> Differences:
-        """What the faults of a stage change, and the differences ``meeting`` them.
+    def _run_own(self, number: int, reaching: PairList, late: list[Overlap]) -> PairList:
+        """What the faults of a stage change, and the differences ``reaching`` them.
 
         Those that have to start late join ``late`` instead.
         """
-        if number not in self.chunk.hit:
-            return _none(self.trace)
+        if number not in self.chunk.affected:
+            return _list_nothing(self.trace)
         if number not in self.chunk.joint:
-            if len(meeting.strike):
-                self.gone[meeting.strike, meeting.sample] = True
-                late.append(Meeting(number, meeting))
-            return self._struck(number, ~self.gone)
+            if len(reaching.fault):
+                self.gone[reaching.fault, reaching.sample] = True
+                late.append(Overlap(number, reaching))
+            return self._simulate_isolated(number, ~self.gone)
         left = ~self.gone
-        pairs = self._meeting_pairs(number, meeting)
-        left[pairs.strike, pairs.sample] = False
-        joint = self.fast._meet(number, self.chunk.joint[number], pairs, self.trace)
-        return _merged([joint, self._struck(number, left)], self.batch)
+        pairs = self._add_overlapping(number, reaching)
+        left[pairs.fault, pairs.sample] = False
+        joint = self.runner.run_multi_faults(number, self.chunk.joint[number], pairs, self.trace)
+        return _merge([joint, self._simulate_isolated(number, left)], self.batch)
 
-    def _meeting_pairs(self, number: int, meeting: Differences) -> Differences:
-        """These, and all samples of the trials that strike a neuron twice, differences or none."""
-        close = np.repeat(self.chunk.close[number][:, None], self.batch, axis=1) & ~self.gone
-        close[meeting.strike, meeting.sample] = False
-        strike, sample = (found.astype(np.int32) for found in close.nonzero())
-        nothing = _none(self.trace)._replace(
-            strike=strike, sample=sample, ends=np.zeros(len(strike), np.int64)
+    def _add_overlapping(self, number: int, reaching: PairList) -> PairList:
+        """These, and all samples of the trials with two faults in a neuron, differences or none."""
+        overlapping = self.chunk.overlapping[number]
+        chosen = np.repeat(overlapping[:, None], self.batch, axis=1) & ~self.gone
+        chosen[reaching.fault, reaching.sample] = False
+        fault, sample = (found.astype(np.int32) for found in chosen.nonzero())
+        nothing = _list_nothing(self.trace)._replace(
+            fault=fault, sample=sample, end=np.zeros(len(fault), np.int64)
         )
-        return _joined([nothing, meeting])
+        return _join([nothing, reaching])
 
-    def _struck(self, number: int, left: Array) -> Differences:
-        """What strikes change that no others meet, in the pairs ``left [trials, samples]``."""
-        parts = [_none(self.trace)]
-        for strikes in filter(len, self.chunk.alone[number]):
-            for task in self.fast._cut(number, strikes, self.trace):
-                found = self.fast._strike(task, self.trace)
-                owner = task.strikes.fault[found.strike].astype(np.int32)
-                parts.append(found._replace(strike=owner))
-        own = _merged(parts, self.batch)
-        return _split(own, left[own.strike, own.sample])[0]
+    def _simulate_isolated(self, number: int, left: Array) -> PairList:
+        """What isolated faults change in the pairs ``left``, bool ``[trials, samples]``."""
+        parts = [_list_nothing(self.trace)]
+        for faults in filter(len, self.chunk.isolated[number]):
+            for task in self.runner.cut(number, faults, self.trace):
+                found, _ = self.runner.simulate(task, self.trace)
+                owner = task.faults.fault[found.fault].astype(np.int32)
+                parts.append(found._replace(fault=owner))
+        own = _merge(parts, self.batch)
+        return _split(own, left[own.fault, own.sample])[0]
 
-    def _read_out(self, flowing: Differences, own: Differences) -> list[Found]:
-        found = [_replaced(own, self.trace.prefix[:, -1])] if len(own.strike) else []
-        if len(flowing.strike):
-            found.append(self.fast._finish(flowing, self.trace))
+    def _read_out(self, flowing: PairList, own: PairList) -> list[Scorable]:
+        found = []
+        if len(own.fault):
+            found.append(self.runner.replace_classes(own, self.trace))
+        if len(flowing.fault):
+            found.append(self.runner.read_out(flowing, self.trace))
         return [
-            (row.astype(np.int64), sample.astype(np.int64), statistic)
-            for row, sample, statistic in found
+            (part.fault.astype(np.int64), part.sample.astype(np.int64), part.statistic)
+            for part in found
         ]
 
 
-def _none(trace: Trace) -> Differences:
-    """No differences."""
+def _list_nothing(trace: Trace) -> PairList:
+    """No pairs."""
     whole, change = np.zeros(0, np.int32), np.zeros(0, trace.prefix.dtype)
-    return Differences(whole, whole, np.zeros(0, np.int64), whole, whole, change, 0)
+    return PairList(whole, whole, np.zeros(0, np.int64), whole, whole, change)
 
 
-def _split(found: Differences, chosen: Array) -> tuple[Differences, Differences]:
+def _split(pairs: PairList, chosen: Array) -> tuple[PairList, PairList]:
     """The chosen pairs, bool ``[pairs]``, and the others."""
-    sizes = np.diff(found.ends, prepend=0)
-    parts = []
-    for pairs in (chosen, ~chosen):
-        entries = np.repeat(pairs, sizes)
-        parts.append(
-            Differences(
-                found.strike[pairs],
-                found.sample[pairs],
-                np.cumsum(sizes[pairs]),
-                found.step[entries],
-                found.neuron[entries],
-                found.change[entries],
-                0,
-            )
-        )
-    return parts[0], parts[1]
+    return _choose(pairs, chosen), _choose(pairs, ~chosen)
 
 
-def _joined(parts: Sequence[Differences]) -> Differences:
+def _choose(pairs: PairList, chosen: Array) -> PairList:
+    sizes = np.diff(pairs.end, prepend=0)
+    entries = np.repeat(chosen, sizes)
+    return PairList(
+        pairs.fault[chosen],
+        pairs.sample[chosen],
+        np.cumsum(sizes[chosen]),
+        pairs.step[entries],
+        pairs.neuron[entries],
+        pairs.change[entries],
+    )
+
+
+def _join(parts: Sequence[PairList]) -> PairList:
     """The pairs of each, one behind the other."""
     starts = np.cumsum([0, *(len(part.step) for part in parts)])
     shifted = [
-        part._replace(ends=part.ends + start) for part, start in zip(parts, starts, strict=False)
+        part._replace(end=part.end + start) for part, start in zip(parts, starts, strict=False)
     ]
-    strike, sample, ends, step, neuron, change = (
-        np.concatenate(arrays) for arrays in zip(*(part[:-1] for part in shifted), strict=True)
-    )
-    return Differences(strike, sample, ends, step, neuron, change, 0)
+    return PairList(*(np.concatenate(arrays) for arrays in zip(*shifted, strict=True)))
 
 
-def _merged(parts: Sequence[Differences], batch: int) -> Differences:
-    """All differences by strike and sample, the entries of each pair in the order of time."""
-    keys = [part.strike.astype(np.int64) * batch + part.sample for part in parts]
-    sizes = [np.diff(part.ends, prepend=0) for part in parts]
+def _merge(parts: Sequence[PairList], batch: int) -> PairList:
+    """All differences by fault and sample, the entries of each pair in the order of time."""
+    keys = [part.fault.astype(np.int64) * batch + part.sample for part in parts]
+    sizes = [np.diff(part.end, prepend=0) for part in parts]
     key = np.concatenate([np.repeat(k, size) for k, size in zip(keys, sizes, strict=True)])
     step = np.concatenate([part.step for part in parts])
     order = np.lexsort((step, key))
     key = key[order]
     last = np.flatnonzero(np.diff(key, append=-1) != 0)
-    return Differences(
+    return PairList(
         (key[last] // batch).astype(np.int32),
         (key[last] % batch).astype(np.int32),
         last + 1,
         step[order],
         np.concatenate([part.neuron for part in parts])[order],
         np.concatenate([part.change for part in parts])[order],
-        0,
     )

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from torch import nn
 
-from fi.engine.compiled.fault_arrays import parameter_values
-from fi.engine.compiled.runner import FastPath
-from fi.engine.compiled.stage_constants import Array, StageModel
+from fi.engine.compiled.fast_path import FastPath
+from fi.engine.compiled.fault_arrays import find_parameter_values
+from fi.engine.compiled.kernels.arrays import Array
+from fi.engine.compiled.stage_constants import StageModel
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import INPUT
 
@@ -17,26 +18,24 @@ from fi.faults.fault_sites import INPUT
 HUGE = 1e30
 
 
-def on_kernels(fast: FastPath | None, faults: Sequence[Fault]) -> Array:
+def choose_kernels(fast: FastPath, faults: Sequence[Fault]) -> Array:
     """For each fault whether the kernels take it, bool ``[faults]``."""
     taken = np.zeros(len(faults), bool)
-    if fast is None:
-        return taken
     layers: dict[str, list[int]] = {}
     for place, fault in enumerate(faults):
         layers.setdefault(fault.layer, []).append(place)
     for layer, places in layers.items():
         if fast.takes(faults[places[0]]):
-            taken[places] = _taken(fast, layer, [faults[place] for place in places])
+            taken[places] = _choose_of_family(fast, layer, [faults[place] for place in places])
     return taken
 
 
-def _taken(fast: FastPath, layer: str, faults: Sequence[Fault]) -> Array:
+def _choose_of_family(fast: FastPath, layer: str, faults: Sequence[Fault]) -> Array:
     """The same for faults of one family that has a kernel."""
     if layer == INPUT:
         read_out = fast.maximum and len(fast.models) == 1
         return np.full(len(faults), not read_out and not _rescales(fast.models[0]))
-    module, attribute = _split(fast.network, layer)
+    module, attribute = fast.planner.find_module(layer)
     owners = [model for model in fast.models if model.synapse.weights is module]
     if not owners:
         return np.ones(len(faults), bool)
@@ -44,7 +43,7 @@ def _taken(fast: FastPath, layer: str, faults: Sequence[Fault]) -> Array:
         return np.full(len(faults), fast.last_layer is not None)
     if _is_plain(owners[0]):
         return np.ones(len(faults), bool)
-    _, faulty, _ = parameter_values(module, attribute, faults)
+    _, faulty, _ = find_parameter_values(module, attribute, faults)
     return np.abs(faulty) < HUGE
 
 
@@ -68,8 +67,3 @@ def _rescales(model: StageModel) -> bool:
 
 def _scales(module: nn.Module) -> bool:
     return any(True for _ in module.buffers()) or any(True for _ in module.parameters())
-
-
-def _split(network: nn.Module, layer: str) -> tuple[nn.Module, str]:
-    name, _, attribute = layer.rpartition(".")
-    return network.get_submodule(name), attribute

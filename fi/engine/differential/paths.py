@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from fi.engine.compiled.fast_path import FastPath
 from fi.engine.compiled.pool_recorder import recorded_activities
-from fi.engine.compiled.runner import FastPath
 from fi.engine.differential.late_start import LateStart
-from fi.engine.differential.multi_fault import Together
+from fi.engine.differential.multi_fault import MultiFaultPath
 from fi.engine.generic.path import GenericPath
 from fi.engine.tally import Tally
 from fi.network.stages import SpikingNetwork, StageActivity
@@ -28,7 +28,7 @@ class KernelPaths:
     """
 
     single: FastPath
-    multiple: Together
+    multiple: MultiFaultPath
 
     @property
     def tally(self) -> Tally:
@@ -78,7 +78,7 @@ class Paths:
         kernels = None
         if reason is None:
             single = FastPath(network, activities, memory // 4, threads)
-            kernels = KernelPaths(single, Together(single, late))
+            kernels = KernelPaths(single, MultiFaultPath(single, late))
         return cls(network, GenericPath(network, memory // 2), late, kernels, reason or "")
 
     @property

@@ -1,36 +1,31 @@
 """Compiled kernels of the differential engine: sequential, without the GIL, one call a thread.
 
 Arithmetic is snnTorch's, operation by operation and without contraction, so that a membrane that a
-fault does not reach comes out bit for bit as in the golden run. ``f`` is float32 or float64. Any
-edit of a file here compiles all of them again: what is no kernel lives elsewhere.
-
-Differences are three arrays with an entry for each changed spike: step, neuron, change. Pair ``k``
-of a pair list owns the entries from ``ends[k - 1]`` to ``ends[k]``.
+fault does not reach comes out bit for bit as in the golden run. What they take and give is in
+``arrays``. Any edit of a file here compiles all of them again: what is no kernel lives elsewhere.
 """
 
-from fi.engine.compiled.kernels.bounds import largest_membranes, margins, peaks
-from fi.engine.compiled.kernels.input_faults import struck_lines
-from fi.engine.compiled.kernels.multi_fault_stage import meet
-from fi.engine.compiled.kernels.neuron_faults import strike_neurons
-from fi.engine.compiled.kernels.propagate_conv import flow
-from fi.engine.compiled.kernels.propagate_linear import flow_dense
-from fi.engine.compiled.kernels.read_out import finish, replaced
-from fi.engine.compiled.kernels.recurrent import CONDUCTED, FED, close_loop
-from fi.engine.compiled.kernels.weight_faults import strike_currents
+from fi.engine.compiled.kernels.bounds import find_largest_membranes, find_margins, find_peaks
+from fi.engine.compiled.kernels.input_faults import simulate_input_faults
+from fi.engine.compiled.kernels.multi_fault_stage import run_multi_fault_stage
+from fi.engine.compiled.kernels.neuron_faults import simulate_neuron_faults
+from fi.engine.compiled.kernels.propagate_conv import propagate_conv
+from fi.engine.compiled.kernels.propagate_linear import propagate_linear
+from fi.engine.compiled.kernels.read_out import read_out, replace_classes
+from fi.engine.compiled.kernels.recurrent import run_recurrent
+from fi.engine.compiled.kernels.weight_faults import simulate_weight_faults
 
 __all__ = [
-    "CONDUCTED",
-    "FED",
-    "close_loop",
-    "finish",
-    "flow",
-    "flow_dense",
-    "largest_membranes",
-    "margins",
-    "meet",
-    "peaks",
-    "replaced",
-    "strike_currents",
-    "strike_neurons",
-    "struck_lines",
+    "find_largest_membranes",
+    "find_margins",
+    "find_peaks",
+    "propagate_conv",
+    "propagate_linear",
+    "read_out",
+    "replace_classes",
+    "run_multi_fault_stage",
+    "run_recurrent",
+    "simulate_input_faults",
+    "simulate_neuron_faults",
+    "simulate_weight_faults",
 ]

@@ -1,26 +1,44 @@
 """What the golden trace proves with: margins and peaks."""
 
-# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
+from fi.engine.compiled.kernels.arrays import Array, NeuronConstants
 from fi.engine.compiled.kernels.compiling import compiled
 from fi.engine.compiled.kernels.neuron_step import next_step
 
 
-@compiled
-def margins(mem, syn, threshold, alpha, beta, norms, offsets, seen, roundings, synaptic):
-    """``up, down``, ``f [N, B]``, of states ``f [N, B, T]``: see ``fi.engine.trace.margins``.
+class Magnitudes(NamedTuple):
+    """How large the terms are that a stage's currents are sums of.
 
-    ``seen``: ``f [cells, B, T]``, the norm of the inputs that a cell sees; ``norms, offsets``: of
-    each channel's weights. ``roundings``: how much two runs err in a step, relative.
+    Attributes:
+        norms: ``f [channels]``, of a neuron's weights.
+        offsets: ``f [channels]``, of what is added to them.
+        seen: ``f [cells, B, T]``, the norm of the inputs that a cell sees.
+        roundings: ``f``, how much two runs err in a step, relative.
     """
-    neurons, batch, steps = mem.shape
+
+    norms: Array
+    offsets: Array
+    seen: Array
+    roundings: float
+
+
+@compiled
+def find_margins(
+    mem: Array, syn: Array, neurons: NeuronConstants, magnitudes: Magnitudes
+) -> tuple[Array, Array]:
+    """``up, down``, ``f [N, B]``, of states ``f [N, B, T]``: see ``proof_margins``."""
+    alpha, beta, threshold, synaptic, _ = neurons
+    norms, offsets, seen, roundings = magnitudes
+    count, batch, steps = mem.shape
     cells = len(seen)
     infinite, zero = mem.dtype.type(np.inf), mem.dtype.type(0)
-    up, down = np.empty((neurons, batch), mem.dtype), np.empty((neurons, batch), mem.dtype)
-    for neuron in range(neurons):
+    up, down = np.empty((count, batch), mem.dtype), np.empty((count, batch), mem.dtype)
+    for neuron in range(count):
         channel, limit = neuron // cells, threshold[neuron]
         norm, offset = norms[channel], offsets[channel]
         for sample in range(batch):
@@ -47,8 +65,12 @@ def margins(mem, syn, threshold, alpha, beta, norms, offsets, seen, roundings, s
 
 
 @compiled
-def peaks(inputs, windows, decays):
-    """``f [levels, windows, B]``: see ``StrikeTrace.peak``; ``inputs f [effective, B, T]``."""
+def find_peaks(inputs: Array, windows: Array, decays: Array) -> Array:
+    """``f [levels, windows, B]``: the largest response of a membrane to windows of inputs.
+
+    ``inputs f [inputs, B, T]``, ``windows int32 [windows, K]``, -1 for none, and
+    ``decays f [levels, 2]``, alpha and beta: see ``SeenInputs.peak``.
+    """
     batch, steps = inputs.shape[1], inputs.shape[2]
     width = windows.shape[1]
     found = np.zeros((len(decays), len(windows), batch), inputs.dtype)
@@ -80,17 +102,18 @@ def peaks(inputs, windows, decays):
 
 
 @compiled
-def largest_membranes(currents, alpha, beta, threshold, synaptic, reset):
+def find_largest_membranes(currents: Array, neurons: NeuronConstants) -> Array:
     """``f [B, N]``: the largest membrane over time of neurons on currents ``f [T, B, N]``."""
-    steps, batch, neurons = currents.shape
+    alpha, beta, threshold, synaptic, reset = neurons
+    steps, batch, count = currents.shape
     dtype = currents.dtype
-    largest = np.empty((batch, neurons), dtype)
-    syn, mem = np.empty(neurons, dtype), np.empty(neurons, dtype)
+    largest = np.empty((batch, count), dtype)
+    syn, mem = np.empty(count, dtype), np.empty(count, dtype)
     for sample in range(batch):
-        for n in range(neurons):
+        for n in range(count):
             syn[n], mem[n], largest[sample, n] = 0, 0, -np.inf
         for t in range(steps):
-            for n in range(neurons):
+            for n in range(count):
                 s, m = next_step(
                     syn[n], mem[n], currents[t, sample, n], alpha[n], beta[n], threshold[n],
                     synaptic, reset,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from numba import njit
 from numba.core.dispatcher import Dispatcher
@@ -20,10 +20,14 @@ _BARE: Any = {"forceinline": True, "_nrt": False}
 #: All kernels, and what is inlined into them.
 KERNELS: list[Dispatcher] = []
 
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
-def compiled(function: Callable[..., Any]) -> Any:
+
+def compiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """A kernel that Python calls, or one that kernels call without being inlined."""
-    return _listed(njit(**_OPTIONS)(function))
+    kernel: Callable[Parameters, Result] = _listed(njit(**_OPTIONS)(function))
+    return kernel
 
 
 def inlined(function: Callable[..., Any]) -> Any:

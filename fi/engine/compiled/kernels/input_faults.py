@@ -1,58 +1,49 @@
 """Faults of input lines."""
 
-# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
 import numpy as np
 
+from fi.engine.compiled.kernels.arrays import Array, InputFaults, PairList
 from fi.engine.compiled.kernels.compiling import compiled
-from fi.engine.compiled.kernels.growing import grown
+from fi.engine.compiled.kernels.neuron_step import value_of, word_of
+from fi.engine.compiled.kernels.pair_lists import (
+    cut_pairs,
+    grow_entries,
+    new_pairs,
+    put_entry,
+    put_pair,
+)
 
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
 
 
 @compiled
-def struck_lines(line, keep, force, flip, since, until, inputs):
-    """Where inputs ``f [lines, B, T]`` read otherwise under each fault.
-
-    Returns ``(strike, sample, ends, step, neuron, change)`` as the other kernels list differences.
-    """
+def simulate_input_faults(faults: InputFaults, inputs: Array) -> PairList:
+    """Where inputs ``f [lines, B, T]`` read otherwise under each fault."""
+    line, keep, force, flip, since, until = faults
     batch, steps = inputs.shape[1], inputs.shape[2]
-    room = len(line) * batch
-    strikes, samples = np.empty(room, np.int32), np.empty(room, np.int32)
-    ends = np.empty(room, np.int64)
-    step, change = np.empty(1024, np.int32), np.empty(1024, inputs.dtype)
-    neuron = np.empty(1024, np.int32)
-    store = np.empty(1, np.float32)
-    word = store.view(np.uint32)
+    out = new_pairs(len(line) * batch, inputs)
     pairs = entries = 0
-    for strike in range(len(line)):
-        source = line[strike]
-        first, end = np.int64(since[strike]), min(np.int64(until[strike]) + 1, steps)
+    for fault in range(len(line)):
+        source = line[fault]
+        first, end = np.int64(since[fault]), min(np.int64(until[fault]) + 1, steps)
         for sample in range(batch):
             start = entries
-            while entries + steps > len(step):
-                step, change = grown(step, entries), grown(change, entries)
-                neuron = grown(neuron, entries)
+            if entries + steps > len(out.step):
+                out = grow_entries(out, entries, entries + steps)
             for t in range(first, end):
                 golden = inputs[source, sample, t]
-                store[0] = golden
-                before = word[0]
-                faulty = ((before & keep[strike]) | force[strike]) ^ flip[strike]
+                before = word_of(golden)
+                faulty = ((before & keep[fault]) | force[fault]) ^ flip[fault]
                 if faulty == before:
                     continue
                 if (before | faulty) & _MAGNITUDE == 0:  # 0.0 and -0.0
                     continue
-                word[0] = faulty
-                value = inputs.dtype.type(store[0])
-                step[entries], neuron[entries] = t, source
+                value = value_of(faulty, golden)
                 # most lines are silent, and subtracting from a subnormal number is slow
-                change[entries] = value - golden if golden != 0 else value
-                entries += 1
+                change = value - golden if golden != 0 else value
+                entries = put_entry(out, entries, t, source, change)
             if entries > start:
-                strikes[pairs], samples[pairs], ends[pairs] = strike, sample, entries
-                pairs += 1
-    return (
-        strikes[:pairs], samples[:pairs], ends[:pairs], step[:entries], neuron[:entries],
-        change[:entries],
-    )  # fmt: skip
+                pairs = put_pair(out, pairs, fault, sample, entries)
+    return cut_pairs(out, pairs, entries)

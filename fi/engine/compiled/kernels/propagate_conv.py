@@ -1,36 +1,114 @@
 """Differences carried through a stage that is not the last."""
 
-# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from fi.engine.compiled.kernels.arrays import (
+    Array,
+    FanOut,
+    GoldenByStep,
+    NeuronConstants,
+    PairList,
+    ResponseBound,
+)
 from fi.engine.compiled.kernels.compiling import compiled, inlined
-from fi.engine.compiled.kernels.growing import grown
 from fi.engine.compiled.kernels.neuron_step import vector_step
-from fi.engine.compiled.kernels.simd import WIDTH, bits, load, lowest, nonzero, spread, store
+from fi.engine.compiled.kernels.pair_lists import (
+    cut_pairs,
+    grow_entries,
+    new_pairs,
+    put_entry,
+    put_pair,
+)
+from fi.engine.compiled.kernels.simd import WIDTH, bits, count_trailing_zeros, load, nonzero, store
+
+#: Where more than one input neuron differs.
+NO_SOURCE = np.int64(-1)
+#: Positions in a window of 2x2, the most common one.
+_TWO_BY_TWO = 4
+
+
+class Lanes(NamedTuple):
+    """Neurons that are simulated side by side, up to whole vectors: all ``[cells * channels]``.
+
+    Attributes:
+        now: ``f``, currents of a step.
+        syn, mem: ``f``, states.
+        alpha, beta, threshold: ``f``.
+        golden: ``uint8``, golden spikes of a step.
+        neuron: ``int32``, their numbers.
+    """
+
+    now: Array
+    syn: Array
+    mem: Array
+    alpha: Array
+    beta: Array
+    threshold: Array
+    golden: Array
+    neuron: Array
+
+
+class ReachedCells(NamedTuple):
+    """Cells that are simulated, in the order of their numbers: all ``int64 [cells]``.
+
+    Attributes:
+        cell: their numbers.
+        entry: where they are among the cells that the input neuron reaches.
+        run_first, run_cells: neighbouring cells in one run.
+    """
+
+    cell: Array
+    entry: Array
+    run_first: Array
+    run_cells: Array
+
+
+class Scatter(NamedTuple):
+    """What the differences of many input neurons change, by step.
+
+    Attributes:
+        entry: ``int64 [longest pair]``, entries sorted by step.
+        end: ``int64 [T]``, where those of a step end.
+        reached: ``uint8 [cells]``, cells that any of them reaches.
+        hit: ``uint8 [cells]``, cells that those of a step reach.
+        change: ``f [positions * channels]``, of the currents of a step.
+    """
+
+    entry: Array
+    end: Array
+    reached: Array
+    hit: Array
+    change: Array
 
 
 @inlined
-def only_source(first, end, d_neuron, d_change):
-    """The one input neuron that differs, -1 where there are more or a change is not finite."""
-    source = np.int64(d_neuron[first])
+def find_only_source(pairs: PairList, first: int, end: int) -> Any:
+    """The one input neuron that differs; NO_SOURCE if there are more, or a change is not finite."""
+    source = np.int64(pairs.neuron[first])
     for k in range(first, end):
-        if d_neuron[k] != source or not np.isfinite(d_change[k]):
-            return np.int64(-1)
+        if pairs.neuron[k] != source or not np.isfinite(pairs.change[k]):
+            return NO_SOURCE
     return source
 
 
 @inlined
-def _surge(first, end, d_step, d_change, sign, alpha, beta, factor, steps):
+def _find_peak_response(
+    pairs: PairList, first: int, end: int, sign: Any, bound: ResponseBound, steps: int
+) -> Any:
     """``factor`` times the largest response of a membrane to the changes of one sign."""
-    syn = mem = peak = d_change.dtype.type(0)
+    alpha, beta, factor = bound
+    nothing = pairs.change.dtype.type(0)
+    syn = mem = peak = nothing
     k = first
-    for t in range(d_step[first], steps):
+    for t in range(pairs.step[first], steps):
         syn *= alpha
         mem *= beta
-        if k < end and d_step[k] == t:
-            syn += max(sign * d_change[k], d_change.dtype.type(0))
+        if k < end and pairs.step[k] == t:
+            syn += max(sign * pairs.change[k], nothing)
             k += 1
         mem += syn
         peak = max(peak, mem)
@@ -40,24 +118,25 @@ def _surge(first, end, d_step, d_change, sign, alpha, beta, factor, steps):
 
 
 @inlined
-def _undecided_cells(
-    source, rising, falling, cells_of, cells_reached, cell_rows, rows, up, down, sample, touched,
-    entry_of,
-):  # fmt: skip
+def _find_undecided_cells(
+    source: int, rising: Any, falling: Any, sample: int, fan_out: FanOut, golden: GoldenByStep,
+    found: ReachedCells,
+) -> int:  # fmt: skip
     """Cells of which a neuron may spike otherwise: their number.
 
     One input neuron differs. ``rising``: the membrane's largest response to its changes above 0,
     for a weight of 1, ``falling`` to those below 0. A maximum over a window rises by no more than
-    the largest rise in it. Fills ``touched`` and ``entry_of``, the place in ``cells_reached``.
+    the largest rise in it. Fills ``cell`` and ``entry``.
     """
+    cell_rows, rows = fan_out.cell_rows, fan_out.reach_rows
     width, channels = cell_rows.shape[1], rows.shape[1]
     zero = rows.dtype.type(0)
     number = 0
-    for e in range(cells_of[source], cells_of[source + 1]):
-        cell = cells_reached[e]
-        margin_up, margin_down = up[sample, cell], down[sample, cell]
+    for e in range(fan_out.cells_first[source], fan_out.cells_first[source + 1]):
+        cell = fan_out.cells[e]
+        margin_up, margin_down = golden.up[sample, cell], golden.down[sample, cell]
         undecided = 0
-        if width == 4:
+        if width == _TWO_BY_TWO:
             one, two = rows[cell_rows[e, 0]], rows[cell_rows[e, 1]]
             three, four = rows[cell_rows[e, 2]], rows[cell_rows[e, 3]]
             for c in range(channels):
@@ -76,102 +155,107 @@ def _undecided_cells(
                 proved &= rising * low + falling * high < margin_down[c]
                 undecided += not proved
         if undecided:
-            touched[number], entry_of[number] = cell, e
+            found.cell[number], found.entry[number] = cell, e
             number += 1
     return number
 
 
 @inlined
-def _sorted_by_step(
-    first, end, d_step, d_neuron, d_change, cells_of, cells_reached, ends, order, reached
-):
-    """Sort differences into ``order`` by step, ``ends[t]`` of them up to ``t``; mark their cells.
+def _sort_by_step(pairs: PairList, first: int, end: int, fan_out: FanOut, scatter: Scatter) -> bool:
+    """Sort a pair's entries by step, and mark the cells that they reach.
 
     Returns whether all changes are finite.
     """
     plain = True
+    ends, order = scatter.end, scatter.entry
     ends[:] = 0
     for k in range(first, end):
-        ends[d_step[k]] += 1
-        plain &= np.isfinite(d_change[k])
-        source = d_neuron[k]
-        for e in range(cells_of[source], cells_of[source + 1]):
-            reached[cells_reached[e]] = 1
+        ends[pairs.step[k]] += 1
+        plain &= np.isfinite(pairs.change[k])
+        source = pairs.neuron[k]
+        for e in range(fan_out.cells_first[source], fan_out.cells_first[source + 1]):
+            scatter.reached[fan_out.cells[e]] = 1
     total = 0
     for t in range(len(ends)):
         total += ends[t]
         ends[t] = total - ends[t]
     for k in range(first, end):
-        t = d_step[k]
+        t = pairs.step[k]
         order[ends[t]] = k
         ends[t] += 1
     return plain
 
 
 @inlined
-def _scatter(
-    order, d_neuron, d_change, reach, run_position, run_row, run_length, cells_of, cells_reached,
-    rows, change, hit,
-):  # fmt: skip
-    """Add what the differences of a step, ``order``, change where they reach."""
-    channels = rows.shape[1]
-    flat_rows = rows.reshape(-1)
-    for k in order:
-        source, d = d_neuron[k], d_change[k]
-        for e in range(cells_of[source], cells_of[source + 1]):
-            hit[cells_reached[e]] = 1
-        for e in range(reach[source], reach[source + 1]):
-            length = run_length[e] * channels
-            base = run_position[e] * channels
-            target = change[base : base + length]
-            base = np.int64(run_row[e]) * channels
+def _scatter_changes(
+    begin: int, end: int, pairs: PairList, fan_out: FanOut, scatter: Scatter
+) -> None:
+    """Add what the differences of a step, sorted entries ``begin`` to ``end``, change."""
+    channels = fan_out.rows.shape[1]
+    flat_rows = fan_out.rows.reshape(-1)
+    for place in range(begin, end):
+        k = scatter.entry[place]
+        source, d = pairs.neuron[k], pairs.change[k]
+        for e in range(fan_out.cells_first[source], fan_out.cells_first[source + 1]):
+            scatter.hit[fan_out.cells[e]] = 1
+        for e in range(fan_out.first[source], fan_out.first[source + 1]):
+            length = fan_out.length[e] * channels
+            base = fan_out.position[e] * channels
+            target = scatter.change[base : base + length]
+            base = np.int64(fan_out.row[e]) * channels
             weights = flat_rows[base : base + length]
             for c in range(length):
                 target[c] += d * weights[c]
 
 
 @inlined
-def _clear(order, d_neuron, reach, run_position, run_length, channels, change):
-    """Leave the scatter space clean."""
-    for k in order:
-        source = d_neuron[k]
-        for e in range(reach[source], reach[source + 1]):
-            base = run_position[e] * channels
-            change[base : base + run_length[e] * channels] = change.dtype.type(0)
+def _clear_changes(
+    begin: int, end: int, pairs: PairList, fan_out: FanOut, scatter: Scatter
+) -> None:
+    """Take back what ``_scatter_changes`` did."""
+    channels = fan_out.rows.shape[1]
+    for place in range(begin, end):
+        source = pairs.neuron[scatter.entry[place]]
+        for e in range(fan_out.first[source], fan_out.first[source + 1]):
+            base = fan_out.position[e] * channels
+            part = scatter.change[base : base + fan_out.length[e] * channels]
+            part[:] = scatter.change.dtype.type(0)
 
 
 @inlined
-def _listed_cells(reached, touched):
-    """Empty ``reached`` into ``touched``: their number."""
+def _list_reached(scatter: Scatter, found: ReachedCells) -> int:
+    """Empty the marks of ``_sort_by_step`` into ``cell``: how many there are."""
     number = 0
-    for cell in range(len(reached)):
-        if reached[cell]:
-            reached[cell] = 0
-            touched[number] = cell
+    for cell in range(len(scatter.reached)):
+        if scatter.reached[cell]:
+            scatter.reached[cell] = 0
+            found.cell[number] = cell
             number += 1
     return number
 
 
 @inlined
-def _runs(touched, number, run_first, run_cells):
+def _join_runs(found: ReachedCells, number: int) -> int:
     """Neighbouring cells in one run: the number of runs."""
     runs = 0
     for k in range(number):
-        if k > 0 and touched[k] == touched[k - 1] + 1:
-            run_cells[runs - 1] += 1
+        if k > 0 and found.cell[k] == found.cell[k - 1] + 1:
+            found.run_cells[runs - 1] += 1
         else:
-            run_first[runs], run_cells[runs] = touched[k], 1
+            found.run_first[runs], found.run_cells[runs] = found.cell[k], 1
             runs += 1
     return runs
 
 
 @inlined
-def _copied(source, base, run_first, run_cells, runs, channels, target):
+def _copy_runs(
+    source: Array, base: int, found: ReachedCells, runs: int, channels: int, target: Array
+) -> None:
     """Copy the runs of cells that begin at ``base`` of a flat array."""
     lane = 0
     for run in range(runs):
-        length = run_cells[run] * channels
-        begin = base + run_first[run] * channels
+        length = found.run_cells[run] * channels
+        begin = base + found.run_first[run] * channels
         line, place = source[begin : begin + length], target[lane : lane + length]
         for c in range(length):
             place[c] = line[c]
@@ -179,236 +263,258 @@ def _copied(source, base, run_first, run_cells, runs, channels, target):
 
 
 @inlined
-def _pool_one(base, d, e, cell_rows, rows, flat_before, now):
-    """Currents of a cell under a change ``d`` of one input neuron."""
+def _drive_one(
+    base: int, change: Any, number: int, fan_out: FanOut, found: ReachedCells, before: Array,
+    now: Array,
+) -> None:  # fmt: skip
+    """Currents of all cells under the change of one input neuron.
+
+    ``base``: where the step begins in the flat golden currents of cells; ``before``: those before
+    the pool, flat.
+    """
+    cell_rows, rows = fan_out.cell_rows, fan_out.reach_rows
     width, channels = cell_rows.shape[1], rows.shape[1]
-    if width == 4:
-        first = flat_before[base : base + channels]
-        second = flat_before[base + channels : base + 2 * channels]
-        third = flat_before[base + 2 * channels : base + 3 * channels]
-        fourth = flat_before[base + 3 * channels : base + 4 * channels]
-        one, two = rows[cell_rows[e, 0]], rows[cell_rows[e, 1]]
-        three, four = rows[cell_rows[e, 2]], rows[cell_rows[e, 3]]
-        for c in range(channels):
-            left = max(first[c] + d * one[c], third[c] + d * three[c])
-            right = max(second[c] + d * two[c], fourth[c] + d * four[c])
-            now[c] = max(left, right)
-        return
-    for place in range(width):
-        line = flat_before[base + place * channels : base + (place + 1) * channels]
-        weights = rows[cell_rows[e, place]]
-        if place == 0:
+    for position in range(number):
+        begin = (base + found.cell[position] * channels) * width
+        e = found.entry[position]
+        target = now[position * channels : (position + 1) * channels]
+        if width == _TWO_BY_TWO:
+            first = before[begin : begin + channels]
+            second = before[begin + channels : begin + 2 * channels]
+            third = before[begin + 2 * channels : begin + 3 * channels]
+            fourth = before[begin + 3 * channels : begin + 4 * channels]
+            one, two = rows[cell_rows[e, 0]], rows[cell_rows[e, 1]]
+            three, four = rows[cell_rows[e, 2]], rows[cell_rows[e, 3]]
             for c in range(channels):
-                now[c] = line[c] + d * weights[c]
-        else:
-            for c in range(channels):
-                now[c] = max(now[c], line[c] + d * weights[c])
-
-
-@inlined
-def _pool_scattered(base, cell, windows, plain, flat_before, change, now):
-    """Currents of a cell with what is scattered into ``change``."""
-    width, channels = windows.shape[1], len(now)
-    if width == 4 and plain:  # 2x2 windows: two runs of two positions
-        lines = flat_before[base : base + 4 * channels]
-        begin = windows[cell, 0] * channels
-        upper = change[begin : begin + 2 * channels]
-        begin = windows[cell, 2] * channels
-        lower = change[begin : begin + 2 * channels]
-        for c in range(channels):
-            left = max(lines[c] + upper[c], lines[2 * channels + c] + lower[c])
-            v, w = lines[channels + c] + upper[channels + c], lines[3 * channels + c]
-            right = max(v, w + lower[channels + c])
-            now[c] = max(left, right)
-        return
-    for place in range(width):
-        line = flat_before[base + place * channels : base + (place + 1) * channels]
-        where = windows[cell, place]
-        if where < 0:
+                left = max(first[c] + change * one[c], third[c] + change * three[c])
+                right = max(second[c] + change * two[c], fourth[c] + change * four[c])
+                target[c] = max(left, right)
+            continue
+        for place in range(width):
+            line = before[begin + place * channels : begin + (place + 1) * channels]
+            weights = rows[cell_rows[e, place]]
             if place == 0:
                 for c in range(channels):
-                    now[c] = line[c]
-            continue  # outside the image: -inf, never the largest
-        begin = where * channels
-        extra = change[begin : begin + channels]
-        if place == 0:
-            for c in range(channels):
-                now[c] = line[c] + extra[c]
-        else:
-            for c in range(channels):
-                v, old = line[c] + extra[c], now[c]
-                now[c] = v if (v > old or v != v) else old
+                    target[c] = line[c] + change * weights[c]
+            else:
+                for c in range(channels):
+                    target[c] = max(target[c], line[c] + change * weights[c])
 
 
 @inlined
-def _numbered(touched, number, channels, cells, neuron_of):
-    """The neuron of each lane."""
+def _drive_hit(
+    base: int, plain: bool, number: int, fan_out: FanOut, found: ReachedCells, scatter: Scatter,
+    before: Array, now: Array,
+) -> None:  # fmt: skip
+    """Currents of the cells that are hit, with what is scattered; as ``_drive_one``.
+
+    ``plain``: all changes and golden currents are finite.
+    """
+    windows, change = fan_out.windows, scatter.change
+    width, channels = windows.shape[1], fan_out.rows.shape[1]
     for position in range(number):
-        cell = np.int32(touched[position])
-        part = neuron_of[position * channels : (position + 1) * channels]
+        cell = found.cell[position]
+        if not scatter.hit[cell]:
+            continue
+        scatter.hit[cell] = 0
+        start = (base + cell * channels) * width
+        target = now[position * channels : (position + 1) * channels]
+        if width == _TWO_BY_TWO and plain and fan_out.paired:  # two runs of two positions
+            lines = before[start : start + 4 * channels]
+            begin = windows[cell, 0] * channels
+            upper = change[begin : begin + 2 * channels]
+            begin = windows[cell, 2] * channels
+            lower = change[begin : begin + 2 * channels]
+            for c in range(channels):
+                left = max(lines[c] + upper[c], lines[2 * channels + c] + lower[c])
+                v, w = lines[channels + c] + upper[channels + c], lines[3 * channels + c]
+                right = max(v, w + lower[channels + c])
+                target[c] = max(left, right)
+            continue
+        for place in range(width):
+            line = before[start + place * channels : start + (place + 1) * channels]
+            where = windows[cell, place]
+            if where < 0:
+                if place == 0:
+                    for c in range(channels):
+                        target[c] = line[c]
+                continue  # outside the image: -inf, never the largest
+            begin = where * channels
+            extra = change[begin : begin + channels]
+            if place == 0:
+                for c in range(channels):
+                    target[c] = line[c] + extra[c]
+            else:
+                for c in range(channels):
+                    v, old = line[c] + extra[c], target[c]
+                    target[c] = v if (v > old or v != v) else old
+
+
+@inlined
+def _number_lanes(
+    found: ReachedCells, number: int, channels: int, cells: int, lanes: Lanes
+) -> None:
+    """Fill in the neuron of each lane."""
+    for position in range(number):
+        cell = np.int32(found.cell[position])
+        part = lanes.neuron[position * channels : (position + 1) * channels]
         for c in range(channels):
             part[c] = np.int32(c) * np.int32(cells) + cell
 
 
 @inlined
+def _clear_rest(lanes: Lanes, count: int) -> None:
+    """Silence the lanes of the last vector behind ``count``, which are of an earlier pair."""
+    nothing = lanes.now.dtype.type(0)
+    for lane in range(count, count + -count % WIDTH):
+        lanes.now[lane] = lanes.syn[lane] = lanes.mem[lane] = nothing
+        lanes.alpha[lane] = lanes.beta[lane] = lanes.threshold[lane] = nothing
+        lanes.golden[lane] = 0
+
+
+@inlined
 def _fire(
-    t, lanes, now, syn, mem, a, b, limit, golden, neuron_of, o_step, o_neuron, o_change, entries,
-    synaptic, reset, one, zero,
-):  # fmt: skip
+    t: int, count: int, lanes: Lanes, synaptic: bool, reset: int, out: PairList, entries: int
+) -> int:
     """One step of all lanes; lists those whose spike is not the golden one: number of entries."""
-    for place in range(0, lanes, WIDTH):
-        threshold, m = load(limit, place), load(mem, place)
-        s = load(syn, place) if synaptic else m
+    for place in range(0, count, WIDTH):
+        threshold, m = load(lanes.threshold, place), load(lanes.mem, place)
+        s = load(lanes.syn, place) if synaptic else m
         s, m = vector_step(
-            s, m, load(now, place), load(a, place), load(b, place), threshold, zero * threshold,
-            one, zero, synaptic, reset,
+            s, m, load(lanes.now, place), load(lanes.alpha, place), load(lanes.beta, place),
+            threshold, synaptic, reset,
         )  # fmt: skip
-        store(mem, place, m)
+        store(lanes.mem, place, m)
         if synaptic:
-            store(syn, place, s)
-        left = bits(m > threshold) ^ bits(nonzero(load(golden, place)))
+            store(lanes.syn, place, s)
+        left = bits(m > threshold) ^ bits(nonzero(load(lanes.golden, place)))
         while left != 0:
-            lane = np.uint64(place + lowest(left))
-            o_step[np.uint64(entries)] = t
-            o_neuron[np.uint64(entries)] = neuron_of[lane]
-            o_change[np.uint64(entries)] = 1 - 2 * np.int32(golden[lane])
-            entries += 1
+            lane = np.uint64(place + count_trailing_zeros(left))
+            change = 1 - 2 * np.int32(lanes.golden[lane])
+            entries = put_entry(out, entries, t, lanes.neuron[lane], change)
             left &= left - np.uint32(1)
     return entries
 
 
 @compiled
-def flow(
-    order, pair_strike, pair_sample, pair_end, d_step, d_neuron, d_change, reach, run_position,
-    run_row, run_length, cells_of, cells_reached, cell_rows, reach_rows, rows, positions, windows,
-    paired, regular, before, currents, golden_syn, golden_mem, spikes, up, down, alpha, beta,
-    threshold, top_alpha, top_beta, factor, synaptic, reset,
-):  # fmt: skip
+def _new_lanes(golden: GoldenByStep) -> Lanes:
+    """Room for all neurons of a stage, in whole vectors."""
+    dtype = golden.before.dtype
+    size = golden.before.shape[2] * golden.before.shape[4]
+    room = size + WIDTH
+    return Lanes(
+        np.zeros(room, dtype),
+        np.zeros(room, dtype),
+        np.zeros(room, dtype),
+        np.zeros(room, dtype),
+        np.zeros(room, dtype),
+        np.zeros(room, dtype),
+        np.zeros(room, np.uint8),
+        np.zeros(room, np.int32),
+    )
+
+
+@compiled
+def _new_scatter(pairs: PairList, fan_out: FanOut, golden: GoldenByStep) -> Scatter:
+    """Room for the longest pair."""
+    longest, last_end = np.int64(0), np.int64(0)
+    for end in pairs.end:
+        longest, last_end = max(longest, end - last_end), end
+    cells, channels = golden.before.shape[2], golden.before.shape[4]
+    return Scatter(
+        np.empty(longest, np.int64),
+        np.empty(golden.before.shape[1], np.int64),
+        np.zeros(cells, np.uint8),
+        np.zeros(cells, np.uint8),
+        np.zeros(fan_out.positions * channels, golden.before.dtype),
+    )
+
+
+@compiled
+def propagate_conv(
+    pairs: PairList, order: Array, fan_out: FanOut, golden: GoldenByStep, neurons: NeuronConstants,
+    bound: ResponseBound,
+) -> PairList:  # fmt: skip
     """Carry differences of the stage below through a stage that is not the last.
 
     All cells that a difference reaches are simulated side by side, ``channels`` lanes each, from
     the first step that differs on; neighbouring cells are copied in one run. Pairs are taken in
-    ``order``: sample by sample, so that the golden trace of one stays in the cache. Where one input
-    neuron differs, cells that a bound decides are left out; else what the differences of a step
-    change is gathered in ``change`` first. ``alpha, beta, threshold``: ``f [cells, channels]``;
-    ``regular``: no weight and no membrane is infinite or NaN. Returns ``(strike, sample, ends,
-    step, neuron, change, undecided)`` of the pairs that still differ.
+    ``order int64 [pairs]``: sample by sample, so that the golden trace of one stays in the cache.
+    Where one input neuron differs, cells that a bound decides are left out; else what the
+    differences of a step change is gathered first. The constants of neurons are ``f [cells,
+    channels]``. Returns the pairs that still differ.
     """
-    steps, cells = before.shape[1], before.shape[2]
-    width, channels = before.shape[3], before.shape[4]
-    dtype = before.dtype
-    zero, one = dtype.type(0), dtype.type(1)
-    out_strike, out_sample = np.empty(1024, np.int32), np.empty(1024, np.int32)
-    out_end = np.empty(1024, np.int64)
-    o_step, o_neuron = np.empty(4096, np.int32), np.empty(4096, np.int32)
-    o_change = np.empty(4096, dtype)
-    pairs = entries = undecided = 0
-    change, hit = np.zeros(positions * channels, dtype), np.zeros(cells, np.uint8)
-    longest, last_end = np.int64(0), np.int64(0)
-    for end in pair_end:
-        longest, last_end = max(longest, end - last_end), end
-    by_step, ends = np.empty(longest, np.int64), np.empty(steps, np.int64)
-    reached = np.zeros(cells, np.uint8)
-    touched, entry_of = np.empty(cells, np.int64), np.empty(cells, np.int64)
-    run_first, run_cells = np.empty(cells, np.int64), np.empty(cells, np.int64)
+    steps, cells, channels = golden.before.shape[1], golden.before.shape[2], golden.before.shape[4]
+    synaptic, reset = neurons.synaptic, neurons.reset
+    one = golden.before.dtype.type(1)
+    out = new_pairs(len(pairs.fault), golden.before)
+    listed = entries = 0
+    scatter, lanes = _new_scatter(pairs, fan_out, golden), _new_lanes(golden)
+    found = ReachedCells(
+        np.empty(cells, np.int64),
+        np.empty(cells, np.int64),
+        np.empty(cells, np.int64),
+        np.empty(cells, np.int64),
+    )
     size = cells * channels
-    room = size + WIDTH  # lanes are taken in whole vectors
-    now, syn, mem = np.zeros(room, dtype), np.zeros(room, dtype), np.zeros(room, dtype)
-    a, b, limit = np.zeros(room, dtype), np.zeros(room, dtype), np.zeros(room, dtype)
-    golden, neuron_of = np.zeros(room, np.uint8), np.empty(size, np.int32)
-    ones, zeros = spread(one), spread(zero)
-    flat_before, flat_currents = before.reshape(-1), currents.reshape(-1)
-    flat_spikes = spikes.reshape(-1)
-    flat_syn, flat_mem = golden_syn.reshape(-1), golden_mem.reshape(-1)
-    flat_alpha, flat_beta = alpha.reshape(-1), beta.reshape(-1)
-    flat_threshold = threshold.reshape(-1)
+    before, currents = golden.before.reshape(-1), golden.currents.reshape(-1)
+    spikes, golden_syn, golden_mem = (
+        golden.spikes.reshape(-1),
+        golden.syn.reshape(-1),
+        golden.mem.reshape(-1),
+    )
+    alpha, beta = neurons.alpha.reshape(-1), neurons.beta.reshape(-1)
+    threshold = neurons.threshold.reshape(-1)
     for pair in order:
-        first = pair_end[pair - 1] if pair > 0 else np.int64(0)
-        end = pair_end[pair]
-        sample = np.int64(pair_sample[pair])
-        source = only_source(first, end, d_neuron, d_change) if regular else np.int64(-1)
+        first = pairs.end[pair - 1] if pair > 0 else np.int64(0)
+        end = pairs.end[pair]
+        sample = np.int64(pairs.sample[pair])
+        source = find_only_source(pairs, first, end) if golden.regular else NO_SOURCE
         plain = True
         if source >= 0:
-            rising = _surge(first, end, d_step, d_change, one, top_alpha, top_beta, factor, steps)
-            falling = _surge(first, end, d_step, d_change, -one, top_alpha, top_beta, factor, steps)
-            number = _undecided_cells(
-                source, rising, falling, cells_of, cells_reached, cell_rows, reach_rows, up, down,
-                sample, touched, entry_of,
-            )  # fmt: skip
+            rising = _find_peak_response(pairs, first, end, one, bound, steps)
+            falling = _find_peak_response(pairs, first, end, -one, bound, steps)
+            number = _find_undecided_cells(source, rising, falling, sample, fan_out, golden, found)
             if number == 0:
                 continue
-            start = np.int64(d_step[first])
+            start = np.int64(pairs.step[first])
         else:
-            finite = _sorted_by_step(
-                first, end, d_step, d_neuron, d_change, cells_of, cells_reached, ends, by_step,
-                reached,
-            )  # fmt: skip
-            plain = regular and finite
-            number = _listed_cells(reached, touched)
-            start = np.int64(d_step[by_step[0]])
-        undecided += 1
-        lanes = number * channels
-        runs = _runs(touched, number, run_first, run_cells)
-        _numbered(touched, number, channels, cells, neuron_of)
-        _copied(flat_alpha, 0, run_first, run_cells, runs, channels, a)
-        _copied(flat_beta, 0, run_first, run_cells, runs, channels, b)
-        _copied(flat_threshold, 0, run_first, run_cells, runs, channels, limit)
+            finite = _sort_by_step(pairs, first, end, fan_out, scatter)
+            plain = golden.regular and finite
+            number = _list_reached(scatter, found)
+            start = np.int64(pairs.step[scatter.entry[0]])
+        count = number * channels
+        runs = _join_runs(found, number)
+        _number_lanes(found, number, channels, cells, lanes)
+        _copy_runs(alpha, 0, found, runs, channels, lanes.alpha)
+        _copy_runs(beta, 0, found, runs, channels, lanes.beta)
+        _copy_runs(threshold, 0, found, runs, channels, lanes.threshold)
         if start > 0:
             base = (sample * steps + start - 1) * size
-            _copied(flat_syn, base, run_first, run_cells, runs, channels, syn)
-            _copied(flat_mem, base, run_first, run_cells, runs, channels, mem)
+            _copy_runs(golden_syn, base, found, runs, channels, lanes.syn)
+            _copy_runs(golden_mem, base, found, runs, channels, lanes.mem)
         else:
-            syn[:], mem[:] = zero, zero
-        while entries + lanes * (steps - start) > len(o_step):
-            o_step, o_neuron = grown(o_step, entries), grown(o_neuron, entries)
-            o_change = grown(o_change, entries)
+            lanes.syn[:], lanes.mem[:] = 0, 0
+        if entries + count * (steps - start) > len(out.step):
+            out = grow_entries(out, entries, entries + count * (steps - start))
         pair_start = entries
-        for lane in range(lanes, lanes + -lanes % WIDTH):  # the rest is of an earlier pair
-            now[lane] = syn[lane] = mem[lane] = a[lane] = b[lane] = limit[lane] = zero
-            golden[lane] = 0
+        _clear_rest(lanes, count)
         k, done = first, np.int64(0)
         for t in range(start, steps):
             base = (sample * steps + t) * size
-            _copied(flat_spikes, base, run_first, run_cells, runs, channels, golden)
-            if source >= 0 and k < end and d_step[k] == t:
-                for position in range(number):
-                    _pool_one(
-                        (base + touched[position] * channels) * width, d_change[k],
-                        entry_of[position], cell_rows, reach_rows, flat_before,
-                        now[position * channels : (position + 1) * channels],
-                    )  # fmt: skip
+            _copy_runs(spikes, base, found, runs, channels, lanes.golden)
+            if source >= 0 and k < end and pairs.step[k] == t:
+                _drive_one(base, pairs.change[k], number, fan_out, found, before, lanes.now)
                 k += 1
             else:
-                _copied(flat_currents, base, run_first, run_cells, runs, channels, now)
-            if source < 0 and ends[t] > done:
-                due = by_step[done : ends[t]]
-                done = ends[t]
-                _scatter(
-                    due, d_neuron, d_change, reach, run_position, run_row, run_length,
-                    cells_of, cells_reached, rows, change, hit,
-                )  # fmt: skip
-                for position in range(number):
-                    cell = touched[position]
-                    if hit[cell]:
-                        hit[cell] = 0
-                        _pool_scattered(
-                            (base + cell * channels) * width, cell, windows, paired and plain,
-                            flat_before, change,
-                            now[position * channels : (position + 1) * channels],
-                        )  # fmt: skip
-                _clear(due, d_neuron, reach, run_position, run_length, channels, change)
-            entries = _fire(
-                t, lanes, now, syn, mem, a, b, limit, golden, neuron_of, o_step, o_neuron, o_change,
-                entries, synaptic, reset, ones, zeros,
-            )  # fmt: skip
+                _copy_runs(currents, base, found, runs, channels, lanes.now)
+            if source < 0 and scatter.end[t] > done:
+                due = scatter.end[t]
+                _scatter_changes(done, due, pairs, fan_out, scatter)
+                _drive_hit(base, plain, number, fan_out, found, scatter, before, lanes.now)
+                _clear_changes(done, due, pairs, fan_out, scatter)
+                done = due
+            entries = _fire(t, count, lanes, synaptic, reset, out, entries)
         if entries > pair_start:
-            if pairs == len(out_strike):
-                out_strike, out_sample = grown(out_strike, pairs), grown(out_sample, pairs)
-                out_end = grown(out_end, pairs)
-            out_strike[pairs], out_sample[pairs] = pair_strike[pair], sample
-            out_end[pairs] = entries
-            pairs += 1
-    return (
-        out_strike[:pairs], out_sample[:pairs], out_end[:pairs], o_step[:entries],
-        o_neuron[:entries], o_change[:entries], undecided,
-    )  # fmt: skip
+            listed = put_pair(out, listed, pairs.fault[pair], sample, entries)
+    return cut_pairs(out, listed, entries)

@@ -1,19 +1,35 @@
 """Differences carried through a linear stage below the last one."""
 
-# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from fi.engine.compiled.kernels.arrays import (
+    Array,
+    GoldenByStep,
+    LinearFanOut,
+    NeuronConstants,
+    PairList,
+    ResponseBound,
+)
 from fi.engine.compiled.kernels.compiling import compiled, inlined
-from fi.engine.compiled.kernels.growing import grown
 from fi.engine.compiled.kernels.neuron_step import vector_step
-from fi.engine.compiled.kernels.propagate_conv import only_source
+from fi.engine.compiled.kernels.pair_lists import (
+    cut_pairs,
+    grow_entries,
+    new_pairs,
+    put_entry,
+    put_pair,
+)
+from fi.engine.compiled.kernels.propagate_conv import NO_SOURCE, find_only_source
+from fi.engine.compiled.kernels.read_out import find_first_step
 from fi.engine.compiled.kernels.simd import (
     WIDTH,
     bits,
+    count_trailing_zeros,
     load,
-    lowest,
     nonzero,
     select,
     spread,
@@ -24,162 +40,168 @@ from fi.engine.compiled.kernels.simd import (
 STEPS = 64 // WIDTH
 
 
-@compiled
-def flow_dense(
-    order, pair_strike, pair_sample, pair_end, d_step, d_neuron, d_change, reach, run_row, rows,
-    currents, golden_syn, golden_mem, spikes, up, down, alpha, beta, threshold, neurons,
-    top_alpha, top_beta, factor, regular, synaptic, reset,
-):  # fmt: skip
-    """``flow`` of a linear stage, ``WIDTH`` neurons at a time, each block over all steps.
+class SpikeBits(NamedTuple):
+    """Spikes of blocks of ``WIDTH`` neurons, a bit for each neuron.
 
-    Neurons are padded to whole vectors: ``rows f [rows, padded]``; ``currents, golden_syn,
-    golden_mem f [B, T, padded]``, ``spikes uint8`` of the same shape; ``up, down f [B, padded]``;
-    ``alpha, beta, threshold f [padded]``. Where one input neuron differs, blocks that a bound
-    decides are left out. The entries of a pair are listed block by block, those of a neuron in the
-    order of time. Returns ``(strike, sample, ends, step, neuron, change, undecided)`` of the pairs
-    that still differ.
+    Attributes:
+        differs: ``uint16 [blocks * room]``, whether a spike is another than the golden one.
+        golden: ``uint16 [blocks * room]``, the golden spikes.
+        differs_by_four: ``uint64``, the memory of ``differs``, ``STEPS`` steps in a word.
+        golden_by_four: the same of ``golden``.
+        room: steps of a block, up to whole words.
     """
-    steps, padded = currents.shape[1], currents.shape[2]
-    dtype = currents.dtype
-    out_strike, out_sample = np.empty(1024, np.int32), np.empty(1024, np.int32)
-    out_end = np.empty(1024, np.int64)
-    o_step, o_neuron = np.empty(4096, np.int32), np.empty(4096, np.int32)
-    o_change = np.empty(4096, dtype)
-    pairs = entries = undecided = 0
-    drive = np.empty(steps * padded, dtype)
-    blocks = np.empty(padded // WIDTH, np.int64)
-    delta = np.empty(steps, dtype)
+
+    differs: Array
+    golden: Array
+    differs_by_four: Array
+    golden_by_four: Array
+    room: int
+
+
+@compiled
+def new_spike_bits(blocks: int, steps: int) -> SpikeBits:
+    """No differences in so many blocks."""
     room = steps + -steps % STEPS
-    differs = np.zeros(len(blocks) * room, np.uint16)  # a bit for each neuron of a block
+    differs = np.zeros(blocks * room, np.uint16)
     golden = np.zeros_like(differs)
-    four, four_golden = differs.view(np.uint64), golden.view(np.uint64)
-    flat_rows, flat_currents = rows.reshape(-1), currents.reshape(-1)
-    flat_syn, flat_mem = golden_syn.reshape(-1), golden_mem.reshape(-1)
-    flat_spikes = spikes.reshape(-1)
-    flat_up, flat_down = up.reshape(-1), down.reshape(-1)
-    one, zero = spread(dtype.type(1)), spread(dtype.type(0))
+    return SpikeBits(differs, golden, differs.view(np.uint64), golden.view(np.uint64), room)
+
+
+@compiled
+def propagate_linear(
+    pairs: PairList, order: Array, fan_out: LinearFanOut, golden: GoldenByStep,
+    neurons: NeuronConstants, bound: ResponseBound,
+) -> PairList:  # fmt: skip
+    """``propagate_conv`` of a linear stage, ``WIDTH`` neurons at a time, each block over all steps.
+
+    Where one input neuron differs, blocks that a bound decides are left out. The entries of a pair
+    are listed block by block, those of a neuron in the order of time.
+    """
+    steps, padded = golden.currents.shape[1], golden.currents.shape[3]
+    dtype = golden.currents.dtype
+    alpha, beta, threshold, synaptic, reset = neurons
+    out = new_pairs(len(pairs.fault), golden.currents)
+    listed = entries = 0
+    drive, delta = np.empty(steps * padded, dtype), np.empty(steps, dtype)
+    blocks = np.empty(padded // WIDTH, np.int64)
+    trains = new_spike_bits(len(blocks), steps)
+    zero = spread(dtype.type(0))
     for pair in order:
-        first = pair_end[pair - 1] if pair > 0 else np.int64(0)
-        end = pair_end[pair]
-        sample = np.int64(pair_sample[pair])
-        source = only_source(first, end, d_neuron, d_change) if regular else np.int64(-1)
+        first = pairs.end[pair - 1] if pair > 0 else np.int64(0)
+        end = pairs.end[pair]
+        sample = np.int64(pairs.sample[pair])
+        source = find_only_source(pairs, first, end) if golden.regular else NO_SOURCE
         number, row, base = 0, np.int64(0), sample * steps * padded
         if source >= 0:
-            start = np.int64(d_step[first])
-            row = np.int64(run_row[reach[source]]) * padded
-            for t in range(start, steps):
-                delta[t] = 0
-            for k in range(first, end):
-                delta[d_step[np.uint64(k)]] = d_change[np.uint64(k)]
-            number = _undecided_blocks(
-                delta, start, np.int64(d_step[end - 1]), row, flat_rows, flat_up, flat_down,
-                sample, top_alpha, top_beta, factor, neurons, padded, blocks,
-            )  # fmt: skip
+            start = np.int64(pairs.step[first])
+            row = np.int64(fan_out.row[fan_out.first[source]]) * padded
+            _fill_delta(delta, start, pairs, first, end)
+            last = np.int64(pairs.step[end - 1])
+            number = _find_undecided_blocks(
+                delta, start, last, row, sample, fan_out, golden, bound, blocks
+            )
             if number == 0:
                 continue
         else:
             for c in range(0, padded, WIDTH):
                 blocks[number] = c
                 number += 1
-            start = steps
-            for k in range(first, end):
-                start = min(start, np.int64(d_step[k]))
-            drive_all(
-                drive, start, steps, padded, base, first, end, d_step, d_neuron, d_change, reach,
-                run_row, flat_rows, flat_currents,
-            )  # fmt: skip
-        undecided += 1
-        while entries + number * WIDTH * (steps - start) > len(o_step):
-            o_step, o_neuron = grown(o_step, entries), grown(o_neuron, entries)
-            o_change = grown(o_change, entries)
+            start = find_first_step(pairs, first, end, steps)
+            drive_all(drive, start, base, pairs, first, end, fan_out, golden)
+        if entries + number * WIDTH * (steps - start) > len(out.step):
+            out = grow_entries(out, entries, entries + number * WIDTH * (steps - start))
         pair_start = entries
         before = base + (start - 1) * padded
         for b in range(number):
             c = blocks[b]
             a, decay, limit = load(alpha, c), load(beta, c), load(threshold, c)
-            silent, weight = zero * limit, load(flat_rows, row + c)
-            syn = load(flat_syn, before + c) if start > 0 else zero
-            mem = load(flat_mem, before + c) if start > 0 else zero
+            weight = load(fan_out.rows, row + c)
+            syn = load(golden.syn, before + c) if start > 0 else zero
+            mem = load(golden.mem, before + c) if start > 0 else zero
             for t in range(start, steps):
                 if source >= 0:
-                    now = load(flat_currents, base + t * padded + c) + spread(delta[t]) * weight
+                    current = load(golden.currents, base + t * padded + c)
+                    now = current + spread(delta[t]) * weight
                 else:
                     now = load(drive, t * padded + c)
-                syn, mem = vector_step(
-                    syn, mem, now, a, decay, limit, silent, one, zero, synaptic, reset
-                )
-                spiking = bits(nonzero(load(flat_spikes, base + t * padded + c)))
-                golden[np.uint64(b * room + t)] = spiking
-                differs[np.uint64(b * room + t)] = bits(mem > limit) ^ spiking
+                syn, mem = vector_step(syn, mem, now, a, decay, limit, synaptic, reset)
+                spiking = bits(nonzero(load(golden.spikes, base + t * padded + c)))
+                place = np.uint64(b * trains.room + t)
+                trains.golden[place] = spiking
+                trains.differs[place] = bits(mem > limit) ^ spiking
         for b in range(number):
-            entries = listed(
-                differs, four, four_golden, b * room, start, room, blocks[b], o_step, o_neuron,
-                o_change, entries,
-            )  # fmt: skip
+            entries = list_block(out, entries, trains, b, start, blocks[b])
         if entries > pair_start:
-            if pairs == len(out_strike):
-                out_strike, out_sample = grown(out_strike, pairs), grown(out_sample, pairs)
-                out_end = grown(out_end, pairs)
-            out_strike[pairs], out_sample[pairs] = pair_strike[pair], sample
-            out_end[pairs] = entries
-            pairs += 1
-    return (
-        out_strike[:pairs], out_sample[:pairs], out_end[:pairs], o_step[:entries],
-        o_neuron[:entries], o_change[:entries], undecided,
-    )  # fmt: skip
+            listed = put_pair(out, listed, pairs.fault[pair], sample, entries)
+    return cut_pairs(out, listed, entries)
+
+
+@inlined
+def _fill_delta(delta: Array, start: int, pairs: PairList, first: int, end: int) -> None:
+    """Fill ``delta f [T]``, from ``start`` on, with the changes of a pair's only input neuron."""
+    for t in range(start, len(delta)):
+        delta[t] = 0
+    for k in range(first, end):
+        delta[pairs.step[np.uint64(k)]] = pairs.change[np.uint64(k)]
 
 
 @inlined
 def drive_all(
-    drive, start, steps, padded, base, first, end, d_step, d_neuron, d_change, reach, run_row,
-    flat_rows, flat_currents,
-):  # fmt: skip
-    """Fill ``drive f [steps * padded]`` from ``start`` on: golden currents and the differences."""
+    drive: Array, start: int, base: int, pairs: PairList, first: int, end: int,
+    fan_out: LinearFanOut, golden: GoldenByStep,
+) -> None:  # fmt: skip
+    """Fill ``drive f [T * padded]`` from ``start`` on: golden currents and the differences.
+
+    ``base``: where the sample begins in the golden currents.
+    """
+    steps, padded = golden.currents.shape[1], golden.currents.shape[3]
     for place in range(start * padded, steps * padded, WIDTH):
-        store(drive, place, load(flat_currents, base + place))
+        store(drive, place, load(golden.currents, base + place))
     for k in range(first, end):
-        source, change = np.uint64(d_neuron[np.uint64(k)]), spread(d_change[np.uint64(k)])
-        place = np.int64(d_step[np.uint64(k)]) * padded
-        line = np.int64(run_row[reach[source]]) * padded
+        source = np.uint64(pairs.neuron[np.uint64(k)])
+        change = spread(pairs.change[np.uint64(k)])
+        place = np.int64(pairs.step[np.uint64(k)]) * padded
+        line = np.int64(fan_out.row[fan_out.first[source]]) * padded
         for c in range(0, padded, WIDTH):
             here = load(drive, place + c)
-            store(drive, place + c, here + change * load(flat_rows, line + c))
+            store(drive, place + c, here + change * load(fan_out.rows, line + c))
 
 
 @inlined
-def listed(
-    differs, four, four_golden, begin, start, room, neuron, o_step, o_neuron, o_change, entries
-):
-    """List the spikes of a block that differ, and leave it clean: the number of entries.
+def list_block(
+    out: PairList, entries: int, trains: SpikeBits, block: int, start: int, neuron: int
+) -> int:
+    """List the spikes of a block that differ, from ``start`` on, and leave it clean.
 
-    Bits of its steps are from ``differs[begin]`` on, ``room`` of them; ``four, four_golden`` are
-    those of four steps in a word. ``neuron``: the block's first.
+    ``neuron`` is the block's first. Returns the number of entries.
     """
-    for word in range((begin + start) // STEPS, (begin + room) // STEPS):
-        left, spiking = four[word], four_golden[word]
+    begin = block * trains.room
+    for word in range((begin + start) // STEPS, (begin + trains.room) // STEPS):
+        left, spiking = trains.differs_by_four[word], trains.golden_by_four[word]
         while left != 0:
-            bit = lowest(left)
+            bit = count_trailing_zeros(left)
             was = np.int32((spiking >> np.uint64(bit)) & np.uint64(1))
-            o_step[np.uint64(entries)] = word * STEPS + (bit >> 4) - begin
-            o_neuron[np.uint64(entries)] = neuron + (bit & (WIDTH - 1))
-            o_change[np.uint64(entries)] = np.int32(1) - np.int32(2) * was
-            entries += 1
+            step = word * STEPS + bit // WIDTH - begin
+            change = np.int32(1) - np.int32(2) * was
+            entries = put_entry(out, entries, step, neuron + bit % WIDTH, change)
             left &= left - np.uint64(1)
-    for t in range(begin + start, begin + room):
-        differs[t] = 0
+    for t in range(begin + start, begin + trains.room):
+        trains.differs[t] = 0
     return entries
 
 
 @inlined
-def _undecided_blocks(
-    delta, start, last, row, flat_rows, flat_up, flat_down, sample, alpha, beta, factor, neurons,
-    padded, blocks,
-):  # fmt: skip
+def _find_undecided_blocks(
+    delta: Array, start: int, last: int, row: int, sample: int, fan_out: LinearFanOut,
+    golden: GoldenByStep, bound: ResponseBound, blocks: Array,
+) -> int:  # fmt: skip
     """Blocks of neurons of which one may spike otherwise, into ``blocks``: their number.
 
-    One input neuron differs, by ``delta f [steps]``, from step ``start`` to ``last``. Its changes
-    above 0 move a membrane by at most ``rising`` for a weight of 1, those below 0 by ``falling``.
+    One input neuron differs, by ``delta f [T]``, from step ``start`` to ``last``. Its changes above
+    0 move a membrane by at most ``rising`` for a weight of 1, those below 0 by ``falling``.
     """
+    alpha, beta, factor = bound
+    padded = golden.currents.shape[3]
     nothing = delta.dtype.type(0)
     syn_up = syn_down = up = down = rising = falling = nothing
     for t in range(start, len(delta)):
@@ -189,17 +211,18 @@ def _undecided_blocks(
         rising, falling = max(rising, up), max(falling, down)
         if t >= last and alpha == 0:
             break
-    highest, lowest_ = spread(rising * factor), spread(falling * factor)
+    highest, lowest = spread(rising * factor), spread(falling * factor)
     zero = spread(nothing)
     number = 0
     for c in range(0, padded, WIDTH):
-        weight = load(flat_rows, row + c)
+        weight: Any = load(fan_out.rows, row + c)
         above = select(weight > zero, weight, zero)
         below = above - weight
-        rise = highest * above + lowest_ * below < load(flat_up, sample * padded + c)
-        fall = highest * below + lowest_ * above < load(flat_down, sample * padded + c)
+        rise = highest * above + lowest * below < load(golden.up, sample * padded + c)
+        fall = highest * below + lowest * above < load(golden.down, sample * padded + c)
         possible = ~(bits(rise) & bits(fall))
-        if possible & np.uint32((1 << min(neurons - c, WIDTH)) - 1) != 0:
+        real = np.uint32((1 << min(fan_out.neurons - c, WIDTH)) - 1)
+        if possible & real != 0:
             blocks[number] = c
             number += 1
     return number

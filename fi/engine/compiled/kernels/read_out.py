@@ -1,11 +1,19 @@
 """Differences carried through the last stage to the readout."""
 
-# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fi.engine.compiled.kernels.compiling import compiled
+from fi.engine.compiled.kernels.arrays import (
+    Array,
+    GoldenByStep,
+    LinearFanOut,
+    NeuronConstants,
+    PairList,
+)
+from fi.engine.compiled.kernels.compiling import compiled, inlined
 from fi.engine.compiled.kernels.neuron_step import vector_step
 from fi.engine.compiled.kernels.simd import (
     WIDTH,
@@ -19,87 +27,116 @@ from fi.engine.compiled.kernels.simd import (
 )
 
 
+class Statistics(NamedTuple):
+    """Pairs and what the readout gathers of them.
+
+    Attributes:
+        fault: ``int32 [pairs]``, or ``int64``.
+        sample: as ``fault``.
+        statistic: ``f [pairs, classes]``.
+    """
+
+    fault: Array
+    sample: Array
+    statistic: Array
+
+
+@inlined
+def find_first_step(pairs: PairList, first: int, end: int, steps: int) -> Any:
+    """The first step at which entries of a pair are, ``steps`` where there are none."""
+    start = np.int64(steps)
+    for k in range(first, end):
+        start = min(start, np.int64(pairs.step[np.uint64(k)]))
+    return start
+
+
+@inlined
+def _drive_through_runs(
+    drive: Array, start: int, base: int, pairs: PairList, first: int, end: int,
+    fan_out: LinearFanOut, golden: GoldenByStep,
+) -> None:  # fmt: skip
+    """Fill ``drive f [T * padded]`` from ``start`` on, as ``drive_all``, an input in all its runs.
+
+    ``base``: where the sample begins in the golden currents.
+    """
+    steps, padded = golden.currents.shape[1], golden.currents.shape[3]
+    for place in range(start * padded, steps * padded, WIDTH):
+        store(drive, place, load(golden.currents, base + place))
+    for k in range(first, end):
+        source = np.uint64(pairs.neuron[np.uint64(k)])
+        change = spread(pairs.change[np.uint64(k)])
+        place = np.int64(pairs.step[np.uint64(k)]) * padded
+        for e in range(fan_out.first[source], fan_out.first[source + np.uint64(1)]):
+            row = np.int64(fan_out.row[np.uint64(e)]) * padded
+            for c in range(0, padded, WIDTH):
+                here = load(drive, place + c)
+                store(drive, place + c, here + change * load(fan_out.rows, row + c))
+
+
 @compiled
-def finish(
-    pair_strike, pair_sample, pair_end, d_step, d_neuron, d_change, reach, run_row, rows, currents,
-    golden_syn, golden_mem, prefix, alpha, beta, threshold, classes, synaptic, reset, maximum,
-):  # fmt: skip
+def read_out(
+    pairs: PairList, fan_out: LinearFanOut, golden: GoldenByStep, prefix: Array,
+    neurons: NeuronConstants, maximum: bool,
+) -> Statistics:  # fmt: skip
     """Carry differences through the last stage, a linear one, to the readout's statistic.
 
-    Neurons are padded to whole vectors: ``rows f [rows, padded]``, ``currents f [B, T, padded]``,
-    ``prefix f [B, T + 1, padded]``. Returns ``(strike, sample, statistic)`` of the pairs whose
-    statistic is another, ``statistic f [pairs, classes]``.
+    ``prefix f [B, T + 1, padded]``: what the readout has gathered before each step, and in the end.
+    Only pairs whose statistic is another are listed.
     """
-    steps, padded = currents.shape[1], currents.shape[2]
-    dtype = currents.dtype
-    total = len(pair_strike)
-    out_strike, out_sample = np.empty(total, np.int32), np.empty(total, np.int32)
+    alpha, beta, threshold, synaptic, reset = neurons
+    steps, padded, classes = golden.currents.shape[1], golden.currents.shape[3], fan_out.neurons
+    dtype = golden.currents.dtype
+    total = len(pairs.fault)
+    fault_of, sample_of = np.empty(total, np.int32), np.empty(total, np.int32)
     out = np.empty((total, classes), dtype)
-    pairs = 0
+    found = 0
     drive, final = np.empty(steps * padded, dtype), np.empty(padded, dtype)
-    flat_rows, flat_currents = rows.reshape(-1), currents.reshape(-1)
-    flat_prefix = prefix.reshape(-1)
-    flat_syn, flat_mem = golden_syn.reshape(-1), golden_mem.reshape(-1)
     one, zero = spread(dtype.type(1)), spread(dtype.type(0))
     first = np.int64(0)
     for pair in range(total):
-        end, sample = pair_end[pair], np.int64(pair_sample[pair])
-        start = steps
-        for k in range(first, end):
-            start = min(start, np.int64(d_step[np.uint64(k)]))
+        end, sample = pairs.end[pair], np.int64(pairs.sample[pair])
+        start = find_first_step(pairs, first, end, steps)
         base = sample * steps * padded
-        for place in range(start * padded, steps * padded, WIDTH):
-            store(drive, place, load(flat_currents, base + place))
-        for k in range(first, end):
-            source, change = np.uint64(d_neuron[np.uint64(k)]), spread(d_change[np.uint64(k)])
-            place = np.int64(d_step[np.uint64(k)]) * padded
-            for e in range(reach[source], reach[source + np.uint64(1)]):
-                row = np.int64(run_row[np.uint64(e)]) * padded
-                for c in range(0, padded, WIDTH):
-                    here = load(drive, place + c)
-                    store(drive, place + c, here + change * load(flat_rows, row + c))
+        _drive_through_runs(drive, start, base, pairs, first, end, fan_out, golden)
         first = end
         changed = np.uint32(0)
         for c in range(0, padded, WIDTH):
             a, b, limit = load(alpha, c), load(beta, c), load(threshold, c)
-            silent = zero * limit
             syn = mem = zero
             if start > 0:
-                syn = load(flat_syn, base + (start - 1) * padded + c)
-                mem = load(flat_mem, base + (start - 1) * padded + c)
+                syn = load(golden.syn, base + (start - 1) * padded + c)
+                mem = load(golden.mem, base + (start - 1) * padded + c)
             before = (sample * (steps + 1) + start) * padded + c
-            statistic = load(flat_prefix, before)
+            statistic = load(prefix, before)
             for t in range(start, steps):
                 now = load(drive, t * padded + c)
-                syn, mem = vector_step(
-                    syn, mem, now, a, b, limit, silent, one, zero, synaptic, reset
-                )
+                syn, mem = vector_step(syn, mem, now, a, b, limit, synaptic, reset)
                 if maximum:
                     statistic = larger(mem, statistic)
                 else:
                     statistic = statistic + select(mem > limit, one, zero)
             store(final, c, statistic)
-            golden = load(flat_prefix, (sample * (steps + 1) + steps) * padded + c)
+            usual = load(prefix, (sample * (steps + 1) + steps) * padded + c)
             real = np.uint32((1 << min(classes - c, WIDTH)) - 1)
-            changed |= bits(differing(statistic, golden)) & real
+            changed |= bits(differing(statistic, usual)) & real
         if changed != 0:
-            out_strike[pairs], out_sample[pairs] = pair_strike[pair], sample
+            fault_of[found], sample_of[found] = pairs.fault[pair], sample
             for c in range(classes):
-                out[pairs, c] = final[c]
-            pairs += 1
-    return out_strike[:pairs], out_sample[:pairs], out[:pairs]
+                out[found, c] = final[c]
+            found += 1
+    return Statistics(fault_of[:found], sample_of[:found], out[:found])
 
 
 @compiled
-def replaced(pair_sample, pair_end, d_neuron, d_change, golden):
-    """``f [pairs, classes]``: ``golden f [B, classes]`` with the changed classes of each pair."""
+def replace_classes(pairs: PairList, golden: Array) -> Array:
+    """``f [pairs, classes]``: ``golden f [B, classes]`` with the classes that a pair lists."""
     classes = golden.shape[1]
-    found = np.empty((len(pair_sample), classes), golden.dtype)
+    found = np.empty((len(pairs.sample), classes), golden.dtype)
     first = np.int64(0)
-    for pair in range(len(pair_sample)):
+    for pair in range(len(pairs.sample)):
         for c in range(classes):
-            found[pair, c] = golden[pair_sample[pair], c]
-        for k in range(first, pair_end[pair]):
-            found[pair, d_neuron[k]] = d_change[k]
-        first = pair_end[pair]
+            found[pair, c] = golden[pairs.sample[pair], c]
+        for k in range(first, pairs.end[pair]):
+            found[pair, pairs.neuron[k]] = pairs.change[k]
+        first = pairs.end[pair]
     return found

@@ -1,196 +1,318 @@
 """A stage with recurrence, fed with what differs in it."""
 
-# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fi.engine.compiled.kernels.compiling import compiled
-from fi.engine.compiled.kernels.growing import grown
-from fi.engine.compiled.kernels.neuron_step import corrupt, next_step
-from fi.engine.compiled.kernels.simd import lowest
+from fi.engine.compiled.kernels.arrays import (
+    ALPHA,
+    BETA,
+    RECURRENCE,
+    SPIKE,
+    SYN,
+    SYNAPSE,
+    THRESHOLD,
+    Array,
+    GoldenByStep,
+    NeuronConstants,
+    NeuronFaults,
+    PairList,
+    Recurrence,
+    RecurrentFaults,
+    SeenInputs,
+)
+from fi.engine.compiled.kernels.compiling import compiled, inlined
+from fi.engine.compiled.kernels.neuron_step import corrupt, is_parameter, is_state, next_step
+from fi.engine.compiled.kernels.pair_lists import (
+    cut_pairs,
+    grow_entries,
+    new_pairs,
+    put_entry,
+    put_pair,
+)
+from fi.engine.compiled.kernels.read_out import find_first_step
+from fi.engine.compiled.kernels.simd import count_trailing_zeros
 
-#: Kinds of strikes beyond a neuron's words: of the synapse, of the recurrence.
-CONDUCTED, FED = 6, 7
 #: What gathers the lowest bits of eight bytes in the highest byte.
 _EIGHT_TO_BITS = np.uint64(0x0102040810204080)
+#: Neurons whose flags are gathered in one word.
+_FLAGS = 64
+
+
+class Neurons(NamedTuple):
+    """All neurons of the stage: ``[N]`` each.
+
+    Attributes:
+        now, syn, mem: ``f``, currents of a step and states.
+        alpha, beta, threshold: ``f``, as a fault makes them.
+        flags: ``uint8``, up to whole words of 64: whether a spike differs.
+        flag_words: ``uint64``, the memory of ``flags``, eight in a word.
+    """
+
+    now: Array
+    syn: Array
+    mem: Array
+    alpha: Array
+    beta: Array
+    threshold: Array
+    flags: Array
+    flag_words: Array
 
 
 @compiled
-def _alone(
-    s, m, begin, start, strike, kind, row, change, value, keep, force, flip, until, inputs, taps,
-    fed, line, sample, alpha, beta, threshold, synaptic, reset, held, store, stored,
-):  # fmt: skip
-    """A struck neuron from ``begin`` to before ``start``: no spike differs, no feedback either."""
-    one = type(m)(1)
-    what, source = kind[strike], row[strike]
+def _new_neurons(constants: NeuronConstants) -> Neurons:
+    count, dtype = len(constants.alpha), constants.alpha.dtype
+    flags = np.zeros(count + _FLAGS - count % _FLAGS, np.uint8)
+    return Neurons(
+        np.empty(count, dtype),
+        np.empty(count, dtype),
+        np.empty(count, dtype),
+        constants.alpha.copy(),
+        constants.beta.copy(),
+        constants.threshold.copy(),
+        flags,
+        flags.view(np.uint64),
+    )
+
+
+@inlined
+def _start_from_golden(stage: Neurons, sample: int, start: int, golden: GoldenByStep) -> None:
+    """States of all neurons before the step ``start``."""
+    nothing = stage.mem.dtype.type(0)
+    for c in range(len(stage.mem)):
+        stage.syn[c] = golden.syn[sample, start - 1, 0, c] if start > 0 else nothing
+        stage.mem[c] = golden.mem[sample, start - 1, 0, c] if start > 0 else nothing
+
+
+@inlined
+def _run_isolated(
+    stage: Neurons, c: int, start: int, sample: int, faults: RecurrentFaults, fault: int,
+    seen: SeenInputs, recurrence: Recurrence, golden: GoldenByStep, neurons: NeuronConstants,
+) -> None:  # fmt: skip
+    """A faulty neuron from its fault to before ``start``: no spike differs, no feedback either."""
+    at, source = faults.at, faults.row[fault]
+    word, begin, until = at.word[fault], at.since[fault], at.until[fault]
+    keep, force, flip, value = at.keep[fault], at.force[fault], at.flip[fault], at.value[fault]
+    one, nothing = stage.mem.dtype.type(1), stage.mem.dtype.type(0)
+    line = recurrence.currents[c, 0, sample]
     signals = line
-    if what == CONDUCTED and source >= 0:
-        signals = inputs[taps[source], sample]
-    elif what == FED and source >= 0:
-        signals = fed[source, sample]
+    if word == SYNAPSE and source >= 0:
+        signals = seen.inputs[seen.taps[source, 0, 0], sample]
+    elif word == RECURRENCE and source >= 0:
+        signals = recurrence.fed[source, sample]
+    s = golden.syn[sample, begin - 1, 0, c] if begin > 0 else nothing
+    m = golden.mem[sample, begin - 1, 0, c] if begin > 0 else nothing
     for t in range(begin, start):
-        active = t <= until[strike]
-        now, a, b, limit = line[t], alpha, beta, threshold
-        if active and what >= CONDUCTED:
-            now += change[strike] * (signals[t] if source >= 0 else one)
-        a = value[strike] if active and what == 0 else a
-        b = value[strike] if active and what == 1 else b
-        limit = value[strike] if active and what == 2 else limit
-        s, m = next_step(s, m, now, a, b, limit, synaptic, reset)
-        if active and (what == 3 or what == 4):
-            held[0] = s if what == 3 else m
-            corrupt(held, keep[strike], force[strike], flip[strike], store, stored)
-            s = held[0] if what == 3 else s
-            m = held[0] if what == 4 else m
-    return s, m
+        active = t <= until
+        now = line[t]
+        if active and word >= SYNAPSE:
+            now += faults.change[fault] * (signals[t] if source >= 0 else one)
+        a = value if active and word == ALPHA else neurons.alpha[c]
+        b = value if active and word == BETA else neurons.beta[c]
+        limit = value if active and word == THRESHOLD else neurons.threshold[c]
+        s, m = next_step(s, m, now, a, b, limit, neurons.synaptic, neurons.reset)
+        if active and is_state(word):
+            if word == SYN:
+                s = corrupt(s, keep, force, flip)
+            else:
+                m = corrupt(m, keep, force, flip)
+    stage.syn[c], stage.mem[c] = s, m
+
+
+@inlined
+def _feed_back(
+    stage: Neurons, sample: int, t: int, golden: GoldenByStep, weights: Array, out: PairList,
+    first: int, entries: int,
+) -> None:  # fmt: skip
+    """Currents of a step: golden ones, and the entries of the step before, fed back."""
+    now, currents, neuron, change = stage.now, golden.currents, out.neuron, out.change
+    count = len(now)
+    k = first
+    if entries - k >= 4:  # four rows at a time: fewer loads and stores, the same order
+        d0, d1, d2, d3 = change[k], change[k + 1], change[k + 2], change[k + 3]
+        n0, n1, n2, n3 = neuron[k], neuron[k + 1], neuron[k + 2], neuron[k + 3]
+        for c in range(count):
+            v = currents[sample, t, 0, c] + d0 * weights[n0, c]
+            v = (v + d1 * weights[n1, c]) + d2 * weights[n2, c]
+            now[c] = v + d3 * weights[n3, c]
+        k += 4
+    else:
+        for c in range(count):
+            now[c] = currents[sample, t, 0, c]
+    while entries - k >= 4:
+        d0, d1, d2, d3 = change[k], change[k + 1], change[k + 2], change[k + 3]
+        n0, n1, n2, n3 = neuron[k], neuron[k + 1], neuron[k + 2], neuron[k + 3]
+        for c in range(count):
+            v = (now[c] + d0 * weights[n0, c]) + d1 * weights[n1, c]
+            now[c] = (v + d2 * weights[n2, c]) + d3 * weights[n3, c]
+        k += 4
+    while k < entries:
+        d0, n0 = change[k], neuron[k]
+        for c in range(count):
+            now[c] += d0 * weights[n0, c]
+        k += 1
+
+
+@inlined
+def _find_signal(
+    word: int, source: int, sample: int, t: int, seen: SeenInputs, recurrence: Recurrence,
+    out: PairList, span: tuple[int, int],
+) -> Any:  # fmt: skip
+    """What a faulty weight sees in a step; the entries ``span`` differ in the step before."""
+    signal = out.change.dtype.type(1)
+    if source >= 0 and word == SYNAPSE:
+        signal = seen.inputs[seen.taps[source, 0, 0], sample, t]
+    elif source >= 0:
+        signal = recurrence.fed[source, sample, t]
+    if word == RECURRENCE:
+        for k in range(span[0], span[1]):
+            if out.neuron[k] == source:  # it spikes otherwise than in the golden run
+                signal += out.change[k]
+    return signal
+
+
+@inlined
+def _set_parameters(
+    stage: Neurons, at: NeuronFaults, fault: int, active: bool, neurons: NeuronConstants
+) -> None:
+    """What a fault of a parameter makes of its neurons, where it is ``active``."""
+    word, value = at.word[fault], at.value[fault]
+    for position in range(at.first[fault], at.first[fault + 1]):
+        c = at.neuron[position]
+        stage.alpha[c] = value if active and word == ALPHA else neurons.alpha[c]
+        stage.beta[c] = value if active and word == BETA else neurons.beta[c]
+        stage.threshold[c] = value if active and word == THRESHOLD else neurons.threshold[c]
+
+
+@inlined
+def _step_neurons(
+    stage: Neurons, sample: int, t: int, spikes: Array, synaptic: bool, reset: int
+) -> None:
+    """One step of all neurons, whose spikes that differ into ``flags``."""
+    for c in range(len(stage.mem)):
+        s, m = next_step(
+            stage.syn[c], stage.mem[c], stage.now[c], stage.alpha[c], stage.beta[c],
+            stage.threshold[c], synaptic, reset,
+        )  # fmt: skip
+        stage.syn[c], stage.mem[c] = s, m
+        stage.flags[c] = np.uint8(m - stage.threshold[c] > 0) ^ spikes[sample, t, 0, c]
+
+
+@inlined
+def _corrupt_state(stage: Neurons, at: NeuronFaults, fault: int, neuron: int) -> None:
+    """What a fault of a state makes of it."""
+    keep, force, flip = at.keep[fault], at.force[fault], at.flip[fault]
+    if at.word[fault] == SYN:
+        stage.syn[neuron] = corrupt(stage.syn[neuron], keep, force, flip)
+    else:
+        stage.mem[neuron] = corrupt(stage.mem[neuron], keep, force, flip)
+
+
+@inlined
+def _list_output(
+    out: PairList, entries: int, t: int, neuron: int, golden: int, stage: Neurons,
+    at: NeuronFaults, fault: int,
+) -> int:  # fmt: skip
+    """List a faulty output if it is not the golden one: the number of entries."""
+    one, zero = out.change.dtype.type(1), out.change.dtype.type(0)
+    fired = stage.flags[neuron] != golden
+    stage.flags[neuron] = 0
+    difference = (at.high[fault] if fired else at.low[fault]) - (one if golden else zero)
+    if difference != 0:
+        entries = put_entry(out, entries, t, neuron, difference)
+    return entries
+
+
+@inlined
+def _list_flags(
+    out: PairList, entries: int, t: int, sample: int, spikes: Array, stage: Neurons
+) -> int:
+    """List the spikes of a step that differ: the number of entries."""
+    for block in range(0, len(stage.flag_words), 8):
+        flagged = np.uint64(0)
+        for word in range(8):
+            eight = stage.flag_words[block + word] * _EIGHT_TO_BITS >> np.uint64(56)
+            flagged |= eight << np.uint64(8 * word)
+        while flagged != 0:
+            c = 8 * block + count_trailing_zeros(flagged)
+            change = 1 - 2 * np.int32(spikes[sample, t, 0, c])
+            entries = put_entry(out, entries, t, c, change)
+            flagged &= flagged - np.uint64(1)
+    return entries
+
+
+@inlined
+def _is_golden(stage: Neurons, sample: int, t: int, golden: GoldenByStep, synaptic: bool) -> bool:
+    """Whether all neurons are back in their golden states."""
+    back = True
+    for c in range(len(stage.mem)):
+        back &= stage.mem[c] == golden.mem[sample, t, 0, c]
+        back &= stage.syn[c] == golden.syn[sample, t, 0, c] or not synaptic
+    return back
 
 
 @compiled
-def close_loop(
-    order, pair_strike, pair_sample, pair_end, d_step, kind, row, change, value, keep, force, flip,
-    low, high, since, until, first, cone, inputs, taps, fed, lines, feedback, currents, golden_syn,
-    golden_mem, spikes, alpha, beta, threshold, synaptic, reset,
-):  # fmt: skip
+def run_recurrent(
+    pairs: PairList, order: Array, faults: RecurrentFaults, seen: SeenInputs,
+    recurrence: Recurrence, golden: GoldenByStep, neurons: NeuronConstants,
+) -> PairList:  # fmt: skip
     """Faults in a stage with recurrence: simulate all of its neurons, differences fed back.
 
-    The pairs are those whose spikes differ without the feedback, at ``d_step`` first; no other pair
-    can, and none before. They are taken in ``order``: sample by sample, so that the golden trace of
-    one stays in the cache. ``currents f [B, T, N]`` have the golden feedback in them, ``lines
-    f [N, 1, B, T]`` are the same; ``feedback f [N, N]`` has a row for each neuron that spikes,
-    which sees ``fed f [N, B, T]``. ``kind`` as ``word`` in ``strike_neurons``, or CONDUCTED or FED.
-    Returns ``(strike, sample, ends, step, neuron, change)``.
+    The pairs are those whose spikes differ without the feedback, at their entries' first step; no
+    other pair can, and none before. They are taken in ``order``: sample by sample, so that the
+    golden trace of one stays in the cache. ``golden`` has the golden feedback in its currents.
     """
     # No array is sliced or named anew within the loop over steps: numba would count references
     # there, which took a third of the time.
-    steps, neurons = currents.shape[1], currents.shape[2]
-    dtype = currents.dtype
-    zero, one = dtype.type(0), dtype.type(1)
-    total = len(pair_strike)
-    out_strike, out_sample = np.empty(total, np.int32), np.empty(total, np.int32)
-    out_end = np.empty(total, np.int64)
-    o_step, o_neuron = np.empty(4096, np.int32), np.empty(4096, np.int32)
-    o_change = np.empty(4096, dtype)
-    pairs = entries = 0
-    now, syn, mem = np.empty(neurons, dtype), np.empty(neurons, dtype), np.empty(neurons, dtype)
-    a, b, limit = alpha.copy(), beta.copy(), threshold.copy()
-    flags = np.zeros(neurons + 64 - neurons % 64, np.uint8)
-    flag_words = flags.view(np.uint64)
-    held, store = np.empty(1, dtype), np.empty(1, np.float32)
-    stored = store.view(np.uint32)
+    steps, count = golden.currents.shape[1], golden.currents.shape[3]
+    synaptic, reset, at = neurons.synaptic, neurons.reset, faults.at
+    out = new_pairs(len(pairs.fault), golden.currents)
+    stage = _new_neurons(neurons)
+    listed = entries = 0
     for pair in order:
-        strike, sample = pair_strike[pair], pair_sample[pair]
-        what, source = kind[strike], row[strike]
-        begin, end = since[strike], until[strike]
-        struck = cone[first[strike]]
-        start = steps
-        for k in range(pair_end[pair - 1] if pair > 0 else np.int64(0), pair_end[pair]):
-            start = min(start, d_step[k])
-        for c in range(neurons):
-            syn[c] = golden_syn[sample, start - 1, c] if start > 0 else zero
-            mem[c] = golden_mem[sample, start - 1, c] if start > 0 else zero
-        if what != 5 and begin < start:
-            for position in range(first[strike], first[strike + 1]):
-                c = cone[position]
-                s = golden_syn[sample, begin - 1, c] if begin > 0 else zero
-                m = golden_mem[sample, begin - 1, c] if begin > 0 else zero
-                syn[c], mem[c] = _alone(
-                    s, m, begin, start, strike, kind, row, change, value, keep, force, flip, until,
-                    inputs, taps, fed, lines[c, 0, sample], sample, alpha[c], beta[c], threshold[c],
-                    synaptic, reset, held, store, stored,
+        fault, sample = pairs.fault[pair], pairs.sample[pair]
+        word, source = at.word[fault], faults.row[fault]
+        begin, until = at.since[fault], at.until[fault]
+        affected = at.neuron[at.first[fault]]
+        before = pairs.end[pair - 1] if pair > 0 else np.int64(0)
+        start = find_first_step(pairs, before, pairs.end[pair], steps)
+        _start_from_golden(stage, sample, start, golden)
+        if word != SPIKE and begin < start:
+            for position in range(at.first[fault], at.first[fault + 1]):
+                _run_isolated(
+                    stage, at.neuron[position], start, sample, faults, fault, seen, recurrence,
+                    golden, neurons,
                 )  # fmt: skip
-        while entries + neurons * (steps - start) > len(o_step):
-            o_step, o_neuron = grown(o_step, entries), grown(o_neuron, entries)
-            o_change = grown(o_change, entries)
-        pair_start = before = entries
+        if entries + count * (steps - start) > len(out.step):
+            out = grow_entries(out, entries, entries + count * (steps - start))
+        pair_start = previous = entries
         for t in range(start, steps):
-            active = t <= end
-            k = before
-            if entries - k >= 4:  # four rows at a time: fewer loads and stores, the same order
-                d0, d1, d2, d3 = o_change[k], o_change[k + 1], o_change[k + 2], o_change[k + 3]
-                n0, n1, n2, n3 = o_neuron[k], o_neuron[k + 1], o_neuron[k + 2], o_neuron[k + 3]
-                for c in range(neurons):
-                    v = currents[sample, t, c] + d0 * feedback[n0, c]
-                    v = (v + d1 * feedback[n1, c]) + d2 * feedback[n2, c]
-                    now[c] = v + d3 * feedback[n3, c]
-                k += 4
-            else:
-                for c in range(neurons):
-                    now[c] = currents[sample, t, c]
-            while entries - k >= 4:
-                d0, d1, d2, d3 = o_change[k], o_change[k + 1], o_change[k + 2], o_change[k + 3]
-                n0, n1, n2, n3 = o_neuron[k], o_neuron[k + 1], o_neuron[k + 2], o_neuron[k + 3]
-                for c in range(neurons):
-                    v = (now[c] + d0 * feedback[n0, c]) + d1 * feedback[n1, c]
-                    now[c] = (v + d2 * feedback[n2, c]) + d3 * feedback[n3, c]
-                k += 4
-            while k < entries:
-                d0, n0 = o_change[k], o_neuron[k]
-                for c in range(neurons):
-                    now[c] += d0 * feedback[n0, c]
-                k += 1
-            if active and what == CONDUCTED:
-                now[struck] += change[strike] * (
-                    inputs[taps[source], sample, t] if source >= 0 else one
+            active = t <= until
+            _feed_back(stage, sample, t, golden, recurrence.weights, out, previous, entries)
+            if active and word >= SYNAPSE:
+                signal = _find_signal(
+                    word, source, sample, t, seen, recurrence, out, (previous, entries)
                 )
-            elif active and what == FED:
-                signal = fed[source, sample, t] if source >= 0 else one
-                for k in range(before, entries):
-                    if o_neuron[k] == source:  # it spikes otherwise than in the golden run
-                        signal += o_change[k]
-                now[struck] += change[strike] * signal
-            elif what <= 2:
-                for position in range(first[strike], first[strike + 1]):
-                    c = cone[position]
-                    a[c] = value[strike] if active and what == 0 else alpha[c]
-                    b[c] = value[strike] if active and what == 1 else beta[c]
-                    limit[c] = value[strike] if active and what == 2 else threshold[c]
-            before = entries
-            for c in range(neurons):
-                s, m = next_step(syn[c], mem[c], now[c], a[c], b[c], limit[c], synaptic, reset)
-                syn[c], mem[c] = s, m
-                flags[c] = np.uint8(m - limit[c] > 0) ^ spikes[sample, t, c]
-            if active and (what == 3 or what == 4):
-                held[0] = syn[struck] if what == 3 else mem[struck]
-                corrupt(held, keep[strike], force[strike], flip[strike], store, stored)
-                if what == 3:
-                    syn[struck] = held[0]
-                else:
-                    mem[struck] = held[0]
-            if active and what == 5:
-                usual = one if spikes[sample, t, struck] else zero
-                fired = flags[struck] != spikes[sample, t, struck]
-                flags[struck] = 0
-                difference = (high[strike] if fired else low[strike]) - usual
-                if difference != 0:
-                    o_step[entries], o_neuron[entries], o_change[entries] = t, struck, difference
-                    entries += 1
-            for block in range(0, len(flag_words), 8):
-                flagged = np.uint64(0)
-                for word in range(8):
-                    eight = flag_words[block + word] * _EIGHT_TO_BITS >> np.uint64(56)
-                    flagged |= eight << np.uint64(8 * word)
-                while flagged != 0:
-                    c = 8 * block + lowest(flagged)
-                    o_step[entries], o_neuron[entries] = t, c
-                    o_change[entries] = 1 - 2 * np.int32(spikes[sample, t, c])
-                    entries += 1
-                    flagged &= flagged - np.uint64(1)
-            if t >= end and entries == before:
-                back = True
-                for c in range(neurons):
-                    back &= mem[c] == golden_mem[sample, t, c]
-                    back &= syn[c] == golden_syn[sample, t, c] or not synaptic
-                if back:
-                    break
-        for position in range(first[strike], first[strike + 1]):
-            c = cone[position]
-            a[c], b[c], limit[c] = alpha[c], beta[c], threshold[c]
+                stage.now[affected] += faults.change[fault] * signal
+            elif is_parameter(word):
+                _set_parameters(stage, at, fault, active, neurons)
+            previous = entries
+            _step_neurons(stage, sample, t, golden.spikes, synaptic, reset)
+            if active and is_state(word):
+                _corrupt_state(stage, at, fault, affected)
+            if active and word == SPIKE:
+                usual = golden.spikes[sample, t, 0, affected]
+                entries = _list_output(out, entries, t, affected, usual, stage, at, fault)
+            entries = _list_flags(out, entries, t, sample, golden.spikes, stage)
+            if (
+                t >= until
+                and entries == previous
+                and _is_golden(stage, sample, t, golden, synaptic)
+            ):
+                break
+        _set_parameters(stage, at, fault, False, neurons)
         if entries > pair_start:
-            out_strike[pairs], out_sample[pairs] = strike, sample
-            out_end[pairs] = entries
-            pairs += 1
-    return (
-        out_strike[:pairs], out_sample[:pairs], out_end[:pairs], o_step[:entries],
-        o_neuron[:entries], o_change[:entries],
-    )  # fmt: skip
+            listed = put_pair(out, listed, fault, sample, entries)
+    return cut_pairs(out, listed, entries)

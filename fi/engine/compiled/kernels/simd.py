@@ -4,10 +4,11 @@ numba leaves it to LLVM to find loops that can run on vectors. Where loops are s
 neurons of a small layer, it finds none, or checks before each that no two arrays overlap, which
 takes longer than the loop. A ``Vector`` is what LLVM would have found: ``load`` one from an array,
 compute with ``+ - * > |``, ``store`` it. Arithmetic is that of the numbers one by one, in the same
-order and without contraction.
+order and without contraction. Where kernels are compiled with checks of bounds, ``load`` and
+``store`` raise ``IndexError`` for what is not in the array.
 """
 
-# mypy: disable-error-code="no-untyped-def"
+# mypy: allow-subclassing-any, allow-untyped-calls, allow-untyped-decorators
 from __future__ import annotations
 
 import operator
@@ -16,7 +17,11 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core.extending import intrinsic, models, overload, register_model
+from numba.core.errors import TypingError
+from numba.core.extending import intrinsic, lower_builtin, models, register_model
+from numba.core.typing.templates import AbstractTemplate, infer_global
+
+from fi.engine.compiled.kernels.compiling import CHECK_BOUNDS
 
 #: Numbers in a vector.
 WIDTH = 16
@@ -52,19 +57,39 @@ class _MaskModel(models.PrimitiveModel):
 
 _MASK = Mask()
 _Built = Callable[..., Any]
+#: What makes an operation out of the code that builds it; compiled code calls it without the first.
+_intrinsic: Any = intrinsic
+
+
+def _contiguous(array: Any) -> Any:
+    """The array's own type."""
+    if array.layout != "C":
+        raise TypingError(f"vectors are of contiguous arrays, not of {array}")
+    return array
+
+
+def _check_bounds(context: Any, builder: Any, length: Any, index: Any) -> None:
+    """Raise where a vector from ``index`` on is not within an array of this ``length``."""
+    width = ir.Constant(length.type, WIDTH)
+    below = builder.icmp_signed("<", index, ir.Constant(index.type, 0))
+    beyond = builder.icmp_signed(">", builder.add(index, width), length)
+    with builder.if_then(builder.or_(below, beyond), likely=False):
+        context.call_conv.return_user_exc(builder, IndexError, ("a vector is out of bounds",))
 
 
 def _place(context: Any, builder: Any, array: Any, values: Any, kind: Any) -> tuple[Any, int]:
     """Where ``array[index]`` begins, as a pointer to a vector, and its alignment."""
-    data = context.make_array(array)(context, builder, values[0]).data
-    place = builder.bitcast(builder.gep(data, [values[1]]), kind.as_pointer())
+    struct = context.make_array(array)(context, builder, values[0])
+    if CHECK_BOUNDS:
+        _check_bounds(context, builder, struct.nitems, values[1])
+    place = builder.bitcast(builder.gep(struct.data, [values[1]]), kind.as_pointer())
     return place, array.dtype.bitwidth // 8
 
 
-@intrinsic
+@_intrinsic
 def load(typing: Any, array: Any, index: Any) -> tuple[Any, _Built]:
-    """``array[index : index + WIDTH]`` of a contiguous array of one dimension; no checks."""
-    vector = Vector(array.dtype)
+    """``array.ravel()[index : index + WIDTH]`` of a contiguous array."""
+    vector = Vector(_contiguous(array).dtype)
 
     def built(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         place, align = _place(context, builder, array, values, context.get_value_type(vector))
@@ -73,19 +98,33 @@ def load(typing: Any, array: Any, index: Any) -> tuple[Any, _Built]:
     return vector(array, types.intp), built
 
 
-@intrinsic
+@_intrinsic
 def store(typing: Any, array: Any, index: Any, vector: Any) -> tuple[Any, _Built]:
-    """``array[index : index + WIDTH] = vector``; no checks."""
+    """``array.ravel()[index : index + WIDTH] = vector``, of a contiguous array."""
 
     def built(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         place, align = _place(context, builder, array, values, values[2].type)
         builder.store(values[2], place, align=align)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, vector), built
+    return types.void(_contiguous(array), types.intp, vector), built
 
 
-@intrinsic
+def _constant(value: float) -> Any:
+    def typed(typing: Any, vector: Any) -> tuple[Any, _Built]:
+        def built(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return ir.Constant(values[0].type, [value] * WIDTH)
+
+        return vector(vector), built
+
+    return _intrinsic(typed)
+
+
+#: Vectors of floats that are 0 and 1 everywhere, of the type of another one.
+zeros_like, ones_like = _constant(0.0), _constant(1.0)
+
+
+@_intrinsic
 def spread(typing: Any, value: Any) -> tuple[Any, _Built]:
     """A vector that is ``value`` everywhere."""
 
@@ -99,7 +138,7 @@ def spread(typing: Any, value: Any) -> tuple[Any, _Built]:
     return Vector(value)(value), built
 
 
-@intrinsic
+@_intrinsic
 def select(typing: Any, mask: Any, one: Any, other: Any) -> tuple[Any, _Built]:
     """``one`` where the mask is true, ``other`` elsewhere."""
 
@@ -109,7 +148,7 @@ def select(typing: Any, mask: Any, one: Any, other: Any) -> tuple[Any, _Built]:
     return one(mask, one, other), built
 
 
-@intrinsic
+@_intrinsic
 def nonzero(typing: Any, vector: Any) -> tuple[Any, _Built]:
     """Which of a vector of integers are not 0."""
 
@@ -119,7 +158,7 @@ def nonzero(typing: Any, vector: Any) -> tuple[Any, _Built]:
     return _MASK(vector), built
 
 
-@intrinsic
+@_intrinsic
 def bits(typing: Any, mask: Any) -> tuple[Any, _Built]:
     """A ``uint32`` whose bit ``i`` is lane ``i`` of a mask."""
 
@@ -129,9 +168,9 @@ def bits(typing: Any, mask: Any) -> tuple[Any, _Built]:
     return types.uint32(mask), built
 
 
-@intrinsic
-def lowest(typing: Any, word: Any) -> tuple[Any, _Built]:
-    """The number of the lowest set bit of a word that is not 0."""
+@_intrinsic
+def count_trailing_zeros(typing: Any, word: Any) -> tuple[Any, _Built]:
+    """How many bits of a word that is not 0 are 0 below the lowest that is 1."""
 
     def built(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         place = builder.cttz(values[0], ir.Constant(ir.IntType(1), 1))
@@ -139,16 +178,6 @@ def lowest(typing: Any, word: Any) -> tuple[Any, _Built]:
         return place if place.type == kind else builder.zext(place, kind)
 
     return types.int64(word), built
-
-
-def _operation(name: str) -> Any:
-    def typed(typing: Any, one: Any, other: Any) -> tuple[Any, _Built]:
-        def built(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            return getattr(builder, name)(*values)
-
-        return one(one, other), built
-
-    return intrinsic(typed)
 
 
 def _comparison(symbol: str, ordered: bool = True) -> Any:
@@ -159,16 +188,14 @@ def _comparison(symbol: str, ordered: bool = True) -> Any:
 
         return _MASK(one, other), built
 
-    return intrinsic(typed)
+    return _intrinsic(typed)
 
 
-_add, _subtract, _multiply = _operation("fadd"), _operation("fsub"), _operation("fmul")
-_either, _greater, _less = _operation("or_"), _comparison(">"), _comparison("<")
 #: Lanes of two vectors of floats that differ; NaN differs from everything.
 differing = _comparison("!=", ordered=False)
 
 
-@intrinsic
+@_intrinsic
 def larger(typing: Any, seen: Any, best: Any) -> tuple[Any, _Built]:
     """``seen`` where it is larger than ``best`` or NaN: a NaN stays, as in ``torch.max``."""
 
@@ -181,18 +208,31 @@ def larger(typing: Any, seen: Any, best: Any) -> tuple[Any, _Built]:
     return best(seen, best), built
 
 
-def _overloaded(symbol, operation, kinds):
-    """Let compiled code write ``symbol`` for the operation."""
+def _define_operator(symbol: Any, kind: Any, build: Callable[[Any, Any, Any], Any]) -> None:
+    """Let compiled code write ``symbol`` between two vectors, or masks, of one type.
 
-    def chosen(one, other):
-        return (lambda one, other: operation(one, other)) if isinstance(one, kinds) else None
+    Not by ``overload(inline="always")``: where numba inlines, it takes an array that is a field of
+    a tuple for one that nobody reads, and leaves out what is written to it.
+    """
 
-    overload(symbol, inline="always")(chosen)
+    class Operator(AbstractTemplate):
+        def generic(self, arguments: Any, named: Any) -> Any:
+            one, *others = arguments
+            if not isinstance(one, kind) or others != [one]:
+                return None
+            return (_MASK if symbol in (operator.gt, operator.lt) else one)(one, one)
+
+    def lower(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return build(builder, *values)
+
+    infer_global(symbol)(Operator)
+    lower_builtin(symbol, kind, kind)(lower)
 
 
-_overloaded(operator.add, _add, Vector)
-_overloaded(operator.sub, _subtract, Vector)
-_overloaded(operator.mul, _multiply, Vector)
-_overloaded(operator.gt, _greater, Vector)
-_overloaded(operator.lt, _less, Vector)
-_overloaded(operator.or_, _either, (Vector, Mask))
+_define_operator(operator.add, Vector, lambda builder, a, b: builder.fadd(a, b))
+_define_operator(operator.sub, Vector, lambda builder, a, b: builder.fsub(a, b))
+_define_operator(operator.mul, Vector, lambda builder, a, b: builder.fmul(a, b))
+_define_operator(operator.gt, Vector, lambda builder, a, b: builder.fcmp_ordered(">", a, b))
+_define_operator(operator.lt, Vector, lambda builder, a, b: builder.fcmp_ordered("<", a, b))
+for _kind in (Vector, Mask):
+    _define_operator(operator.or_, _kind, lambda builder, a, b: builder.or_(a, b))

@@ -1,6 +1,5 @@
 """Golden traces turned so that time is innermost, in an order that suits the cache."""
 
-# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fi.engine.compiled.kernels.arrays import Array
 from fi.engine.compiled.kernels.compiling import compiled
 from fi.engine.compiled.kernels.simd import (
     WIDTH,
@@ -22,12 +22,18 @@ from fi.engine.compiled.kernels.simd import (
     spread,
     store,
 )
-from fi.engine.compiled.stage_constants import Array
 
 
 @compiled
-def _turn(flat, offsets, order, by_step, by_sample, first, last, found):
-    """Copy the samples from ``first`` to before ``last``."""
+def _turn(
+    flat: Array, offsets: Array, order: Array, by_step: int, by_sample: int, first: int, last: int,
+    found: Array,
+) -> None:  # fmt: skip
+    """Copy the samples from ``first`` to before ``last``.
+
+    ``flat f``: the memory of the view; ``offsets, order int64 [rows]``: where a row begins in it,
+    and the rows in that order; ``by_step, by_sample``: from one to the next in it.
+    """
     batch, steps = found.shape[1], found.shape[2]
     out = found.reshape(-1)
     for sample in range(first, last):
@@ -54,12 +60,16 @@ def time_innermost(values: Tensor) -> Array:
         return found
     flat = values.detach().as_strided((extent,), (1,)).numpy()
     order = np.argsort(offsets, kind="stable")
-    across = values.stride()[:2]
-    _by_samples(lambda part: _turn(flat, offsets, order, *across, *part, found), batch)
+    by_step, by_sample = values.stride()[:2]
+
+    def turn(part: tuple[int, int]) -> None:
+        _turn(flat, offsets, order, by_step, by_sample, *part, found)
+
+    _share_samples(turn, batch)
     return found
 
 
-def _by_samples(work: Callable[[tuple[int, int]], None], batch: int) -> None:
+def _share_samples(work: Callable[[tuple[int, int]], None], batch: int) -> None:
     """Let every thread do its part of the samples, given by its first and last."""
     ends = np.linspace(0, batch, 1 + min(batch, torch.get_num_threads())).astype(int).tolist()
     with ThreadPoolExecutor(len(ends) - 1) as pool:
@@ -67,8 +77,11 @@ def _by_samples(work: Callable[[tuple[int, int]], None], batch: int) -> None:
 
 
 @compiled
-def _lines(flat, by_step, by_sample, first, last, decays, found, peak):
-    """Lines and their peaks of the samples from ``first`` to before ``last``."""
+def _turn_lines(
+    flat: Array, by_step: int, by_sample: int, first: int, last: int, decays: Array, found: Array,
+    peak: Array,
+) -> None:  # fmt: skip
+    """Lines and their peaks of the samples from ``first`` to before ``last``, as ``_turn``."""
     lines, steps = found.shape[0], found.shape[2]
     dtype = found.dtype
     zero = spread(dtype.type(0))
@@ -103,7 +116,7 @@ def _lines(flat, by_step, by_sample, first, last, decays, found, peak):
                     peak[level, begin + lane, sample] = lane_of[lane]
 
 
-def lines_and_peaks(signals: Tensor, decays: Array) -> tuple[Array, Array]:
+def turn_lines(signals: Tensor, decays: Array) -> tuple[Array, Array]:
     """Spikes turned so that time is innermost, and what they do to a membrane at most.
 
     Args:
@@ -120,5 +133,9 @@ def lines_and_peaks(signals: Tensor, decays: Array) -> tuple[Array, Array]:
     found = np.zeros((lines, batch, steps), flat.dtype)
     peak = np.zeros((len(decays), lines, batch), flat.dtype)
     decays = decays.astype(flat.dtype)
-    _by_samples(lambda part: _lines(flat, batch * lines, lines, *part, decays, found, peak), batch)
+
+    def turn(part: tuple[int, int]) -> None:
+        _turn_lines(flat, batch * lines, lines, *part, decays, found, peak)
+
+    _share_samples(turn, batch)
     return found, peak

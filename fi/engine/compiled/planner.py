@@ -1,0 +1,150 @@
+"""A group of faults resolved: which arrays of which stage, and what they need of a golden trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from torch import nn
+
+from fi.engine.compiled.fault_arrays import (
+    FaultArrays,
+    NeuronFaultArrays,
+    knows_word,
+    resolve_input_faults,
+    resolve_neuron_faults,
+    resolve_weight_faults,
+)
+from fi.engine.compiled.kernels.arrays import Array
+from fi.engine.compiled.output_layer import LastLayer, RowFaults, resolve_row_faults
+from fi.engine.compiled.stage_constants import StageModel
+from fi.engine.generic.fault_batch import first_step
+from fi.faults.fault import Fault
+from fi.faults.fault_sites import INPUT
+
+#: The input lines count as a stage before the first one.
+EVENTS = -1
+
+
+class Part(Enum):
+    """Of a stage's golden trace: for its neurons alone, for its currents, for what flows in."""
+
+    NEURONS = 0
+    CURRENTS = 1
+    FLOW = 2
+
+
+class Need(NamedTuple):
+    """What faults need of a golden trace."""
+
+    stage: int
+    part: Part
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A group of faults, resolved.
+
+    Attributes:
+        tasks: faults of one kind, each with its stage.
+        needs: what they need of a golden trace.
+        rows: faults of the last layer that PyTorch computes.
+    """
+
+    tasks: list[tuple[int, FaultArrays]]
+    needs: frozenset[Need]
+    rows: tuple[RowFaults, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.tasks and not self.rows
+
+
+class Planner:
+    """Resolves faults of a chain of stages.
+
+    Args:
+        network: which has the stages.
+        models: of the stages.
+        steps: of an inference.
+        frame: shape of the events of one sample and step.
+        last_layer: where its faults are computed by PyTorch.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        models: Sequence[StageModel],
+        steps: int,
+        frame: tuple[int, ...],
+        last_layer: LastLayer | None,
+    ) -> None:
+        self.network, self.models = network, models
+        self.steps, self.frame, self.last_layer = steps, frame, last_layer
+
+    def takes(self, fault: Fault) -> bool:
+        """Whether the kernels know the word that is hit."""
+        if fault.layer == INPUT:
+            return self.models[0].feedback is None
+        module, attribute = self.find_module(fault.layer)
+        return any(knows_word(model, module, attribute) for model in self.models)
+
+    def find_module(self, layer: str) -> tuple[nn.Module, str]:
+        """The module and the attribute of a site family."""
+        name, _, attribute = layer.rpartition(".")
+        return self.network.get_submodule(name), attribute
+
+    def plan(self, faults: Sequence[Fault], positions: Array) -> Plan:
+        """Resolve faults; ``positions`` are their places in the group."""
+        families: dict[str, list[int]] = {}
+        for place, fault in enumerate(faults):
+            if first_step(fault) < self.steps:
+                families.setdefault(fault.layer, []).append(place)
+        tasks: list[tuple[int, FaultArrays]] = []
+        rows: list[RowFaults] = []
+        for layer, places in families.items():
+            chosen = [faults[place] for place in places]
+            found = self._resolve(layer, chosen, positions[places])
+            if isinstance(found, RowFaults):
+                rows.append(found)
+            else:
+                tasks.append(found)
+        tasks = _join_tasks(task for task in tasks if len(task[1]))
+        return Plan(tasks, _find_needs(tasks), tuple(filter(len, rows)))
+
+    def _resolve(
+        self, layer: str, faults: list[Fault], positions: Array
+    ) -> RowFaults | tuple[int, FaultArrays]:
+        """The faults of one family: those of the last layer by row, or with their stage."""
+        if layer == INPUT:
+            return EVENTS, resolve_input_faults(self.frame, faults, positions)
+        module, attribute = self.find_module(layer)
+        number = next(k for k, m in enumerate(self.models) if knows_word(m, module, attribute))
+        model = self.models[number]
+        if self.last_layer and module is self.models[-1].synapse.weights:
+            return resolve_row_faults(model, attribute, faults, positions)
+        if module is model.stage.neuron:
+            return number, resolve_neuron_faults(model, attribute, faults, positions)
+        recurrent = module is model.stage.recurrent
+        return number, resolve_weight_faults(model, attribute, faults, positions, recurrent)
+
+
+def _find_needs(tasks: Iterable[tuple[int, FaultArrays]]) -> frozenset[Need]:
+    """What faults, each with its stage, need of a trace; one for currents serves neurons, too."""
+    found = {
+        Need(number, Part.NEURONS if isinstance(faults, NeuronFaultArrays) else Part.CURRENTS)
+        for number, faults in tasks
+    }
+    return frozenset(found | {Need(number, Part.NEURONS) for number, _ in found})
+
+
+def _join_tasks(tasks: Iterable[tuple[int, FaultArrays]]) -> list[tuple[int, FaultArrays]]:
+    """The faults that one call of a kernel can take in one: few calls cost less than many."""
+    found: dict[tuple[int, type, bool], FaultArrays] = {}
+    for number, faults in tasks:
+        key = (number, type(faults), getattr(faults, "recurrent", False))
+        found[key] = found[key].join(faults) if key in found else faults  # type: ignore[arg-type]
+    return [(number, faults) for (number, *_), faults in found.items()]
