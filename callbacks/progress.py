@@ -56,7 +56,7 @@ class CampaignProgress(CampaignCallback):
             self._bar.add_task("faults", total=record.faults, completed=record.done)
             self._bar.start()
 
-    def on_look(self, faults: int) -> None:
+    def on_interim_analysis(self, faults: int) -> None:
         if self._record is None:
             return
         self._record = replace(self._record, faults=faults)

@@ -54,7 +54,7 @@ class ScoreFiles(CampaignCallback):
         if not self.faulty or not isinstance(pl_module, FaultTest) or outputs is None:
             return
         golden = pl_module.golden.scores[batch_idx]
-        for fault, scores in enumerate(faulty_scores(golden, outputs["pairs"], pl_module)):
+        for fault, scores in enumerate(expand_scores(golden, outputs["pairs"], pl_module)):
             name = f"fault_{pl_module.faults[fault][0].injection}_batch_{batch_idx}.pt"
             save(scores, self._place("faulty") / name)
 
@@ -79,7 +79,7 @@ def save(tensor: Tensor, path: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def faulty_scores(golden: Tensor, portions: Sequence[Pairs], module: FaultTest) -> list[Tensor]:
+def expand_scores(golden: Tensor, portions: Sequence[Pairs], module: FaultTest) -> list[Tensor]:
     """Scores ``[batch, classes]`` of each fault; a pair that is not listed has the golden ones."""
     scores = [golden.clone() for _ in module.faults]
     for pairs in portions:

@@ -15,8 +15,8 @@ from torch import Tensor
 from fi.base.errors import UserError, reported
 from fi.benchmarking.options import command_parser
 from fi.benchmarking.peak_memory import peak_memory
+from fi.campaign.settings import PRECISIONS
 from fi.campaign.subject import Subject
-from fi.campaign.trainer import PRECISIONS
 from fi.cli.overridden import warn_of_overridden
 from fi.cli.parser import CommandParser, chosen_classes
 from fi.cli.test_options import bits_of, times_of
