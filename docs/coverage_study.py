@@ -160,7 +160,7 @@ class Tally:
 
 
 class Draw(NamedTuple):
-    """A way to draw: a scheme of ``fi.sampling`` at a margin, in one step or look after look."""
+    """A way to draw: a scheme of ``fi.sampling`` at a margin, in one step or with interim analyses."""
 
     scheme: str
     margin: float
@@ -183,12 +183,12 @@ def sampled(population: Population, draw: Draw, seed: int) -> tuple[pd.DataFrame
     space = population.space
     if not draw.iterative:
         return population.rows(drawn_numbers(space, plan)), design_of(space, draw.scheme)
-    looks = IterativeDraw(space, plan, LEVELS[0], RATES)
+    draws = IterativeDraw(space, plan, LEVELS[0], RATES)
     results = population.rows([])
-    while faults := looks.next_look(results):
+    while faults := draws.next_look(results):
         new = population.rows([space.number(fault) for fault in faults], first=len(results))
         results = pd.concat([results, new], ignore_index=True)
-    return results, looks.design
+    return results, draws.design
 
 
 def wald(rate: Array, n: Array, size: Array, samples: int, level: float) -> tuple[Array, Array]:
