@@ -50,7 +50,7 @@ lint: install
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(VENV)/bin/lint-imports --no-logo
-	$(RUN) -m mypy -p fi -p models -p datamodules -p callbacks
+	$(RUN) -m mypy
 
 docs: install
 	$(RUN) docs/options.py

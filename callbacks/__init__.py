@@ -14,9 +14,9 @@ def standard_callbacks(settings: Settings) -> list[pl.Callback]:
         settings: of the campaign; ``save_scores`` and ``progress`` are for them.
     """
     # each is imported when it is wanted: TensorBoard takes long
-    from .progress import CampaignProgress
-    from .scores import ScoreFiles
-    from .tensorboard import CampaignBoard
+    from fi.callbacks.progress import CampaignProgress
+    from fi.callbacks.scores import ScoreFiles
+    from fi.callbacks.tensorboard import CampaignBoard
 
     callbacks: list[pl.Callback] = [ScoreFiles(settings.save_scores), CampaignBoard()]
     if settings.progress is not None:

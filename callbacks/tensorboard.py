@@ -12,7 +12,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from fi.campaign.callback_api import CampaignCallback, CampaignRecord
 from fi.campaign.running_rates import RunningRates
-from fi.faults.fault import Trial, family_of, shown_bits
+from fi.faults.fault import Trial, family_of, format_bits
 from fi.metrics.counts import COUNT_COLUMNS, GroupCounts
 from fi.statistics.result_table import OVERALL
 from fi.statistics.survey_design import Design
@@ -54,7 +54,7 @@ class CampaignBoard(CampaignCallback):
         if self._writer is None:
             return
         table = np.stack([counts[name] for name in COUNT_COLUMNS], axis=1)
-        sites = [(family_of(trial), shown_bits(trial[0].bits)) for trial in done]
+        sites = [(family_of(trial), format_bits(trial[0].bits)) for trial in done]
         self._add(sites, table)
         for family in (OVERALL, *dict.fromkeys(family for family, _ in sites)):
             for name, value in self._rates.compute_scalars(family).items():

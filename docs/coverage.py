@@ -25,8 +25,8 @@ from coverage_study import (
     study,
 )
 
-from fi.sampling.draw import SamplingPlan
-from fi.sampling.strata import strata
+from fi.sampling.plan import SamplingPlan
+from fi.sampling.strata import stratify
 from fi.statistics.sample_size import sample_size
 
 PAGE = ROOT / "docs" / "coverage.md"
@@ -187,7 +187,7 @@ def iterative_rows(studies: Sequence[Study]) -> Iterator[Sequence[object]]:
             width = np.nanmax(widths(tally)[targets])
             formula = sum(
                 sample_size(part.population, round(float(width), 6), plan.t)
-                for part in strata(s.population.space, draw.scheme)
+                for part in stratify(s.population.space, draw.scheme)
             )
             counted, covered = tally.counted[targets].sum(), tally.covered[0, 0][targets].sum()
             yield (

@@ -23,13 +23,15 @@ from fi.campaign.subject import Subject  # noqa: E402
 from fi.cli.parser import chosen_classes  # noqa: E402
 from fi.cli.subject_options import load_subject  # noqa: E402
 from fi.cli.test_options import command_parser, plan_of  # noqa: E402
+from fi.faults.family_names import layer_of  # noqa: E402
 from fi.faults.fault_space import FaultSpace  # noqa: E402
-from fi.sampling.draw import SamplingPlan, drawn_numbers  # noqa: E402
-from fi.sampling.prior import Prior, golden_prior  # noqa: E402
+from fi.sampling.draw import draw_numbers  # noqa: E402
+from fi.sampling.plan import SamplingPlan  # noqa: E402
+from fi.sampling.prior import Prior, derive_prior  # noqa: E402
 from fi.sampling.sequential import IterativeDraw  # noqa: E402
-from fi.sampling.strata import design_of  # noqa: E402
-from fi.statistics.group_estimates import GroupMeans, estimates  # noqa: E402
-from fi.statistics.survey_design import Design, layer_of  # noqa: E402
+from fi.sampling.strata import describe_design  # noqa: E402
+from fi.statistics.group_estimates import GroupMeans, estimate_groups  # noqa: E402
+from fi.statistics.survey_design import Design  # noqa: E402
 from fi.store.campaign_reader import newest_campaign  # noqa: E402
 
 RATES = ("fully_masked", "sdc_1", "correct")
@@ -68,7 +70,7 @@ class Population:
         space = plan.space(subject.sites, subject.steps)
         campaign = newest_campaign(output, chosen.model, plan.list_name)
         listed = campaign.results.load().sort_values("Injection", ignore_index=True)
-        order = np.argsort(drawn_numbers(space, plan))
+        order = np.argsort(draw_numbers(space, plan))
         names = dict.fromkeys(("Layer", "Bit", "Model", "Step"), "category")
         return cls(listed.iloc[order].astype(names).reset_index(drop=True), space, plan, subject)
 
@@ -80,7 +82,7 @@ class Population:
     @cached_property
     def prior(self) -> Prior:
         """Of a data-aware draw."""
-        return golden_prior(self.space, self.subject.network)
+        return derive_prior(self.space, self.subject.network)
 
     def rows(self, numbers: Sequence[int], first: int = 0) -> pd.DataFrame:
         """The results of these faults, as injections from ``first`` on."""
@@ -105,8 +107,8 @@ class Cells(NamedTuple):
 def cells_of(population: Population) -> Cells:
     """All cells of a population, in the order of ``GROUPINGS`` and ``estimates``."""
     results = population.results
-    design = design_of(population.space, "exhaustive")
-    tables = [estimates(results, design, by, rates=RATES) for by in GROUPINGS]
+    design = describe_design(population.space, "exhaustive")
+    tables = [estimate_groups(results, design, by, rates=RATES) for by in GROUPINGS]
     values = results[list(RATES)].div(results["samples"], axis="index")
     labels = {"family": results["Layer"].astype(str), "bit": results["Bit"].astype(str)}
     values = values.assign(**labels, layer=results["Layer"].map(layer_of).astype(str))
@@ -160,7 +162,7 @@ class Tally:
 
 
 class Draw(NamedTuple):
-    """A way to draw: a scheme of ``fi.sampling`` at a margin, in one step or with interim analyses."""
+    """A way to draw: a scheme of ``fi.sampling`` at a margin, in one step or iteratively."""
 
     scheme: str
     margin: float
@@ -182,13 +184,13 @@ def sampled(population: Population, draw: Draw, seed: int) -> tuple[pd.DataFrame
     plan = replace(population.plan, **given)
     space = population.space
     if not draw.iterative:
-        return population.rows(drawn_numbers(space, plan)), design_of(space, draw.scheme)
-    draws = IterativeDraw(space, plan, LEVELS[0], RATES)
+        return population.rows(draw_numbers(space, plan)), describe_design(space, draw.scheme)
+    iterative = IterativeDraw(space, plan, LEVELS[0], RATES)
     results = population.rows([])
-    while faults := draws.next_look(results):
+    while faults := iterative.next_faults(results):
         new = population.rows([space.number(fault) for fault in faults], first=len(results))
         results = pd.concat([results, new], ignore_index=True)
-    return results, draws.design
+    return results, iterative.design
 
 
 def wald(rate: Array, n: Array, size: Array, samples: int, level: float) -> tuple[Array, Array]:
@@ -236,7 +238,7 @@ def repetition(population: Population, cells: Cells, draw: Draw, seed: int) -> T
     """One draw, its estimates, and whether their intervals hold the true rates."""
     results, design = sampled(population, draw, seed)
     means = [GroupMeans.of(results, design, by, RATES) for by in GROUPINGS]
-    tables = [pd.concat([group.estimates(level) for group in means]) for level in LEVELS]
+    tables = [pd.concat([group.estimate(level) for group in means]) for level in LEVELS]
     faults, sizes = _numbers(tables[0], ["faults"]), _numbers(tables[0], ["population"])
     counted = cells.varied & (faults > 0) & (faults < sizes)
     ends = np.full((len(METHODS), len(LEVELS), 2, *counted.shape), np.nan)

@@ -15,6 +15,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fi.base.checkout_folders import install_finder
+
 if TYPE_CHECKING:
     from fi.api import Campaign
     from fi.base.errors import UserError
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
     from fi.network.checkpoint import load_checkpoint
     from fi.network.stages import SpikingNetwork, Stage
     from fi.report.result_view import ResultTable
-    from fi.sampling.draw import SamplingPlan
+    from fi.sampling.plan import SamplingPlan
     from fi.sampling.sequential_plan import IterativePlan
+
+install_finder()
 
 # PyTorch's OpenMP threads would go on spinning after each of its operations, for milliseconds in
 # which the threads of the kernels want the cores. It is read when PyTorch is loaded.
@@ -36,7 +40,7 @@ _HOMES = {
     "Fault": "fi.faults.fault",
     "IterativePlan": "fi.sampling.sequential_plan",
     "ResultTable": "fi.report.result_view",
-    "SamplingPlan": "fi.sampling.draw",
+    "SamplingPlan": "fi.sampling.plan",
     "SpikingNetwork": "fi.network.stages",
     "Stage": "fi.network.stages",
     "UserError": "fi.base.errors",

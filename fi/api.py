@@ -6,11 +6,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 from torch import nn
 
 from fi.base.errors import UserError
-from fi.base.user_classes import find_class, own_package
+from fi.base.user_classes import find_class
+from fi.callbacks import standard_callbacks
 from fi.campaign import runner
 from fi.campaign.fault_source import GivenFaults, make_fault_source
 from fi.campaign.settings import Hardware, Settings
@@ -18,16 +18,7 @@ from fi.campaign.subject import Subject
 from fi.network.checkpoint import checkpoint_of, load_checkpoint
 from fi.report.result_view import ResultTable
 from fi.report.tables import write_table
-from fi.sampling.draw import SamplingPlan
-
-
-def make_callbacks(settings: Settings) -> list[pl.Callback]:
-    """The callbacks that the commands hand to a campaign.
-
-    They are ours, whatever ``callbacks`` is in the folder of the user.
-    """
-    callbacks: list[pl.Callback] = own_package("callbacks").standard_callbacks(settings)
-    return callbacks
+from fi.sampling.plan import SamplingPlan
 
 
 class Campaign:
@@ -106,8 +97,8 @@ class Campaign:
             self.source.record,
             config="# Run from Python: there are no options to replay.\n",
             options={"model": self.subject.name, "data": self.subject.data_name, "engine": engine},
-            callbacks=make_callbacks(settings),
-            say=say_nothing if quiet else print,
+            callbacks=standard_callbacks(settings),
+            say=runner.say_nothing if quiet else print,
         )
 
     def run(self) -> ResultTable:
@@ -167,7 +158,3 @@ def _find_data(given: Any, network: nn.Module) -> Any:
     if given is None:
         raise UserError(f"{type(network).__name__} names no default data: give a datamodule")
     return find_class(given, "datamodules")() if isinstance(given, str) else given
-
-
-def say_nothing(line: str) -> None:
-    """Say nothing."""

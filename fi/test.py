@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 
-from fi.api import make_callbacks, say_nothing
+from fi.callbacks import standard_callbacks
 from fi.campaign.dry_run import show_plan
 from fi.campaign.fault_source import FaultSource, make_fault_source
-from fi.campaign.runner import Campaign
+from fi.campaign.runner import Campaign, say_nothing
 from fi.campaign.verify import ContractBroken, verify_and_record
 from fi.cli.parser import chosen_classes, run_command
 from fi.cli.subject_options import load_subject
@@ -54,7 +54,7 @@ def run(argv: list[str]) -> None:
         replace(source.record, confidence=options.confidence),
         config=parser.replayable(options, NOT_REPLAYED),
         options=list_set_options(options),
-        callbacks=make_callbacks(settings),
+        callbacks=standard_callbacks(settings),
         say=say_nothing if options.quiet else print,
     )
     if options.dry_run:

@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 import torch
 from campaigns import Run, subject_of
+from fi.callbacks import standard_callbacks
+from fi.datamodules import SaccadeMNIST
 from small_networks import SmallLinear
 
-from callbacks import standard_callbacks
-from datamodules import SaccadeMNIST
 from fi.campaign.runner import Campaign
 from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
 from fi.faults.fault import Fault
-from fi.sampling.draw import SamplingPlan, draw
+from fi.sampling.draw import draw
+from fi.sampling.plan import SamplingPlan
 
 torch.set_num_threads(1)  # the networks are so small that a second thread only costs time
 

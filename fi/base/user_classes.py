@@ -1,23 +1,22 @@
 """Classes by name: our own networks, datamodules and callbacks, and a user's.
 
 A user may run the commands from a folder that has ``models/``, ``datamodules/`` or ``callbacks/``
-of its own. Our packages are therefore loaded by their place next to ``fi``, under a private name;
-``models.mynet.MyNet`` then means the user's.
+of its own: ``models.mynet.MyNet`` is the user's then. Ours are ``fi.models`` and so on; without the
+``fi.`` they are meant where no such folder but ours is in ``sys.path``. Each class exists once.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
-import importlib.machinery
-import importlib.util
-import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
+from fi.base.checkout_folders import FOLDERS, folder_of
 from fi.base.errors import UserError, first_line
+from fi.base.user_files import import_file
 
-_HOME = Path(__file__).resolve().parents[2]
 _NOUNS = {
     "models": "model",
     "datamodules": "datamodule",
@@ -29,26 +28,14 @@ _NOUNS = {
 _METHODS = {"models": {"stages", "forward"}, "datamodules": {"test_dataloader"}}
 
 
-def own_package(kind: str) -> ModuleType:
-    """Our package ``models``, ``datamodules`` or ``callbacks``, whatever ``sys.path`` says."""
-    alias = f"faulty_snn_{kind}"
-    if alias in sys.modules:
-        return sys.modules[alias]
-    folder = _HOME / kind
-    spec = importlib.util.spec_from_file_location(
-        alias, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    return _executed(spec, str(folder))
-
-
 def own_module(kind: str, name: str) -> ModuleType:
     """The module ``name`` of our package ``kind``."""
-    return importlib.import_module(f"{own_package(kind).__name__}.{name}")
+    return importlib.import_module(f"fi.{kind}.{name}")
 
 
 def config_file(given: str) -> str:
     """The file that ``--config`` names: a path, or the bare name of one of ours (``nmnist``)."""
-    ours = _HOME / "configs" / f"{given}.yaml"
+    ours = folder_of("configs") / f"{given}.yaml"
     bare = Path(given).name == given and not Path(given).exists()
     return str(ours) if bare and ours.is_file() else given
 
@@ -56,7 +43,7 @@ def config_file(given: str) -> str:
 def own_classes(kind: str) -> dict[str, str]:
     """Class name -> module of our networks or datamodules, found without importing them."""
     found: dict[str, tuple[str, ast.ClassDef]] = {}
-    for file in sorted((_HOME / kind).glob("*.py")):
+    for file in sorted(folder_of(kind).glob("*.py")):
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
                 found[node.name] = (file.stem, node)
@@ -105,10 +92,27 @@ def find_class(name: str, kind: str) -> type:
     return cls
 
 
+def full_name(module: str) -> str:
+    """The name by which to import ``module``: ``fi.models.csnn`` of ``models.csnn`` where ours."""
+    top = module.partition(".")[0]
+    return f"fi.{module}" if top in FOLDERS and _is_ours(top, module) else module
+
+
+def _is_ours(top: str, module: str) -> bool:
+    """Whether the package ``top`` is one of our folders, or nobody's."""
+    spec = find_spec(top)
+    if spec is None:
+        return True
+    if spec.origin is None and find_spec(module) is None:  # a folder of the name, of anything
+        return True
+    folders = spec.submodule_search_locations or ()
+    return folder_of(top) in [Path(folder).resolve() for folder in folders]
+
+
 def _from_path(name: str, kind: str) -> type:
     module_name, _, class_name = name.rpartition(".")
     try:
-        module = importlib.import_module(module_name)
+        module = importlib.import_module(full_name(module_name))
     except Exception as error:  # whatever a user's module raises when it is imported
         raise UserError(
             f"{_NOUNS[kind]} {name!r}: cannot import {module_name!r}: "
@@ -122,9 +126,8 @@ def _from_file(name: str, kind: str) -> type:
     path = Path(file_name).expanduser().resolve()
     if not path.is_file():
         raise UserError(f"{_NOUNS[kind]} {name!r}: no such file: {file_name}")
-    alias = f"faulty_snn_user_{path.stem}"
     try:
-        module = _executed(importlib.util.spec_from_file_location(alias, path), file_name)
+        module = import_file(path)
     except Exception as error:  # whatever a user's module raises when it is imported
         raise UserError(
             f"{_NOUNS[kind]} {name!r}: cannot import {file_name}: "
@@ -140,17 +143,3 @@ def _class_in(module: ModuleType, class_name: str, name: str, kind: str) -> type
     classes = [key for key, value in vars(module).items() if isinstance(value, type)]
     known = ", ".join(classes) or "none"
     raise UserError(f"{_NOUNS[kind]} {name!r}: no class {class_name!r} there; classes: {known}")
-
-
-def _executed(spec: importlib.machinery.ModuleSpec | None, place: str) -> ModuleType:
-    """The module of ``spec``, run; it is forgotten again where that fails."""
-    if spec is None or spec.loader is None:
-        raise ImportError(f"no Python module at {place}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[spec.name]
-        raise
-    return module

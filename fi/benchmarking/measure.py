@@ -29,7 +29,7 @@ from fi.faults.user_models import load_model
 from fi.network.batches import Batch
 from fi.network.checkpoint import checkpoint_of, load_checkpoint
 from fi.network.stages import SpikingNetwork
-from fi.sampling.draw import SamplingPlan
+from fi.sampling.plan import SamplingPlan
 
 #: Batch sizes among which the full engine has its best.
 BATCH_SIZES = (1, 8, 16, 32, 64, 128, 256, 512)

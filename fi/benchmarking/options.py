@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fi.cli.parser import CommandParser
 from fi.faults.word_formats import FORMATS
-from fi.sampling.draw import DEFAULT_SEED
+from fi.sampling.plan import DEFAULT_SEED
 
 COMMAND = "python -m fi.benchmark"
 

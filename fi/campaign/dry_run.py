@@ -13,7 +13,7 @@ from fi.campaign.fault_source import FaultSource
 from fi.campaign.runner import Campaign
 from fi.faults.fault_space import FaultSpace
 from fi.network.batches import Batches
-from fi.sampling.draw import SamplingPlan
+from fi.sampling.plan import SamplingPlan
 from fi.sampling.sequential import IterativeDraw
 
 #: What a test run costs beside its inference.

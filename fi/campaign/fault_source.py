@@ -8,16 +8,18 @@ from pathlib import Path
 
 from fi.base.errors import UserError, reported
 from fi.campaign.subject import Subject
-from fi.faults.fault import Fault, Trial, trials
+from fi.faults.fault import Fault, Trial, group_trials
+from fi.faults.fault_checks import check_known
 from fi.faults.fault_list import check_trials, read_fault_list, write_fault_list
 from fi.faults.fault_sites import Kind
-from fi.faults.fault_space import FaultSpace, check_known
-from fi.sampling.draw import SamplingPlan, draw
+from fi.faults.fault_space import FaultSpace
+from fi.sampling.draw import draw
+from fi.sampling.plan import SamplingPlan
 from fi.sampling.plan_file import read_plan, write_plan
-from fi.sampling.prior import golden_prior
+from fi.sampling.prior import derive_prior
 from fi.sampling.sequential import IterativeDraw
 from fi.sampling.sequential_plan import IterativePlan
-from fi.sampling.strata import design_of
+from fi.sampling.strata import describe_design
 from fi.statistics.survey_design import Design
 from fi.store.run_summary import ListRecord
 
@@ -55,7 +57,7 @@ class FaultSource:
     def record(self) -> ListRecord:
         """What the summary says of it."""
         scheme = "list" if self.design is None else self.design.scheme
-        known = all(map(self._is_counted, trials(self.faults)))
+        known = all(map(self._is_counted, group_trials(self.faults)))
         populations = {
             family.name: self.space.size_of(family) if known else None
             for family in self.space.families
@@ -120,12 +122,12 @@ def add_prior(plan: SamplingPlan, space: FaultSpace, subject: Subject) -> Sampli
     """Give a data-aware plan that has no prior that of the golden words."""
     if plan.scheme != "data-aware" or plan.prior:
         return plan
-    return replace(plan, prior=golden_prior(space, subject.network))
+    return replace(plan, prior=derive_prior(space, subject.network))
 
 
 def draw_source(plan: SamplingPlan, space: FaultSpace, lists: Path) -> FaultSource:
     """Draw from ``space`` what ``plan`` says."""
-    design = design_of(space, plan.scheme, plan.together, plan.within_layer)
+    design = describe_design(space, plan.scheme, plan.together, plan.within_layer)
     return FaultSource(draw(space, plan), space, lists / plan.list_name, plan, design)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fi.base.errors import UserError
 from fi.campaign.trainer import run_test
 from fi.engine.base import Infer
-from fi.metrics.fault_counts import correct_samples
+from fi.metrics.fault_counts import find_correct
 from fi.network.batches import Batch, Batches
 from fi.store.identity import tensors_hash
 
@@ -42,7 +42,7 @@ class GoldenRun:
     def correct(self) -> int:
         """How many samples are classified right."""
         pairs = zip(self.scores, self.labels, strict=True)
-        return sum(int(correct_samples(s, y).sum()) for s, y in pairs)
+        return sum(int(find_correct(s, y).sum()) for s, y in pairs)
 
     @property
     def accuracy(self) -> float:

@@ -30,7 +30,7 @@ from fi.engine.select import choose_engine
 from fi.engine.warm_up import warm_up
 from fi.faults.fault import Fault, Trial
 from fi.sampling.sequential import IterativeDraw
-from fi.statistics.result_table import one_row_a_trial
+from fi.statistics.result_table import merge_trials
 from fi.store.campaign_folder import CampaignFiles, report_disk_errors
 from fi.store.run_summary import ListRecord, RunSummary
 
@@ -233,9 +233,13 @@ class Campaign:
             golden=basis.golden,
             batches=len(basis.golden.labels),
             faults=len(self.trials),
-            earlier=one_row_a_trial(earlier),
+            earlier=merge_trials(earlier),
             settings=self.options,
             source=basis.source,
             figures=self.settings.figures,
             process=self.processes.rank,
         )
+
+
+def say_nothing(line: str) -> None:
+    """Take a line for the user and say nothing: for ``say`` of a campaign that is to be quiet."""

@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 
 from fi.base.errors import UserError, reported
-from fi.faults.fault import Fault, Trial, trials
+from fi.faults.fault import Fault, Trial, group_trials
 from fi.faults.fault_list import grow_fault_list
 from fi.sampling.plan_file import write_plan
-from fi.sampling.sequential import GROWTH, PILOT, STOPPING_ERROR, IterativeDraw, Look
+from fi.sampling.sequential import STOPPING_ERROR, InterimAnalysis, IterativeDraw
 from fi.sampling.shards import Shard
+from fi.sampling.stratum_sizes import GROWTH, PILOT
 from fi.store.identity import faults_hash, json_hash
 from fi.store.results_file import ResultsFile
 
@@ -53,8 +54,8 @@ class ListedFaults:
     def extend(self, added: Sequence[Fault]) -> None:
         """Add faults to the list."""
         self.listed = [*self.listed, *added]
-        self.faults = self.listed if self.shard is None else self.shard.of(self.listed)
-        self.trials: list[Trial] = trials(self.faults)
+        self.faults = self.listed if self.shard is None else self.shard.select(self.listed)
+        self.trials: list[Trial] = group_trials(self.faults)
 
     def catch_up(self, listed: Sequence[Fault]) -> None:
         """Add what the first process has listed since."""
@@ -125,7 +126,7 @@ class IterativeFaults(ListedFaults):
 
     def __init__(self, draw: IterativeDraw) -> None:
         self.draw = draw
-        super().__init__(draw.next_look(ResultsFile.nothing()))
+        super().__init__(draw.next_faults(ResultsFile.nothing()))
 
     @property
     def digest(self) -> str:
@@ -150,7 +151,7 @@ class IterativeFaults(ListedFaults):
 
     def draw_next(self, results: Callable[[], pd.DataFrame]) -> list[Fault]:
         with reported(ValueError):
-            return self.draw.next_look(results())
+            return self.draw.next_faults(results())
 
     def write(self, path: Path) -> None:
         grow_fault_list(path, self.listed)
@@ -161,17 +162,17 @@ class IterativeFaults(ListedFaults):
         return {
             **super().summary_entries(),
             "iterative": {"margin": self.draw.plan.margin, "rates": list(self.draw.rates)},
-            "looks": list(map(_summarise, self.draw.looks)),
+            "looks": list(map(_summarise, self.draw.analyses)),
         }
 
     def describe_status(self) -> str:
-        analyses, targets = self.draw.looks, len(self.draw.targets)
+        analyses, targets = self.draw.analyses, len(self.draw.targets)
         if not analyses:
             return ""
         return _describe(analyses[-1], len(analyses), self.draw.plan.margin, targets)
 
 
-def _summarise(analysis: Look) -> dict[str, Any]:
+def _summarise(analysis: InterimAnalysis) -> dict[str, Any]:
     """What ``summary.json`` says of an interim analysis."""
     return {
         "faults": analysis.faults,
@@ -180,7 +181,7 @@ def _summarise(analysis: Look) -> dict[str, Any]:
     }
 
 
-def _describe(analysis: Look, number: int, margin: float, targets: int) -> str:
+def _describe(analysis: InterimAnalysis, number: int, margin: float, targets: int) -> str:
     """An interim analysis in a line: the widest interval, and what goes on."""
     widest = max(analysis.half_widths, key=analysis.half_widths.__getitem__)
     seen = (

@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader
 
 from fi.base.errors import UserError, first_line, reported
 from fi.engine.base import Infer
-from fi.faults.fault_sites import INPUT, Kind, SiteFamily, observe, site_families
+from fi.faults.fault_sites import INPUT, Kind, SiteFamily, find_site_families, observe_activity
 from fi.faults.word_formats import FLOAT32, convert
 from fi.network.batches import Batches
 from fi.network.foreign import Adapter
-from fi.network.neurons import floating_parameters, reset_neurons, spiking_neurons
+from fi.network.neurons import make_parameters_float, reset_neurons, spiking_neurons
 from fi.network.precision import computing_in
 from fi.network.stages import SpikingNetwork
 from fi.store.identity import weights_hash
@@ -68,7 +68,7 @@ class Subject:
         self.data_name = self.data_class.__name__
         if not spiking_neurons(network):
             raise UserError(f"{self.name} has no snnTorch neuron: there is no spike to compare")
-        floating_parameters(network)
+        make_parameters_float(network)
         self.infer: Infer = self._choose_infer(readout, time_axis)
         self.batches = Batches(get_test_loader(data), self.data_name, limit)
         self.word_format = word_format
@@ -116,7 +116,7 @@ class Subject:
             return scores[-1]
 
         try:
-            activity = observe(self.network, infer, events[:, :1].to(self.dtype))
+            activity = observe_activity(self.network, infer, events[:, :1].to(self.dtype))
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             raise UserError(
                 f"{self.name} cannot take the events of {self.data_name}, [time, batch, ...] = "
@@ -127,7 +127,7 @@ class Subject:
                 f"{self.name} must give scores [batch, classes]: for 1 sample it gave "
                 f"{list(scores[0].shape)}; see --readout and --time-axis"
             )
-        self.families = site_families(self.network, activity)
+        self.families = find_site_families(self.network, activity)
         self.inputs = SiteFamily(INPUT, self._find_input_shape(events[:, :1]), Kind.INPUT)
         self.steps = max(activity.steps.values(), default=0)
 

@@ -21,7 +21,7 @@ from fi.engine.base import Engine, as_trial
 from fi.engine.full import FullEngine
 from fi.faults.fault import Trial
 from fi.metrics.counts import COUNT_COLUMNS
-from fi.metrics.fault_counts import batch_counts
+from fi.metrics.fault_counts import count_batch
 from fi.network.batches import Batch
 
 _OUTCOMES = slice(COUNT_COLUMNS.index("samples") + 1, COUNT_COLUMNS.index("non_finite"))
@@ -149,7 +149,7 @@ class _Both(pl.LightningModule):
             with self.full.injected([fault]):
                 portions = list(self.full.pairs(events, number))
             rows.append(batch_outcomes(portions, golden, 1))
-            self.counts[:, place] += batch_counts(portions, golden, labels, 1)[:, 0].cpu()
+            self.counts[:, place] += count_batch(portions, golden, labels, 1)[:, 0].cpu()
         self.reference.append(torch.cat(rows))
         self.compared.append(self._run_engine(events, number, golden))
 

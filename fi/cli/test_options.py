@@ -18,10 +18,10 @@ from fi.faults.fault import Bits
 from fi.faults.user_models import load_model
 from fi.faults.word_formats import FORMATS
 from fi.network.foreign import READOUTS
-from fi.sampling.draw import DEFAULT_SEED, SCHEMES, SamplingPlan
+from fi.sampling.plan import DEFAULT_SEED, SCHEMES, SamplingPlan
 from fi.sampling.prior import read_prior
 from fi.sampling.sequential_plan import TRACKABLE, TRACKED, IterativePlan
-from fi.sampling.shards import shard_of
+from fi.sampling.shards import parse_shard
 from fi.statistics.sample_size import quantile
 from fi.store.run_summary import CONFIDENCE
 
@@ -209,7 +209,7 @@ def settings_of(options: Namespace) -> Settings:
         progress=None if options.quiet else options.progress,
         overwrite=options.overwrite,
         figures=not options.no_figures,
-        shard=None if options.shard is None else shard_of(options.shard),
+        shard=None if options.shard is None else parse_shard(options.shard),
     )
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from fi.engine.base import Engine
 from fi.faults.fault import Fault, Trial
-from fi.metrics.outcomes import FULLY_MASKED, judge
+from fi.metrics.judgement import judge
+from fi.metrics.outcomes import FULLY_MASKED
 from fi.metrics.pairs import Pairs
 from fi.network.batches import Batch
 

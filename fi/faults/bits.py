@@ -69,7 +69,7 @@ def from_words(words: Tensor) -> Tensor:
     return words.contiguous().view(torch.float32)
 
 
-def faulty_words(
+def apply_masks(
     words: Tensor, keep: Tensor | int, force: Tensor | int, flip: Tensor | int
 ) -> Tensor:
     """Int32 ``words`` of any width under masks that broadcast against them."""
@@ -83,10 +83,10 @@ def corrupt(values: Tensor, keep: Tensor | int, force: Tensor | int, flip: Tenso
     change, the value is left as it is: a float64 value is not rounded there.
     """
     stored = to_words(values)
-    faulty = faulty_words(stored, keep, force, flip)
+    faulty = apply_masks(stored, keep, force, flip)
     return torch.where(faulty == stored, values, from_words(faulty).to(values.dtype))
 
 
-def same_words(left: Tensor, right: Tensor) -> bool:
+def are_same_words(left: Tensor, right: Tensor) -> bool:
     """Whether both hold the same float32 words: NaN equals itself, 0.0 and -0.0 differ."""
     return bool(torch.equal(to_words(left), to_words(right)))

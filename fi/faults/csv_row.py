@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from fi.faults.fault import Bits, Fault, Index, shown_bits, shown_steps
+from fi.faults.fault import Bits, Fault, Index, format_bits, format_steps
 
 FAULT_COLUMNS = ("Injection", "Layer", "TensorIndex", "Bit", "Model", "Step")
 #: The columns of SpikingJET's fault lists, whose faults are permanent bit flips.
@@ -89,5 +89,5 @@ def parse_fault(row: Sequence[str]) -> Fault:
 
 def fault_row(fault: Fault) -> tuple[object, ...]:
     """The six fields of ``fault``, the inverse of ``parse_fault``."""
-    bits, steps = shown_bits(fault.bits), shown_steps(fault.steps)
+    bits, steps = format_bits(fault.bits), format_steps(fault.steps)
     return fault.injection, fault.layer, fault.index, bits, fault.model, steps

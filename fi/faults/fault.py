@@ -10,6 +10,7 @@ from itertools import groupby
 from torch import Tensor
 
 from fi.faults.bits import WORD_BITS, WordMasks, corrupt
+from fi.faults.family_names import common_family
 from fi.faults.models import FAULT_MODELS, fault_model
 
 Index = tuple[int, ...]
@@ -61,20 +62,17 @@ class Fault:
         return corrupt(values, *signed_masks(self.model, self.bits))
 
     def __str__(self) -> str:
-        what = f"{self.model} of bit {shown_bits(self.bits)}" if self.bits else self.model
-        when = "" if self.steps is None else f" at step {shown_steps(self.steps)}"
+        what = f"{self.model} of bit {format_bits(self.bits)}" if self.bits else self.model
+        when = "" if self.steps is None else f" at step {format_steps(self.steps)}"
         where = f"{self.layer}[{', '.join(map(str, self.index))}]" if self.index else self.layer
         return f"{what} in {where}{when}"
 
 
-#: What stands for the site family of a trial whose faults are in different ones, in one layer
-#: behind the name of that layer: ``fc1.several``.
-SEVERAL = "several"
 #: The faults that are in place at the same time.
 Trial = tuple[Fault, ...]
 
 
-def trials(faults: Iterable[Fault]) -> list[Trial]:
+def group_trials(faults: Iterable[Fault]) -> list[Trial]:
     """The trials of a fault list: neighbours with the same injection number are one."""
     return [tuple(group) for _, group in groupby(faults, key=lambda fault: fault.injection)]
 
@@ -82,25 +80,6 @@ def trials(faults: Iterable[Fault]) -> list[Trial]:
 def family_of(trial: Trial) -> str:
     """The site family of a trial: that of its faults, ``fc1.several`` or ``several``."""
     return common_family([fault.layer for fault in trial])
-
-
-def common_family(families: Iterable[str]) -> str:
-    """That family, if all are the same; ``fc1.several`` if all are of ``fc1``; or ``several``."""
-    names = set(families)
-    layers = {name.rpartition(".")[0] for name in names}
-    if len(names) == 1:
-        return names.pop()
-    return several_of(layers.pop()) if len(layers) == 1 else SEVERAL
-
-
-def several_of(layer: str) -> str:
-    """The name of several families of a layer, ``fc1.several``."""
-    return f"{layer}.{SEVERAL}" if layer else SEVERAL
-
-
-def is_several(family: str) -> bool:
-    """Whether this is no site family, but stands for several."""
-    return family.rpartition(".")[2] == SEVERAL
 
 
 @lru_cache(maxsize=65536)
@@ -121,12 +100,12 @@ def _check_bits(bits: Bits, model: str) -> None:
     if list(bits) != sorted(set(bits)):
         raise ValueError(f"bits are {bits}; allowed: each once, in ascending order")
     if bits and not 0 <= bits[0] <= bits[-1] < WORD_BITS:
-        raise ValueError(f"bit {shown_bits(bits)} is outside the word: 0 to {WORD_BITS - 1}")
+        raise ValueError(f"bit {format_bits(bits)} is outside the word: 0 to {WORD_BITS - 1}")
     known = FAULT_MODELS.get(model.partition(":")[0])
     if known is None:  # a user's model may be read back where it is not loaded
         return
     if fault_model(model).takes_bits != bool(bits):
-        wanted = "needs a bit" if known.takes_bits else f"takes no bit, not {shown_bits(bits)}"
+        wanted = "needs a bit" if known.takes_bits else f"takes no bit, not {format_bits(bits)}"
         raise ValueError(f"fault model {model} {wanted}")
 
 
@@ -135,14 +114,14 @@ def _check_steps(steps: range) -> None:
         raise ValueError(f"steps are {steps}; allowed: one step or a window, from 0 on")
 
 
-def shown_bits(bits: Sequence[int]) -> str:
+def format_bits(bits: Sequence[int]) -> str:
     """``11`` for one bit, ``3-5`` for neighbours, ``3+7+9`` for others."""
     if len(bits) > 1 and bits[-1] - bits[0] == len(bits) - 1:
         return f"{bits[0]}-{bits[-1]}"
     return "+".join(map(str, bits))
 
 
-def shown_steps(steps: range | None) -> str:
+def format_steps(steps: range | None) -> str:
     """Nothing for permanent, ``5`` for one step, ``3-7`` for a window."""
     if steps is None:
         return ""

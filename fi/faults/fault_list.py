@@ -8,9 +8,9 @@ from pathlib import Path
 
 from fi.base.text_files import FileError, Row, csv_rows, csv_text, read_text, write_text
 from fi.faults.csv_row import FAULT_COLUMNS, SPIKINGJET_COLUMNS, fault_row, parse_fault
-from fi.faults.fault import Fault, trials
+from fi.faults.fault import Fault, group_trials
+from fi.faults.fault_checks import check_known
 from fi.faults.fault_sites import SiteFamily
-from fi.faults.fault_space import check_known
 from fi.faults.models import fault_model
 
 
@@ -135,11 +135,11 @@ def check_trials(faults: Sequence[Fault]) -> None:
     """Raise ``ValueError`` for an empty list, or one with the same injection in two places."""
     if not faults:
         raise ValueError("the fault list is empty")
-    numbers = Counter(trial[0].injection for trial in trials(faults))
+    numbers = Counter(trial[0].injection for trial in group_trials(faults))
     for number, times in numbers.items():
         if times > 1:
             raise ValueError(f"injection {number} comes twice; allowed: its faults side by side")
-    for trial in trials(faults):
+    for trial in group_trials(faults):
         if len(set(trial)) < len(trial):
             raise ValueError(f"injection {trial[0].injection} has the same fault twice")
 

@@ -81,7 +81,9 @@ class Activity:
     steps: dict[str, int]
 
 
-def observe(network: nn.Module, infer: Callable[[Tensor], Tensor], events: Tensor) -> Activity:
+def observe_activity(
+    network: nn.Module, infer: Callable[[Tensor], Tensor], events: Tensor
+) -> Activity:
     """Run ``infer(events)`` and note the output shape and the calls of every neuron."""
     shapes: dict[str, tuple[int, ...]] = {}
     steps: dict[str, int] = {}
@@ -105,7 +107,7 @@ def observe(network: nn.Module, infer: Callable[[Tensor], Tensor], events: Tenso
     return Activity(shapes, steps)
 
 
-def site_families(network: nn.Module, activity: Activity) -> list[SiteFamily]:
+def find_site_families(network: nn.Module, activity: Activity) -> list[SiteFamily]:
     """Every family of words that hardware would store, in the order of the network's modules.
 
     Parameters and saved buffers count whether learnable or not; neurons add their states and their

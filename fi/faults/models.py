@@ -144,7 +144,7 @@ FAULT_MODELS: dict[str, type[FaultModel]] = {
 }
 
 
-def register(model: type[FaultModel]) -> str:
+def register_model(model: type[FaultModel]) -> str:
     """Make a fault model of your own known, and return its name.
 
     Without a ``name`` it is that of the class: ``SignLost`` is ``sign-lost``. A newer class takes
@@ -167,7 +167,7 @@ def register(model: type[FaultModel]) -> str:
     return model.name
 
 
-def own_models(names: Collection[str]) -> list[str]:
+def user_model_sources(names: Collection[str]) -> list[str]:
     """The source of those fault models of ``names`` that are a user's; else their name."""
     models = {type(fault_model(name)) for name in names}
     return sorted(_source(model) for model in models if model.__module__ != __name__)
@@ -180,7 +180,7 @@ def _source(model: type[FaultModel]) -> str:
         return f"{model.__module__}.{model.__qualname__}"
 
 
-def known_models() -> str:
+def list_models() -> str:
     """The names of all fault models, as they are typed."""
     return ", ".join(f"{n}{':' * bool(m.parameter)}{m.parameter}" for n, m in FAULT_MODELS.items())
 
@@ -191,7 +191,7 @@ def fault_model(name: str) -> FaultModel:
     base, colon, text = name.partition(":")
     model = FAULT_MODELS.get(base)
     if model is None or bool(colon) != bool(model.parameter):
-        raise ValueError(f"unknown fault model {name!r}; known: {known_models()}")
+        raise ValueError(f"unknown fault model {name!r}; known: {list_models()}")
     if not colon:
         return model()
     try:

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fi.faults.bits import faulty_words, same_words
+from fi.faults.bits import apply_masks, are_same_words
 from fi.faults.fault import Bits, Fault, Index, signed_masks
 from fi.faults.models import fault_model
 from fi.faults.word_formats import WordFormat, format_of
 
 
-def stored_values(
+def golden_and_faulty(
     module: nn.Module, attribute: str, faults: Sequence[Fault]
 ) -> tuple[Tensor, Tensor]:
     """Values before and after each fault, ``[faults]``, in the type of the tensor.
@@ -29,11 +29,13 @@ def stored_values(
         faults: in words of that tensor.
     """
     tensor: Tensor = getattr(module, attribute).detach()
-    golden = tensor.flatten()[flat_places(faults, tuple(tensor.shape))]
-    return golden, changed(module, attribute, golden, faults)
+    golden = tensor.flatten()[flat_indices(faults, tuple(tensor.shape))]
+    return golden, apply_faults(module, attribute, golden, faults)
 
 
-def changed(module: nn.Module, attribute: str, golden: Tensor, faults: Sequence[Fault]) -> Tensor:
+def apply_faults(
+    module: nn.Module, attribute: str, golden: Tensor, faults: Sequence[Fault]
+) -> Tensor:
     """What each fault makes of a value in ``golden`` ``[faults]`` of that tensor."""
     tensor: Tensor = getattr(module, attribute).detach()
     form = format_of(module, attribute)
@@ -42,28 +44,28 @@ def changed(module: nn.Module, attribute: str, golden: Tensor, faults: Sequence[
     for row, fault in enumerate(faults):
         rows.setdefault(fault.model, []).append(row)
     for name, chosen in rows.items():
-        place = torch.from_numpy(np.array(chosen)).to(tensor.device)
-        before = golden[place]
+        places = torch.from_numpy(np.array(chosen)).to(tensor.device)
+        before = golden[places]
         stored = form.encode(before.float())
-        words = _words_under(name, [faults[row].bits for row in chosen], stored, form, tensor)
+        words = _apply_model(name, [faults[row].bits for row in chosen], stored, form, tensor)
         after = form.decode(words).to(golden.dtype)
-        faulty[place] = torch.where(words == stored, before, after)
+        faulty[places] = torch.where(words == stored, before, after)
     return faulty
 
 
-def _words_under(
+def _apply_model(
     model: str, bits: Sequence[Bits], words: Tensor, form: WordFormat, tensor: Tensor
 ) -> Tensor:
     """What a model that hits these bits makes of each of ``words`` ``[faults]`` of a tensor."""
-    found = fault_model(model)
-    if found.gives_values():
-        return form.encode(found.value(form.decode(words), tensor.float()))
+    maker = fault_model(model)
+    if maker.gives_values():
+        return form.encode(maker.value(form.decode(words), tensor.float()))
     signed = np.array([signed_masks(model, hit) for hit in bits], np.int32)
     masks = torch.from_numpy(signed).to(words.device)
-    return faulty_words(words, *masks.unbind(1))
+    return apply_masks(words, *masks.unbind(1))
 
 
-def flat_places(faults: Sequence[Fault], shape: tuple[int, ...]) -> Tensor:
+def flat_indices(faults: Sequence[Fault], shape: tuple[int, ...]) -> Tensor:
     """The row-major number of each fault's word, int64 ``[faults]``."""
     if not shape:
         return torch.zeros(len(faults), dtype=torch.int64)
@@ -78,10 +80,10 @@ class FaultNotApplied(RuntimeError):
 class StoredWord:
     """One word of a parameter or buffer under some faults, which act in their order.
 
-    Its values are found when it is made: the tensor has to be without faults then.
+    Its values are computed when it is made: the tensor has to be without faults then.
 
     Attributes:
-        faults: that strike it.
+        faults: that act on it.
         golden: its value without them.
         starts: the time steps from which on it may read otherwise, ascending, from 0 on.
     """
@@ -96,14 +98,14 @@ class StoredWord:
         ends = {end for window in windows for end in (window[0], window[-1] + 1)}
         self.starts = sorted({0, *ends})
         form = format_of(module, attribute)
-        self._values = [self._reading(form, step) for step in self.starts]
+        self._values = [self._read_at(form, step) for step in self.starts]
 
-    def _reading(self, form: WordFormat, step: int) -> Tensor:
+    def _read_at(self, form: WordFormat, step: int) -> Tensor:
         """Each fault finds the word of the one before, whose value may have none (int8 -128)."""
         golden = word = form.encode(self.golden.reshape(1).float())
         for fault in self.faults:
             if fault.active(step):
-                word = _words_under(fault.model, [fault.bits], word, form, self.tensor)
+                word = _apply_model(fault.model, [fault.bits], word, form, self.tensor)
         same = torch.equal(word, golden)
         return self.golden if same else form.decode(word).to(self.golden.dtype)[0]
 
@@ -112,13 +114,13 @@ class StoredWord:
         """Whether all its faults are permanent."""
         return len(self.starts) == 1
 
-    def at(self, step: int) -> Tensor:
+    def value_at(self, step: int) -> Tensor:
         """What it reads at ``step``."""
         return self._values[bisect_right(self.starts, step) - 1]
 
-    def changed_at(self, step: int) -> bool:
+    def differs_at(self, step: int) -> bool:
         """Whether it reads otherwise than without faults."""
-        return not same_words(self.at(step), self.golden)
+        return not are_same_words(self.value_at(step), self.golden)
 
     def write(self, value: Tensor) -> None:
         """Store ``value`` and read it back."""
@@ -131,18 +133,18 @@ class StoredWord:
 
     def check(self, value: Tensor) -> None:
         """Raise ``FaultNotApplied`` unless the word reads ``value``."""
-        if not same_words(self.tensor[self.index], value):
+        if not are_same_words(self.tensor[self.index], value):
             raise FaultNotApplied(
                 f"{'; '.join(map(str, self.faults))} was never applied: the word reads "
                 f"{float(self.tensor[self.index])}, not {float(value)}"
             )
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def hold(self) -> Iterator[None]:
         """The faulty value in place from here to the end, where it must still be there."""
         try:
-            self.write(self.at(0))
+            self.write(self.value_at(0))
             yield
-            self.check(self.at(0))
+            self.check(self.value_at(0))
         finally:
             self.restore()

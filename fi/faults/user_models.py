@@ -5,7 +5,7 @@ from __future__ import annotations
 from fi.base.errors import UserError, reported
 from fi.base.user_classes import find_class
 from fi.faults.fault import masks_of
-from fi.faults.models import FAULT_MODELS, FaultModel, register
+from fi.faults.models import FAULT_MODELS, FaultModel, register_model
 
 
 def load_model(name: str) -> str:
@@ -26,6 +26,6 @@ def load_model(name: str) -> str:
     if not issubclass(cls, FaultModel):
         raise UserError(f"fault model {name!r}: {cls.__name__} is no FaultModel")
     with reported(ValueError):
-        listed = register(cls)
+        listed = register_model(cls)
     masks_of.cache_clear()
     return listed + colon + parameter

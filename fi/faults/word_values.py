@@ -10,7 +10,7 @@ from torch import nn
 from fi.faults.csv_row import shown
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import Kind, SiteFamily
-from fi.faults.stored_words import stored_values
+from fi.faults.stored_words import golden_and_faulty
 
 VALUE_COLUMNS = ("GoldenValue", "FaultyValue")
 #: Golden and faulty value; ``None`` for states and spikes, which differ by sample and step.
@@ -38,7 +38,7 @@ def word_values(
     for name, positions in places.items():
         layer, _, attribute = name.rpartition(".")
         chosen = [faults[position] for position in positions]
-        golden, faulty = stored_values(network.get_submodule(layer), attribute, chosen)
+        golden, faulty = golden_and_faulty(network.get_submodule(layer), attribute, chosen)
         pairs = zip(golden.tolist(), faulty.tolist(), strict=True)
         for position, pair in zip(positions, pairs, strict=True):
             values[position] = pair

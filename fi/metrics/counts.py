@@ -20,8 +20,20 @@ GroupCounts = Mapping[str, NDArray[np.int64]]
 def count_table(counts: Counts, faults: int) -> NDArray[np.int64]:
     """The counts as an array ``[faults, columns]``.
 
+    Args:
+        counts: integers ``[faults]`` by the names of ``COUNT_COLUMNS``.
+        faults: how many there are.
+
     Raises:
         ValueError: a column is missing or of another length, no integers, or inconsistent.
+
+    >>> one = dict.fromkeys(COUNT_COLUMNS, [0]) | {"samples": [10], "sdc_1": [4]}
+    >>> count_table(one | {"fully_masked": [6]}, faults=1)
+    array([[10,  6,  4,  0,  0,  0,  0,  0,  0,  0]])
+    >>> count_table(one | {"fully_masked": [7]}, faults=1)
+    Traceback (most recent call last):
+        ...
+    ValueError: X
     """
     missing = [name for name in COUNT_COLUMNS if name not in counts]
     if missing:

@@ -10,7 +10,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from fi.metrics.counts import COUNT_COLUMNS
-from fi.metrics.outcomes import FULLY_MASKED, OUTCOMES, judge, top
+from fi.metrics.judgement import find_top, judge
+from fi.metrics.outcomes import FULLY_MASKED, OUTCOMES
 from fi.metrics.pairs import Pairs
 
 _SAMPLES, _NON_FINITE, _CORRECT, _GOLDEN_CORRECT = (
@@ -20,12 +21,12 @@ _FIRST_OUTCOME = COUNT_COLUMNS.index(OUTCOMES[0])
 _OUTCOME_ROWS = slice(_FIRST_OUTCOME, _FIRST_OUTCOME + len(OUTCOMES))
 
 
-def correct_samples(scores: Tensor, labels: Tensor) -> Tensor:
+def find_correct(scores: Tensor, labels: Tensor) -> Tensor:
     """Which samples are classified right, bool ``[batch]``, of ``scores`` ``[batch, classes]``."""
-    return top(scores.to(torch.float32))[1] == labels
+    return find_top(scores.to(torch.float32))[1] == labels
 
 
-def batch_counts(portions: Iterable[Pairs], golden: Tensor, labels: Tensor, faults: int) -> Tensor:
+def count_batch(portions: Iterable[Pairs], golden: Tensor, labels: Tensor, faults: int) -> Tensor:
     """What ``faults`` faults did to one batch, int64 ``[columns, faults]``.
 
     Args:
@@ -34,7 +35,7 @@ def batch_counts(portions: Iterable[Pairs], golden: Tensor, labels: Tensor, faul
         labels: true classes ``[batch]``.
         faults: the number of faults in the group.
     """
-    right = correct_samples(golden, labels)
+    right = find_correct(golden, labels)
     counts = torch.zeros(len(COUNT_COLUMNS), faults, dtype=torch.int64, device=golden.device)
     counts[_SAMPLES] = counts[_FIRST_OUTCOME + FULLY_MASKED] = len(golden)
     counts[_CORRECT] = counts[_GOLDEN_CORRECT] = right.sum()
@@ -66,6 +67,17 @@ class FaultCounts(Metric):
 
     The states are int64 of shape ``(faults,)`` and add up over batches and processes. It is built
     once for a campaign and reset for every group; a smaller group uses the first entries.
+
+    Args:
+        faults: how many faults a group has at most.
+        kwargs: as any ``torchmetrics.Metric`` takes.
+
+    >>> counts = FaultCounts(faults=2)
+    >>> golden = torch.tensor([[1.0, 3.0], [2.0, 1.0]])  # two samples, two classes
+    >>> flipped = Pairs(torch.tensor([1]), torch.tensor([0]), torch.tensor([[4.0, 3.0]]))
+    >>> counts.update([flipped], golden, labels=torch.tensor([1, 0]), entries=slice(0, 2))
+    >>> {name: values.tolist() for name, values in counts.compute().items() if values.any()}
+    X
     """
 
     full_state_update = False
@@ -83,7 +95,7 @@ class FaultCounts(Metric):
         """Add one batch: all its ``portions`` at once, for the faults at ``entries``."""
         size = entries.stop - entries.start
         for name, values in zip(
-            COUNT_COLUMNS, batch_counts(portions, golden, labels, size), strict=True
+            COUNT_COLUMNS, count_batch(portions, golden, labels, size), strict=True
         ):
             getattr(self, name)[entries] += values
 

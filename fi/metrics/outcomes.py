@@ -1,56 +1,12 @@
-"""What one pair (fault, sample) did: the outcome, judged on its golden and its faulty scores."""
+"""What one pair (fault, sample) can do, and the columns in which these outcomes are counted.
+
+Nothing here needs PyTorch: tables and reports read outcomes from files.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import torch
-from torch import Tensor
-
 #: Outcomes in the order of severity of the published table; a pair has exactly one.
 OUTCOMES = ("fully_masked", "sdc_1", "sdc_0_5", "sdc_5_10", "sdc_10_20", "sdc_20")
-FULLY_MASKED, SDC_1, _SDC_0_5, _SDC_5_10, _SDC_10_20, SDC_20 = range(len(OUTCOMES))
+FULLY_MASKED, SDC_1, SDC_0_5, SDC_5_10, SDC_10_20, SDC_20 = range(len(OUTCOMES))
 #: Ends of the bands, in per cent of the golden top score; a band contains its lower end.
 BAND_ENDS = (5.0, 10.0, 20.0)
-
-
-class Judgement(NamedTuple):
-    """Per pair: ``outcome`` int64 index into ``OUTCOMES``, ``non_finite`` and ``correct`` bool."""
-
-    outcome: Tensor
-    non_finite: Tensor
-    correct: Tensor
-
-
-def top(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Top score and its class, ``[pairs]`` each; the lowest class wins ties, NaN is largest."""
-    largest = scores.amax(dim=-1, keepdim=True)
-    winners = (scores == largest) | (scores.isnan() & largest.isnan())
-    return largest.squeeze(-1), winners.to(torch.uint8).argmax(dim=-1)
-
-
-def judge(golden: Tensor, faulty: Tensor, labels: Tensor) -> Judgement:
-    """The outcome of each pair.
-
-    Args:
-        golden: fault-free scores ``[pairs, classes]``, finite.
-        faulty: scores under the fault ``[pairs, classes]``.
-        labels: true classes ``[pairs]``.
-
-    Top-1 class and score equal: fully masked. Class differs, or a score is NaN: SDC-1. Else the
-    change of the top score in per cent of the golden one falls in [0, 5), [5, 10), [10, 20) or
-    [20, infinity); a golden top score of 0 with another faulty one is in the last. Scores are
-    judged as float32, whatever the precision of the run. The ratio is computed in float64.
-    """
-    golden, faulty = golden.to(torch.float32), faulty.to(torch.float32)
-    (golden_top, golden_class), (faulty_top, faulty_class) = top(golden), top(faulty)
-    nan = faulty.isnan().any(dim=-1)
-    before, after = golden_top.double(), faulty_top.double()
-    change = 100.0 * ((after - before).abs() / before.abs())
-    ends = torch.tensor(BAND_ENDS, dtype=torch.float64, device=golden.device)
-    outcome = 2 + torch.bucketize(change, ends, right=True)
-    outcome[before == 0] = SDC_20
-    outcome[after == before] = FULLY_MASKED
-    outcome[(faulty_class != golden_class) | nan] = SDC_1
-    non_finite = ~faulty.isfinite().all(dim=-1)
-    return Judgement(outcome, non_finite, (faulty_class == labels) & ~nan)

@@ -26,6 +26,16 @@ class Batches:
 
     Attributes:
         digest: hash of all events and labels, known after the first complete pass.
+
+    Raises:
+        UserError: ``limit`` is below 1, or, while it is passed, a batch is malformed.
+
+    Example:
+        >>> import torch
+        >>> loader = [(torch.ones(5, 4, 12), torch.arange(4))] * 2
+        >>> batches = Batches(loader, "my data", limit=6)
+        >>> [(events.shape, len(labels)) for events, labels in batches]
+        [(torch.Size([5, 4, 12]), 4), (torch.Size([5, 2, 12]), 2)]
     """
 
     def __init__(self, loader: Iterable[Any], source: str, limit: int | None = None) -> None:
@@ -41,7 +51,7 @@ class Batches:
         return iter(self._kept) if self._kept is not None else self._pass()
 
     def first(self) -> Batch:
-        """The first batch."""
+        """The first batch; ``UserError`` where there is none."""
         for batch in self:
             return batch
         raise UserError(f"{self.source}: the test loader has no samples")
@@ -53,8 +63,8 @@ class Batches:
     def _pass(self) -> Iterator[Batch]:
         """One pass over the loader; a complete one sets the digest and keeps small test sets."""
         digest, kept, size = hashlib.sha256(), list[Batch](), 0
-        for events, labels in self._limited():
-            digest.update(_header(events) + _bytes(events) + _bytes(labels))
+        for events, labels in self._load():
+            digest.update(_encode_header(events) + _encode(events) + _encode(labels))
             size += events.nbytes
             if size <= KEEP_BYTES:
                 kept.append((events, labels))
@@ -64,10 +74,11 @@ class Batches:
         self.digest = digest.hexdigest()
         self._kept = kept if size <= KEEP_BYTES else None
 
-    def _limited(self) -> Iterator[Batch]:
+    def _load(self) -> Iterator[Batch]:
+        """Checked batches of the loader, up to the limit."""
         left = self.limit
         for number, batch in enumerate(self.loader):
-            events, labels = self._checked(batch, number)
+            events, labels = self._check(batch, number)
             if left is not None:
                 events, labels = events[:, :left], labels[:left]
                 left -= len(labels)
@@ -75,13 +86,14 @@ class Batches:
             if left == 0:
                 return
 
-    def _checked(self, batch: Any, number: int) -> Batch:
+    def _check(self, batch: Any, number: int) -> Batch:
+        """The batch, its events as floats and its labels as int64; ``UserError`` if malformed."""
         where = f"{self.source}, batch {number}"
         if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-            raise UserError(f"{where}: a batch must be (events, labels), not {_kind(batch)}")
+            raise UserError(f"{where}: a batch must be (events, labels), not {_describe(batch)}")
         events, labels = batch
         if not isinstance(events, Tensor) or not isinstance(labels, Tensor):
-            kinds = f"({_kind(events)}, {_kind(labels)})"
+            kinds = f"({_describe(events)}, {_describe(labels)})"
             raise UserError(f"{where}: a batch must be two tensors (events, labels), not {kinds}")
         fits = events.ndim >= 3 and labels.ndim == 1 and events.shape[1] == len(labels)
         if not fits or labels.is_floating_point() or not len(events):
@@ -93,7 +105,7 @@ class Batches:
         return events, labels.to(torch.int64)
 
 
-def _kind(value: Any) -> str:
+def _describe(value: Any) -> str:
     return (
         f"{type(value).__name__} {list(value.shape)}"
         if isinstance(value, Tensor)
@@ -101,9 +113,9 @@ def _kind(value: Any) -> str:
     )
 
 
-def _header(events: Tensor) -> bytes:
+def _encode_header(events: Tensor) -> bytes:
     return f"{events.dtype}{list(events.shape)}".encode()
 
 
-def _bytes(tensor: Tensor) -> bytes:
+def _encode(tensor: Tensor) -> bytes:
     return tensor.detach().cpu().contiguous().numpy().tobytes()

@@ -25,10 +25,18 @@ _SHOWN = 5
 
 
 def checkpoint_of(network: nn.Module, given: str | None) -> Path | None:
-    """The file of the weights: the given one, or the network's own beside its module."""
+    """The file of the weights: the given one, or the network's own beside its module.
+
+    Args:
+        network: whose class may name a ``default_checkpoint``.
+        given: ``--checkpoint``: a path, ``none`` for random weights, or ``None`` for the default.
+
+    Raises:
+        UserError: the network's own file is not there.
+    """
     if given is not None:
         return None if given == "none" else Path(given)
-    default = getattr(network, "default_checkpoint", None)
+    default: str | None = getattr(network, "default_checkpoint", None)
     if default is None:
         return None
     path = Path(inspect.getfile(type(network))).resolve().parent / "pretrained" / default
@@ -48,18 +56,31 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> None:
     Raises:
         UserError: no such file, not a state dict, or tensors that are missing, extra, of another
             shape or not numbers; the message names them.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from torch import nn
+        >>> trained, fresh = nn.Linear(3, 2), nn.Linear(3, 2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save(trained.state_dict(), f"{folder}/weights.pt")
+        ...     load_checkpoint(fresh, f"{folder}/weights.pt")
+        >>> torch.equal(fresh.weight, trained.weight)
+        True
     """
     path = Path(path)
-    found = read_state(path)
     wanted = network.state_dict()
-    found = _unprefixed(found, wanted)
-    _check_names(found, wanted, path, _optional(network))
-    _check_shapes(found, wanted, path)
-    network.load_state_dict(found, strict=False)
+    state = _remove_prefix(read_state(path), wanted)
+    _check_names(state, wanted, path, _optional_names(network))
+    network.load_state_dict(_check_values(state, wanted, path), strict=False)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors in a checkpoint file, on the CPU."""
+    """The tensors in a checkpoint file, on the CPU.
+
+    Raises:
+        UserError: there is no such file, or it has anything but tensors by name.
+    """
     if not os.path.isfile(path):  # that of pathlib raises for a name that is too long
         raise UserError(f"--checkpoint {path}: no such file")
     try:
@@ -74,10 +95,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
         ) from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
-    return _tensors(content, path)
+    return _check_tensors(content, path)
 
 
-def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
+def _check_tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    """The content of a file as a state dict; ``UserError`` where it is none."""
     if not isinstance(content, Mapping) or not content:
         kind = type(content).__name__
         raise UserError(f"--checkpoint {path} holds a {kind}; wanted is a state dict")
@@ -90,36 +112,41 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     return dict(content)
 
 
-def _unprefixed(found: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _remove_prefix(state: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors under the names of the network, where all carry a Lightning module's prefix."""
     for prefix in _PREFIXES:
-        mine = {k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)}
-        if mine and not any(name in wanted for name in found):
-            return mine
-    return found
+        of_network = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        if of_network and not any(name in wanted for name in state):
+            return of_network
+    return state
 
 
-def _optional(network: nn.Module) -> set[str]:
+def _optional_names(network: nn.Module) -> set[str]:
+    """Tensors that a file may have or lack."""
     return {f"{neuron}.{name}" for neuron in spiking_neurons(network) for name in _CONSTANTS}
 
 
 def _check_names(
-    found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path, optional: set[str]
+    state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path, optional: set[str]
 ) -> None:
-    missing = [name for name in wanted if name not in found and name not in optional]
-    extra = [name for name in found if name not in wanted and name not in optional]
+    """Raise ``UserError`` where tensors are missing or unknown."""
+    missing = [name for name in wanted if name not in state and name not in optional]
+    extra = [name for name in state if name not in wanted and name not in optional]
     if missing or extra:
-        parts = [f"missing {_some(missing)}"] if missing else []
-        parts += [f"unexpected {_some(extra)}"] if extra else []
-        raise UserError(f"--checkpoint {path} does not fit the network: {'; '.join(parts)}")
+        reasons = [f"missing {_list_some(missing)}"] if missing else []
+        reasons += [f"unexpected {_list_some(extra)}"] if extra else []
+        raise UserError(f"--checkpoint {path} does not fit the network: {'; '.join(reasons)}")
 
 
-def _check_shapes(found: dict[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
-    """Raise where shapes differ; constants that the network has not are dropped."""
-    for name, value in list(found.items()):
-        if name not in wanted:
-            del found[name]
-            continue
+def _check_values(
+    state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path
+) -> dict[str, Tensor]:
+    """The tensors that the network has; ``UserError`` where shapes differ or values are no numbers.
+
+    What is left out are constants of snnTorch that this version does not store.
+    """
+    fitting = {name: value for name, value in state.items() if name in wanted}
+    for name, value in fitting.items():
         if value.shape != wanted[name].shape:
             raise UserError(
                 f"--checkpoint {path} does not fit the network: {name} is "
@@ -127,8 +154,9 @@ def _check_shapes(found: dict[str, Tensor], wanted: Mapping[str, Tensor], path: 
             )
         if value.is_floating_point() and not value.isfinite().all():
             raise UserError(f"--checkpoint {path}: {name} has values that are not finite")
+    return fitting
 
 
-def _some(names: list[str]) -> str:
+def _list_some(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more

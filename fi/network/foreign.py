@@ -24,6 +24,23 @@ class Adapter:
             ``[time, batch, classes]`` (they are counted), a ``pair`` (spikes, membranes) of the
             same shape, or ``auto`` to tell by the shape.
         time_axis: where the forward wants time in the events; 0 gives ``[time, batch, ...]``.
+
+    Raises:
+        UserError: there is no such readout, or, when it is called, the events have no such axis
+            or the forward returns something else than the readout says.
+
+    Example:
+        >>> import snntorch as snn
+        >>> import torch
+        >>> class Counting(nn.Module):
+        ...     def __init__(self) -> None:
+        ...         super().__init__()
+        ...         self.fc, self.lif = nn.Linear(12, 3), snn.Leaky(beta=0.9, init_hidden=True)
+        ...
+        ...     def forward(self, events: Tensor) -> Tensor:
+        ...         return torch.stack([self.lif(self.fc(step)) for step in events])
+        >>> Adapter(Counting())(torch.ones(5, 4, 12)).shape
+        torch.Size([4, 3])
     """
 
     def __init__(self, network: nn.Module, readout: str = "auto", time_axis: int = 0) -> None:
@@ -34,7 +51,7 @@ class Adapter:
         self.time_axis = time_axis
         silence(network)
         for neuron in spiking_neurons(network).values():
-            neuron.register_forward_hook(spikes_like_membrane)
+            neuron.register_forward_hook(cast_spikes)
 
     def __call__(self, events: Tensor) -> Tensor:
         """Scores ``[batch, classes]`` of ``events`` ``[time, batch, ...]``."""
@@ -47,28 +64,34 @@ class Adapter:
         return self.scores(self.network(events.movedim(0, self.time_axis)))
 
     def scores(self, output: Any) -> Tensor:
-        """What the forward returned, as scores."""
-        spikes = self._spikes(output)
+        """What the forward returned, as scores ``[batch, classes]``."""
+        spikes = self._find_spikes(output)
         if spikes is None:
-            return self._checked(output, 2, "scores [batch, classes]")
-        return self._checked(spikes, 3, "spikes [time, batch, classes]").sum(dim=0)
+            return self._check(output, 2, "scores [batch, classes]")
+        return self._check(spikes, 3, "spikes [time, batch, classes]").sum(dim=0)
 
-    def _spikes(self, output: Any) -> Any:
+    def _find_spikes(self, output: Any) -> Any:
         """The spikes in ``output``, or ``None`` where it holds scores."""
         if self.readout == "pair" or (self.readout == "auto" and isinstance(output, (tuple, list))):
             if not isinstance(output, (tuple, list)) or not output:
-                raise UserError(f"--readout pair: the forward returned {_kind(output)}, no pair")
+                raise UserError(
+                    f"--readout pair: the forward returned {_describe(output)}, no pair"
+                )
             return output[0]
-        three = isinstance(output, Tensor) and output.ndim == 3
-        return output if self.readout == "spikes" or (self.readout == "auto" and three) else None
+        has_time = isinstance(output, Tensor) and output.ndim == 3
+        is_spikes = self.readout == "spikes" or (self.readout == "auto" and has_time)
+        return output if is_spikes else None
 
-    def _checked(self, value: Any, axes: int, wanted: str) -> Tensor:
+    def _check(self, value: Any, axes: int, wanted: str) -> Tensor:
+        """The value, a tensor of so many axes; ``UserError`` where it is none."""
         if not isinstance(value, Tensor) or value.ndim != axes:
-            raise UserError(f"--readout {self.readout}: wanted {wanted}, but got {_kind(value)}")
+            raise UserError(
+                f"--readout {self.readout}: wanted {wanted}, but got {_describe(value)}"
+            )
         return value
 
 
-def spikes_like_membrane(neuron: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+def cast_spikes(neuron: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
     """Cast a neuron's spikes to its membrane's type: the surrogates return float32 for float64."""
     assert isinstance(neuron, SpikingNeuron)
     spikes, membrane = output_spikes(output), getattr(neuron, "mem", None)
@@ -78,9 +101,9 @@ def spikes_like_membrane(neuron: nn.Module, args: tuple[Any, ...], output: Any) 
     return (cast, *output[1:]) if isinstance(output, tuple) else cast
 
 
-def _kind(value: Any) -> str:
+def _describe(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"a tensor of shape {list(value.shape)}"
     if isinstance(value, (tuple, list)):
-        return f"a {type(value).__name__} of {len(value)} ({', '.join(map(_kind, value))})"
+        return f"a {type(value).__name__} of {len(value)} ({', '.join(map(_describe, value))})"
     return f"a {type(value).__name__}"

@@ -50,7 +50,7 @@ def reset_neurons(network: nn.Module) -> None:
             setattr(neuron, name, torch.zeros(0, dtype=state.dtype, device=state.device))
 
 
-def floating_parameters(network: nn.Module) -> None:
+def make_parameters_float(network: nn.Module) -> None:
     """Give integer neuron parameters (``threshold=1``) the default float dtype, in place."""
     for neuron in spiking_neurons(network).values():
         for name in neuron_words(neuron):

@@ -14,8 +14,10 @@ from torch import Tensor
 class Readout:
     """A statistic gathered step by step, and the scores that it gives.
 
-    ``softmax`` turns the statistic into scores that add up to 1. Subclass it for a readout of your
-    own: ``initial`` and ``accumulate`` are the fold.
+    Subclass it for a readout of your own: ``initial`` and ``accumulate`` are the fold.
+
+    Args:
+        softmax: whether to turn the statistic into scores that add up to 1.
     """
 
     def __init__(self, softmax: bool = True) -> None:
@@ -34,7 +36,11 @@ class Readout:
         return torch.softmax(statistic, dim=-1) if self.softmax else statistic
 
     def gather(self, steps: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-        """The statistic ``[batch, classes]`` of ``(spikes, membrane)`` per step."""
+        """The statistic ``[batch, classes]`` of ``(spikes, membrane)`` per step.
+
+        Raises:
+            ValueError: there is no step.
+        """
         statistic: Tensor | None = None
         for spikes, membrane in steps:
             if statistic is None:
@@ -46,7 +52,15 @@ class Readout:
 
 
 class SpikeCount(Readout):
-    """The number of output spikes over time."""
+    """The number of output spikes over time.
+
+    Example:
+        >>> import torch
+        >>> readout = SpikeCount(softmax=False)
+        >>> spikes, membrane = torch.tensor([[1.0, 0.0, 1.0]]), torch.zeros(1, 3)
+        >>> readout.scores(readout.gather([(spikes, membrane)] * 4))
+        tensor([[4., 0., 4.]])
+    """
 
     def initial(self, like: Tensor) -> Tensor:
         return torch.zeros_like(like)
@@ -56,7 +70,16 @@ class SpikeCount(Readout):
 
 
 class MaxMembrane(Readout):
-    """The largest membrane potential over time; a NaN stays, as in ``torch.max``."""
+    """The largest membrane potential over time; a NaN stays, as in ``torch.max``.
+
+    Example:
+        >>> import torch
+        >>> readout = MaxMembrane(softmax=False)
+        >>> spikes = torch.zeros(1, 2)
+        >>> steps = [(spikes, torch.tensor([[0.1, 0.7]])), (spikes, torch.tensor([[0.5, 0.2]]))]
+        >>> readout.scores(readout.gather(steps))
+        tensor([[0.5000, 0.7000]])
+    """
 
     def initial(self, like: Tensor) -> Tensor:
         return torch.full_like(like, float("-inf"))

@@ -48,6 +48,15 @@ class Stage:
         synapse: any stateless module or a sequence of them (conv, pool, norm, flatten, linear).
         neuron: a snnTorch neuron.
         recurrent: a module fed with the stage's own spikes of the step before.
+
+    Example:
+        >>> import snntorch as snn
+        >>> import torch
+        >>> from torch import nn
+        >>> stage = Stage([nn.Conv2d(2, 4, 3), nn.MaxPool2d(2)], snn.Leaky(beta=0.9))
+        >>> activity = stage.run(torch.ones(5, 3, 2, 10, 10))
+        >>> activity.spikes.shape
+        torch.Size([5, 3, 4, 4, 4])
     """
 
     synapse: nn.Module | Sequence[nn.Module]
@@ -74,14 +83,15 @@ class Stage:
     def currents(self, inputs: Tensor) -> Tensor:
         """Currents of ``inputs``, all steps at once; both are ``[time, batch, ...]``."""
         signal = inputs.flatten(0, 1)
-        alone = not any(module.training for module in self.modules)  # each image for itself
-        if signal.ndim == 4 and signal.device.type == "cpu" and alone:
+        separable = not any(module.training for module in self.modules)  # no statistics of a batch
+        if signal.ndim == 4 and signal.device.type == "cpu" and separable:
             batch = max(1, inputs.shape[1])
             images = batch * max(1, IMAGES // batch)  # whole steps
-            currents = torch.cat([self.conduct(part) for part in signal.split(images)])
+            chunks = torch.split(signal, images)
+            currents = torch.cat([self.conduct(chunk) for chunk in chunks])
         else:
             currents = self.conduct(signal)
-        return currents.unflatten(0, inputs.shape[:2])
+        return torch.unflatten(currents, 0, inputs.shape[:2])
 
     def fire(self, current: Tensor, previous: Tensor | None) -> Tensor:
         """Spikes ``[batch, ...]`` of one step; ``previous`` are those of the step before."""
@@ -110,21 +120,33 @@ class Stage:
 class SpikingNetwork(nn.Module):
     """A network that declares its data flow in ``stages``.
 
-    Define the layers under the names that users expect, then return them as stages::
+    Define the layers under the names that users expect, then return them as stages.
 
-        class NMNIST(SpikingNetwork):
-            def __init__(self) -> None:
-                super().__init__()
-                self.fc1, self.lif1 = nn.Linear(578, 20), snn.Leaky(beta=torch.full((20,), 0.9))
-                self.fc2, self.lif2 = nn.Linear(20, 10), snn.Leaky(beta=torch.full((10,), 0.9))
-
-            def stages(self) -> list[Stage]:
-                return [Stage(self.fc1, self.lif1), Stage(self.fc2, self.lif2)]
+    Args:
+        readout: how the last stage's activity becomes scores; a ``SpikeCount`` by default.
 
     Class attributes:
         default_data: the datamodule that the commands use for it.
         default_checkpoint: file name in ``models/pretrained``.
         layer_by_layer: run each stage over all steps before the next one (fast), else step by step.
+
+    Example:
+        >>> import snntorch as snn
+        >>> import torch
+        >>> from torch import nn
+        >>> class Small(SpikingNetwork):
+        ...     def __init__(self) -> None:
+        ...         super().__init__()
+        ...         self.fc1, self.lif1 = nn.Linear(12, 8), snn.Leaky(beta=torch.full((8,), 0.9))
+        ...         self.fc2, self.lif2 = nn.Linear(8, 3), snn.Leaky(beta=torch.full((3,), 0.9))
+        ...
+        ...     def stages(self) -> list[Stage]:
+        ...         return [Stage(self.fc1, self.lif1), Stage(self.fc2, self.lif2)]
+        >>> scores = Small()(torch.ones(5, 4, 12))
+        >>> scores.shape
+        torch.Size([4, 3])
+        >>> torch.allclose(scores.sum(1), torch.ones(4))
+        True
     """
 
     default_data: ClassVar[str | None] = None

@@ -14,8 +14,13 @@ from fi.base.errors import UserError
 from fi.base.text_files import FileError
 from fi.statistics.estimators import Estimate, Sample, estimate
 from fi.statistics.group_estimates import GroupMeans
-from fi.statistics.rate_differences import Difference, PairedSample, independent, paired
-from fi.statistics.result_table import OVERALL, by_trial
+from fi.statistics.rate_differences import (
+    Difference,
+    PairedSample,
+    compare_independent,
+    compare_paired,
+)
+from fi.statistics.result_table import OVERALL, group_by_trial
 from fi.statistics.survey_design import STRATUM, Design, stratum_name
 from fi.store.campaign_reader import PastCampaign
 from fi.store.results_file import ResultsFile
@@ -61,9 +66,9 @@ class Side:
             raise FileError(f"{file}: no fault is finished, there is nothing to compare")
         if not (file.parent / "summary.json").is_file() or file.name != "results.csv":
             families = list(results["Layer"].unique())
-            return cls(str(path), *by_trial(_keyed(results), Design.of_list(families)))
+            return cls(str(path), *group_by_trial(_keyed(results), Design.of_list(families)))
         summary = PastCampaign(file.parent).summary()
-        results, design = by_trial(_keyed(results), summary.design)
+        results, design = group_by_trial(_keyed(results), summary.design)
         try:
             GroupMeans.of(results, design, ["family"], list(RATES))
         except ValueError as problem:
@@ -219,9 +224,9 @@ def _row(
 ) -> dict[str, Any]:
     one, other = (_estimate(side, family, rate, confidence) for side in (first, second))
     if is_paired:
-        found = paired(_pairs(first, second, family, rate), confidence)
+        found = compare_paired(_pairs(first, second, family, rate), confidence)
     else:
-        found = independent(one, other)
+        found = compare_independent(one, other)
     return _cells(first, second, family, rate, one, other, found)
 
 

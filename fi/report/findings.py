@@ -15,8 +15,8 @@ from fi.base.text_files import FileError
 from fi.faults.csv_row import parse_bits, parse_steps
 from fi.metrics.outcomes import OUTCOMES
 from fi.report.tables import table_of
-from fi.statistics.group_estimates import estimates
-from fi.statistics.result_table import FAULTS, OVERALL, one_row_a_trial
+from fi.statistics.group_estimates import estimate_groups
+from fi.statistics.result_table import FAULTS, OVERALL, merge_trials
 from fi.statistics.survey_design import Design
 from fi.store.campaign_reader import PastCampaign
 
@@ -93,7 +93,7 @@ class Findings:
         A trial of several faults has one row. ``bit`` is the highest bit hit, -1 where the fault
         model has none; ``step`` the first step, -1 for a permanent fault.
         """
-        rows = one_row_a_trial(self.results).reset_index(drop=True)
+        rows = merge_trials(self.results).reset_index(drop=True)
         counts = {name: rows[name] / rows["samples"] for name in (*OUTCOMES, "non_finite")}
         accuracy = rows["correct"] / rows["samples"]
         more = {
@@ -118,7 +118,7 @@ class Findings:
         A trial of several faults counts in every row that it has a fault in.
         """
         try:
-            found = estimates(self.results, self.design, keys, self.confidence, ["sdc_1"])
+            found = estimate_groups(self.results, self.design, keys, self.confidence, ["sdc_1"])
         except ValueError as problem:
             raise FileError(f"{self.path}: {problem}") from None
         found = found[found["faults"] > 0].reset_index(drop=True)

@@ -38,11 +38,11 @@ class TrialNumbers:
             raise IndexError(f"trial {position} is outside: 0 to {self.size - 1}")
         group = bisect_right(self._ends, position)
         position -= self._ends[group - 1] if group else 0
-        places = subset(position, self.together)
+        places = unrank_subset(position, self.together)
         return sorted(_number(self.groups[group], place) for place in places)
 
 
-def subset(position: int, size: int) -> list[int]:
+def unrank_subset(position: int, size: int) -> list[int]:
     """The ``position``-th set of ``size`` whole numbers, in the combinatorial number system.
 
     A set ``c1 < c2 < ...`` stands at ``comb(c1, 1) + comb(c2, 2) + ...`` (Knuth, The Art of

@@ -11,7 +11,7 @@ from typing import Any
 
 from fi.base.text_files import FileError, read_text, write_text
 from fi.faults.fault_sites import SiteFamily
-from fi.sampling.draw import SamplingPlan
+from fi.sampling.plan import SamplingPlan
 from fi.statistics.survey_design import Design
 
 
@@ -26,7 +26,14 @@ def write_plan(
     design: Design,
     iterative: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write beside the list, which is there, how it was drawn; ``iterative``: look after look."""
+    """Write how a list was drawn to a file beside it; the list is there.
+
+    Args:
+        fault_list: path of the list.
+        plan: what it was drawn by.
+        design: how it was drawn, for estimates.
+        iterative: of an iterative draw, its confidence and tracked rates.
+    """
     record = {"list_sha256": _digest(fault_list), "plan": asdict(plan), "draw": design.record()}
     if iterative is not None:
         record["iterative"] = dict(iterative)

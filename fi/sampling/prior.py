@@ -28,7 +28,7 @@ from fi.faults.fault import Bits, Fault
 from fi.faults.fault_sites import SiteFamily
 from fi.faults.fault_space import FaultSpace
 from fi.faults.models import STORED
-from fi.faults.stored_words import changed
+from fi.faults.stored_words import apply_faults
 
 WORST = 0.5
 _LEAST = 0.001
@@ -64,7 +64,7 @@ def expected_rate(prior: Prior, family: str, bits: Bits) -> float:
     return WORST
 
 
-def golden_prior(space: FaultSpace, network: nn.Module) -> Prior:
+def derive_prior(space: FaultSpace, network: nn.Module) -> Prior:
     """The rule above, for the stored words of ``network``."""
     rows = []
     for family in space.families:
@@ -73,7 +73,7 @@ def golden_prior(space: FaultSpace, network: nn.Module) -> Prior:
                 {max(bits, default=-1) for bits in space.choices_of(family.name)}
             ):
                 moves = [
-                    _mean_move(network, family, variant.model, bits)
+                    _mean_shift(network, family, variant.model, bits)
                     for variant in space.variants(family)
                     for bits in variant.choices
                     if max(bits, default=-1) == highest
@@ -83,14 +83,14 @@ def golden_prior(space: FaultSpace, network: nn.Module) -> Prior:
     return tuple(rows)
 
 
-def _mean_move(network: nn.Module, family: SiteFamily, model: str, bits: Bits) -> float:
+def _mean_shift(network: nn.Module, family: SiteFamily, model: str, bits: Bits) -> float:
     """The mean of ``min(1, |faulty - golden| / s)``."""
     module = network.get_submodule(family.layer)
     tensor: Tensor = getattr(module, family.attribute)
     every = tensor.detach().flatten()
     golden = every[:: -(-len(every) // _WORDS)]
     fault = Fault(0, family.name, (0,) * len(family.shape), bits, model)
-    faulty = changed(module, family.attribute, golden, [fault] * len(golden))
+    faulty = apply_faults(module, family.attribute, golden, [fault] * len(golden))
     scale = every.double().square().mean().sqrt()
     moves = (faulty.double() - golden.double()).abs() / scale
     return float(torch.nan_to_num(moves, nan=1.0, posinf=1.0).clamp(max=1.0).mean())

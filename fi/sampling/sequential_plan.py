@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from fi.sampling.draw import SamplingPlan
+from fi.sampling.plan import SamplingPlan
 from fi.statistics.group_estimates import RATES
 from fi.statistics.sample_size import quantile
 from fi.statistics.survey_design import FAMILY_WISE
@@ -18,7 +18,7 @@ TRACKABLE = tuple(rate for rate in RATES if rate != "golden_correct")
 
 @dataclass(frozen=True)
 class IterativePlan:
-    """A plan that is drawn look after look, see ``fi.iterative``.
+    """A plan that is drawn part by part, see ``fi.sampling.sequential``.
 
     Attributes:
         plan: scheme, margin, seed, minimum and what to draw from.
@@ -26,7 +26,15 @@ class IterativePlan:
         rates: which intervals these are.
 
     Raises:
-        ValueError: as ``check_iterative``.
+        ValueError: an exhaustive plan, one with trials of several faults, a confidence that is not
+            between 0 and 1, or a rate that is unknown or named twice.
+
+    >>> IterativePlan(SamplingPlan(margin=0.05), confidence=0.95).rates
+    ('fully_masked', 'sdc_1', 'correct')
+    >>> IterativePlan(SamplingPlan(scheme="exhaustive"))
+    Traceback (most recent call last):
+        ...
+    ValueError: an exhaustive draw takes every fault: there is nothing to stop early
     """
 
     plan: SamplingPlan = field(default_factory=SamplingPlan)
@@ -43,7 +51,7 @@ def iterative_scheme(plan: SamplingPlan) -> str:
 
 
 def check_iterative(plan: SamplingPlan, confidence: float, rates: Sequence[str]) -> None:
-    """Raise ``ValueError`` for a plan that is not drawn look by look, or an unknown rate."""
+    """Raise ``ValueError`` for a plan that is never drawn iteratively, or an unknown rate."""
     quantile(confidence)
     if plan.scheme == "exhaustive":
         raise ValueError("an exhaustive draw takes every fault: there is nothing to stop early")

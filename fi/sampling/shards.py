@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from fi.base.errors import UserError
-from fi.faults.fault import Fault, trials
+from fi.faults.fault import Fault, group_trials
 
 Row = TypeVar("Row")
 _FOLDER = re.compile(r"shard-([0-9]{1,6})-of-([0-9]{1,6})")
@@ -33,17 +33,17 @@ class Shard:
         """The name of its folder, inside that of the campaign."""
         return f"shard-{self.number}-of-{self.count}"
 
-    def of(self, faults: Sequence[Fault]) -> list[Fault]:
+    def select(self, faults: Sequence[Fault]) -> list[Fault]:
         """Its faults: of every ``count`` trials of the list, in their order, the ``number``-th.
 
         The shards of a list share nothing, are the whole list together, and differ in length by
         one trial at most, wherever in the list the expensive faults are.
         """
-        mine = trials(faults)[self.number - 1 :: self.count]
+        mine = group_trials(faults)[self.number - 1 :: self.count]
         return [fault for trial in mine for fault in trial]
 
 
-def shard_of(text: str) -> Shard:
+def parse_shard(text: str) -> Shard:
     """The shard that ``--shard 3/16`` names.
 
     Raises:
@@ -58,7 +58,7 @@ def shard_of(text: str) -> Shard:
         raise UserError(f"--shard: {problem}") from None
 
 
-def shard_in(folder: str) -> Shard | None:
+def parse_shard_folder(folder: str) -> Shard | None:
     """The shard whose folder has this name, if it is one."""
     found = _FOLDER.fullmatch(folder)
     if not found or not 1 <= int(found[1]) <= int(found[2]):
@@ -66,7 +66,7 @@ def shard_in(folder: str) -> Shard | None:
     return Shard(int(found[1]), int(found[2]))
 
 
-def woven(parts: Sequence[Sequence[Sequence[Row]]]) -> list[Row]:
+def interleave(parts: Sequence[Sequence[Sequence[Row]]]) -> list[Row]:
     """The rows of all shards, given in trials, in the order of the list: the split's inverse."""
     longest = max(map(len, parts), default=0)
     rounds = ([part[place] for part in parts if place < len(part)] for place in range(longest))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fi.faults.fault import Bits, shown_bits, shown_steps
+from fi.faults.fault import Bits, format_bits, format_steps
 from fi.faults.fault_space import FaultNumbers, FaultSpace
 from fi.statistics.survey_design import (
     BIT_WISE,
@@ -18,7 +18,7 @@ from fi.statistics.survey_design import (
 )
 
 
-class Numbers(Protocol):
+class FaultNumberSequence(Protocol):
     """Some numbers of a fault space, never listed."""
 
     @property
@@ -52,7 +52,7 @@ class Stratum:
     """
 
     name: str
-    parts: tuple[Numbers, ...]
+    parts: tuple[FaultNumberSequence, ...]
     family: str = ""
     bits: Bits = ()
 
@@ -70,7 +70,7 @@ class Stratum:
         raise IndexError(f"position {position} is behind the last fault of {self.name}")
 
 
-def strata(space: FaultSpace, scheme: str) -> list[Stratum]:
+def stratify(space: FaultSpace, scheme: str) -> list[Stratum]:
     """The strata of a scheme, in the order of the network.
 
     Network-wise and exhaustive: one. Layer-wise: one for each module, with the weights and biases,
@@ -80,36 +80,36 @@ def strata(space: FaultSpace, scheme: str) -> list[Stratum]:
     """
     if scheme in BIT_WISE:
         return [
-            _of_bits(space, f.name, bits)
+            _bit_stratum(space, f.name, bits)
             for f in space.families
             for bits in space.choices_of(f.name)
         ]
     if scheme not in ("layer-wise", FAMILY_WISE):
         return [Stratum(NETWORK, (Span(0, space.size),))]
-    parts: dict[str, list[Numbers]] = {}
+    parts: dict[str, list[FaultNumberSequence]] = {}
     for family in space.families:
         span = Span(space.range_of(family.name).start, space.size_of(family))
         parts.setdefault(stratum_name(scheme, family.name, ""), []).append(span)
     return [Stratum(name, tuple(spans)) for name, spans in parts.items()]
 
 
-def _of_bits(space: FaultSpace, family: str, bits: Bits) -> Stratum:
+def _bit_stratum(space: FaultSpace, family: str, bits: Bits) -> Stratum:
     numbers: FaultNumbers = space.numbers_with(family, bits)
-    name = stratum_name(BIT_WISE[0], family, shown_bits(bits))
+    name = stratum_name(BIT_WISE[0], family, format_bits(bits))
     return Stratum(name, (numbers,), family, bits)
 
 
-def design_of(
+def describe_design(
     space: FaultSpace, scheme: str, together: int = 1, within_layer: bool = False
 ) -> Design:
     """What estimates need to know of a draw from ``space``, of trials of ``together`` faults."""
     families = tuple(
-        FamilyFaults(family.name, family.words, _bits(space, family.name))
+        FamilyFaults(family.name, family.words, _bits_by_model(space, family.name))
         for family in space.families
     )
-    return Design(scheme, families, tuple(map(shown_steps, space.steps)), together, within_layer)
+    return Design(scheme, families, tuple(map(format_steps, space.steps)), together, within_layer)
 
 
-def _bits(space: FaultSpace, family: str) -> Mapping[str, Sequence[str]]:
+def _bits_by_model(space: FaultSpace, family: str) -> Mapping[str, Sequence[str]]:
     variants = space.variants(space.family(family))
-    return {v.model: tuple(map(shown_bits, v.choices)) for v in variants}
+    return {v.model: tuple(map(format_bits, v.choices)) for v in variants}

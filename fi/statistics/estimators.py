@@ -82,7 +82,7 @@ def estimate(strata: Sequence[Sample], confidence: float = 0.99) -> Estimate:
     """The rate of the whole population, from a sample of each of its strata.
 
     The rate is the stratified mean ``p = sum W_h p_h``, of those strata of which something was run;
-    for the interval see ``fi.intervals``: of one stratum it has ``wilson`` inside.
+    for the interval see ``fi.statistics.intervals``: of one stratum it has ``wilson`` inside.
     """
     seen = [stratum for stratum in strata if stratum.n]
     total = sum(stratum.weight for stratum in seen)

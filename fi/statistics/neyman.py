@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Numbers = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 
 
 def least_size(population: float, margin: float, z: float) -> float:
@@ -19,13 +19,14 @@ def least_size(population: float, margin: float, z: float) -> float:
     return m * population / (population - 1 + m) if m else 0.0
 
 
-def pilot_sizes(populations: Numbers, least: float, minimum: int) -> Numbers:
+def pilot_sizes(populations: FloatArray, least: float, minimum: int) -> FloatArray:
     """``least`` faults spread in proportion to ``populations``; ``minimum`` of each, or all."""
     share = np.ceil(least * populations / populations.sum())
-    return np.minimum(np.maximum(share, minimum), populations)
+    sizes: FloatArray = np.minimum(np.maximum(share, minimum), populations)
+    return sizes
 
 
-def spreads(rates: Numbers, sizes: Numbers, z: float) -> Numbers:
+def planning_deviations(rates: FloatArray, sizes: FloatArray, z: float) -> FloatArray:
     """The standard deviation of a fault's rate that each stratum is planned with, never 0.
 
     ``sqrt(p (1 - p))``, the largest that rates in [0, 1] with mean ``p`` can have, and the one that
@@ -34,24 +35,24 @@ def spreads(rates: Numbers, sizes: Numbers, z: float) -> Numbers:
     as 0.003 (at 99 %).
     """
     centre = (sizes * rates + z**2 / 2) / (sizes + z**2)
-    root: Numbers = np.sqrt(centre * (1 - centre))
+    root: FloatArray = np.sqrt(centre * (1 - centre))
     return root
 
 
-def variances(spread: Numbers, sizes: Numbers, populations: Numbers) -> Numbers:
+def variance_terms(spread: FloatArray, sizes: FloatArray, populations: FloatArray) -> FloatArray:
     """What each stratum adds to the variance of its group's mean, ``(W s)^2 (1 / n - 1 / N)``."""
-    added: Numbers = spread**2 * (1 / sizes - 1 / populations)
+    added: FloatArray = spread**2 * (1 / sizes - 1 / populations)
     return added
 
 
 def neyman_sizes(
-    spread: Numbers,
-    taken: Numbers,
-    populations: Numbers,
+    spread: FloatArray,
+    taken: FloatArray,
+    populations: FloatArray,
     groups: NDArray[np.int64],
-    wanted: Numbers,
+    wanted: FloatArray,
     growth: tuple[float, float],
-) -> Numbers:
+) -> FloatArray:
     """The sizes of all strata with which each group of strata has its wanted variance.
 
     Neyman's allocation, ``n_h = c W_h s_h`` (J. R. Stat. Soc. 97, 1934, doi 10.2307/2342192), is
@@ -68,12 +69,12 @@ def neyman_sizes(
     """
     count = len(wanted)
 
-    def sums(values: Numbers) -> Numbers:
-        added: Numbers = np.bincount(groups, values, count).astype(np.float64)
+    def sums(values: FloatArray) -> FloatArray:
+        added: FloatArray = np.bincount(groups, values, count).astype(np.float64)
         return added
 
-    def sizes(c: Numbers) -> Numbers:
-        grown: Numbers = np.clip(np.ceil(c[groups] * spread), taken, populations)
+    def sizes(c: FloatArray) -> FloatArray:
+        grown: FloatArray = np.clip(np.ceil(c[groups] * spread), taken, populations)
         return grown
 
     least, most = (factor * sums(taken) for factor in growth)
@@ -82,7 +83,7 @@ def neyman_sizes(
     for _ in range(60):
         middle = (low + high) / 2
         n = sizes(np.exp(middle))
-        total, variance = sums(n), sums(variances(spread, n, populations))
+        total, variance = sums(n), sums(variance_terms(spread, n, populations))
         enough = (total >= most) | ((total >= least) & (variance <= wanted))
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
     return sizes(np.exp(high))

@@ -40,7 +40,7 @@ class PairedSample(NamedTuple):
     weight: float = 1.0
 
 
-def independent(first: Estimate, second: Estimate) -> Difference:
+def compare_independent(first: Estimate, second: Estimate) -> Difference:
     """The difference of two estimates from different faults.
 
     ``d - sqrt((p2 - l2)^2 + (u1 - p1)^2)`` and ``d + sqrt((u2 - p2)^2 + (p1 - l1)^2)``: the squares
@@ -48,10 +48,10 @@ def independent(first: Estimate, second: Estimate) -> Difference:
     interval, Stat. Med. 17, 1998, method 10, doi
     10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I).
     """
-    return _combined(first, second, 0.0)
+    return _combine(first, second, 0.0)
 
 
-def paired(strata: Sequence[PairedSample], confidence: float) -> Difference:
+def compare_paired(strata: Sequence[PairedSample], confidence: float) -> Difference:
     """The mean difference of faults that ran in both campaigns.
 
     A fault's difference is what it adds, ``max(0, b - a)``, minus what it takes off,
@@ -60,21 +60,21 @@ def paired(strata: Sequence[PairedSample], confidence: float) -> Difference:
     and Donner, Stat. Med. 27, 2008, doi 10.1002/sim.3095). Faults that do the same in both
     campaigns cost no width, and no variance is estimated that could come out as zero.
     """
-    up = estimate([_part(stratum, 1) for stratum in strata], confidence)
-    down = estimate([_part(stratum, -1) for stratum in strata], confidence)
+    up = estimate([_sample_changes(stratum, 1) for stratum in strata], confidence)
+    down = estimate([_sample_changes(stratum, -1) for stratum in strata], confidence)
     if up.rate != up.rate:
         return Difference(float("nan"), -1.0, 1.0)
     odds = up.rate * down.rate / ((1 - up.rate) * (1 - down.rate)) if up.rate + down.rate < 1 else 1
-    return _combined(down, up, -sqrt(odds))
+    return _combine(down, up, -sqrt(odds))
 
 
-def _part(stratum: PairedSample, sign: int) -> Sample:
+def _sample_changes(stratum: PairedSample, sign: int) -> Sample:
     change = np.maximum(0.0, sign * (stratum.second - stratum.first))
     rate = float(change.mean()) if len(change) else float("nan")
     return Sample(rate, len(change), stratum.population, stratum.weight)
 
 
-def _combined(first: Estimate, second: Estimate, correlation: float) -> Difference:
+def _combine(first: Estimate, second: Estimate, correlation: float) -> Difference:
     value = second.rate - first.rate
     if value != value:
         return Difference(value, -1.0, 1.0)

@@ -7,9 +7,9 @@ from math import nan
 import pandas as pd
 
 from fi.base.text_files import csv_text
-from fi.faults.fault import common_family, is_several
+from fi.faults.family_names import common_family, is_several
 from fi.metrics.outcomes import OUTCOMES
-from fi.statistics.group_estimates import RATES, estimates
+from fi.statistics.group_estimates import RATES, estimate_groups
 from fi.statistics.survey_design import Design
 
 FAULTS, INJECTIONS = "# of faults", "# of injections"
@@ -40,7 +40,8 @@ def result_table(
     mean accuracy under a fault.
 
     A network-wise draw meets every fault with the same probability: ``all`` is the plain mean.
-    Other schemes do so only within a stratum: means are weighed by populations (``estimates``).
+    Other schemes do so only within a stratum: means are weighed by populations, see
+    ``estimate_groups``.
 
     Args:
         results: as ``ResultsFile.load`` gives them.
@@ -51,10 +52,10 @@ def result_table(
     Raises:
         ValueError: a result is of a family that ``design`` has not.
     """
-    results, design = by_trial(results, design)
-    by_family = estimates(results, design, ["family"], confidence)
+    results, design = group_by_trial(results, design)
+    by_family = estimate_groups(results, design, ["family"], confidence)
     groups = {str(row["family"]): row for _, row in by_family.iterrows()}
-    overall = estimates(results, design, [], confidence).iloc[0]
+    overall = estimate_groups(results, design, [], confidence).iloc[0]
     columns = {
         family.name: _column(groups.get(family.name, _NO_FAULTS), batches)
         for family in design.families
@@ -62,7 +63,7 @@ def result_table(
     return pd.DataFrame({**columns, OVERALL: _column(overall, batches)})
 
 
-def one_row_a_trial(results: pd.DataFrame) -> pd.DataFrame:
+def merge_trials(results: pd.DataFrame) -> pd.DataFrame:
     """The results with a trial of several faults counted once.
 
     Its ``Layer`` is that of its faults, ``fc1.several`` or ``several``: see ``common_family``.
@@ -74,9 +75,9 @@ def one_row_a_trial(results: pd.DataFrame) -> pd.DataFrame:
     return labelled.drop_duplicates("Injection")
 
 
-def by_trial(results: pd.DataFrame, design: Design) -> tuple[pd.DataFrame, Design]:
+def group_by_trial(results: pd.DataFrame, design: Design) -> tuple[pd.DataFrame, Design]:
     """Results and design in which a trial of several faults is one."""
-    results = one_row_a_trial(results)
+    results = merge_trials(results)
     if design.known:
         return results, design.by_trial()
     several = [name for name in results["Layer"].unique() if is_several(name)]
@@ -84,7 +85,7 @@ def by_trial(results: pd.DataFrame, design: Design) -> tuple[pd.DataFrame, Desig
 
 
 def _column(group: pd.Series, batches: int) -> dict[str, float]:
-    """The cells of a row of ``estimates``."""
+    """The cells of a row of ``estimate_groups``."""
     faults = float(group["faults"])
     rates = {
         row: (group[c], group[f"{c} low"], group[f"{c} high"]) for c, row in _RATE_ROWS.items()

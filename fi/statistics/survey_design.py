@@ -9,10 +9,10 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
-from fi.faults.fault import SEVERAL, several_of
+from fi.faults.family_names import SEVERAL, layer_of, several_of
 
 #: How the faults were chosen; ``list`` is a list of which no more is known. ``family-wise`` is what
-#: an iterative campaign for the whole network draws (``fi.iterative``).
+#: an iterative campaign for the whole network draws (``fi.sampling.sequential``).
 Scheme = Literal[
     "network-wise",
     "layer-wise",
@@ -29,11 +29,6 @@ FAMILY_WISE = "family-wise"
 NETWORK = "network"
 #: The column of strata.
 STRATUM = "stratum"
-
-
-def layer_of(family: str) -> str:
-    """The module of a site family: ``fc1`` of ``fc1.weight``."""
-    return family.rpartition(".")[0]
 
 
 def stratum_name(scheme: str, family: str, bit: str) -> str:
@@ -128,18 +123,18 @@ class Design:
         if self.together == 1 or not self.known:
             return self
         cells, several = self.cells(), dict[str, int]()
-        families = self._sets(cells.groupby("family", sort=False))
-        for layer, sets in self._sets(cells.groupby("layer", sort=False)).items():
+        families = self._count_sets(cells.groupby("family", sort=False))
+        for layer, sets in self._count_sets(cells.groupby("layer", sort=False)).items():
             parts = sum(size for name, size in families.items() if layer_of(name) == layer)
             several[several_of(layer)] = sets - parts
         if not self._in_layers:
             parts = sum(families.values()) + sum(several.values())
             whole = comb(sum(cells["population"]), self.together)
             several[SEVERAL] = several.get(SEVERAL, 0) + whole - parts
-        found = {**families, **{name: size for name, size in several.items() if size}}
-        return Design(self.scheme, tuple(FamilyFaults(*f, {"": ("",)}) for f in found.items()))
+        counted = {**families, **{name: size for name, size in several.items() if size}}
+        return Design(self.scheme, tuple(FamilyFaults(*f, {"": ("",)}) for f in counted.items()))
 
-    def _sets(self, groups: Any) -> dict[str, int]:
+    def _count_sets(self, groups: Any) -> dict[str, int]:
         """How many trials have all their faults in each of the groups of ``cells``."""
         sizes = groups["population"].sum().items()
         return {str(name): comb(size, self.together) for name, size in sizes}

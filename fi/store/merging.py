@@ -13,7 +13,7 @@ import yaml
 from fi.base.folder_lock import locked
 from fi.base.text_files import FileError, csv_text, read_text, write_text
 from fi.faults.csv_row import FAULT_COLUMNS
-from fi.sampling.shards import Shard, shard_in, woven
+from fi.sampling.shards import Shard, interleave, parse_shard_folder
 from fi.store.campaign_folder import (
     list_differences,
     read_summary,
@@ -96,7 +96,7 @@ def find_parts(folders: Sequence[Path]) -> list[Part]:
         if not folder.is_dir():
             raise MergeError(f"{folder}: no such folder")
         for path in sorted(folder.iterdir()):
-            if (shard := shard_in(path.name)) and (path / "summary.json").exists():
+            if (shard := parse_shard_folder(path.name)) and (path / "summary.json").exists():
                 part = Part(shard, path, read_summary(path / "summary.json"))
                 parts[shard] = choose_copy(part, parts.get(shard))
     if not parts:
@@ -156,7 +156,7 @@ def write_merged(parts: Sequence[Part], target: Path) -> None:
     Raises:
         MergeError: the rows together are not the list that the shards are of.
     """
-    rows = woven([part.results.trial_rows() for part in parts])
+    rows = interleave([part.results.trial_rows() for part in parts])
     faults = text_hash(csv_text([FAULT_COLUMNS, *(row[: len(FAULT_COLUMNS)] for row in rows)]))
     if faults != parts[0].summary["hashes"].get("faults"):
         raise MergeError(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fi.base.text_files import FileError, Row, csv_rows, csv_text, read_text
 from fi.faults.csv_row import FAULT_COLUMNS, fault_row, parse_fault, parse_number
-from fi.faults.fault import Fault, Trial, trials
+from fi.faults.fault import Fault, Trial, group_trials
 from fi.faults.word_values import VALUE_COLUMNS, WordValue, parse_value, value_fields
 from fi.metrics.counts import COUNT_COLUMNS, Counts, count_table, first_wrong
 
@@ -138,7 +138,7 @@ class ResultsFile:
         text = read_text(self.path, ResultsError)
         if "\n" not in text and not _HEADER.startswith(text):
             raise ResultsError(f"{self.path}:1: this is no results file: {text[:80]!r}")
-        known = {trial[0].injection: trial for trial in trials(faults)}
+        known = {trial[0].injection: trial for trial in group_trials(faults)}
         for line, fields in self._rows(whole=False):
             fault = self._fault(line, fields)
             if fault not in known.get(fault.injection, ()):
@@ -153,7 +153,7 @@ class ResultsFile:
         """Drop the last rows where they are only a part of a trial of the list ``faults``."""
         rows = list(self._rows()) if self.path.exists() else []
         numbers = [self._fault(line, fields).injection for line, fields in rows]
-        sizes = {trial[0].injection: len(trial) for trial in trials(faults)}
+        sizes = {trial[0].injection: len(trial) for trial in group_trials(faults)}
         present = numbers.count(numbers[-1]) if numbers else 0
         if not present or present >= sizes.get(numbers[-1], 1):
             return

@@ -22,7 +22,7 @@ from torch import nn
 from fi.base.errors import reported
 from fi.campaign.trainer import exact_arithmetic
 from fi.network.checkpoint import load_checkpoint
-from fi.network.neurons import floating_parameters, reset_neurons
+from fi.network.neurons import make_parameters_float, reset_neurons
 from fi.training.data import check_fit, loaders
 from fi.training.module import Training
 
@@ -63,7 +63,7 @@ def fit(
         UserError: network and data do not fit, or the training diverges.
     """
     train, validation = loaders(data)
-    floating_parameters(module.network)
+    make_parameters_float(module.network)
     check_fit(module, train, type(data).__name__)
     accelerator = options.get("accelerator", "auto")
     on_gpu = accelerator not in ("cpu", "mps") and torch.cuda.is_available()

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fi.models import CSNN
+from places import ROOT
 
 from fi.base.errors import UserError
-from fi.base.user_classes import config_file, find_class, own_classes, own_package
+from fi.base.user_classes import config_file, find_class, own_classes
 from fi.network.stages import SpikingNetwork
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def no_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No ``models`` is imported yet, nor after the test."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "models"]:
+        monkeypatch.delitem(sys.modules, name)
+    yield
+    for name in [name for name in sys.modules if name.split(".")[0] == "models"]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_models: None) -> Path:
     """A folder first in the path that has a ``models`` package of its own."""
     package = tmp_path / "models"
     package.mkdir()
@@ -22,8 +35,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (package / "broken.py").write_text("import nothing_of_that_name\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    for name in [name for name in sys.modules if name.split(".")[0] == "models"]:
-        monkeypatch.delitem(sys.modules, name)
     return tmp_path
 
 
@@ -35,9 +46,26 @@ def test_our_own_classes_are_known() -> None:
 
 def test_a_bare_name_is_ours_and_a_dotted_one_the_users(home: Path) -> None:
     assert issubclass(find_class("CSNN", "models"), SpikingNetwork)
-    assert Path(own_package("models").__file__ or "").parent != home / "models"
+    assert find_class("CSNN", "models").__module__ == "fi.models.csnn"
     found = find_class("models.mynet.MyNet", "models")
     assert Path(sys.modules[found.__module__].__file__ or "") == home / "models" / "mynet.py"
+
+
+@pytest.mark.parametrize("name", ["models.csnn.CSNN", "models.CSNN", "fi.models.csnn.CSNN"])
+def test_every_spelling_of_our_own_class_is_one_class(
+    name: str, monkeypatch: pytest.MonkeyPatch, no_models: None
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))  # as in the root of the repository
+    assert find_class(name, "models") is find_class("CSNN", "models") is CSNN
+    assert find_class(f"{ROOT}/models/csnn.py:CSNN", "models") is CSNN
+
+
+def test_ours_is_meant_where_there_are_no_folders_of_these_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_models: None
+) -> None:
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(ROOT))])
+    monkeypatch.chdir(tmp_path)
+    assert find_class("models.csnn.CSNN", "models") is CSNN
 
 
 def test_a_file_and_a_class(home: Path) -> None:

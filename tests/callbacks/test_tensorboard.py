@@ -16,7 +16,7 @@ from fi.campaign.fault_source import make_fault_source
 from fi.campaign.runner import Campaign
 from fi.campaign.running_rates import RunningRates
 from fi.campaign.subject import Subject
-from fi.faults.fault import Fault, shown_bits
+from fi.faults.fault import Fault, format_bits
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.metrics.outcomes import OUTCOMES
 from fi.statistics.intervals import Sample, interval
@@ -153,7 +153,7 @@ def test_running_rates_are_those_of_the_table(tmp_path: Path, scheme: str) -> No
     rates = RunningRates(draw)
     array = np.stack([counts[name] for name in COUNT_COLUMNS], axis=1)
     for part in (slice(0, 70), slice(70, 150)):
-        rates.add([(fault.layer, shown_bits(fault.bits)) for fault in faults[part]], array[part])
+        rates.add([(fault.layer, format_bits(fault.bits)) for fault in faults[part]], array[part])
     assert rates.done == 150
     for family in [*FAMILIES, OVERALL]:
         found = rates.compute_scalars(family)

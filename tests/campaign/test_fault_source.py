@@ -14,7 +14,7 @@ from fi.campaign.fault_source import make_fault_source
 from fi.campaign.subject import Subject
 from fi.faults.fault import Fault
 from fi.faults.fault_list import write_fault_list
-from fi.sampling.draw import SamplingPlan
+from fi.sampling.plan import SamplingPlan
 from fi.sampling.plan_file import plan_path
 
 PLAN = SamplingPlan(margin=0.2, models=("stuck-at-1",), sites=("fc1.weight", "lif1.*"))

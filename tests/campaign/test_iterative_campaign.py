@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 from campaign_process import Job, ended, free_port, run_here, run_job, started
 from campaigns import subject_of
+from fi.callbacks import standard_callbacks
+from fi.callbacks.tensorboard import CampaignBoard
 from small_networks import SmallLinear
 from test_killed import results, summary
 
-from callbacks import standard_callbacks
-from callbacks.tensorboard import CampaignBoard
 from fi.base.errors import UserError
 from fi.campaign.callback_api import CampaignCallback
 from fi.campaign.fault_source import make_fault_source
@@ -26,11 +26,11 @@ from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
 from fi.faults.fault_list import FaultListError, read_fault_list
 from fi.report.tables import table_of
-from fi.sampling.draw import SamplingPlan
+from fi.sampling.plan import SamplingPlan
 from fi.sampling.plan_file import plan_path
 from fi.sampling.sequential_plan import TRACKED, IterativePlan
 from fi.sampling.shards import Shard
-from fi.statistics.group_estimates import estimates
+from fi.statistics.group_estimates import estimate_groups
 from fi.store.campaign_reader import PastCampaign
 from fi.store.results_file import ResultsError
 from fi.test import main
@@ -196,7 +196,7 @@ def test_the_list_that_was_drawn_is_replayed(
     pd.testing.assert_frame_equal(*tables)
     design = PastCampaign(replayed.files.path).summary().design
     assert design.scheme == "family-wise"
-    overall = estimates(first, design).iloc[0]
+    overall = estimate_groups(first, design).iloc[0]
     assert tables[0]["all"]["SDC_1"] == overall["sdc_1"] != (first["sdc_1"] / 24).mean()
 
 

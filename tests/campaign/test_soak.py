@@ -16,7 +16,8 @@ from fi.campaign.runner import Campaign
 from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
 from fi.engine import differential
-from fi.sampling.draw import SamplingPlan, draw
+from fi.sampling.draw import draw
+from fi.sampling.plan import SamplingPlan
 
 FAULTS, GROUP = 100_000, 250
 #: Growth that is no leak: tables of words that come up for the first time, fragmentation.

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from fi.models import NMNIST
 from jsonargparse import Namespace
 
 from fi.cli.overridden import warn_of_overridden
 from fi.cli.parser import CommandParser, chosen_classes, plain_warnings
 from fi.cli.test_options import command_parser
-from models import NMNIST
 
 EVENTS = ["--data", "RandomEvents", "--data.samples", "4"]
 

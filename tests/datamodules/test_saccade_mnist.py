@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-
-from datamodules import SaccadeMNIST, saccade_mnist
-from datamodules.event_camera import emulate
-from datamodules.sparse_frames import SparseFrames
+from fi.datamodules import SaccadeMNIST, saccade_mnist
+from fi.datamodules.event_camera import emulate
+from fi.datamodules.sparse_frames import SparseFrames
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]

@@ -107,10 +107,11 @@ def test_last_bits_of_a_membrane_that_is_read_out(kind: Build) -> None:
 def test_the_kernels_are_used(kind: Build) -> None:
     network = network_of(kind)
     engine = DifferentialEngine(network, network)
-    faults = every_fault(network, each=1)
-    outcomes(engine, faults, data(network, (3,)))
-    assert engine.fast is not None
-    taken = on_kernels(engine.fast, faults)
+    faults, batches = every_fault(network, each=1), data(network, (3,))
+    outcomes(engine, faults, batches)
+    kernels = engine.prepare(batches[0][0]).kernels
+    assert kernels is not None
+    taken = on_kernels(kernels.single, faults)
     left = {fault.layer for fault, fast in zip(faults, taken, strict=True) if not fast}
     if kind in (linear, six_stages, synaptic):
         assert not left
@@ -125,9 +126,11 @@ def test_the_kernels_are_used(kind: Build) -> None:
 def test_what_has_no_kernel_takes_the_generic_path(kind: Build) -> None:
     network = network_of(kind)
     engine = DifferentialEngine(network, network)
-    outcomes(engine, every_fault(network, each=1)[:4], data(network, (3,)))
-    assert engine.fast is None
-    assert "kernel" in str(engine.why_not_fast)
+    batches = data(network, (3,))
+    outcomes(engine, every_fault(network, each=1)[:4], batches)
+    paths = engine.prepare(batches[0][0])
+    assert paths.kernels is None
+    assert "kernel" in paths.why_no_kernels
     assert 0 < engine.tally.simulated <= engine.tally.pairs <= 4 * 3
 
 
@@ -135,12 +138,12 @@ def test_what_has_no_kernel_takes_the_generic_path(kind: Build) -> None:
 def test_both_paths_count_pairs_alike(kind: Build) -> None:
     network = network_of(kind)
     faults, shown = every_fault(network, each=1), data(network, (5,))
-    kernels, generic = DifferentialEngine(network, network), DifferentialEngine(network, network)
-    generic.why_not_fast = "not wanted here"
+    kernels = DifferentialEngine(network, network)
+    generic = DifferentialEngine(network, network, kernels=False)
     for engine in (kernels, generic):
         outcomes(engine, faults, shown)
-    assert kernels.fast is not None
-    assert generic.fast is None
+    assert kernels.prepare(shown[0][0]).kernels is not None
+    assert generic.prepare(shown[0][0]).kernels is None
     assert 0 < kernels.tally.diverged == generic.tally.diverged
     assert kernels.tally.simulated < generic.tally.simulated <= generic.tally.pairs
 
@@ -151,10 +154,12 @@ def test_words_that_overflow_behind_padding_or_a_norm_take_the_generic_path() ->
         with torch.no_grad():
             network.stages()[0].modules[0].weight[0, 0, 0, 0] = 1.0
         word = Fault(0, "synapse0.0.weight", (0, 0, 0, 0), 30)
-        engine = DifferentialEngine(network, network)
-        outcomes(engine, [word], data(network, (3,)))
+        engine, batches = DifferentialEngine(network, network), data(network, (3,))
+        outcomes(engine, [word], batches)
         small = Fault(0, "synapse0.0.weight", (0, 0, 0, 0), 20)
-        assert on_kernels(engine.fast, [word, small]).tolist() == [False, True]
+        kernels = engine.prepare(batches[0][0]).kernels
+        assert kernels is not None
+        assert on_kernels(kernels.single, [word, small]).tolist() == [False, True]
 
 
 #: Golden words from which one bit leads to: infinity, NaN, 2.7e38, -0.0, a denormal.
@@ -293,7 +298,7 @@ def test_a_trace_for_neurons_alone_serves_no_weights(kind: Build) -> None:
     held = []
     for part in (neurons, others):
         scores(fresh, part, batches, len(part))
-        held.append(sum(trace.bytes for trace in fresh._traces.values()))
+        held.append(fresh.traces.bytes)
     assert held[0] < held[1]
 
 

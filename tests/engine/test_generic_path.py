@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from fi.engine.generic.path import GenericPath
 from fi.faults.fault import Fault
-from fi.faults.fault_sites import SiteFamily, observe, site_families
+from fi.faults.fault_sites import SiteFamily, find_site_families, observe_activity
 from fi.faults.fault_space import unravel
 from fi.faults.injection import injected
-from fi.metrics.outcomes import judge
-from fi.network.neurons import floating_parameters
+from fi.metrics.judgement import judge
+from fi.network.neurons import make_parameters_float
 from fi.network.readouts import MaxMembrane, Readout, SpikeCount
 from fi.network.stages import SpikingNetwork, Stage
 
@@ -171,7 +171,7 @@ class Case:
         torch.manual_seed(0)
         network = build().eval()
         randomise(network, seed=1)
-        floating_parameters(network)
+        make_parameters_float(network)
         self.network = network.to(dtype)
         generator = torch.Generator().manual_seed(2)
         events = torch.rand(STEPS, BATCH, *shape, generator=generator) < 0.35
@@ -187,7 +187,9 @@ class Case:
             self.golden = self.network(self.events)
 
     def families(self) -> list[SiteFamily]:
-        return site_families(self.network, observe(self.network, self.network, self.events))
+        return find_site_families(
+            self.network, observe_activity(self.network, self.network, self.events)
+        )
 
     def faults(self) -> list[Fault]:
         """Every family x model x time; 12 and 5 have no common factor: all bits, all mixed."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from fi.models import NMNIST
 from stage_kinds import (
     FAST,
     GENERIC,
@@ -30,7 +31,6 @@ from fi.faults.fault_sites import INPUT, Kind, SiteFamily
 from fi.faults.fault_space import unravel
 from fi.faults.models import fault_model
 from fi.network.stages import Stage
-from models import NMNIST
 
 MODELS = ("dead", "saturated", "stuck-value:0.7", "stuck-value:-2", "scale:0.3", "scale:-2.5")
 BITWISE = ("bit-flip", "stuck-at-1")
@@ -109,7 +109,9 @@ def test_trials_that_meet_in_a_stage_much_wider_than_the_last() -> None:
     reference = outcomes(FullEngine(network, network), items, batches)
     engine = DifferentialEngine(network, network)
     found = agreement(reference, outcomes(engine, items, batches), items)
-    assert engine._late == []
+    paths = engine.prepare(signal)
+    assert paths.kernels is not None
+    assert paths.late.tally.pairs == 0
     assert found.holds(TOLERATED), found
     assert found.unmasked > 0.02 * found.pairs
 
@@ -136,8 +138,10 @@ def test_trials_take_the_kernels_unless_they_hit_a_word_twice() -> None:
     twice = (apart[0], Fault(0, "synapse0.0.weight", (0, 1), 29))
     engine = DifferentialEngine(network, network)
     with torch.inference_mode(), engine.injected([apart, later, alike, twice, apart[0]]):
-        list(engine.pairs(events(input_shape(network), 5).double(), 0))
-        assert engine.together is not None
-        taken = engine.together.takes([apart, later, alike, twice])
+        signal = events(input_shape(network), 5).double()
+        list(engine.pairs(signal, 0))
+        kernels = engine.prepare(signal).kernels
+        assert kernels is not None
+        taken = kernels.multiple.takes([apart, later, alike, twice])
         assert taken.tolist() == [True, True, True, False]
-        assert engine._late == [3]
+        assert engine.plan(signal).late.tolist() == [3]

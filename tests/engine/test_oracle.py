@@ -17,16 +17,16 @@ import pytest
 import torch
 import torch.nn.functional as functional
 from campaigns import Run, subject_of
+from fi.datamodules import event_camera, saccade_mnist
 from small_networks import SAMPLES, SmallConv, SmallLinear
 from torch import Tensor, nn
 
-from datamodules import event_camera, saccade_mnist
 from fi.base.user_classes import find_class
 from fi.campaign.subject import Subject
-from fi.faults.fault import Fault, Trial, trials
+from fi.faults.fault import Fault, Trial, group_trials
 from fi.network.checkpoint import checkpoint_of, load_checkpoint
 from fi.network.stages import SpikingNetwork
-from fi.statistics.result_table import one_row_a_trial
+from fi.statistics.result_table import merge_trials
 
 MODELS = ("bit-flip", "stuck-at-0", "stuck-at-1")
 Step = Callable[["Oracle", Tensor, int], Tensor]
@@ -224,10 +224,10 @@ def every_case(subject: Subject, each: int) -> Iterator[Fault]:
 def assert_oracle_agrees(campaign: Run, subject: Subject, faults: list[Fault]) -> pd.DataFrame:
     """Both engines count what the oracle counts, which is returned."""
     golden = scores_of(subject)
-    listed = trials(faults)
+    listed = group_trials(faults)
     wanted = pd.DataFrame([expected(subject, trial, golden) for trial in listed])
     for engine in ("full", "differential"):
-        results = one_row_a_trial(campaign(subject, faults, engine=engine).run())
+        results = merge_trials(campaign(subject, faults, engine=engine).run())
         results = results.reset_index(drop=True)
         different = (results[wanted.columns] != wanted).any(axis=1).to_numpy().nonzero()[0]
         shown = [

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from campaigns import Run
+from fi.models import SHD
 from small_networks import spread
 from test_oracle import Oracle, assert_oracle_agrees
 from test_oracle_models import shipped
@@ -24,7 +25,6 @@ from test_word_formats import word_of
 from fi.campaign.subject import Subject
 from fi.faults.fault import Bits, Fault
 from fi.faults.models import fault_model
-from models import SHD
 
 BURSTS: tuple[Bits, ...] = ((29, 30, 31), (22, 23, 24), (28, 29, 30))
 SETS: tuple[Bits, ...] = ((23, 27, 30), (21, 25, 31), (3, 7, 30))

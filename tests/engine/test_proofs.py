@@ -21,7 +21,7 @@ from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.faults.fault import Fault
 from fi.metrics.outcomes import FULLY_MASKED
-from fi.network.neurons import floating_parameters
+from fi.network.neurons import make_parameters_float
 from fi.network.stages import Stage, StageActivity
 
 #: Distances from the edge of the bound, relative; below it a proof holds.
@@ -181,7 +181,7 @@ def test_large_terms_that_cancel(scale: float) -> None:
         Stage(nn.Linear(16, 4), snn.Leaky(beta=0.9)),
     ]
     network = Chain(stages, READOUTS["count"]()).eval()
-    floating_parameters(network)
+    make_parameters_float(network)
     large = torch.randn(16, inputs) * scale
     large -= large.mean(dim=1, keepdim=True)
     draw = np.random.default_rng(1)
@@ -203,7 +203,7 @@ def test_a_spike_behind_a_mean_pool_moves_a_cell_by_all_its_weights() -> None:
         Stage([nn.Flatten(), nn.Linear(1, 2)], snn.Leaky(beta=0.5)),
     ]
     network = Chain(stages, READOUTS["count"]()).eval()
-    floating_parameters(network)
+    make_parameters_float(network)
     first, second = (stage.modules[0] for stage in network.stages()[:2])
     first.weight.data, first.bias.data = torch.full((1, 1, 1, 1), 2.0), torch.zeros(1)
     second.weight.data = torch.full((1, 1, 2, 2), 0.3)  # 1.2 of nine spikes, 0.9 of eight

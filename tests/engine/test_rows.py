@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from fi.models import SHD
 from small_networks import spread
 from test_engines_agree import scores
 from torch import Tensor
@@ -13,7 +14,6 @@ from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.differential.path_choice import on_kernels
 from fi.faults.fault import Fault
 from fi.faults.injection import injected
-from models import SHD
 
 STEPS, SAMPLES = 20, 6
 
@@ -57,13 +57,14 @@ def test_scores_are_the_networks_own(stacked: int, monkeypatch: pytest.MonkeyPat
     made, chosen = network(), faults()
     engine = DifferentialEngine(made, made)
     found = scores(engine, chosen, [(events(), torch.zeros(SAMPLES))], group=len(chosen))
-    assert on_kernels(engine.fast, chosen).all()
+    kernels = engine.prepare(events()).kernels
+    assert kernels is not None
+    assert on_kernels(kernels.single, chosen).all()
     wanted = reference(made, chosen)
     assert torch.equal(found, wanted)
-    assert engine.fast is not None
-    assert engine.fast.last_layer is not None
-    assert max(copies for _, copies in engine.fast.last_layer.exact) == stacked // 20
-    assert all(engine.fast.last_layer.exact.values())
+    assert kernels.single.last_layer is not None
+    assert max(copies for _, copies in kernels.single.last_layer.exact) == stacked // 20
+    assert all(kernels.single.last_layer.exact.values())
     with torch.inference_mode():
         differ = (wanted != made(events())).any(dim=2).float().mean()
     assert 0.2 < differ < 0.9
@@ -74,8 +75,9 @@ def test_where_a_stacked_product_sums_otherwise_each_product_is_the_networks() -
     engine = DifferentialEngine(made, made)
     batches = [(events(), torch.zeros(SAMPLES))]
     scores(engine, chosen[:1], batches, group=1)
-    assert engine.fast is not None
-    assert engine.fast.last_layer is not None
-    engine.fast.last_layer.exact[STEPS * SAMPLES, 12] = False
+    kernels = engine.prepare(events()).kernels
+    assert kernels is not None
+    assert kernels.single.last_layer is not None
+    kernels.single.last_layer.exact[STEPS * SAMPLES, 12] = False
     found = scores(engine, chosen, batches, group=len(chosen))
     assert torch.equal(found, reference(made, chosen))

@@ -17,15 +17,17 @@ from fi.campaign.fault_source import make_fault_source
 from fi.campaign.running_rates import RunningRates
 from fi.campaign.subject import Subject
 from fi.campaign.verify import verify
-from fi.faults.fault import SEVERAL, Fault, common_family, family_of, trials
+from fi.faults.family_names import SEVERAL, common_family, layer_of
+from fi.faults.fault import Fault, family_of, group_trials
 from fi.faults.fault_list import FaultListError, read_fault_list, write_fault_list
 from fi.metrics.counts import COUNT_COLUMNS
-from fi.sampling.draw import SamplingPlan, draw
-from fi.sampling.strata import design_of
-from fi.statistics.group_estimates import estimates
+from fi.sampling.draw import draw
+from fi.sampling.plan import SamplingPlan
+from fi.sampling.strata import describe_design
+from fi.statistics.group_estimates import estimate_groups
 from fi.statistics.intervals import Sample, interval
-from fi.statistics.result_table import FAULTS, OVERALL, one_row_a_trial, result_table
-from fi.statistics.survey_design import STRATUM, Design, FamilyFaults, layer_of, stratum_name
+from fi.statistics.result_table import FAULTS, OVERALL, merge_trials, result_table
+from fi.statistics.survey_design import STRATUM, Design, FamilyFaults, stratum_name
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def faults(subject: Subject) -> list[Fault]:
 
 def test_a_draw_has_different_faults_and_no_trial_twice(subject: Subject) -> None:
     plan = SamplingPlan(margin=0.05, together=2)
-    found = trials(draw(plan.space(subject.families, subject.steps), plan))
+    found = group_trials(draw(plan.space(subject.families, subject.steps), plan))
     assert len(found) == 665  # of all pairs of faults, practically infinite
     assert {len(set(trial)) for trial in found} == {2}
     bare = [frozenset((f.layer, f.index, f.bits) for f in trial) for trial in found]
@@ -49,7 +51,7 @@ def test_a_draw_has_different_faults_and_no_trial_twice(subject: Subject) -> Non
 
 def test_within_a_layer(subject: Subject) -> None:
     plan = SamplingPlan(margin=0.08, together=2, within_layer=True)
-    found = trials(draw(plan.space(subject.families, subject.steps), plan))
+    found = group_trials(draw(plan.space(subject.families, subject.steps), plan))
     layers = [{fault.layer.split(".")[0] for fault in trial} for trial in found]
     assert all(len(names) == 1 for names in layers)
     assert len(Counter(frozenset(names) for names in layers)) > 2
@@ -59,7 +61,7 @@ def test_a_list_of_trials_comes_back(tmp_path: Path, faults: list[Fault]) -> Non
     path = tmp_path / "list.csv"
     write_fault_list(path, faults)
     assert read_fault_list(path) == faults
-    assert len(trials(faults)) == len(faults) / 3
+    assert len(group_trials(faults)) == len(faults) / 3
     torn = [*faults[:1], *faults[3:], *faults[1:3]]
     with pytest.raises(FaultListError, match="comes twice; allowed: its faults side by side"):
         write_fault_list(tmp_path / "torn.csv", torn)
@@ -74,9 +76,9 @@ def test_rows_repeat_the_counts_and_tables_count_once(
     results = run.run()
     assert len(results) == len(faults)
     assert (results.groupby("Injection")[list(COUNT_COLUMNS)].nunique() == 1).all(axis=None)
-    once = one_row_a_trial(results)
-    assert once["Injection"].tolist() == [trial[0].injection for trial in trials(faults)]
-    assert once["Layer"].tolist() == [family_of(trial) for trial in trials(faults)]
+    once = merge_trials(results)
+    assert once["Injection"].tolist() == [trial[0].injection for trial in group_trials(faults)]
+    assert once["Layer"].tolist() == [family_of(trial) for trial in group_trials(faults)]
     design = Design.of_list([family.name for family in subject.families])
     table = result_table(results, design, batches=3)
     assert table[OVERALL][FAULTS] == len(once)
@@ -205,7 +207,7 @@ def test_a_layer_wise_draw_of_trials_by_hand() -> None:
         assert table[name]["SDC_1"] == rate
         ends = interval([Sample(rate, 1, size)])
         assert (table[name]["SDC_1 low"], table[name]["SDC_1 high"]) == pytest.approx(ends)
-    by_bit = estimates(SEEN, design, ["bit"]).set_index("bit")
+    by_bit = estimate_groups(SEEN, design, ["bit"]).set_index("bit")
     # with a fault of bit 0: 15 - comb(3, 2) = 12 in a at 0.2; of b none was run
     # of bit 30: 15 - comb(3, 2) = 12 in a at 0.1, 3 - comb(2, 2) = 2 in b at 1
     assert by_bit["sdc_1"]["0"] == pytest.approx(0.2)
@@ -216,7 +218,7 @@ def test_a_layer_wise_draw_of_trials_by_hand() -> None:
 def test_running_rates_of_trials_are_those_of_the_table() -> None:
     design = Design("layer-wise", FAMILIES, together=2)
     table, rates = result_table(SEEN, design, batches=1), RunningRates(design)
-    once = one_row_a_trial(SEEN)
+    once = merge_trials(SEEN)
     rates.add(list(zip(once["Layer"], once["Bit"], strict=True)), once[[*COUNT_COLUMNS]].to_numpy())
     for family in ("a.weight", "a.several", "b.beta", OVERALL):
         found = rates.scalars(family)
@@ -229,7 +231,7 @@ def test_more_trials_than_a_float_can_say() -> None:
     families = [FamilyFaults(f.name, BIG * f.words, f.bits) for f in FAMILIES]
     design = Design("layer-wise", tuple(families), together=100)
     assert math.comb(6 * BIG, 100) > 10**309
-    found = estimates(SEEN, design).iloc[0]
+    found = estimate_groups(SEEN, design).iloc[0]
     # comb(3e6, 100) / comb(6e6, 100) is practically 0: layer a alone counts
     assert found["sdc_1"] == pytest.approx(0.2)
     assert found["sdc_1 low"] == pytest.approx(interval([Sample(0.2, 3, None)])[0], abs=0.05)
@@ -242,7 +244,7 @@ def test_a_drawn_list_of_trials_keeps_its_design(subject: Subject, tmp_path: Pat
     again = make_fault_source(source.path.name, subject, tmp_path)
     assert again.design is not None
     assert again.design.together == 3
-    assert again.design.record() == design_of(source.space, "layer-wise", 3).record()
+    assert again.design.record() == describe_design(source.space, "layer-wise", 3).record()
     sizes = again.design.populations()["population"]
     layers = {family.layer for family in source.space.families}
     words = [

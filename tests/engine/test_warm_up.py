@@ -15,8 +15,7 @@ from fi.base import kernel_cache
 from fi.campaign.runner import Campaign
 from fi.engine import warm_up
 from fi.engine.compiled import kernels
-from fi.engine.compiled.kernels import compiling
-from fi.engine.compiled.kernels.compiling import KERNELS, sources_digest
+from fi.engine.compiled.kernels.compiling import KERNELS
 from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.faults.fault import Fault
@@ -123,27 +122,3 @@ def test_trials_have_a_kernel_of_their_own(monkeypatch: pytest.MonkeyPatch) -> N
     for together in (False, True):
         warm_up.warm_up(engine, subject.families, subject.batches.first()[0], print, together)
         assert bool(met) == together
-
-
-def test_an_edit_of_any_file_of_kernels_compiles_all_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    subject = subject_of(SmallConv)
-    said_of(DifferentialEngine(subject.network, subject.infer))
-    kernel = kernels.replaced
-
-    def stored() -> object:
-        cache = compiling._Cache(kernel.py_func)
-        return cache.load_overload(kernel.signatures[0], kernel.targetctx)
-
-    assert stored() is not None
-    monkeypatch.setattr(compiling, "sources_digest", lambda: "of other sources")
-    assert stored() is None
-    (tmp_path / "a.py").write_text("a = 1")
-    (tmp_path / "b.py").write_text("b = 1")
-    before = sources_digest(tmp_path)
-    sources_digest.cache_clear()
-    assert sources_digest(tmp_path) == before
-    sources_digest.cache_clear()
-    (tmp_path / "b.py").write_text("b = 2")
-    assert sources_digest(tmp_path) != before

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from places import SHARED
 
 from fi.faults.fault import Fault
+from fi.faults.fault_checks import check_fault
 from fi.faults.fault_list import FaultListError, read_fault_list, write_fault_list
 from fi.faults.fault_sites import Kind, SiteFamily
-from fi.faults.fault_space import FaultSpace, check_fault
+from fi.faults.fault_space import FaultSpace
 from fi.faults.models import FAULT_MODELS
-from fi.sampling.draw import SamplingPlan, draw
+from fi.sampling.draw import draw
+from fi.sampling.plan import SamplingPlan
 
 HEADER = "Injection,Layer,TensorIndex,Bit,Model,Step"
 FAMILIES = (

@@ -10,7 +10,7 @@ import pytest
 import torch
 from places import ROOT
 
-from fi.faults.models import FAULT_MODELS, FaultModel, fault_model, register
+from fi.faults.models import FAULT_MODELS, FaultModel, fault_model, register_model
 from fi.faults.user_models import load_model
 from fi.test import main
 
@@ -82,7 +82,7 @@ def test_names_of_ours_are_not_taken(tmp_path: Path, no_new_models: None) -> Non
         pass
 
     with pytest.raises(ValueError, match="Dead is called 'dead'; allowed: a name of its own"):
-        register(Dead)
+        register_model(Dead)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fi.faults.fault_checks import check_fault
 from fi.faults.fault_sites import Kind, SiteFamily
-from fi.faults.fault_space import FaultSpace, check_fault
-from fi.sampling.combinations import TrialNumbers, subset
+from fi.faults.fault_space import FaultSpace
+from fi.sampling.combinations import TrialNumbers, unrank_subset
 
 MODELS = ("bit-flip", "stuck-at-0", "stuck-at-1", "dead", "saturated", "stuck-value:2", "scale:0.5")
 STEPS = 9
@@ -104,7 +105,7 @@ def test_what_no_model_strikes_is_left_out_and_said() -> None:
 
 @given(st.integers(0, 10**30), st.integers(1, 6))
 def test_sets_are_numbered(position: int, size: int) -> None:
-    members = subset(position, size)
+    members = unrank_subset(position, size)
     assert len(members) == size
     assert members == sorted(set(members))
     assert position == sum(comb(member, place) for place, member in enumerate(members, 1))

@@ -19,12 +19,13 @@ from torch import nn
 
 from fi.base.errors import UserError
 from fi.campaign.subject import Subject
-from fi.faults.bits import as_signed, same_words
-from fi.faults.fault import Fault, trials
-from fi.faults.stored_words import StoredWord, stored_values
+from fi.faults.bits import are_same_words, as_signed
+from fi.faults.fault import Fault, group_trials
+from fi.faults.stored_words import StoredWord, golden_and_faulty
 from fi.faults.word_formats import BFLOAT16, FLOAT16, FLOAT32, Int8, WordFormat, format_of
-from fi.sampling.draw import SamplingPlan, draw
-from fi.statistics.result_table import one_row_a_trial
+from fi.sampling.draw import draw
+from fi.sampling.plan import SamplingPlan
+from fi.statistics.result_table import merge_trials
 
 values = st.floats(width=32)
 
@@ -143,7 +144,7 @@ def test_faults_hit_the_stored_word(form: str) -> None:
             for bits in [(bit,) for bit in range(width)] + [(0, 2), (width - 2, width - 1)]
         )
     ]
-    golden, faulty = stored_values(module, "weight", faults)
+    golden, faulty = golden_and_faulty(module, "weight", faults)
     for fault, before, after in zip(faults, golden.tolist(), faulty.tolist(), strict=True):
         wanted = oracle_value(before, form, scale, fault.bits, fault.model)
         assert same(after, wanted), f"{fault}: {before} became {after}, wanted {wanted}"
@@ -160,9 +161,9 @@ def test_both_engines_count_as_the_oracle(
     faults = draw(plan.space(subject.families, subject.steps), plan)
     golden = scores_of(subject)
     monkeypatch.setattr(Oracle, "word", word_of(subject.network, form))
-    wanted = [expected(subject, trial, golden) for trial in trials(faults)]
+    wanted = [expected(subject, trial, golden) for trial in group_trials(faults)]
     for engine in ("full", "differential"):
-        results = one_row_a_trial(campaign(subject, faults, engine=engine).run())
+        results = merge_trials(campaign(subject, faults, engine=engine).run())
         for row, counts in zip(results.to_dict("records"), wanted, strict=True):
             assert {name: row[name] for name in counts} == counts, row
     assert any(counts["fully_masked"] < counts["samples"] for counts in wanted)
@@ -221,7 +222,7 @@ def stored_tensors(draw: st.DrawFn) -> tuple[nn.Module, tuple[int, ...]]:
 
 
 def stored_under(module: nn.Module, index: tuple[int, ...], *faults: Fault) -> torch.Tensor:
-    return StoredWord(module, "weight", index, faults).at(0)
+    return StoredWord(module, "weight", index, faults).value_at(0)
 
 
 @given(stored_tensors(), st.sets(st.integers(0, 7), min_size=1, max_size=4))
@@ -233,10 +234,10 @@ def test_a_flip_twice_is_nothing_in_any_format(
     golden = module.weight.detach()[index]
     hit = tuple(sorted(form.bits - 1 - bit for bit in low))
     flip = Fault(0, "x.weight", index, hit)
-    assert same_words(stored_under(module, index, flip, flip), golden)
+    assert are_same_words(stored_under(module, index, flip, flip), golden)
     once = stored_under(module, index, flip)
     assert once.dtype == golden.dtype
-    assert not same_words(once, golden) or bool(golden.isnan())
+    assert not are_same_words(once, golden) or bool(golden.isnan())
     word, faulty = (form.encode(v.float().reshape(1)) for v in (golden, once))
     rounded = form.bits == 8 and {float(golden), float(once)} & {-128 * 0.25}
     if not (golden.isnan() or once.isnan() or rounded):
@@ -255,8 +256,8 @@ def test_stuck_once_is_stuck_for_good_in_any_format(
     hit = tuple(sorted(format_of(module, "weight").bits - 1 - bit for bit in low))
     fault = Fault(0, "x.weight", index, hit if model.startswith("stuck-at") else (), model)
     once = stored_under(module, index, fault)
-    assert same_words(stored_under(module, index, fault, fault), once)
-    assert same_words(stored_values(module, "weight", [fault])[1][0], once)
+    assert are_same_words(stored_under(module, index, fault, fault), once)
+    assert are_same_words(golden_and_faulty(module, "weight", [fault])[1][0], once)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from small_networks import SmallConv, SmallLinear
 from fi.faults.fault import Fault
 from fi.faults.injection import injected
 from fi.faults.word_values import parse_value, value_fields, word_values
-from fi.sampling.draw import SamplingPlan, draw
+from fi.sampling.draw import draw
+from fi.sampling.plan import SamplingPlan
 
 
 def test_values_are_those_that_the_injection_writes() -> None:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from fi.faults.fault import Fault
-from fi.faults.fault_sites import SiteFamily, observe, site_families
+from fi.faults.fault_sites import SiteFamily, find_site_families, observe_activity
 from fi.faults.fault_space import unravel
 from fi.network.batches import Batch
-from fi.network.neurons import floating_parameters
+from fi.network.neurons import make_parameters_float
 from fi.network.readouts import MaxMembrane, Readout, SpikeCount
 from fi.network.stages import SpikingNetwork, Stage
 
@@ -218,7 +218,7 @@ def network_of(
         torch.manual_seed(0)
         network = Chain(kind(), READOUTS[readout]()).eval()
         _randomise(network)
-    floating_parameters(network)
+    make_parameters_float(network)
     with torch.no_grad():
         _calibrate(network, events(input_shape(network), 16, kind=signal))
     return network.to(dtype)
@@ -252,7 +252,7 @@ def families(network: Chain, steps: int = STEPS) -> list[SiteFamily]:
     """Where faults can strike."""
     dtype = next(network.parameters()).dtype
     signal = events(input_shape(network), 1, steps).to(dtype)
-    return site_families(network, observe(network, network, signal))
+    return find_site_families(network, observe_activity(network, network, signal))
 
 
 def every_fault(network: Chain, each: int = 2, steps: int = STEPS, seed: int = 3) -> list[Fault]:

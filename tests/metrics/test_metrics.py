@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from fi.metrics.counts import COUNT_COLUMNS
-from fi.metrics.fault_counts import FaultCounts, batch_counts
-from fi.metrics.outcomes import OUTCOMES, judge
+from fi.metrics.fault_counts import FaultCounts, count_batch
+from fi.metrics.judgement import judge
+from fi.metrics.outcomes import OUTCOMES
 from fi.metrics.pairs import Pairs
 
 FAULTS, SAMPLES, CLASSES = 5, 12, 3
@@ -89,7 +90,7 @@ def test_portions_of_a_batch_count_it_once(scores: tuple[Tensor, Tensor, Tensor]
 def test_every_pair_has_one_outcome(scores: tuple[Tensor, Tensor, Tensor]) -> None:
     golden, faulty, labels = scores
     everything = torch.ones(FAULTS, SAMPLES, dtype=torch.bool)
-    counts = batch_counts([listed(faulty, everything)], golden, labels, FAULTS)
+    counts = count_batch([listed(faulty, everything)], golden, labels, FAULTS)
     table = dict(zip(COUNT_COLUMNS, counts, strict=True))
     assert torch.equal(sum(table[name] for name in OUTCOMES), table["samples"])
     assert table["non_finite"].tolist() == [0, 0, 1, 1, 0]

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from fi.datamodules import SaccadeMNIST
+from fi.models import CSNN, NMNIST
+from fi.models.parts import resized
 from places import ROOT
 from torch import Tensor
 from torch.nn import functional
 
-from datamodules import SaccadeMNIST
 from fi.campaign.subject import Subject
 from fi.network.checkpoint import load_checkpoint
 from fi.network.stages import SpikingNetwork
-from models import CSNN, NMNIST
-from models.parts import resized
 
 PRETRAINED = ROOT / "models" / "pretrained"
 PUBLISHED = ROOT.parent / "shared" / "data" / "spikingjet"

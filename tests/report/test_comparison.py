@@ -20,7 +20,7 @@ from fi.report.comparison import Comparison, Side, compare, corrected
 from fi.report.comparison_page import sentences
 from fi.statistics.estimators import Estimate, wilson
 from fi.statistics.intervals import Sample, interval
-from fi.statistics.rate_differences import PairedSample, independent, paired
+from fi.statistics.rate_differences import PairedSample, compare_independent, compare_paired
 from fi.statistics.result_table import result_table
 from fi.statistics.survey_design import Design, FamilyFaults
 
@@ -123,7 +123,7 @@ def test_paired_intervals_cover(seed: int, rates: tuple[float, float]) -> None:
     held = 0
     for _ in range(300):
         chosen = draw.choice(20_000, 200, replace=False)
-        found = paired([PairedSample(first[chosen], second[chosen], 20_000)], 0.99)
+        found = compare_paired([PairedSample(first[chosen], second[chosen], 20_000)], 0.99)
         held += found.low <= truth <= found.high
     assert held >= 294
     assert truth != 0
@@ -133,9 +133,9 @@ def test_the_paired_interval_is_the_narrower_one() -> None:
     draw = np.random.default_rng(0)
     first = draw.random(400)
     second = np.where(draw.random(400) < 0.1, 0, first)
-    near = paired([PairedSample(first, second, None)], 0.99)
+    near = compare_paired([PairedSample(first, second, None)], 0.99)
     ends = [Estimate(float(v.mean()), *wilson(float(v.mean()), 400)) for v in (first, second)]
-    far = independent(*ends)
+    far = compare_independent(*ends)
     assert near.value == pytest.approx(far.value)
     assert near.high - near.low < 0.6 * (far.high - far.low)
     assert near.is_certain
@@ -144,14 +144,14 @@ def test_the_paired_interval_is_the_narrower_one() -> None:
 
 def test_every_fault_run_is_no_estimate() -> None:
     first, second = np.array([0.0, 0.5, 1.0]), np.array([0.5, 0.5, 0.0])
-    found = paired([PairedSample(first, second, 3)], 0.99)
+    found = compare_paired([PairedSample(first, second, 3)], 0.99)
     assert found == pytest.approx((-0.5 / 3, -0.5 / 3, -0.5 / 3))
 
 
 def test_strata_are_weighed() -> None:
     one = PairedSample(np.array([0.0] * 50), np.array([0.4] * 50), 100, 0.25)
     other = PairedSample(np.array([0.2] * 50), np.array([0.2] * 50), 300, 0.75)
-    assert paired([one, other], 0.99).value == pytest.approx(0.1)
+    assert compare_paired([one, other], 0.99).value == pytest.approx(0.1)
 
 
 def test_a_layer_wise_draw_is_weighed_by_its_layers(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from campaigns import Run
 from past_campaigns import FAMILIES, SAMPLES, counts_of, design, some_faults, write_campaign
 
 from fi.campaign.subject import Subject
-from fi.faults.fault import Fault, trials
+from fi.faults.fault import Fault, group_trials
 from fi.report.command import main
 from fi.report.critical_section import critical_faults
 from fi.report.facts import facts
@@ -393,7 +393,7 @@ def test_the_space_of_trials_is_said(tmp_path: Path) -> None:
         draw = replace(design("network-wise"), together=together).record()
         folder = write_campaign(tmp_path / f"{together}-ab", faults, [0] * 4, trials=2, draw=draw)
         (folder / "results.csv").unlink()
-        ResultsFile(folder / "results.csv").append(trials(faults), counts_of([10, 20]))
+        ResultsFile(folder / "results.csv").append(group_trials(faults), counts_of([10, 20]))
         known = dict(facts(Findings.of(PastCampaign(folder))))
         assert known["fault space"].startswith(said)
         assert known["faults"].startswith("2 trials of 7_fault_list.csv")

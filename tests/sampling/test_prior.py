@@ -11,8 +11,8 @@ from torch import nn
 from fi.base.text_files import FileError
 from fi.faults.fault_sites import Kind, SiteFamily
 from fi.faults.fault_space import FaultSpace
-from fi.sampling.draw import SamplingPlan
-from fi.sampling.prior import PriorRate, expected_rate, golden_prior, read_prior
+from fi.sampling.plan import SamplingPlan
+from fi.sampling.prior import PriorRate, derive_prior, expected_rate, read_prior
 
 
 class Words(nn.Module):
@@ -26,7 +26,7 @@ def rates(*values: float, models: tuple[str, ...] = ("bit-flip",)) -> dict[int, 
     """The rates of all bits of a tensor of these words."""
     weight = SiteFamily("fc1.weight", (1, len(values)), Kind.SYNAPSE)
     potential = SiteFamily("lif1.potential", (1,), Kind.STATE)
-    prior = golden_prior(FaultSpace((weight, potential), models), Words(*values))
+    prior = derive_prior(FaultSpace((weight, potential), models), Words(*values))
     assert {row.layer for row in prior} == {"fc1.weight"}
     return {row.first: row.p for row in prior}
 

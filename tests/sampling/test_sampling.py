@@ -14,13 +14,9 @@ from scipy.stats import chisquare
 
 from fi.faults.fault_sites import Kind, SiteFamily
 from fi.faults.fault_space import FaultSpace
-from fi.sampling.draw import (
-    SamplingPlan,
-    _below,
-    _distinct,
-    _random_words,
-    draw,
-)
+from fi.sampling.draw import draw
+from fi.sampling.plan import SamplingPlan
+from fi.sampling.shuffle import _draw_below, draw_distinct, random_words
 from fi.statistics.sample_size import sample_size
 
 FAMILIES = (
@@ -214,23 +210,23 @@ def test_a_huge_space_is_never_listed(words: int) -> None:
 
 
 def test_every_ordered_sample_is_as_likely() -> None:
-    words = _random_words(3)
-    seen = Counter(tuple(_distinct(words, 5, 3)) for _ in range(12_000))
+    words = random_words(3)
+    seen = Counter(tuple(draw_distinct(words, 5, 3)) for _ in range(12_000))
     assert len(seen) == 60
     assert chisquare(list(seen.values())).pvalue > 0.001
 
 
 def test_integers_are_uniform_over_more_than_one_word() -> None:
-    words = _random_words(4)
+    words = random_words(4)
     bound = 3 * 2**64
-    thirds = Counter(_below(words, bound) // 2**64 for _ in range(6000))
+    thirds = Counter(_draw_below(words, bound) // 2**64 for _ in range(6000))
     assert set(thirds) == {0, 1, 2}
     assert chisquare(list(thirds.values())).pvalue > 0.001
-    assert _below(words, 1) == 0
+    assert _draw_below(words, 1) == 0
 
 
 def test_random_words_are_those_of_pcg64() -> None:
-    assert list(islice(_random_words(0), 2)) == [11749869230777074271, 4976686463289251617]
+    assert list(islice(random_words(0), 2)) == [11749869230777074271, 4976686463289251617]
 
 
 @pytest.mark.parametrize(

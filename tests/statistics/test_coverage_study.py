@@ -12,7 +12,8 @@ import pytest
 from markdown_pages import ROOT
 from scipy.stats import binom
 
-from fi.sampling.draw import SamplingPlan, draw
+from fi.sampling.draw import draw
+from fi.sampling.plan import SamplingPlan
 from fi.statistics.estimators import wilson
 
 sys.path.insert(0, str(ROOT / "docs"))
@@ -105,7 +106,7 @@ def test_a_draw_is_that_of_the_tool(population: Population) -> None:
 
 def test_an_iterative_draw_goes_on_until_the_network_is_known(population: Population) -> None:
     results, design = sampled(population, Draw("network-wise", 0.1, iterative=True), 3)
-    overall = coverage_study.estimates(results, design, rates=RATES)
+    overall = coverage_study.estimate_groups(results, design, rates=RATES)
     half = max((overall[f"{r} high"] - overall[f"{r} low"])[0] / 2 for r in RATES)
     assert half <= 0.1
     assert results["Injection"].tolist() == list(range(len(results)))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from fi.metrics.counts import COUNT_COLUMNS
-from fi.statistics.group_estimates import estimates
+from fi.statistics.group_estimates import estimate_groups
 from fi.statistics.intervals import Sample, interval
 from fi.statistics.survey_design import Design, FamilyFaults, stratum_name
 
@@ -57,12 +57,12 @@ def test_strata_of_the_schemes() -> None:
 
 
 def test_network_wise_by_hand() -> None:
-    overall = estimates(SEEN, design("network-wise"))
+    overall = estimate_groups(SEEN, design("network-wise"))
     # 60 * 3 + 20 * 2 + 10 faults, of which 7 were run: the plain mean
     assert overall[["faults", "population"]].to_numpy().tolist() == [[7, 230]]
     assert overall["sdc_1"][0] == pytest.approx(2.6 / 7)
     assert ends(overall) == interval([Sample(2.6 / 7, 7, 230)])
-    by_bit = estimates(SEEN, design("network-wise"), ["bit"])
+    by_bit = estimate_groups(SEEN, design("network-wise"), ["bit"])
     assert by_bit["bit"].tolist() == ["", "0", "30"]
     assert by_bit["population"].tolist() == [60, 90, 80]
     assert by_bit["sdc_1"].tolist() == pytest.approx([0.4, 0.6 / 4, 0.8])
@@ -70,29 +70,29 @@ def test_network_wise_by_hand() -> None:
 
 
 def test_layer_wise_by_hand() -> None:
-    overall = estimates(SEEN, design("layer-wise"))
+    overall = estimate_groups(SEEN, design("layer-wise"))
     # fc1: 2.3 / 6 of 220 faults; lif1: 0.3 of 10
     assert overall["sdc_1"][0] == pytest.approx((220 * 2.3 / 6 + 10 * 0.3) / 230)
     samples = [Sample(2.3 / 6, 6, 220, 220 / 230), Sample(0.3, 1, 10, 10 / 230)]
     assert ends(overall) == pytest.approx(interval(samples))
-    by_bit = estimates(SEEN, design("layer-wise"), ["bit"])
+    by_bit = estimate_groups(SEEN, design("layer-wise"), ["bit"])
     # bit 0: fc1 has 80 faults of rates 0, 0.2, 0.1; lif1 10 of rate 0.3
     assert by_bit["sdc_1"][1] == pytest.approx((80 * 0.1 + 10 * 0.3) / 90)
 
 
 def test_bit_wise_schemes_by_hand() -> None:
     for scheme in ("data-unaware", "data-aware"):
-        overall = estimates(SEEN, design(scheme))
+        overall = estimate_groups(SEEN, design(scheme))
         # 60 of bit 0 at 0.1, of bit 30 at 1, dead at 0.4; 20 at 0.1, 20 at 0.6; 10 at 0.3
         total = 60 * (0.1 + 1.0 + 0.4) + 20 * (0.1 + 0.6) + 10 * 0.3
         assert overall["sdc_1"][0] == pytest.approx(total / 230)
-        by_family = estimates(SEEN, design(scheme), ["family"])
+        by_family = estimate_groups(SEEN, design(scheme), ["family"])
         assert by_family["family"].tolist() == ["fc1.weight", "fc1.bias", "lif1.beta"]
         assert by_family["sdc_1"].tolist() == pytest.approx([0.5, 0.35, 0.3])
 
 
 def test_several_keys_models_and_layers() -> None:
-    table = estimates(SEEN, design("network-wise"), ["layer", "model"])
+    table = estimate_groups(SEEN, design("network-wise"), ["layer", "model"])
     assert table[["layer", "model", "faults", "population"]].to_numpy().tolist() == [
         ["fc1", "bit-flip", 5, 160],
         ["fc1", "dead", 1, 60],
@@ -102,14 +102,14 @@ def test_several_keys_models_and_layers() -> None:
 
 def test_steps_share_the_population() -> None:
     seen = SEEN.assign(Step=["0", "0", "1", "1", "2-4", "1", "0"])
-    table = estimates(seen, design("network-wise", ("0", "1", "2-4")), ["step"])
+    table = estimate_groups(seen, design("network-wise", ("0", "1", "2-4")), ["step"])
     assert table["step"].tolist() == ["0", "1", "2-4"]
     assert table["faults"].tolist() == [3, 3, 1]
     assert table["population"].tolist() == [230] * 3
 
 
 def test_a_group_that_was_not_run_is_open() -> None:
-    table = estimates(SEEN[:1], design("network-wise"), ["family"])
+    table = estimate_groups(SEEN[:1], design("network-wise"), ["family"])
     assert table["faults"].tolist() == [1, 0, 0]
     assert np.isnan(table["sdc_1"][1])
     assert ends(table, 1) == (0, 1)
@@ -117,7 +117,7 @@ def test_a_group_that_was_not_run_is_open() -> None:
 
 def test_of_a_list_the_population_is_not_known() -> None:
     names = [family.name for family in FAMILIES]
-    table = estimates(SEEN, Design.of_list(names), ["family"])
+    table = estimate_groups(SEEN, Design.of_list(names), ["family"])
     assert table["population"].tolist() == [None] * 3
     assert ends(table) == interval([Sample(1.6 / 4, 4, None)])
 
@@ -126,19 +126,19 @@ def test_a_trial_of_several_faults_counts_once_in_a_group() -> None:
     trial = results(("fc1.weight", "0", 5), ("fc1.weight", "30", 5), ("lif1.beta", "0", 5))
     seen = pd.concat([trial.assign(Injection=0), SEEN.assign(Injection=SEEN["Injection"] + 1)])
     names = [family.name for family in FAMILIES]
-    assert estimates(seen, Design.of_list(names))["faults"].tolist() == [8]
-    table = estimates(seen, Design.of_list(names), ["family"])
+    assert estimate_groups(seen, Design.of_list(names))["faults"].tolist() == [8]
+    table = estimate_groups(seen, Design.of_list(names), ["family"])
     assert table["faults"].tolist() == [5, 2, 2]
     assert table["sdc_1"][0] == pytest.approx((0.5 + 1.6) / 5)
 
 
 def test_what_is_wrong_is_named() -> None:
     with pytest.raises(ValueError, match=r"grouped by 'word'; allowed: family, layer, bit"):
-        estimates(SEEN, design("network-wise"), ["word"])
+        estimate_groups(SEEN, design("network-wise"), ["word"])
     with pytest.raises(ValueError, match=r"results of fc1.bias bit 7; the faults that the list"):
-        estimates(SEEN.replace({"Bit": {"0": "7"}})[4:6], design("data-aware"))
+        estimate_groups(SEEN.replace({"Bit": {"0": "7"}})[4:6], design("data-aware"))
     with pytest.raises(ValueError, match=r"results of fc1.bias"):
-        estimates(SEEN, Design("network-wise", FAMILIES[::2]))
+        estimate_groups(SEEN, Design("network-wise", FAMILIES[::2]))
 
 
 def test_a_design_is_read_back() -> None:

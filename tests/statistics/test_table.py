@@ -14,7 +14,7 @@ from rich.console import Console
 
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.report.terminal.table import plain_console, print_table
-from fi.statistics.group_estimates import estimates
+from fi.statistics.group_estimates import estimate_groups
 from fi.statistics.intervals import Sample, interval
 from fi.statistics.result_table import result_table, table_csv
 from fi.statistics.survey_design import Design, FamilyFaults
@@ -120,7 +120,7 @@ def test_the_layer_wise_estimate_is_unbiased() -> None:
         drawn += [other[n] for n in rng.choice(10, 5, replace=False)]
         rows = [(f, [10, 10 - int(rates[f][n]), int(rates[f][n]), *[0] * 7]) for f, n in drawn]
         sizes = {"a.w": 40, "a.b": 6, "c.w": 10}
-        table = estimates(results(*rows), design(sizes, "layer-wise"), rates=["sdc_1"])
+        table = estimate_groups(results(*rows), design(sizes, "layer-wise"), rates=["sdc_1"])
         means.append(table.at[0, "sdc_1"])
     spread = np.std(means) / np.sqrt(len(means))
     assert abs(np.mean(means) - exact) < 4 * spread

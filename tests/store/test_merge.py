@@ -17,10 +17,11 @@ from fi.base.errors import UserError
 from fi.campaign.runner import Campaign
 from fi.campaign.settings import Settings
 from fi.campaign.subject import Subject
-from fi.faults.fault import Fault, trials
+from fi.faults.fault import Fault, group_trials
 from fi.merge import main
-from fi.sampling.draw import SamplingPlan, draw
-from fi.sampling.shards import Shard, shard_in, shard_of, woven
+from fi.sampling.draw import draw
+from fi.sampling.plan import SamplingPlan
+from fi.sampling.shards import Shard, interleave, parse_shard, parse_shard_folder
 from fi.store.merging import MergeError, merge
 
 NUMBERS = st.lists(st.integers(1, 3), min_size=1, max_size=60)
@@ -34,24 +35,24 @@ def listed(sizes: list[int]) -> list[Fault]:
 @given(NUMBERS, st.integers(1, 9))
 def test_shards_are_disjoint_complete_and_balanced(sizes: list[int], count: int) -> None:
     faults = listed(sizes)
-    parts = [Shard(n, count).of(faults) for n in range(1, count + 1)]
+    parts = [Shard(n, count).select(faults) for n in range(1, count + 1)]
     assert sorted(f.injection for part in parts for f in part) == [f.injection for f in faults]
     lengths = [len({fault.injection for fault in part}) for part in parts]
     assert max(lengths) - min(lengths) <= 1
-    assert woven([trials(part) for part in parts]) == faults
+    assert interleave([group_trials(part) for part in parts]) == faults
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "1/0", "a/b", "-1/3", "1/3/5", ""])
 def test_a_shard_that_is_none(text: str) -> None:
     with pytest.raises(UserError, match="--shard"):
-        shard_of(text)
+        parse_shard(text)
 
 
 def test_a_shard_by_name() -> None:
-    assert str(shard_of("3/16")) == "3/16"
-    assert shard_in(shard_of("3/16").folder) == Shard(3, 16)
-    assert shard_in("shard-17-of-16") is None
-    assert shard_in("tensorboard") is None
+    assert str(parse_shard("3/16")) == "3/16"
+    assert parse_shard_folder(parse_shard("3/16").folder) == Shard(3, 16)
+    assert parse_shard_folder("shard-17-of-16") is None
+    assert parse_shard_folder("tensorboard") is None
 
 
 def run_shards(campaign: Run, subject: Subject, faults: list[Fault], **options: object) -> Path:

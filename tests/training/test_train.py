@@ -9,6 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import snntorch as snn
 import torch
+from fi.models import CSNN, NMNIST
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -19,7 +20,6 @@ from fi.train import accuracy, default_recipe, main
 from fi.training.firing import firing_rates
 from fi.training.fitting import fit, save_weights
 from fi.training.module import Recipe, Training, keep_in_bounds, shifted
-from models import CSNN, NMNIST
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
 STEPS, CLASSES, SIZE = 5, 2, 8

@@ -15,7 +15,7 @@ from fi.campaign.schedule import ListedFaults
 from fi.campaign.settings import Settings
 from fi.campaign.subject import Subject
 from fi.faults.fault import Fault
-from fi.faults.models import own_models
+from fi.faults.models import user_model_sources
 from fi.store.campaign_folder import CampaignFiles, make_tag
 from fi.store.identity import network_hash, text_hash
 from fi.store.run_summary import ListRecord
@@ -77,7 +77,7 @@ def _identify_special(subject: Subject, schedule: ListedFaults) -> dict[str, str
     special = {}
     if subject.accuracy_before is not None:
         special["format"] = subject.word_format
-    if own := own_models(schedule.models):
+    if own := user_model_sources(schedule.models):
         special["models"] = text_hash("\n".join(own))
     return special
 

@@ -12,10 +12,10 @@ from torch import nn
 
 from fi.engine.compiled.stage_constants import Array, StageModel
 from fi.engine.compiled.synapse_matrix import Ints
-from fi.engine.generic.fault_batch import stacked_masks
+from fi.engine.generic.fault_batch import stack_masks
 from fi.faults.bits import corrupt
 from fi.faults.fault import Fault
-from fi.faults.stored_words import flat_places, stored_values
+from fi.faults.stored_words import flat_indices, golden_and_faulty
 from fi.network.neurons import neuron_words, state_attributes
 
 #: The words of a neuron that the kernels know.
@@ -202,8 +202,8 @@ def input_strikes(
     shape: tuple[int, ...], faults: Sequence[Fault], positions: Array
 ) -> InputStrikes:
     """Faults of input lines in frames of ``shape``."""
-    masks = stacked_masks(faults)
-    line = flat_places(faults, shape).numpy()
+    masks = stack_masks(faults)
+    line = flat_indices(faults, shape).numpy()
     keep, force, flip = masks.view(np.uint32).T
     since, until = window(faults)
     return InputStrikes(positions, line, keep, force, flip, since, until)
@@ -269,11 +269,11 @@ def neuron_strikes(
         shape = tuple(getattr(model.stage.neuron, attribute).shape)
         cones = cones_of(shape, model.shape)
     else:
-        flat = flat_places(faults, model.shape).numpy()
+        flat = flat_indices(faults, model.shape).numpy()
         cones = [np.array([n], np.int32) for n in range(model.neurons)]
     word = {**PARAMETERS, **STATES, "spike": SPIKE}[attribute]
     is_parameter = attribute in PARAMETERS
-    masks = np.zeros((count, 3), np.int32) if is_parameter else stacked_masks(faults)
+    masks = np.zeros((count, 3), np.int32) if is_parameter else stack_masks(faults)
     since, until = window(faults)
     low, high = _spike_values(masks, dtype)
     hit = [cones[flat[i]] for i in chosen]
@@ -298,9 +298,9 @@ def parameter_values(
     module: nn.Module, attribute: str, faults: Sequence[Fault]
 ) -> tuple[Array, Array, Array]:
     """Golden and faulty values, and the flat index of each word."""
-    golden, faulty = stored_values(module, attribute, faults)
+    golden, faulty = golden_and_faulty(module, attribute, faults)
     shape = tuple(getattr(module, attribute).shape)
-    return golden.cpu().numpy(), faulty.cpu().numpy(), flat_places(faults, shape).numpy()
+    return golden.cpu().numpy(), faulty.cpu().numpy(), flat_indices(faults, shape).numpy()
 
 
 def window(faults: Sequence[Fault]) -> tuple[Ints, Ints]:

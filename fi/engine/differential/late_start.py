@@ -1,4 +1,4 @@
-"""Trials of several faults: from the first stage that they strike, samples that still differ."""
+"""Multi-fault trials in torch: from their first stage on, and only samples that still differ."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from fi.engine.generic.fault_groups import stage_of
+from fi.engine.generic.fault_groups import find_stage
 from fi.engine.tally import Tally
 from fi.faults.fault import Fault, Trial
 from fi.faults.fault_sites import INPUT
-from fi.faults.injection import StageRun, injected, struck_inputs
+from fi.faults.injection import StageRun, injected
+from fi.faults.injection_hooks import apply_input_faults
 from fi.metrics.pairs import Pairs
 from fi.network.stages import SpikingNetwork, StageActivity
 
 
 class LateStart:
-    """Runs the stages from the first struck one on, with the network's own arithmetic.
+    """Runs the stages from the first faulty one on, with the network's own arithmetic.
 
-    After each stage a sample whose spikes are the golden ones is dropped until the next struck
+    After each stage a sample whose spikes are the golden ones is dropped until the next faulty
     stage, where it starts again from the golden input.
 
     Args:
@@ -43,7 +44,7 @@ class LateStart:
         Args:
             activities: golden activity of every stage on one batch.
             golden: the golden scores ``[batch, classes]``.
-            trials: faults that are in place together.
+            trials: of one or several faults.
             positions: of each trial in its group, int64 ``[trials]``.
         """
         for trial, position in zip(trials, positions.tolist(), strict=True):
@@ -52,15 +53,17 @@ class LateStart:
             fault = torch.full_like(sample, position)
             yield Pairs(fault, sample, scores.to(golden.dtype))
 
-    def by_stage(self, trial: Trial) -> dict[int, list[Fault]]:
+    def _group_by_stage(self, trial: Trial) -> dict[int, list[Fault]]:
         """The faults of a trial by the number of their stage; inputs belong to the first."""
-        found: dict[int, list[Fault]] = {}
+        faults: dict[int, list[Fault]] = {}
         for fault in trial:
-            layer = fault.layer.rpartition(".")[0]
-            inside = fault.layer != INPUT
-            number = stage_of(self.stages, self.network.get_submodule(layer)) if inside else 0
-            found.setdefault(number, []).append(fault)
-        return dict(sorted(found.items()))
+            if fault.layer == INPUT:
+                number = 0
+            else:
+                module = self.network.get_submodule(fault.layer.rpartition(".")[0])
+                number = find_stage(self.stages, module)
+            faults.setdefault(number, []).append(fault)
+        return faults
 
     def run(
         self,
@@ -70,19 +73,22 @@ class LateStart:
         sample: Tensor | None = None,
         inputs: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Samples, int64 ``[pairs]``, and their scores ``[pairs, classes]``.
+        """Run one trial: the samples that may differ and their scores.
 
         Args:
             activities: golden activity of every stage.
             trial: the faults.
-            start: the stage to begin with; the first that is struck where not given.
+            start: the stage to begin with; the first one with a fault where not given.
             sample: the only samples to look at; all where not given.
             inputs: what that stage sees of them, ``[time, samples, ...]``, faults of input lines
                 in it; golden if not given.
+
+        Returns:
+            Samples, int64 ``[pairs]``, and their scores ``[pairs, classes]``.
         """
         if inputs is not None:
             trial = tuple(fault for fault in trial if fault.layer != INPUT)
-        faults = self.by_stage(trial)
+        faults = self._group_by_stage(trial)
         start = min(faults) if start is None else start
         everything = torch.arange(len(activities[0].inputs[0]), device=activities[0].inputs.device)
         considered = everything if sample is None else sample
@@ -95,34 +101,40 @@ class LateStart:
                 signal, differing = golden.spikes[:, :0], chosen
                 continue
             if len(chosen) != len(differing):
-                signal = _among(golden.inputs, chosen, differing, signal)
-            activity = self._stage(number, faults.get(number, []), signal)
+                signal = _merge_inputs(golden.inputs, chosen, differing, signal)
+            activity = self._run_stage(number, faults.get(number, []), signal)
             if number == len(self.stages) - 1:
-                return chosen, self._scores(activity)
+                return chosen, self._read_out(activity)
             differs = (activity.spikes != golden.spikes[:, chosen]).flatten(2).any(2).any(0)
             differing, signal = chosen[differs], activity.spikes[:, differs]
-        return differing, activities[-1].spikes.new_zeros(0, self._classes(activities))
+        classes = activities[-1].spikes[0, 0].numel()
+        return differing, activities[-1].spikes.new_zeros(0, classes)
 
-    def _stage(self, number: int, faults: Sequence[Fault], signal: Tensor) -> StageActivity:
-        """One stage under its faults, its inputs among them."""
+    def _run_stage(self, number: int, faults: Sequence[Fault], signal: Tensor) -> StageActivity:
+        """One stage under its faults, those of its inputs among them."""
         lines = [fault for fault in faults if fault.layer == INPUT]
         inside = [fault for fault in faults if fault.layer != INPUT]
         stage = StageRun(self.stages[number])
         with injected(self.network, *inside, within=stage):
-            return stage(struck_inputs(signal, lines) if lines else signal)
+            activity: StageActivity = stage(apply_input_faults(signal, lines) if lines else signal)
+        return activity
 
-    def _scores(self, activity: StageActivity) -> Tensor:
+    def _read_out(self, activity: StageActivity) -> Tensor:
+        """Scores ``[pairs, classes]`` of the last stage."""
         membranes = (state["mem"] for state in activity.states)
         readout = self.network.readout
         return readout.scores(readout.gather(zip(activity.spikes, membranes, strict=True)))
 
-    def _classes(self, activities: Sequence[StageActivity]) -> int:
-        return activities[-1].spikes[0, 0].numel()
 
+def _merge_inputs(golden: Tensor, chosen: Tensor, differing: Tensor, signal: Tensor) -> Tensor:
+    """The golden inputs of the samples ``chosen``, with ``signal`` for those that differ.
 
-def _among(golden: Tensor, chosen: Tensor, differing: Tensor, signal: Tensor) -> Tensor:
-    """The golden inputs of the samples ``chosen``, with ``signal`` for those that differ."""
+    Args:
+        golden: of all samples, ``[time, batch, ...]``.
+        chosen: samples in ascending order, int64 ``[chosen]``.
+        differing: those among them that differ, int64 ``[differing]``.
+        signal: what these see, ``[time, differing, ...]``.
+    """
     inputs = golden[:, chosen]
-    place = torch.searchsorted(chosen, differing)
-    inputs[:, place] = signal
+    inputs[:, torch.searchsorted(chosen, differing)] = signal
     return inputs

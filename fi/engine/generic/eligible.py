@@ -12,10 +12,11 @@ from fi.network.stages import SpikingNetwork, Stage
 
 #: Neurons of which each computes on its own. A class of your own says so by ``elementwise = True``.
 ELEMENTWISE = (Leaky, Synaptic, Lapicque, Alpha)
-_OWN = ("forward", "statistic", "activities")
+#: Methods that say how stages become scores: a network that replaces one computes something else.
+_DATA_FLOW = ("forward", "statistic", "activities")
 
 
-def parts(stage: Stage) -> Iterator[nn.Module]:
+def stage_modules(stage: Stage) -> Iterator[nn.Module]:
     """All modules of a stage."""
     for module in (*stage.modules, stage.neuron, stage.recurrent):
         if module is not None:
@@ -24,19 +25,19 @@ def parts(stage: Stage) -> Iterator[nn.Module]:
 
 def why_not(network: SpikingNetwork) -> str | None:
     """Why the network cannot be run by its differences; ``None`` if it can."""
-    return next(_reasons(network), None)
+    return next(_list_reasons(network), None)
 
 
-def _reasons(network: SpikingNetwork) -> Iterator[str]:
-    for method in _OWN:
+def _list_reasons(network: SpikingNetwork) -> Iterator[str]:
+    for method in _DATA_FLOW:
         if getattr(type(network), method) is not getattr(SpikingNetwork, method):
             yield f"{type(network).__name__} has a {method}() of its own"
-    yield from _neurons(network)
-    yield from _outside(network)
-    yield from _shared(network)
+    yield from _check_neurons(network)
+    yield from _check_all_in_stages(network)
+    yield from _check_nothing_shared(network)
 
 
-def _neurons(network: SpikingNetwork) -> Iterator[str]:
+def _check_neurons(network: SpikingNetwork) -> Iterator[str]:
     for name, neuron in spiking_neurons(network).items():
         kind = type(neuron)
         if kind not in ELEMENTWISE and not getattr(kind, "elementwise", False):
@@ -45,25 +46,30 @@ def _neurons(network: SpikingNetwork) -> Iterator[str]:
             yield f"{name} ({kind.__name__}) inhibits its neighbours (inhibition=True)"
 
 
-def _outside(network: SpikingNetwork) -> Iterator[str]:
-    inside = {id(part) for stage in network.stages() for part in parts(stage)}
+def _check_all_in_stages(network: SpikingNetwork) -> Iterator[str]:
+    """Modules with words outside of all stages."""
+    inside = {id(module) for stage in network.stages() for module in stage_modules(stage)}
     for name, module in network.named_modules():
         words = [*module._parameters, *module._buffers]
         if words and id(module) not in inside:
             yield f"{name or type(network).__name__} has {words[0]}, but is part of no stage"
 
 
-def _shared(network: SpikingNetwork) -> Iterator[str]:
+def _check_nothing_shared(network: SpikingNetwork) -> Iterator[str]:
     """Modules or words that are used in two places."""
     names = {id(module): name for name, module in network.named_modules()}
-    met: dict[int, str] = {}
+    users: dict[int, str] = {}
     for stage in network.stages():
-        here = {id(part): part for part in parts(stage) if part._parameters or part._buffers}
-        for key, part in here.items():
-            name = names.get(key, type(part).__name__)
-            if isinstance(part, SpikingNeuron) and part is not stage.neuron:
+        with_words = {
+            id(module): module
+            for module in stage_modules(stage)
+            if module._parameters or module._buffers
+        }
+        for key, module in with_words.items():
+            name = names.get(key, type(module).__name__)
+            if isinstance(module, SpikingNeuron) and module is not stage.neuron:
                 yield f"{name} is a neuron within a synapse"
-            for used in (part, *part.parameters(recurse=False)):
-                if id(used) in met:
-                    yield f"{name} shares its words with {met[id(used)]} of another place"
-                met[id(used)] = name
+            for used in (module, *module.parameters(recurse=False)):
+                if id(used) in users:
+                    yield f"{name} shares its words with {users[id(used)]} of another place"
+                users[id(used)] = name

@@ -15,26 +15,32 @@ from fi.faults.fault import Fault, signed_masks
 
 
 @dataclass(frozen=True)
-class Struck:
+class FaultBatch:
     """Faults of one site family, all permanent or all transient, the earliest first.
 
     Attributes:
-        faults: as they stand in the fault list.
+        listed: the faults as they stand in the fault list.
         position: of each fault in its group, int64 ``[faults]``.
-        index: the words they strike, int64 ``[faults, dimensions]``.
+        index: the words that they corrupt, int64 ``[faults, dimensions]``.
         masks: what they do to them: keep, force and flip, int32 ``[3, faults]``.
         steps: first and last step of each, int64 ``[2, faults]``; ``None`` is permanent.
     """
 
-    faults: tuple[Fault, ...]
+    listed: tuple[Fault, ...]
     position: Tensor
     index: Tensor
     masks: Tensor
     steps: Tensor | None
 
     @classmethod
-    def of(cls, faults: Sequence[Fault], position: Tensor, masks: Tensor) -> Struck:
-        """``position`` ``[faults]`` gives the device; ``masks`` are int32 ``[faults, 3]``."""
+    def stack(cls, faults: Sequence[Fault], position: Tensor, masks: Tensor) -> FaultBatch:
+        """Sort and stack ``faults`` of one family.
+
+        Args:
+            faults: in any order.
+            position: of each in its group, int64 ``[faults]``, on the device of the run.
+            masks: of each, int32 ``[faults, 3]``.
+        """
         order = sorted(range(len(faults)), key=lambda row: first_step(faults[row]))
         rows = tuple(faults[row] for row in order)
         device = position.device
@@ -49,49 +55,52 @@ class Struck:
         )
 
     def __len__(self) -> int:
-        return len(self.faults)
+        return len(self.listed)
 
-    def __getitem__(self, rows: slice) -> Struck:
+    def __getitem__(self, rows: slice) -> FaultBatch:
         steps = None if self.steps is None else self.steps[:, rows]
         masks = self.masks[:, rows]
-        return Struck(self.faults[rows], self.position[rows], self.index[rows], masks, steps)
+        return FaultBatch(self.listed[rows], self.position[rows], self.index[rows], masks, steps)
 
-    def where(self, chosen: Tensor) -> Struck:
+    def select(self, chosen: Tensor) -> FaultBatch:
         """The faults that ``chosen``, bool ``[faults]``, marks."""
         rows = chosen.nonzero().squeeze(1)
         steps = None if self.steps is None else self.steps[:, rows]
-        faults = tuple(self.faults[row] for row in rows.tolist())
-        return Struck(faults, self.position[rows], self.index[rows], self.masks[:, rows], steps)
+        listed = tuple(self.listed[row] for row in rows.tolist())
+        return FaultBatch(listed, self.position[rows], self.index[rows], self.masks[:, rows], steps)
+
+    def select_changing(self, tensor: Tensor) -> FaultBatch:
+        """Those that change the stored word: a stuck-at on a bit of that value does not."""
+        golden, faulty = self.corrupt_words(tensor)
+        return self.select(to_words(golden) != to_words(faulty))
 
     @property
     def start(self) -> int:
         """The first step at which any of them is active."""
-        return first_step(self.faults[0])
+        return first_step(self.listed[0])
 
-    def words(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
-        """The words of ``tensor`` before and after, ``[faults]`` each, in its dtype."""
+    def corrupt_words(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
+        """The words of ``tensor`` before and after the faults, ``[faults]`` each, in its dtype."""
         golden = tensor.detach()[tuple(self.index.T)] if tensor.ndim else tensor.detach().expand(1)
         golden = golden.expand(len(self))
         return golden, corrupt(golden, *self.masks)
 
-    def changing(self, tensor: Tensor) -> Struck:
-        """Those that change the stored word: a stuck-at on a bit of that value does not."""
-        golden, faulty = self.words(tensor)
-        return self.where(to_words(golden) != to_words(faulty))
+    def corrupt_lines(self, signal: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
+        """The input lines with a fault, after and before it, ``[time, batch, faults]`` each.
 
-    def lines(self, signal: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
-        """Their words of ``signal`` ``[time, batch, words]`` after and before the fault.
-
-        Both ``[time, batch, faults]``.
+        Args:
+            signal: all lines, ``[time, batch, lines]``.
+            shape: of the lines of a frame.
         """
-        golden = signal.unflatten(2, shape)[(slice(None), slice(None), *self.index.T)]
+        frames = torch.unflatten(signal, 2, shape)
+        golden = frames[(slice(None), slice(None), *self.index.T)]
         faulty = corrupt(golden, *self.masks)
-        active = self.active(0, len(signal))
+        active = self.active_steps(0, len(signal))
         if active is not None:
             faulty = torch.where(active.unsqueeze(1), faulty, golden)
         return faulty, golden
 
-    def active(self, start: int, stop: int) -> Tensor | None:
+    def active_steps(self, start: int, stop: int) -> Tensor | None:
         """Whether a fault is active at each step, bool ``[time, faults]``; ``None``: always."""
         if self.steps is None:
             return None
@@ -99,7 +108,7 @@ class Struck:
         return (self.steps[0] <= now) & (now <= self.steps[1])
 
 
-def stacked_masks(faults: Sequence[Fault]) -> NDArray[np.int32]:
+def stack_masks(faults: Sequence[Fault]) -> NDArray[np.int32]:
     """What each fault does to a word: keep, force and flip, ``[faults, 3]``."""
     masks = [signed_masks(fault.model, fault.bits) for fault in faults]
     return np.array(masks, np.int32).reshape(-1, 3)

@@ -12,7 +12,7 @@ from fi.network.stages import Stage, StageActivity
 
 
 @dataclass(frozen=True)
-class Events:
+class InputEvents:
     """What the first stage sees, as if a stage before it had fired.
 
     Attributes:
@@ -25,14 +25,16 @@ class Events:
 
     @property
     def steps(self) -> int:
+        """The number of time steps."""
         return len(self.spikes)
 
     @property
     def device(self) -> torch.device:
+        """Where the events are."""
         return self.spikes.device
 
 
-class Golden:
+class GoldenStage:
     """What a stage did without a fault, its neurons in one axis.
 
     Args:
@@ -53,18 +55,22 @@ class Golden:
 
     @property
     def steps(self) -> int:
+        """The number of time steps."""
         return len(self.inputs)
 
     @property
     def batch(self) -> int:
+        """The number of samples."""
         return self.inputs.shape[1]
 
     @property
     def neurons(self) -> int:
+        """The number of neurons."""
         return self.shape.numel()
 
     @property
     def device(self) -> torch.device:
+        """Where the stage is computed."""
         return self.inputs.device
 
     @cached_property
@@ -78,33 +84,34 @@ class Golden:
         return self._activity.spikes[:, self.samples].flatten(2)
 
     @cached_property
-    def fed_back(self) -> Tensor:
+    def previous_spikes(self) -> Tensor:
         """``[time, batch, neurons]``: the spikes of the step before, which the recurrence sees."""
         return torch.cat([torch.zeros_like(self.spikes[:1]), self.spikes[:-1]])
 
     @cached_property
     def feedback(self) -> Tensor:
         """``[time, batch, neurons]``: the current that the recurrence adds."""
-        return torch.stack([self.recur(self.stage.recurrent, spikes) for spikes in self.fed_back])
+        recurrent = self.stage.recurrent
+        return torch.stack([self.feed_back(recurrent, spikes) for spikes in self.previous_spikes])
 
-    def recur(self, recurrent: torch.nn.Module | None, spikes: Tensor) -> Tensor:
+    def feed_back(self, recurrent: torch.nn.Module | None, spikes: Tensor) -> Tensor:
         """What ``recurrent`` makes of ``spikes``, both ``[batch, neurons]``."""
         assert recurrent is not None
-        current: Tensor = recurrent(spikes.unflatten(1, self.shape))
+        current: Tensor = recurrent(torch.unflatten(spikes, 1, self.shape))
         return current.flatten(1)
 
-    def states(self, start: int) -> dict[str, Tensor]:
-        """The stored states at the begin of step ``start``, ``[batch, neurons]``; {} at step 0."""
-        if start == 0:
+    def states_before(self, step: int) -> dict[str, Tensor]:
+        """The stored states at the begin of ``step``, ``[batch, neurons]``; {} at step 0."""
+        if step == 0:
             return {}
-        states = self._activity.states[start - 1]
+        states = self._activity.states[step - 1]
         return {name: state[self.samples].flatten(1) for name, state in states.items()}
 
-    def membranes(self, step: int) -> Tensor:
-        """``[batch, neurons]`` after ``step``."""
+    def membranes_after(self, step: int) -> Tensor:
+        """The membranes after ``step``, ``[batch, neurons]``."""
         return self._activity.states[step]["mem"][self.samples].flatten(1)
 
-    def signal(self, depth: int, start: int = 0) -> Tensor:
+    def signal_at(self, depth: int, start: int = 0) -> Tensor:
         """The inputs after ``depth`` modules of the synapse, ``[time * batch, ...]``."""
         if depth not in self._signals:
             signal = self.inputs.flatten(0, 1)

@@ -15,19 +15,19 @@ from torch import Tensor
 from fi.faults.bits import corrupt
 from fi.network.neurons import output_spikes, state_attributes
 
-#: (step, spikes of the step before) -> the current that they add.
+#: Number of a step and the spikes of the step before -> the current that they add.
 Feedback = Callable[[int, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Strike:
+class NeuronWordFaults:
     """What faults do to a parameter, a state or the output of some neurons.
 
     Attributes:
         attribute: snnTorch's name of the word: ``beta``, ``mem``, ``spike``.
         masks: keep, force and flip, int32 ``[3, faults, 1]``.
         steps: first and last step of each, int64 ``[2, faults, 1]``; ``None`` is always.
-        neurons: which neurons each strikes, bool ``[faults, neurons]``; ``None`` is all of them.
+        neurons: which neurons each corrupts, bool ``[faults, neurons]``; ``None`` is all of them.
     """
 
     attribute: str
@@ -35,7 +35,7 @@ class Strike:
     steps: Tensor | None
     neurons: Tensor | None = None
 
-    def hit(self, values: Tensor, step: int) -> Tensor:
+    def apply(self, values: Tensor, step: int) -> Tensor:
         """``values`` ``[..., faults, neurons]`` as they read at ``step``."""
         faulty = corrupt(values, *self.masks)
         if self.steps is not None:
@@ -45,13 +45,18 @@ class Strike:
             faulty = torch.where(self.neurons, faulty, values)
         return faulty
 
-    def of_pairs(self, fault: Tensor, neurons: Tensor) -> Strike:
-        """One row a pair: its ``fault`` ``[pairs]`` and the ``neurons`` ``[pairs, all]`` struck."""
+    def expand_to_pairs(self, fault: Tensor, neurons: Tensor) -> NeuronWordFaults:
+        """The faults of some pairs, one row a pair.
+
+        Args:
+            fault: of each pair, int64 ``[pairs]``.
+            neurons: which of all neurons of the stage it corrupts, bool ``[pairs, neurons]``.
+        """
         steps = None if self.steps is None else self.steps[:, fault]
         return replace(self, masks=self.masks[:, fault], steps=steps, neurons=neurons)
 
 
-def twin(neuron: SpikingNeuron, words: dict[str, Tensor]) -> SpikingNeuron:
+def copy_neuron(neuron: SpikingNeuron, words: dict[str, Tensor]) -> SpikingNeuron:
     """A second ``neuron`` with no state, and with ``words`` in place of its parameters."""
     other = copy.copy(neuron)
     stored = {**neuron._parameters, **neuron._buffers, **words}
@@ -67,8 +72,8 @@ def twin(neuron: SpikingNeuron, words: dict[str, Tensor]) -> SpikingNeuron:
     return other
 
 
-def spread(value: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
-    """A parameter as the neurons of ``shape`` see it, ``[neurons]``."""
+def expand_parameter(value: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """A parameter as the neurons of a layer of ``shape`` see it, ``[neurons]``."""
     if value.ndim == 0:  # takes no part in type promotion
         value = value.to(dtype)
     if value.ndim == len(shape) + 1:  # a batch dimension of one
@@ -76,57 +81,68 @@ def spread(value: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
     return value.expand(shape).reshape(-1)
 
 
-def cut(
-    neuron: SpikingNeuron, shape: torch.Size, cone: Tensor, dtype: torch.dtype, struck: str | None
+def select_neurons(
+    neuron: SpikingNeuron,
+    shape: torch.Size,
+    chosen: Tensor,
+    dtype: torch.dtype,
+    corrupted: str | None = None,
 ) -> SpikingNeuron:
-    """Those neurons of a layer of ``shape`` that ``cone``, int64 ``[..., neurons]``, names.
+    """Some neurons of a layer, without states.
 
-    Parameters become ``[..., neurons]``; scalars remain unless they are ``struck``.
+    Parameters become ``[..., neurons]``; scalars remain unless faults corrupt them.
+
+    Args:
+        neuron: the layer.
+        shape: of the layer.
+        chosen: numbers of its neurons, int64 ``[..., neurons]``.
+        dtype: of the currents.
+        corrupted: the parameter that faults corrupt, if one.
     """
     own = {**neuron._parameters, **neuron._buffers}
     words: dict[str, Tensor] = {}
     for name, value in own.items():
         if value is None or name in neuron._non_persistent_buffers_set:
             continue
-        if value.numel() > 1 or name == struck:
-            words[name] = spread(value.detach(), shape, dtype)[cone]
+        if value.numel() > 1 or name == corrupted:
+            words[name] = expand_parameter(value.detach(), shape, dtype)[chosen]
         elif value.ndim:
             words[name] = value.detach().reshape(1)
-    return twin(neuron, words)
+    return copy_neuron(neuron, words)
 
 
-def simulate(
+def simulate_neurons(
     neuron: SpikingNeuron,
     currents: Tensor,
     start: int = 0,
-    strike: Strike | None = None,
+    faults: NeuronWordFaults | None = None,
     feedback: Feedback | None = None,
     previous: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Spikes and membrane, ``[..., neurons]`` each, of every step.
 
     Args:
-        neuron: a ``twin`` with its states as they are at the begin of step ``start``.
+        neuron: as ``select_neurons`` gives it, with its states at the begin of step ``start``.
         currents: ``[time, ..., neurons]`` from step ``start`` on.
         start: number of the first step.
-        strike: what faults do to the neurons.
+        faults: of the neurons' words.
         feedback: of a recurrent stage.
         previous: spikes of the step before ``start``, ``[..., neurons]``.
     """
-    attribute = strike.attribute if strike else None
+    attribute = faults.attribute if faults else None
     is_state = attribute in state_attributes(neuron).values()
     word = getattr(neuron, attribute) if attribute not in (None, "spike") and not is_state else None
     for step, current in enumerate(currents, start):
         if feedback is not None:
             assert previous is not None
             current = current + feedback(step, previous)
-        if strike is not None and word is not None:
-            setattr(neuron, strike.attribute, strike.hit(word, step))
+        if faults is not None and word is not None:
+            setattr(neuron, faults.attribute, faults.apply(word, step))
         spikes = output_spikes(neuron(current))
-        if strike is not None and is_state:
-            state = getattr(neuron, strike.attribute)
-            setattr(neuron, strike.attribute, strike.hit(state, step))
-        if strike is not None and attribute == "spike":
-            spikes = strike.hit(spikes, step)
+        if faults is not None and is_state:
+            state = getattr(neuron, faults.attribute)
+            setattr(neuron, faults.attribute, faults.apply(state, step))
+        if faults is not None and attribute == "spike":
+            spikes = faults.apply(spikes, step)
         previous = spikes.to(current.dtype)  # as Stage.fire does
         yield previous, neuron.mem

@@ -1,6 +1,6 @@
 """The differential engine in torch operations: any device, any elementwise neuron, any synapse.
 
-Faults of one site family are stacked. Only the neurons that they strike are stepped through time,
+Faults of one site family are stacked. Only the neurons that they affect are stepped through time,
 for all faults of a chunk and all samples at once; the pairs whose spikes differ from the golden
 ones pass the remaining stages. Nothing is read back from the device within a time loop.
 """
@@ -12,22 +12,23 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from fi.engine.generic.affected_stage import AffectedStage, ScoredPairs
 from fi.engine.generic.eligible import why_not
-from fi.engine.generic.fault_batch import Struck
-from fi.engine.generic.fault_groups import Family, families
-from fi.engine.generic.golden_stage import Golden
-from fi.engine.generic.propagation import Onward
-from fi.engine.generic.spike_differences import Differences
-from fi.engine.generic.stage_changes import flat_index
-from fi.engine.generic.struck_stage import Cone
+from fi.engine.generic.fault_batch import FaultBatch
+from fi.engine.generic.fault_groups import FamilyFaults, group_by_family
+from fi.engine.generic.golden_stage import GoldenStage
+from fi.engine.generic.propagation import EVENTS, Propagation
+from fi.engine.generic.spike_differences import SpikeDifferences
+from fi.engine.generic.stage_changes import flatten_index
 from fi.engine.tally import Tally
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import INPUT
 from fi.metrics.pairs import Pairs
 from fi.network.stages import SpikingNetwork, StageActivity
 
-#: A block of samples, a chunk of cones and a portion of pairs each get this part of the memory.
-_SHARE = 4
+#: A block of samples, a chunk of faults and a portion of pairs may each take the budget divided by
+#: this: the last quarter is left for what torch needs in between.
+_SHARES = 4
 
 
 class GenericPath:
@@ -65,72 +66,75 @@ class GenericPath:
             positions: of each fault in its group, int64 ``[faults]``.
         """
         positions = positions.to(scores.device)
-        found = families(self.network, faults, positions, len(activities[0].inputs))
-        block = self._block(activities)
-        for first in range(0, len(scores), block):
-            samples = slice(first, first + block)
-            onward = self._onward(activities, samples)
-            for family in found:
-                self.tally.pairs += len(family.struck) * len(scores[samples])
-                for position, sample, faulty in self._scored(family, onward):
-                    differ = (faulty != scores[samples][sample]).any(-1).nonzero().squeeze(1)
-                    self.tally.computed += len(differ)
-                    yield Pairs(position[differ], first + sample[differ], faulty[differ])
+        families = group_by_family(self.network, faults, positions, len(activities[0].inputs))
+        size = self._block_size(activities)
+        for first in range(0, len(scores), size):
+            samples = slice(first, first + size)
+            propagation = self._make_propagation(activities, samples)
+            for family in families:
+                self.tally.pairs += len(family.faults) * len(scores[samples])
+                for position, sample, faulty in self._score_family(family, propagation):
+                    differs = (faulty != scores[samples][sample]).any(-1).nonzero().squeeze(1)
+                    self.tally.computed += len(differs)
+                    yield Pairs(position[differs], first + sample[differs], faulty[differs])
 
-    def _room(self, golden: Golden) -> int:
+    def _elements_per_step(self, golden: GoldenStage) -> int:
         """Elements per time step that a share of the memory holds."""
-        return self.memory // (_SHARE * golden.steps * golden.inputs.element_size())
+        return self.memory // (_SHARES * golden.steps * golden.inputs.element_size())
 
-    def _block(self, activities: Sequence[StageActivity]) -> int:
+    def _block_size(self, activities: Sequence[StageActivity]) -> int:
         """How many samples to take at a time."""
-        goldens = self._onward(activities, slice(0, 1)).goldens
-        return max(1, self._room(goldens[0]) // sum(golden.footprint for golden in goldens))
+        goldens = self._make_propagation(activities, slice(0, 1)).goldens
+        elements = sum(golden.footprint for golden in goldens)
+        return max(1, self._elements_per_step(goldens[0]) // elements)
 
-    def _onward(self, activities: Sequence[StageActivity], samples: slice) -> Onward:
+    def _make_propagation(self, activities: Sequence[StageActivity], samples: slice) -> Propagation:
         last = len(self.stages) - 1
         goldens = [
-            Golden(stage, activity, samples, number == last)
+            GoldenStage(stage, activity, samples, number == last)
             for number, (stage, activity) in enumerate(zip(self.stages, activities, strict=True))
         ]
-        return Onward(goldens, self.network.readout)
+        return Propagation(goldens, self.network.readout)
 
-    def _scored(self, family: Family, onward: Onward) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def _score_family(
+        self, family: FamilyFaults, propagation: Propagation
+    ) -> Iterator[ScoredPairs]:
         """Position of the fault, sample and scores of the pairs computed to the readout."""
         if family.attribute == INPUT:
-            yield from self._from_inputs(family.struck, onward)
+            yield from self._score_input_faults(family.faults, propagation)
             return
-        golden, struck = onward.goldens[family.stage], family.struck
-        room = self._room(golden)
-        portion = max(1, room // onward.footprint(family.stage))
-        one = family.change(golden, struck[:1])
-        size = one.most or max(1, room // (golden.batch * one.width))
-        for first in range(0, len(struck), size):
-            chunk = struck[first : first + size]
-            cone = Cone(family.change(golden, chunk), family.stage, onward)
+        golden, faults = propagation.goldens[family.stage], family.faults
+        elements = self._elements_per_step(golden)
+        portion = max(1, elements // propagation.footprint(family.stage))
+        first_change = family.make_change(golden, faults[:1])
+        size = first_change.largest_chunk or max(1, elements // (golden.batch * first_change.width))
+        for first in range(0, len(faults), size):
+            chunk = faults[first : first + size]
+            stage = AffectedStage(family.make_change(golden, chunk), family.stage, propagation)
             self.tally.simulated += len(chunk) * golden.batch
-            for fault, sample, scores in cone.scored(portion):
+            for fault, sample, scores in stage.score_pairs(portion):
                 yield chunk.position[fault], sample, scores
-            self.tally.diverged += cone.diverged
+            self.tally.diverged += stage.diverged
 
-    def _from_inputs(
-        self, struck: Struck, onward: Onward
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def _score_input_faults(
+        self, faults: FaultBatch, propagation: Propagation
+    ) -> Iterator[ScoredPairs]:
         """The same for faults of input lines."""
-        events = onward.events
+        events = propagation.events
         batch = events.spikes.shape[1]
-        size = max(1, self._room(onward.goldens[0]) // (batch * onward.footprint(-1)))
-        for first in range(0, len(struck), size):
-            chunk = struck[first : first + size]
-            faulty, golden = chunk.lines(events.spikes, events.shape)  # [time, batch, faults]
+        elements = self._elements_per_step(propagation.goldens[0])
+        size = max(1, elements // (batch * propagation.footprint(EVENTS)))
+        for first in range(0, len(faults), size):
+            chunk = faults[first : first + size]
+            faulty, golden = chunk.corrupt_lines(events.spikes, events.shape)
             sample, fault = (faulty != golden).any(0).nonzero().unbind(1)
             self.tally.simulated += len(fault)
             self.tally.diverged += len(fault)
-            line = flat_index(chunk.index, events.shape)[fault].unsqueeze(1)
-            spikes = Differences.between(
+            spikes = SpikeDifferences.compare(
                 sample,
                 faulty[chunk.start :, sample, fault].unsqueeze(2),
                 golden[chunk.start :, sample, fault].unsqueeze(2),
-                line,
+                flatten_index(chunk.index, events.shape)[fault].unsqueeze(1),
             )
-            pairs, scores = onward.scores(-1, chunk.start, spikes)
+            pairs, scores = propagation.propagate(EVENTS, chunk.start, spikes)
             yield chunk.position[fault[pairs]], sample[pairs], scores

@@ -1,4 +1,4 @@
-"""Pairs whose spikes differ, carried through the stages after the fault and read out."""
+"""Pairs whose spikes differ, propagated through the stages behind the fault and read out."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from fi.engine.generic.golden_stage import Events, Golden
-from fi.engine.generic.partial_neurons import cut, simulate
-from fi.engine.generic.spike_differences import Columns, Differences, Frames
+from fi.engine.generic.golden_stage import GoldenStage, InputEvents
+from fi.engine.generic.partial_neurons import select_neurons, simulate_neurons
+from fi.engine.generic.spike_differences import Columns, Frames, SpikeDifferences
 from fi.network.readouts import MaxMembrane, Readout, SpikeCount
 
+#: The input events count as a stage before the first one.
+EVENTS = -1
 #: Spikes and membrane of a step.
 Step = tuple[Tensor, Tensor]
 
@@ -20,7 +22,7 @@ Step = tuple[Tensor, Tensor]
 class GoldenReadout:
     """The readout of the last stage, and what it gathered in the golden run."""
 
-    def __init__(self, readout: Readout, last: Golden) -> None:
+    def __init__(self, readout: Readout, last: GoldenStage) -> None:
         self.readout, self.last = readout, last
 
     @property
@@ -32,22 +34,23 @@ class GoldenReadout:
     def statistics(self) -> list[Tensor]:
         """The golden statistic before each step and after the last one, ``[batch, neurons]``."""
         last = self.last
-        statistic = self.readout.initial(last.membranes(0).unflatten(1, last.shape))
+        statistic = self.readout.initial(self._shape(last.membranes_after(0)))
         gathered = [statistic]
         for step in range(last.steps):
-            spikes = last.spikes[step].unflatten(1, last.shape)
-            membrane = last.membranes(step).unflatten(1, last.shape)
-            statistic = self.readout.accumulate(statistic, spikes, membrane)
+            spikes, membrane = last.spikes[step], last.membranes_after(step)
+            statistic = self.readout.accumulate(
+                statistic, self._shape(spikes), self._shape(membrane)
+            )
             gathered.append(statistic)
         return [statistic.flatten(1) for statistic in gathered]
 
     def gather(self, start: int, sample: Tensor, steps: Iterable[Step]) -> Tensor:
         """The statistic ``[pairs, neurons]`` of pairs that are golden before ``start``."""
-        shape = self.last.shape
-        statistic = self.statistics[start][sample].unflatten(1, shape)
+        statistic = self._shape(self.statistics[start][sample])
         for spikes, membrane in steps:
-            spikes, membrane = spikes.unflatten(1, shape), membrane.unflatten(1, shape)
-            statistic = self.readout.accumulate(statistic, spikes, membrane)
+            statistic = self.readout.accumulate(
+                statistic, self._shape(spikes), self._shape(membrane)
+            )
         return statistic.flatten(1)
 
     def fold(self, statistic: Tensor, steps: Iterable[Step]) -> Tensor:
@@ -58,87 +61,91 @@ class GoldenReadout:
 
     def scores(self, statistic: Tensor) -> Tensor:
         """Scores ``[pairs, classes]`` of a statistic ``[pairs, neurons]``."""
-        return self.readout.scores(statistic.unflatten(1, self.last.shape))
+        return self.readout.scores(self._shape(statistic))
+
+    def _shape(self, values: Tensor) -> Tensor:
+        """``[batch, neurons]`` in the shape of the last stage, ``[batch, ...]``."""
+        return torch.unflatten(values, 1, self.last.shape)
 
 
-def differing(faulty: Tensor, golden: Tensor) -> Tensor:
-    """Which of ``[time, ..., neurons]`` differ anywhere, ``[...]``; NaN differs from all."""
+def find_differing(faulty: Tensor, golden: Tensor) -> Tensor:
+    """Which of ``[time, ..., neurons]`` differ anywhere, bool ``[...]``; NaN differs from all."""
     return (faulty != golden).any(-1).any(0)
 
 
-class Onward:
+class Propagation:
     """The stages of a network, and how spikes that differ pass them.
 
     Args:
-        goldens: of all stages, for one block of samples.
+        goldens: all stages, for one block of samples.
         readout: of the network.
     """
 
-    def __init__(self, goldens: Sequence[Golden], readout: Readout) -> None:
+    def __init__(self, goldens: Sequence[GoldenStage], readout: Readout) -> None:
         self.goldens = goldens
         self.readout = GoldenReadout(readout, goldens[-1])
 
     def footprint(self, number: int) -> int:
         """Elements that a pair needs per step from the spikes of stage ``number`` on."""
         widths = [golden.footprint for golden in self.goldens[number + 1 :]]
-        own = self.goldens[number].neurons if number >= 0 else self.events.shape.numel()
+        own = self.goldens[number].neurons if number != EVENTS else self.events.shape.numel()
         return max([6 * own, *widths])
 
     @cached_property
-    def events(self) -> Events:
+    def events(self) -> InputEvents:
         """What the first stage sees."""
         inputs = self.goldens[0].inputs
-        return Events(inputs.flatten(2), inputs.shape[2:])
+        return InputEvents(inputs.flatten(2), inputs.shape[2:])
 
-    def scores(self, number: int, start: int, spikes: Differences) -> tuple[Tensor, Tensor]:
+    def propagate(self, number: int, start: int, spikes: SpikeDifferences) -> tuple[Tensor, Tensor]:
         """The pairs that still differ at the readout, and their scores ``[pairs, classes]``.
 
         Args:
-            number: of the stage that fired; not the last one; -1 for the events.
+            number: of the stage that fired; not the last one; ``EVENTS`` for the input.
             start: before this step all is golden.
             spikes: that differ.
         """
         pairs = torch.arange(len(spikes.sample), device=spikes.sample.device)
-        chain: list[Golden | Events] = [self.events]
-        befores = [*chain, *self.goldens][number + 1 :]
+        inputs: list[GoldenStage | InputEvents] = [self.events]
+        befores = [*inputs, *self.goldens][number + 1 :]
         for before, golden in zip(befores, self.goldens[number + 1 :], strict=False):
-            frames = Frames.of(before, golden, start, spikes)
-            by_neuron = golden.stage.recurrent is None
+            frames = Frames.conduct(before, golden, start, spikes)
+            is_chain = golden.stage.recurrent is None
             if golden.is_last:
-                alone = by_neuron and self.readout.is_elementwise
-                read = self._read_columns if alone else self._read_pairs
+                by_neuron = is_chain and self.readout.is_elementwise
+                read = self._read_columns if by_neuron else self._read_pairs
                 left, scores = read(start, spikes.sample, frames)
                 return pairs[left], scores
-            fire = self._fire_columns if by_neuron else self._fire_pairs
-            left, spikes = fire(golden, start, spikes.sample, frames).compressed()
+            fire = self._fire_columns if is_chain else self._fire_pairs
+            left, spikes = fire(golden, start, spikes.sample, frames).drop_equal_pairs()
             pairs = pairs[left]
             if not len(pairs):
                 break
         return pairs, self.readout.scores(self.readout.statistics[-1][spikes.sample])
 
     def _fire_columns(
-        self, golden: Golden, start: int, sample: Tensor, frames: Frames
-    ) -> Differences:
+        self, golden: GoldenStage, start: int, sample: Tensor, frames: Frames
+    ) -> SpikeDifferences:
         """The spikes that differ: only neurons whose current does can fire differently."""
-        columns = Columns.of(golden, start, sample, frames)
+        columns = Columns.select(golden, start, sample, frames)
         spikes = torch.stack([spikes for spikes, _ in run_columns(golden, start, columns)])
         before = golden.spikes[start:, columns.sample, columns.neuron]
         step, column = (spikes != before).nonzero().unbind(1)
         pair, neuron = columns.pair[column], columns.neuron[column]
-        return Differences(sample, step, pair, neuron, spikes[step, column])
+        return SpikeDifferences(sample, step, pair, neuron, spikes[step, column])
 
     def _fire_pairs(
-        self, golden: Golden, start: int, sample: Tensor, frames: Frames
-    ) -> Differences:
+        self, golden: GoldenStage, start: int, sample: Tensor, frames: Frames
+    ) -> SpikeDifferences:
         """The same for a recurrent stage, whose neurons depend on each other."""
-        currents = frames.dense(golden, start, sample)
+        currents = frames.fill_in(golden, start, sample)
         spikes = torch.stack([spikes for spikes, _ in run_pairs(golden, start, sample, currents)])
-        return Differences.between(sample, spikes, golden.spikes[start:, sample])
+        return SpikeDifferences.compare(sample, spikes, golden.spikes[start:, sample])
 
     def _read_columns(self, start: int, sample: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
         """The pairs whose statistic differs, and their scores."""
         last, readout = self.goldens[-1], self.readout
-        columns = Columns.of(last, start, sample, frames)
+        columns = Columns.select(last, start, sample, frames)
         where = columns.sample, columns.neuron
         steps = run_columns(last, start, columns)
         statistic = readout.fold(readout.statistics[start][where], steps)
@@ -153,30 +160,33 @@ class Onward:
     def _read_pairs(self, start: int, sample: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
         """All pairs and their scores."""
         last = self.goldens[-1]
-        currents = frames.dense(last, start, sample)
+        currents = frames.fill_in(last, start, sample)
         statistic = self.readout.gather(start, sample, run_pairs(last, start, sample, currents))
         return torch.arange(len(sample), device=sample.device), self.readout.scores(statistic)
 
 
-def run_columns(golden: Golden, start: int, columns: Columns) -> Iterator[Step]:
+def run_columns(golden: GoldenStage, start: int, columns: Columns) -> Iterator[Step]:
     """Single neurons of a fault-free stage, ``[columns]`` a step."""
     dtype = columns.currents.dtype
-    neuron = cut(golden.stage.neuron, golden.shape, columns.neuron, dtype, None)
-    for name, state in golden.states(start).items():
+    neuron = select_neurons(golden.stage.neuron, golden.shape, columns.neuron, dtype)
+    for name, state in golden.states_before(start).items():
         setattr(neuron, name, state[columns.sample, columns.neuron])
-    return simulate(neuron, columns.currents, start)
+    return simulate_neurons(neuron, columns.currents, start)
 
 
-def run_pairs(golden: Golden, start: int, sample: Tensor, currents: Tensor) -> Iterator[Step]:
+def run_pairs(golden: GoldenStage, start: int, sample: Tensor, currents: Tensor) -> Iterator[Step]:
     """A fault-free stage on ``currents`` ``[time, pairs, neurons]``, all neurons of each pair."""
     everything = torch.arange(golden.neurons, device=golden.device)
-    neuron = cut(golden.stage.neuron, golden.shape, everything, currents.dtype, None)
-    for name, state in golden.states(start).items():
+    neuron = select_neurons(golden.stage.neuron, golden.shape, everything, currents.dtype)
+    for name, state in golden.states_before(start).items():
         setattr(neuron, name, state[sample])
     recurrent = golden.stage.recurrent
     if recurrent is None:
-        return simulate(neuron, currents, start)
-    previous = golden.fed_back[start, sample]
-    return simulate(
-        neuron, currents, start, None, lambda _, spikes: golden.recur(recurrent, spikes), previous
+        return simulate_neurons(neuron, currents, start)
+    return simulate_neurons(
+        neuron,
+        currents,
+        start,
+        feedback=lambda _, spikes: golden.feed_back(recurrent, spikes),
+        previous=golden.previous_spikes[start, sample],
     )

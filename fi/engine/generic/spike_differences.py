@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fi.engine.generic.golden_stage import Events, Golden
+from fi.engine.generic.golden_stage import GoldenStage, InputEvents
 
 
 @dataclass(frozen=True)
-class Differences:
+class SpikeDifferences:
     """The spikes of one stage that differ in some pairs; steps count from the chunk's start.
 
     Attributes:
@@ -27,25 +27,28 @@ class Differences:
     value: Tensor
 
     @classmethod
-    def between(
+    def compare(
         cls, sample: Tensor, faulty: Tensor, golden: Tensor, neurons: Tensor | None = None
-    ) -> Differences:
-        """Where ``faulty`` and ``golden`` ``[time, pairs, some]`` differ; NaN differs from all.
+    ) -> SpikeDifferences:
+        """Where spikes differ; NaN differs from all.
 
-        ``neurons`` ``[pairs, some]`` says which they are; ``None``: all of the stage.
+        Args:
+            sample: of each pair, int64 ``[pairs]``.
+            faulty, golden: spikes of some neurons, ``[time, pairs, some]``.
+            neurons: which these are, int64 ``[pairs, some]``; ``None`` is all of the stage.
         """
         step, pair, column = (faulty != golden).nonzero().unbind(1)
         neuron = column if neurons is None else neurons[pair, column]
         return cls(sample, step, pair, neuron, faulty[step, pair, column])
 
-    def compressed(self) -> tuple[Tensor, Differences]:
+    def drop_equal_pairs(self) -> tuple[Tensor, SpikeDifferences]:
         """The pairs that have an entry, int64 ``[left]``, and the same with only these."""
-        met = torch.zeros(len(self.sample), dtype=torch.bool, device=self.sample.device)
-        met[self.pair] = True
-        left = met.nonzero().squeeze(1)
-        number = met.cumsum(0) - 1
+        differs = torch.zeros(len(self.sample), dtype=torch.bool, device=self.sample.device)
+        differs[self.pair] = True
+        left = differs.nonzero().squeeze(1)
+        number = differs.cumsum(0) - 1
         pair = number[self.pair]
-        return left, Differences(self.sample[left], self.step, pair, self.neuron, self.value)
+        return left, SpikeDifferences(self.sample[left], self.step, pair, self.neuron, self.value)
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,21 @@ class Frames:
     currents: Tensor
 
     @classmethod
-    def of(cls, before: Golden | Events, after: Golden, start: int, spikes: Differences) -> Frames:
-        """What ``after`` makes of ``spikes`` of the stage ``before`` it."""
+    def conduct(
+        cls,
+        before: GoldenStage | InputEvents,
+        after: GoldenStage,
+        start: int,
+        spikes: SpikeDifferences,
+    ) -> Frames:
+        """What the synapse of a stage makes of spikes that differ.
+
+        Args:
+            before: the stage that fired them.
+            after: the stage that sees them.
+            start: the step from which ``spikes`` counts.
+            spikes: that differ.
+        """
         steps = before.steps - start
         number = torch.zeros(steps, len(spikes.sample), dtype=torch.int64, device=before.device)
         number[spikes.step, spikes.pair] = 1
@@ -71,11 +87,11 @@ class Frames:
         number[step, pair] = torch.arange(len(step), device=before.device)
         inputs = before.spikes[start + step, spikes.sample[pair]]
         inputs[number[spikes.step, spikes.pair], spikes.neuron] = spikes.value
-        currents = after.stage.conduct(inputs.unflatten(1, before.shape)).flatten(1)
+        currents = after.stage.conduct(torch.unflatten(inputs, 1, before.shape)).flatten(1)
         return cls(step, pair, currents)
 
-    def dense(self, golden: Golden, start: int, sample: Tensor) -> Tensor:
-        """Currents ``[time, pairs, neurons]`` of whole pairs."""
+    def fill_in(self, golden: GoldenStage, start: int, sample: Tensor) -> Tensor:
+        """Currents ``[time, pairs, neurons]`` of whole pairs: the golden ones with the frames."""
         currents = golden.currents[start:, sample]
         currents[self.step, self.pair] = self.currents
         return currents
@@ -96,15 +112,15 @@ class Columns:
     currents: Tensor
 
     @classmethod
-    def of(cls, golden: Golden, start: int, sample: Tensor, frames: Frames) -> Columns:
+    def select(cls, golden: GoldenStage, start: int, sample: Tensor, frames: Frames) -> Columns:
         """Those that ``frames`` change, of pairs with ``sample`` ``[pairs]``."""
         before = golden.currents[start + frames.step, sample[frames.pair]]
         frame, neuron = (frames.currents != before).nonzero().unbind(1)
         where = frames.pair[frame], neuron
         number = torch.zeros(len(sample), golden.neurons, dtype=torch.int64, device=golden.device)
         number[where] = 1
-        pair, touched = number.nonzero().unbind(1)
-        number[pair, touched] = torch.arange(len(pair), device=golden.device)
-        currents = golden.currents[start:, sample[pair], touched]
+        pair, changed = number.nonzero().unbind(1)
+        number[pair, changed] = torch.arange(len(pair), device=golden.device)
+        currents = golden.currents[start:, sample[pair], changed]
         currents[frames.step[frame], number[where]] = frames.currents[frame, neuron]
-        return cls(pair, sample[pair], touched, currents)
+        return cls(pair, sample[pair], changed, currents)

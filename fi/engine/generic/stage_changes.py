@@ -1,72 +1,75 @@
-"""What a chunk of faults does to the stage it strikes: which neurons, and what they receive."""
+"""What a chunk of faults does to the stage that it is in: which neurons, and what they receive."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from fi.engine.generic.fault_batch import Struck
-from fi.engine.generic.golden_stage import Golden
-from fi.engine.generic.partial_neurons import Strike
+from fi.engine.generic.fault_batch import FaultBatch
+from fi.engine.generic.golden_stage import GoldenStage
+from fi.engine.generic.partial_neurons import Feedback, NeuronWordFaults
 from fi.faults.injection import injected
 
 
 class Change:
-    """Faults of one family in one stage; this one leaves all currents as they are.
+    """Faults of one family in one stage, and the neurons that they affect.
 
-    The *cone* of a fault are the neurons of its stage that see it directly.
+    A neuron is affected if it sees the fault directly: by its own words or by its current. In this
+    base class the currents of the affected neurons are the golden ones.
+
+    Args:
+        golden: the stage without faults.
+        faults: of one family of the stage.
+
+    Attributes:
+        word_faults: what the faults do to words of the neurons; ``None`` is nothing.
+        largest_chunk: the most faults that one chunk may have; ``None`` is any number.
+        always_diverges: whether all pairs are taken to spike differently from the golden run.
+        start: the first step at which a fault is active.
     """
 
-    #: What the faults do to the neurons themselves.
-    strike: Strike | None = None
-    #: The most faults that one chunk may have; ``None`` is any number.
-    most: int | None = None
-    #: Whether all pairs are taken to spike differently from the golden run.
-    diverges = False
+    word_faults: NeuronWordFaults | None = None
+    largest_chunk: int | None = None
+    always_diverges = False
 
-    def __init__(self, golden: Golden, struck: Struck) -> None:
-        self.golden, self.struck = golden, struck
-        self.start = struck.start
+    def __init__(self, golden: GoldenStage, faults: FaultBatch) -> None:
+        self.golden, self.faults = golden, faults
+        self.start = faults.start
 
-    def cone(self) -> Tensor:
-        """The neurons, int64 ``[faults, cone]``; as many for every fault."""
+    def affected_neurons(self) -> Tensor:
+        """Their numbers, int64 ``[faults, affected]``; as many for every fault."""
         raise NotImplementedError
 
-    def currents(self) -> Tensor:
-        """What the synapse gives them from ``start`` on, ``[time, batch, faults, cone]``."""
-        return self.golden.currents[self.start :, :, self.cone()]
+    def compute_currents(self) -> Tensor:
+        """What the synapse gives them from ``start`` on, ``[time, batch, faults, affected]``."""
+        return self.golden.currents[self.start :, :, self.affected_neurons()]
 
-    def open_feedback(self) -> Tensor:
-        """What the golden spikes add through the recurrence, ``[time, batch, faults, cone]``."""
-        return self.golden.feedback[self.start :, :, self.cone()]
+    def compute_feedback(self) -> Tensor:
+        """What golden spikes add through the recurrence, ``[time, batch, faults, affected]``."""
+        return self.golden.feedback[self.start :, :, self.affected_neurons()]
 
-    def feedback(self, fault: Tensor) -> Callable[[int, Tensor], Tensor]:
-        """The recurrence of pairs ``[pairs]``, from and to ``[pairs, neurons]``."""
-        return lambda step, spikes: self.golden.recur(self.golden.stage.recurrent, spikes)
+    def make_feedback(self, fault: Tensor) -> Feedback:
+        """The recurrence of the pairs of ``fault`` ``[pairs]``, on ``[pairs, neurons]``."""
+        return lambda step, spikes: self.golden.feed_back(self.golden.stage.recurrent, spikes)
 
     @property
     def width(self) -> int:
         """Elements that one fault needs per sample and step."""
-        return 6 * self.cone().shape[1]
+        return 6 * self.affected_neurons().shape[1]
 
-    def active(self, dims: int) -> Tensor | None:
-        """``struck.active`` as ``[time, 1, faults, 1, ...]`` of ``dims`` dimensions."""
-        active = self.struck.active(self.start, self.golden.steps)
+    def choose_active(self, faulty: Tensor, golden: Tensor) -> Tensor:
+        """``faulty`` where the fault is active, else ``golden``, ``[time, batch, faults, ...]``."""
+        active = self.faults.active_steps(self.start, self.golden.steps)
         if active is None:
-            return None
-        return active.unsqueeze(1).reshape(len(active), 1, -1, *[1] * (dims - 3))
-
-    def while_active(self, faulty: Tensor, golden: Tensor) -> Tensor:
-        """``[time, batch, faults, ...]``: ``faulty`` where the fault is active."""
-        active = self.active(faulty.ndim)
-        return faulty if active is None else torch.where(active, faulty, golden)
+            return faulty
+        shape = (len(active), 1, len(self.faults), *[1] * (faulty.ndim - 3))
+        return torch.where(active.reshape(shape), faulty, golden)
 
 
-def flat_index(index: Tensor, shape: torch.Size) -> Tensor:
+def flatten_index(index: Tensor, shape: torch.Size) -> Tensor:
     """Position ``[faults]`` in the flattened tensor of ``index`` ``[faults, dimensions]``."""
     flat = torch.zeros(len(index), dtype=torch.int64, device=index.device)
     for axis, size in enumerate(shape):
@@ -77,51 +80,51 @@ def flat_index(index: Tensor, shape: torch.Size) -> Tensor:
 class NeuronChange(Change):
     """Faults of a state or of the neurons' output: one neuron each."""
 
-    def __init__(self, golden: Golden, struck: Struck, attribute: str) -> None:
-        super().__init__(golden, struck)
-        steps = None if struck.steps is None else struck.steps.unsqueeze(2)
-        self.strike = Strike(attribute, struck.masks.unsqueeze(2), steps)
+    def __init__(self, golden: GoldenStage, faults: FaultBatch, attribute: str) -> None:
+        super().__init__(golden, faults)
+        self.attribute = attribute
+        steps = None if faults.steps is None else faults.steps.unsqueeze(2)
+        self.word_faults = NeuronWordFaults(attribute, faults.masks.unsqueeze(2), steps)
 
-    def cone(self) -> Tensor:
-        return flat_index(self.struck.index, self.golden.shape).unsqueeze(1)
+    def affected_neurons(self) -> Tensor:
+        return flatten_index(self.faults.index, self.golden.shape).unsqueeze(1)
 
 
 class ParameterChange(NeuronChange):
     """Faults of beta, threshold, ...: the neurons that the word broadcasts to."""
 
-    def cone(self) -> Tensor:
-        assert self.strike is not None
-        shape = getattr(self.golden.stage.neuron, self.strike.attribute).shape
+    def affected_neurons(self) -> Tensor:
+        shape = getattr(self.golden.stage.neuron, self.attribute).shape
         words = torch.arange(shape.numel(), device=self.golden.device).reshape(shape)
         if words.ndim > len(self.golden.shape):
             words = words.squeeze(0)
         seen = words.expand(self.golden.shape).reshape(-1)  # the word that each neuron sees
         neurons = seen.argsort(stable=True).reshape(shape.numel(), -1)
-        return neurons[flat_index(self.struck.index, shape)]
+        return neurons[flatten_index(self.faults.index, shape)]
 
 
-class StageChange(Change):
+class WholeStageChange(Change):
     """Faults of any synaptic word: the whole stage is computed anew, one fault at a time."""
 
-    def __init__(self, golden: Golden, struck: Struck, network: nn.Module) -> None:
-        super().__init__(golden, struck)
+    def __init__(self, golden: GoldenStage, faults: FaultBatch, network: nn.Module) -> None:
+        super().__init__(golden, faults)
         self.network = network
 
-    def cone(self) -> Tensor:
+    def affected_neurons(self) -> Tensor:
         neurons = torch.arange(self.golden.neurons, device=self.golden.device)
-        return neurons.expand(len(self.struck), -1)
+        return neurons.expand(len(self.faults), -1)
 
-    def currents(self) -> Tensor:
-        rows = [self._under(row) for row in range(len(self.struck))]
+    def compute_currents(self) -> Tensor:
+        rows = [self._compute_under(row) for row in range(len(self.faults))]
         return torch.stack(rows, dim=2)
 
     @property
     def width(self) -> int:
         return super().width + self.golden.footprint
 
-    def _under(self, row: int) -> Tensor:
-        """``[time, batch, neurons]`` under one fault."""
-        golden, fault = self.golden, self.struck.faults[row]
+    def _compute_under(self, row: int) -> Tensor:
+        """Currents ``[time, batch, neurons]`` under one fault."""
+        golden, fault = self.golden, self.faults.listed[row]
         if fault.steps is None:
             with injected(self.network, fault):
                 return golden.stage.currents(golden.inputs[self.start :]).flatten(2)
@@ -136,64 +139,65 @@ class StageChange(Change):
 class RecurrentLinearChange(Change):
     """Faults of a recurrent ``nn.Linear``: one neuron each, fed by one or (a bias) by none."""
 
-    def __init__(self, golden: Golden, struck: Struck, word: Tensor) -> None:
-        super().__init__(golden, struck)
-        before, after = struck.words(word)
+    def __init__(self, golden: GoldenStage, faults: FaultBatch, word: Tensor) -> None:
+        super().__init__(golden, faults)
+        before, after = faults.corrupt_words(word)
         self.delta = after - before
 
     @staticmethod
-    def fits(golden: Golden) -> bool:
+    def fits(golden: GoldenStage) -> bool:
         """Whether a recurrence is of this form; a membrane that is read out has to be exact."""
         is_linear = type(golden.stage.recurrent) is nn.Linear and len(golden.shape) == 1
         return is_linear and not golden.is_last
 
-    def cone(self) -> Tensor:
-        return self.struck.index[:, :1]
+    def affected_neurons(self) -> Tensor:
+        return self.faults.index[:, :1]
 
-    def open_feedback(self) -> Tensor:
-        golden = super().open_feedback()
+    def compute_feedback(self) -> Tensor:
+        golden = super().compute_feedback()
         added = self.delta.expand(golden.shape[:3])
-        if self.struck.index.shape[1] == 2:
-            added = added * self.golden.fed_back[self.start :, :, self.struck.index[:, 1]]
-        return self.while_active(golden + added.unsqueeze(3), golden)
+        if self.faults.index.shape[1] == 2:
+            sources = self.faults.index[:, 1]
+            added = added * self.golden.previous_spikes[self.start :, :, sources]
+        return self.choose_active(golden + added.unsqueeze(3), golden)
 
-    def feedback(self, fault: Tensor) -> Callable[[int, Tensor], Tensor]:
-        target, delta = self.struck.index[fault, :1], self.delta[fault].unsqueeze(1)
-        source = self.struck.index[fault, 1:]
-        steps = None if self.struck.steps is None else self.struck.steps[:, fault].unsqueeze(2)
-        plain = super().feedback(fault)
+    def make_feedback(self, fault: Tensor) -> Feedback:
+        target, delta = self.faults.index[fault, :1], self.delta[fault].unsqueeze(1)
+        source = self.faults.index[fault, 1:]
+        steps = None if self.faults.steps is None else self.faults.steps[:, fault].unsqueeze(2)
+        feed_back_golden = super().make_feedback(fault)
 
-        def faulty(step: int, spikes: Tensor) -> Tensor:
+        def feed_back(step: int, spikes: Tensor) -> Tensor:
             added = delta * spikes.gather(1, source) if source.shape[1] else delta
-            current = plain(step, spikes)
-            now = current.scatter(1, target, current.gather(1, target) + added)
+            current = feed_back_golden(step, spikes)
+            faulty = current.scatter(1, target, current.gather(1, target) + added)
             if steps is None:
-                return now
-            return torch.where((steps[0] <= step) & (step <= steps[1]), now, current)
+                return faulty
+            return torch.where((steps[0] <= step) & (step <= steps[1]), faulty, current)
 
-        return faulty
+        return feed_back
 
 
 class RecurrentModuleChange(Change):
     """A fault of any recurrent module: all samples run with a faulty copy of it."""
 
-    most = 1
-    diverges = True
+    largest_chunk = 1
+    always_diverges = True
 
-    def __init__(self, golden: Golden, struck: Struck, network: nn.Module) -> None:
-        super().__init__(golden, struck)
-        (self.fault,) = struck.faults[:1]
+    def __init__(self, golden: GoldenStage, faults: FaultBatch, network: nn.Module) -> None:
+        super().__init__(golden, faults)
+        (self.fault,) = faults.listed[:1]
         with injected(network, replace(self.fault, steps=None)):
             self.faulty = copy.deepcopy(golden.stage.recurrent)
 
-    def cone(self) -> Tensor:
+    def affected_neurons(self) -> Tensor:
         return torch.arange(self.golden.neurons, device=self.golden.device).unsqueeze(0)
 
-    def feedback(self, fault: Tensor) -> Callable[[int, Tensor], Tensor]:
+    def make_feedback(self, fault: Tensor) -> Feedback:
         golden, fault_of_all = self.golden, self.fault
 
-        def feedback(step: int, spikes: Tensor) -> Tensor:
+        def feed_back(step: int, spikes: Tensor) -> Tensor:
             active = fault_of_all.active(step)
-            return golden.recur(self.faulty if active else golden.stage.recurrent, spikes)
+            return golden.feed_back(self.faulty if active else golden.stage.recurrent, spikes)
 
-        return feedback
+        return feed_back

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from fi.base.text_files import FileError, write_text
 from fi.report.critical_faults import critical, site_text, value_texts
-from fi.statistics.group_estimates import estimates
+from fi.statistics.group_estimates import estimate_groups
 from fi.store.campaign_reader import PastCampaign
 
 #: What the terminal shows; the CSV has every rate.
@@ -31,7 +31,7 @@ def show_rates(
     results, summary = campaign.results.load(whole=False), campaign.summary()
     if results.empty:
         raise FileError(f"{campaign.results.path}: no fault is finished, there is nothing to show")
-    table = estimates(results, summary.design, by, confidence)
+    table = estimate_groups(results, summary.design, by, confidence)
     where = f"{summary.model}, {campaign.list_name}"
     console.print(f"\n{where}: by {', '.join(by)}", style="bold", highlight=False)
     console.print(_rates_view(table, by))

@@ -1,23 +1,21 @@
-"""How kernels are compiled, and kept for the next process.
-
-numba keeps compiled code as long as the file of the function stays what it was. Kernels use each
-other across files: here the code is kept as long as all files of this package stay what they were.
-"""
+"""How kernels are compiled, and kept for the next process."""
 
 from __future__ import annotations
 
-import hashlib
+import os
+import warnings
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from numba import njit
-from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.dispatcher import Dispatcher
 
+#: Set to 1 it compiles kernels, in files of their own, that raise ``IndexError`` where an index
+#: leaves its array: slow ones, for tests and for who writes kernels.
+CHECK_BOUNDS_VARIABLE = "FAULTY_SNN_CHECK_BOUNDS"
+CHECK_BOUNDS = os.environ.get(CHECK_BOUNDS_VARIABLE, "") not in ("", "0")
 #: Without the lock, and with numpy's rules for division.
-_OPTIONS: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
+_OPTIONS: Any = {"nogil": True, "cache": True, "error_model": "numpy", "boundscheck": CHECK_BOUNDS}
 _BARE: Any = {"forceinline": True, "_nrt": False}
 #: All kernels, and what is inlined into them.
 KERNELS: list[Dispatcher] = []
@@ -25,7 +23,7 @@ KERNELS: list[Dispatcher] = []
 
 def compiled(function: Callable[..., Any]) -> Any:
     """A kernel that Python calls, or one that kernels call without being inlined."""
-    return _kept(njit(**_OPTIONS)(function))
+    return _listed(njit(**_OPTIONS)(function))
 
 
 def inlined(function: Callable[..., Any]) -> Any:
@@ -34,42 +32,32 @@ def inlined(function: Callable[..., Any]) -> Any:
     An array that is passed or sliced costs two atomic operations otherwise, more than a step of all
     lanes. Such a function cannot allocate.
     """
-    return _kept(njit(**_OPTIONS, **_BARE)(function))
+    return _listed(njit(**_OPTIONS, **_BARE)(function))
 
 
-def _kept(kernel: Any) -> Any:
-    kernel._cache = _Cache(kernel.py_func)
+def _listed(kernel: Any) -> Any:
+    use_own_files(kernel)
     KERNELS.append(kernel)
     return kernel
 
 
-@cache
-def sources_digest(folder: Path = Path(__file__).parent) -> str:
-    """A hash of all source files of a folder."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+def use_own_files(kernel: Any) -> None:
+    """Let a kernel's code be kept in ``code_files``, where numba is as these expect it.
 
+    Where it is not, numba keeps the code in its own way, and the first kernel says so.
+    """
+    try:
+        from fi.engine.compiled.kernels.code_files import KernelCache
 
-class _Locator:
-    """numba's own place for compiled code, with a stamp that covers all sources."""
-
-    def __init__(self, own: Any) -> None:
-        self.own = own
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.own, name)
-
-    def get_source_stamp(self) -> tuple[Any, str]:
-        return self.own.get_source_stamp(), sources_digest()
-
-
-class _Kept(CompileResultCacheImpl):
-    @property
-    def locator(self) -> Any:
-        return _Locator(super().locator)
-
-
-class _Cache(FunctionCache):
-    _impl_class = _Kept
+        kernel._cache = KernelCache(kernel.py_func, f"bounds checked: {CHECK_BOUNDS}")
+    except (ImportError, AttributeError, TypeError) as error:
+        if not KERNELS:
+            warnings.warn(
+                f"kernels are kept by numba's own cache, whose classes are not those that this "
+                f"version was written for ({error}): it does not see an edit of another file, nor "
+                f"two processes that compile at once",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        if CHECK_BOUNDS:  # it does not tell kernels with and without checks apart
+            kernel._cache.disable()

@@ -1,0 +1,119 @@
+"""A group of trials, each on the path that takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fi.engine.compiled.runner import Need, Plan
+from fi.engine.compiled.stage_constants import Array
+from fi.engine.differential.golden_block import GoldenBlock
+from fi.engine.differential.multi_fault import TogetherPlan
+from fi.engine.differential.path_choice import on_kernels
+from fi.engine.differential.paths import KernelPaths, Paths
+from fi.faults.fault import Fault, Trial
+from fi.metrics.pairs import Pairs
+
+
+@dataclass(frozen=True)
+class KernelPlan:
+    """What the kernels take of a group."""
+
+    kernels: KernelPaths
+    single: Plan
+    multiple: TogetherPlan
+
+    @classmethod
+    def make(
+        cls, kernels: KernelPaths, group: Sequence[Trial], single: Array, multiple: Array
+    ) -> KernelPlan:
+        """The plan for trials at the positions ``single`` and ``multiple``, int64 ``[trials]``."""
+        return cls(
+            kernels,
+            kernels.single.plan(only_faults(group, single), single),
+            kernels.multiple.plan(trials_at(group, multiple), multiple),
+        )
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What a golden trace must have for these faults."""
+        return self.single.needs | self.multiple.needs
+
+    def pairs(self, block: GoldenBlock) -> Iterator[Pairs]:
+        """The pairs of a block whose scores may differ."""
+        if self.single.empty and not self.multiple.chunks:
+            return
+        trace = block.trace(self.kernels.single, self.needs)
+        if not self.single.empty:
+            yield from self.kernels.single.pairs(self.single, trace)
+        if self.multiple.chunks:
+            yield from self.kernels.multiple.pairs(self.multiple, trace, block.activities)
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """A group of trials, divided among the paths.
+
+    Attributes:
+        paths: through the network.
+        group: the trials.
+        kernels: what the kernels take, ``None`` where there are none.
+        generic: positions of the single faults on the generic path, int64 ``[faults]``.
+        late: positions of the trials that start late, int64 ``[trials]``.
+    """
+
+    paths: Paths
+    group: Sequence[Trial]
+    kernels: KernelPlan | None
+    generic: Array
+    late: Array
+
+    @classmethod
+    def make(cls, paths: Paths, group: Sequence[Trial]) -> GroupPlan:
+        """Choose the path of each trial."""
+        is_single = np.array([len(trial) == 1 for trial in group], bool)
+        single, multiple = np.flatnonzero(is_single), np.flatnonzero(~is_single)
+        if paths.kernels is None:
+            return cls(paths, group, None, generic=single, late=multiple)
+        by_single = on_kernels(paths.kernels.single, only_faults(group, single))
+        by_multiple = paths.kernels.multiple.takes(trials_at(group, multiple))
+        kernels = KernelPlan.make(paths.kernels, group, single[by_single], multiple[by_multiple])
+        return cls(paths, group, kernels, generic=single[~by_single], late=multiple[~by_multiple])
+
+    def pairs(self, block: GoldenBlock) -> Iterator[Pairs]:
+        """The pairs of a block whose scores may differ, path by path."""
+        if self.kernels is not None:
+            yield from self.kernels.pairs(block)
+        if len(self.generic):
+            yield from self.paths.generic.pairs(
+                block.activities,
+                block.scores,
+                only_faults(self.group, self.generic),
+                _positions(self.generic, block.scores),
+            )
+        if len(self.late):
+            yield from self.paths.late.pairs(
+                block.activities,
+                block.scores,
+                trials_at(self.group, self.late),
+                _positions(self.late, block.scores),
+            )
+
+
+def only_faults(group: Sequence[Trial], positions: Array) -> list[Fault]:
+    """The faults of the trials at ``positions``, which have one each."""
+    return [fault for (fault,) in trials_at(group, positions)]
+
+
+def trials_at(group: Sequence[Trial], positions: Array) -> list[Trial]:
+    """The trials at ``positions``, int64 ``[trials]``."""
+    return [group[int(position)] for position in positions]
+
+
+def _positions(positions: Array, scores: Tensor) -> Tensor:
+    """On the device of the scores."""
+    return torch.from_numpy(positions).to(scores.device)
