@@ -1,4 +1,4 @@
-"""What callbacks are told of a campaign, and the hooks by which they hear of it."""
+"""What callbacks get to know of a campaign, and the hooks that it calls."""
 
 from __future__ import annotations
 

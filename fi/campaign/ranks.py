@@ -1,4 +1,4 @@
-"""The processes of one campaign: what the first one finds is told to all; a lost one is noticed."""
+"""The processes of one campaign: the others get what the first one finds, a lost one is noticed."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Processes:
     def watch(self) -> Iterator[None]:
         """Raise ``ProcessLost`` where waiting for another process ends because that is gone.
 
-        Ctrl-C reaches all processes; the first one tells.
+        Ctrl-C reaches all processes; only the first one reports it.
         """
         try:
             yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +13,12 @@ import pandas as pd
 
 from fi.base.errors import UserError
 from fi.base.folder_lock import locked
-from fi.base.text_files import FileError, read_text, write_text
+from fi.base.text_files import FileError, write_text
 from fi.faults.fault import Fault
 from fi.sampling.shards import Shard
 from fi.store.identity import json_hash, text_hash
 from fi.store.results_file import RESULT_COLUMNS, ResultsError, ResultsFile
+from fi.store.summary_file import list_differences, read_summary, write_summary
 
 #: Raised when the columns or their meaning change: results of another version do not belong.
 COUNTS_VERSION = 2
@@ -120,7 +120,7 @@ class CampaignFiles:
         """Other campaigns on a list of this name, and in what they differ."""
         siblings = {}
         for path in sorted(self.campaign.parent.glob(f"{self._list_name}-*/summary.json")):
-            with suppress(FileError):  # a damaged one is for its own campaign to tell
+            with suppress(FileError):  # its own campaign reports a damaged one
                 hashes = read_summary(path).get("hashes")
                 if hashes and path.parent != self.campaign:
                     siblings[path.parent] = list_differences(self.identity, hashes)
@@ -153,40 +153,6 @@ def complete_identity(identity: Mapping[str, str]) -> dict[str, str]:
 def make_tag(identity: Mapping[str, str]) -> str:
     """The eight hexadecimal digits by which a campaign's folder ends."""
     return json_hash(complete_identity(identity))[:8]
-
-
-def read_summary(path: Path) -> dict[str, Any]:
-    """The entries of a ``summary.json``; ``FileError`` where it is damaged, with the line."""
-    text = read_text(path, FileError)
-    try:
-        entries = json.loads(text)
-    except (ValueError, RecursionError) as problem:
-        line = f":{problem.lineno}" if isinstance(problem, json.JSONDecodeError) else ""
-        raise FileError(f"{path}{line} is damaged: not JSON; --overwrite starts again") from None
-    if not isinstance(entries, dict):
-        raise FileError(f"{path} is damaged: not the summary of a campaign")
-    return entries
-
-
-def write_summary(folder: Path, entries: Mapping[str, Any]) -> None:
-    """Replace the ``summary.json`` in ``folder``."""
-    text = json.dumps(dict(entries), indent=2, ensure_ascii=False)
-    write_text(folder / "summary.json", text + "\n")
-
-
-def list_differences(identity: Mapping[str, str], other: Any) -> list[str]:
-    """The entries that two identities do not share, by name, with the beginnings of the hashes."""
-    other = other if isinstance(other, Mapping) else {}
-    return [
-        f"{key} ({_shorten(other.get(key))} there, {_shorten(value)} here)"
-        for key, value in identity.items()
-        if other.get(key) != value
-    ]
-
-
-def _shorten(value: object) -> str:
-    text = "none" if value is None else str(value)
-    return text[: 8 if len(text) >= 64 else 20]  # a hash, or a word
 
 
 @contextmanager

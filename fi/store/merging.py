@@ -14,16 +14,12 @@ from fi.base.folder_lock import locked
 from fi.base.text_files import FileError, csv_text, read_text, write_text
 from fi.faults.csv_row import FAULT_COLUMNS
 from fi.sampling.shards import Shard, interleave, parse_shard_folder
-from fi.store.campaign_folder import (
-    list_differences,
-    read_summary,
-    report_disk_errors,
-    write_summary,
-)
+from fi.store.campaign_folder import report_disk_errors
 from fi.store.decisions import add_decision_counts
 from fi.store.identity import text_hash
 from fi.store.results_file import RESULT_COLUMNS, ResultsFile
 from fi.store.run_summary import sum_runs
+from fi.store.summary_file import list_differences, read_summary, write_summary
 
 COMMAND = "python -m fi.merge"
 

@@ -146,7 +146,7 @@ def record_run(run: RunSummary) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        with suppress(OSError):  # on a full disk; the error that ended the run is the one to tell
+        with suppress(OSError):  # on a full disk; the error that ended the run is reported
             run.write("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
         raise
     run.write("finished")

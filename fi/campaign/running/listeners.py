@@ -33,7 +33,7 @@ class Listeners:
             yield
         except BaseException:
             for callback in self._callbacks:
-                with suppress(OSError):  # on a full disk; the error that ended the run is told
+                with suppress(OSError):  # on a full disk; the error that ended the run is reported
                     callback.on_campaign_end()
             raise
         for callback in self._callbacks:
