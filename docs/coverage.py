@@ -20,9 +20,9 @@ from coverage_study import (
     Finding,
     Population,
     Tally,
-    cells_of,
-    finding,
-    study,
+    assess_coverage,
+    make_cells,
+    run_study,
 )
 
 from fi.sampling.plan import SamplingPlan
@@ -59,49 +59,49 @@ class Study(NamedTuple):
     tallies: dict[Draw, Tally]
 
 
-def conducted(name: str, options: str, arguments: argparse.Namespace) -> Study:
+def conduct_study(name: str, options: str, arguments: argparse.Namespace) -> Study:
     """The study of a population; draws of which the tally is kept are not repeated."""
     folder = Path(arguments.output) / name
-    population = Population.injected(options.split(), folder)
+    population = Population.from_campaign(options.split(), folder)
     kept = {draw: folder / f"{draw.tag}-{arguments.repetitions}.npz" for draw in DRAWS}
     missing = [draw for draw in DRAWS if arguments.again or not kept[draw].exists()]
     start = time.perf_counter()
-    for draw, tally in study(population, missing, arguments.repetitions, arguments.processes):
+    for draw, tally in run_study(population, missing, arguments.repetitions, arguments.processes):
         tally.save(kept[draw])
         print(f"{name}: {draw.tag} after {time.perf_counter() - start:.0f} s", flush=True)
     tallies = {draw: Tally.load(path) for draw, path in kept.items()}
-    return Study(name, options, population, cells_of(population), tallies)
+    return Study(name, options, population, make_cells(population), tallies)
 
 
-def tables(studies: Sequence[Study]) -> str:
+def format_tables(studies: Sequence[Study]) -> str:
     """All tables of the page, and what they were made with."""
     return "\n".join(
         [
-            made_with(studies),
+            describe_versions(studies),
             "### The populations\n",
-            table(
+            format_table(
                 "population | campaign | faults | samples | cells | rates that vary",
-                *about(studies),
+                *population_rows(studies),
             ),
             "### The default intervals\n",
-            table(
+            format_table(
                 "population | draw | margin | faults drawn | 99 %: pooled | rates | below | worst"
                 " | 95 %: pooled | below | worst",
                 *coverage_rows(studies),
             ),
             "### Their half-widths\n",
-            table(
+            format_table(
                 "population | draw | margin | network: masked | SDC-1 | facc | mean over all cells",
                 *width_rows(studies),
             ),
             "### Other intervals, from the same network-wise draws\n",
-            table(
+            format_table(
                 "population | margin | interval | 99 %: pooled | below | 95 %: pooled | below"
                 " | worst at 99 % | half-width",
                 *method_rows(studies),
             ),
-            "### One step and look after look\n",
-            table(
+            "### One step and interim analyses\n",
+            format_table(
                 "population | draw | margin | formula: faults | half-width | iterative: faults"
                 " | from - to | half-width | formula for that half-width | coverage of the targets",
                 *iterative_rows(studies),
@@ -110,7 +110,7 @@ def tables(studies: Sequence[Study]) -> str:
     )
 
 
-def made_with(studies: Sequence[Study]) -> str:
+def describe_versions(studies: Sequence[Study]) -> str:
     """The command, seeds and versions."""
     repetitions = {len(tally.injections) for s in studies for tally in s.tallies.values()}
     (count,) = repetitions
@@ -121,14 +121,14 @@ def made_with(studies: Sequence[Study]) -> str:
     )
 
 
-def table(head: str, *rows: Sequence[object]) -> str:
+def format_table(head: str, *rows: Sequence[object]) -> str:
     """A table of Markdown."""
     rule = "|".join("---" for _ in head.split("|"))
     lines = [f"| {head} |", f"|{rule}|", *(f"| {' | '.join(map(str, row))} |" for row in rows)]
     return "\n".join([*lines, ""])
 
 
-def about(studies: Sequence[Study]) -> Iterator[Sequence[object]]:
+def population_rows(studies: Sequence[Study]) -> Iterator[Sequence[object]]:
     """The rows of the populations."""
     for s in studies:
         command = f"`python -m fi.test {s.options} --scheme exhaustive`"
@@ -143,7 +143,7 @@ def coverage_rows(studies: Sequence[Study]) -> Iterator[Sequence[object]]:
     """How the default intervals held, for each draw."""
     for s in studies:
         for draw, tally in s.tallies.items():
-            high, low = (finding(tally, s.cells, level=level) for level in LEVELS)
+            high, low = (assess_coverage(tally, s.cells, level=level) for level in LEVELS)
             yield (
                 *(s.name, draw, draw.margin, f"{np.mean(tally.injections):,.0f}"),
                 *(_percent(high.pooled), high.tested, len(high.failing), _worst(high)),
@@ -155,7 +155,7 @@ def width_rows(studies: Sequence[Study]) -> Iterator[Sequence[object]]:
     """How wide they were."""
     for s in studies:
         for draw, tally in s.tallies.items():
-            network = (_percent(width, 3) for width in widths(tally)[0])
+            network = (_percent(width, 3) for width in mean_half_widths(tally)[0])
             mean = tally.width[0, 0].sum() / tally.counted.sum()
             yield s.name, draw, draw.margin, *network, _percent(mean, 3)
 
@@ -166,7 +166,7 @@ def method_rows(studies: Sequence[Study]) -> Iterator[Sequence[object]]:
         for draw, tally in s.tallies.items():
             if draw.scheme == "network-wise" and not draw.iterative:
                 for number, method in enumerate(METHODS):
-                    high, low = (finding(tally, s.cells, method, level) for level in LEVELS)
+                    high, low = (assess_coverage(tally, s.cells, method, level) for level in LEVELS)
                     mean = tally.width[number, 0].sum() / tally.counted.sum()
                     yield (
                         *(s.name, draw.margin, method, _percent(high.pooled), len(high.failing)),
@@ -182,30 +182,30 @@ def iterative_rows(studies: Sequence[Study]) -> Iterator[Sequence[object]]:
             if not draw.iterative:
                 continue
             plan = SamplingPlan(scheme=draw.scheme, margin=draw.margin)
-            once = s.tallies[draw._replace(iterative=False)]
-            targets = targets_of(s, draw)
-            width = np.nanmax(widths(tally)[targets])
+            single = s.tallies[draw._replace(iterative=False)]
+            targets = find_targets(s, draw)
+            width = np.nanmax(mean_half_widths(tally)[targets])
             formula = sum(
                 sample_size(part.population, round(float(width), 6), plan.t)
                 for part in stratify(s.population.space, draw.scheme)
             )
             counted, covered = tally.counted[targets].sum(), tally.covered[0, 0][targets].sum()
             yield (
-                *(s.name, draw.scheme, draw.margin, f"{np.mean(once.injections):,.0f}"),
-                _percent(np.nanmax(widths(once)[targets]), 3),
+                *(s.name, draw.scheme, draw.margin, f"{np.mean(single.injections):,.0f}"),
+                _percent(np.nanmax(mean_half_widths(single)[targets]), 3),
                 f"{np.mean(tally.injections):,.0f}",
                 f"{min(tally.injections):,} - {max(tally.injections):,}",
                 *(_percent(width, 3), f"{formula:,}", _percent(covered / counted)),
             )
 
 
-def targets_of(study: Study, draw: Draw) -> list[int]:
+def find_targets(study: Study, draw: Draw) -> list[int]:
     """The cells that an iterative draw stops by."""
     kind = "network" if draw.scheme == "network-wise" else "layer "
     return [n for n, name in enumerate(study.cells.names) if name.startswith(kind)]
 
 
-def widths(tally: Tally) -> np.ndarray:
+def mean_half_widths(tally: Tally) -> np.ndarray:
     """Mean half-widths of the default 99 % intervals ``[cells, rates]``; NaN where none counted."""
     with np.errstate(invalid="ignore"):
         return tally.width[0, 0] / tally.counted
@@ -215,15 +215,15 @@ def _percent(part: float, digits: int = 2) -> str:
     return "-" if np.isnan(part) else f"{100 * part:.{digits}f} %"
 
 
-def _worst(found: Finding) -> str:
-    inside, counted = found.share
-    return f"{found.worst}: {inside} of {counted}, p {found.p:.2g}"
+def _worst(finding: Finding) -> str:
+    inside, counted = finding.share
+    return f"{finding.worst}: {inside} of {counted}, p {finding.p:.2g}"
 
 
-def renewed(page: str, studies: Sequence[Study]) -> str:
+def replace_tables(page: str, studies: Sequence[Study]) -> str:
     """The page with the tables of these studies."""
     before, rest = page.split(BEGIN)
-    return f"{before}{BEGIN}\n{tables(studies)}\n{END}{rest.split(END)[1]}"
+    return f"{before}{BEGIN}\n{format_tables(studies)}\n{END}{rest.split(END)[1]}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -234,8 +234,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--again", action="store_true", help="repeat draws whose tally is kept")
     parsed = parser.parse_args(arguments)
-    studies = [conducted(name, options, parsed) for name, options in POPULATIONS.items()]
-    PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8"), studies), encoding="utf-8")
+    studies = [conduct_study(name, options, parsed) for name, options in POPULATIONS.items()]
+    PAGE.write_text(replace_tables(PAGE.read_text(encoding="utf-8"), studies), encoding="utf-8")
     print(f"{PAGE.relative_to(ROOT)} is renewed")
 
 

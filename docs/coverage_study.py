@@ -25,7 +25,7 @@ from fi.cli.subject_options import load_subject  # noqa: E402
 from fi.cli.test_options import command_parser, plan_of  # noqa: E402
 from fi.faults.family_names import layer_of  # noqa: E402
 from fi.faults.fault_space import FaultSpace  # noqa: E402
-from fi.sampling.draw import draw_numbers  # noqa: E402
+from fi.sampling.fault_draw import draw_numbers  # noqa: E402
 from fi.sampling.plan import SamplingPlan  # noqa: E402
 from fi.sampling.prior import Prior, derive_prior  # noqa: E402
 from fi.sampling.sequential import IterativeDraw  # noqa: E402
@@ -59,7 +59,7 @@ class Population:
     subject: Subject
 
     @classmethod
-    def injected(cls, options: Sequence[str], output: Path) -> Population:
+    def from_campaign(cls, options: Sequence[str], output: Path) -> Population:
         """The population of a campaign with these options of ``fi.test``, run if it is not yet."""
         argv = [*options, "--scheme", "exhaustive", "--output", str(output)]
         if fi.test.main([*argv, "--quiet", "--no-figures"]):
@@ -104,8 +104,8 @@ class Cells(NamedTuple):
     varied: NDArray[np.bool_]
 
 
-def cells_of(population: Population) -> Cells:
-    """All cells of a population, in the order of ``GROUPINGS`` and ``estimates``."""
+def make_cells(population: Population) -> Cells:
+    """All cells of a population, in the order of ``GROUPINGS`` and ``estimate_groups``."""
     results = population.results
     design = describe_design(population.space, "exhaustive")
     tables = [estimate_groups(results, design, by, rates=RATES) for by in GROUPINGS]
@@ -177,7 +177,7 @@ class Draw(NamedTuple):
         return f"{self} {self.margin:g}".replace(" ", "-")
 
 
-def sampled(population: Population, draw: Draw, seed: int) -> tuple[pd.DataFrame, Design]:
+def simulate_draw(population: Population, draw: Draw, seed: int) -> tuple[pd.DataFrame, Design]:
     """What a campaign on this draw would write, and how it was drawn."""
     prior = population.prior if draw.scheme == "data-aware" else ()
     given = {"scheme": draw.scheme, "margin": draw.margin, "seed": seed, "prior": prior}
@@ -200,7 +200,7 @@ def wald(rate: Array, n: Array, size: Array, samples: int, level: float) -> tupl
 
 
 def wilson(rate: Array, n: Array, size: Array, samples: int, level: float) -> tuple[Array, Array]:
-    """Wilson's interval by fault, finite-population corrected, as ``fi.statistics.wilson``."""
+    """Wilson's interval by fault, finite-population corrected, as in ``fi.statistics``."""
     return _score(rate, _effective(n, size), level)
 
 
@@ -223,7 +223,7 @@ def _z(level: float) -> float:
 
 
 def _effective(n: Array, size: Array) -> Array:
-    """As ``fi.statistics.effective_size``."""
+    """The effective sample size, as in ``fi.statistics``."""
     return n * (size - 1) / (size - n)
 
 
@@ -234,9 +234,9 @@ def _score(rate: Array, n: Array, level: float) -> tuple[Array, Array]:
     return centre - half, centre + half
 
 
-def repetition(population: Population, cells: Cells, draw: Draw, seed: int) -> Tally:
+def run_repetition(population: Population, cells: Cells, draw: Draw, seed: int) -> Tally:
     """One draw, its estimates, and whether their intervals hold the true rates."""
-    results, design = sampled(population, draw, seed)
+    results, design = simulate_draw(population, draw, seed)
     means = [GroupMeans.of(results, design, by, RATES) for by in GROUPINGS]
     tables = [pd.concat([group.estimate(level) for group in means]) for level in LEVELS]
     faults, sizes = _numbers(tables[0], ["faults"]), _numbers(tables[0], ["population"])
@@ -249,8 +249,8 @@ def repetition(population: Population, cells: Cells, draw: Draw, seed: int) -> T
             rates = _numbers(table, RATES)
             for method, interval in enumerate(OTHERS.values(), start=1):
                 with np.errstate(all="ignore"):  # where nothing or everything was run
-                    found = interval(rates, faults, sizes, population.samples, level)
-                ends[method, place] = found
+                    both = interval(rates, faults, sizes, population.samples, level)
+                ends[method, place] = both
     low, high = np.where(counted, ends, 0.0).swapaxes(0, 2)
     inside = (low <= cells.truth + 1e-12) & (cells.truth - 1e-12 <= high)
     covered = (counted & inside).astype(float).swapaxes(0, 1)
@@ -266,29 +266,29 @@ _shared: tuple[Population, Cells]
 
 def _chunk(task: tuple[Draw, range]) -> Tally:
     draw, seeds = task
-    return total(repetition(*_shared, draw, seed) for seed in seeds)
+    return add_up(run_repetition(*_shared, draw, seed) for seed in seeds)
 
 
-def total(tallies: Iterable[Tally]) -> Tally:
+def add_up(tallies: Iterable[Tally]) -> Tally:
     """The sum."""
     first, *others = tallies
     return sum(others, start=first)
 
 
-def study(
+def run_study(
     population: Population, draws: Sequence[Draw], repetitions: int, processes: int = 2
 ) -> Iterator[tuple[Draw, Tally]]:
     """Repeat every draw with the seeds 0 to ``repetitions - 1``; the sum for each, in order."""
     global _shared
-    _shared = population, cells_of(population)
+    _shared = population, make_cells(population)
     population.prior  # noqa: B018 - made before the processes are, which share the population
     chunks = [range(start, min(start + 10, repetitions)) for start in range(0, repetitions, 10)]
     if processes == 1:
-        yield from ((draw, total(map(_chunk, [(draw, c) for c in chunks]))) for draw in draws)
+        yield from ((draw, add_up(map(_chunk, [(draw, c) for c in chunks]))) for draw in draws)
         return
     with multiprocessing.get_context("fork").Pool(processes) as pool:
         for draw in draws:
-            yield draw, total(pool.imap(_chunk, [(draw, c) for c in chunks]))
+            yield draw, add_up(pool.imap(_chunk, [(draw, c) for c in chunks]))
 
 
 class Finding(NamedTuple):
@@ -311,7 +311,9 @@ class Finding(NamedTuple):
     p: float
 
 
-def finding(tally: Tally, cells: Cells, method: str = "default", level: float = 0.99) -> Finding:
+def assess_coverage(
+    tally: Tally, cells: Cells, method: str = "default", level: float = 0.99
+) -> Finding:
     """Pooled coverage, and an exact one-sided binomial test of every rate of every cell.
 
     The p values are corrected for the number of rates that are tested, by Holm's method.
@@ -320,7 +322,7 @@ def finding(tally: Tally, cells: Cells, method: str = "default", level: float = 
     names = [f"{RATES[rate]}, {cells.names[cell]}" for cell, rate in np.argwhere(used)]
     counted = tally.counted[used]
     covered = tally.covered[METHODS.index(method), LEVELS.index(level)][used]
-    corrected = holm(binom.cdf(covered, counted, level))
+    corrected = correct_by_holm(binom.cdf(covered, counted, level))
     worst = int(np.lexsort((covered / counted, corrected))[0])
     return Finding(
         float(covered.sum() / counted.sum()),
@@ -332,10 +334,10 @@ def finding(tally: Tally, cells: Cells, method: str = "default", level: float = 
     )
 
 
-def holm(p: Array) -> Array:
+def correct_by_holm(p: Array) -> Array:
     """p values corrected for their number (Holm, Scand. J. Stat. 6, 1979)."""
     order = np.argsort(p)
-    grown = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
+    increasing = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
     corrected = np.empty_like(p)
-    corrected[order] = np.minimum(grown, 1.0)
+    corrected[order] = np.minimum(increasing, 1.0)
     return corrected

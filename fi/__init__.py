@@ -6,16 +6,19 @@
     table = campaign.run()
     table.plot()
 
-The names below are loaded when they are first used: ``import fi`` itself loads nothing.
+The names below are loaded when they are first used: ``import fi`` itself loads nothing. For those
+who write networks, fault models, callbacks or programs there are more in ``fi.network``,
+``fi.fault_models``, ``fi.sites``, ``fi.readout``, ``fi.faults``, ``fi.sampling``, ``fi.metrics``
+and ``fi.campaign``. What none of them lists may move.
 """
 
 from __future__ import annotations
 
 import os
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fi.base.checkout_folders import install_finder
+from fi.base.public_names import load_lazily
 
 if TYPE_CHECKING:
     from fi.api import Campaign
@@ -34,21 +37,6 @@ install_finder()
 # which the threads of the kernels want the cores. It is read when PyTorch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-#: Public name -> the module that has it.
-_HOMES = {
-    "Campaign": "fi.api",
-    "Fault": "fi.faults.fault",
-    "IterativePlan": "fi.sampling.sequential_plan",
-    "ResultTable": "fi.report.result_view",
-    "SamplingPlan": "fi.sampling.plan",
-    "SpikingNetwork": "fi.network.stages",
-    "Stage": "fi.network.stages",
-    "UserError": "fi.base.errors",
-    "load_checkpoint": "fi.network.checkpoint",
-    "read_fault_list": "fi.faults.fault_list",
-    "write_fault_list": "fi.faults.fault_list",
-}
-
 __all__ = [
     "Campaign",
     "Fault",
@@ -63,14 +51,18 @@ __all__ = [
     "write_fault_list",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'fi' has no attribute {name!r}; it has: {', '.join(__all__)}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = load_lazily(
+        __name__,
+        {
+            "api": ("Campaign",),
+            "base.errors": ("UserError",),
+            "faults.fault": ("Fault",),
+            "faults.fault_list": ("read_fault_list", "write_fault_list"),
+            "network.checkpoint": ("load_checkpoint",),
+            "network.stages": ("SpikingNetwork", "Stage"),
+            "report.result_view": ("ResultTable",),
+            "sampling.plan": ("SamplingPlan",),
+            "sampling.sequential_plan": ("IterativePlan",),
+        },
+    )

@@ -28,7 +28,7 @@ def analyse(
 
     Args:
         model, fault_list, output: which campaign.
-        by: further, the rates by these groupings, see ``fi.estimates``.
+        by: further, the rates by these groupings, see ``fi.statistics.group_estimates``.
         top: further, so many of the most critical faults.
         confidence: of the intervals; the campaign's own by default.
     """

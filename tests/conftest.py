@@ -21,7 +21,7 @@ from fi.campaign.runner import Campaign
 from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
 from fi.faults.fault import Fault
-from fi.sampling.draw import draw
+from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 
 torch.set_num_threads(1)  # the networks are so small that a second thread only costs time

@@ -13,7 +13,7 @@ from fi.faults.fault_checks import check_known
 from fi.faults.fault_list import check_trials, read_fault_list, write_fault_list
 from fi.faults.fault_sites import Kind
 from fi.faults.fault_space import FaultSpace
-from fi.sampling.draw import draw
+from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.plan_file import read_plan, write_plan
 from fi.sampling.prior import derive_prior

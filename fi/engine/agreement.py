@@ -1,4 +1,4 @@
-"""Do two engines say the same? Compared pair by pair, by outcome."""
+"""Whether two engines agree: their outcomes are compared pair by pair."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fi.metrics.outcomes import FULLY_MASKED
 from fi.metrics.pairs import Pairs
 from fi.network.batches import Batch
 
-#: Part of the pairs that may differ in float32, where an order of summation moves a membrane
+#: Fraction of the pairs that may differ in float32, where an order of summation moves a membrane
 #: across its threshold; in float64 none may.
 TOLERATED = 1e-5
 
@@ -38,11 +38,14 @@ class Agreement:
 
     @property
     def rate(self) -> float:
-        """The part of the pairs that agree."""
+        """The fraction of the pairs that agree."""
         return 1 - self.differing / self.pairs if self.pairs else 1.0
 
     def holds(self, tolerated: float) -> bool:
-        """Whether no more than this part differs; a single pair is let pass in small samples."""
+        """Whether no more than the fraction ``tolerated`` of the pairs differs.
+
+        A single pair may differ in a small sample, unless nothing is tolerated.
+        """
         allowed = max(1.0, tolerated * self.pairs) if tolerated else 0.0
         return self.differing <= allowed
 
@@ -54,7 +57,16 @@ class Agreement:
 
 
 def outcomes(engine: Engine, faults: Sequence[Fault | Trial], batches: Iterable[Batch]) -> Tensor:
-    """The outcome of every pair, ``uint8 [faults, samples]``, with indices of ``OUTCOMES``."""
+    """Run ``faults`` in groups: the outcome of every pair, uint8 ``[faults, samples]``.
+
+    Args:
+        engine: that runs them.
+        faults: the list.
+        batches: of the test set.
+
+    Returns:
+        Indices of ``OUTCOMES``.
+    """
     size = engine.group_size(len(faults))
     batches = list(batches)
     rows = []
@@ -72,17 +84,31 @@ def outcomes(engine: Engine, faults: Sequence[Fault | Trial], batches: Iterable[
 
 
 def batch_outcomes(portions: Iterable[Pairs], golden: Tensor, faults: int) -> Tensor:
-    """Outcomes ``uint8 [faults, batch]`` of one batch, of its computed pairs."""
-    found = torch.full((faults, len(golden)), FULLY_MASKED, dtype=torch.uint8)
+    """Outcomes of one batch, uint8 ``[faults, batch]``.
+
+    Args:
+        portions: the pairs that were computed; all others are masked.
+        golden: the golden scores ``[batch, classes]``.
+        faults: how many there are in the group.
+    """
+    outcome = torch.full((faults, len(golden)), FULLY_MASKED, dtype=torch.uint8)
     for pairs in portions:
         labels = torch.zeros_like(pairs.sample)
         judged = judge(golden[pairs.sample], pairs.scores, labels)
-        found[pairs.fault.cpu(), pairs.sample.cpu()] = judged.outcome.to("cpu", torch.uint8)
-    return found
+        outcome[pairs.fault.cpu(), pairs.sample.cpu()] = judged.outcome.to("cpu", torch.uint8)
+    return outcome
 
 
 def agreement(reference: Tensor, other: Tensor, faults: Sequence[Fault | Trial]) -> Agreement:
-    """Compare outcomes ``[faults, samples]`` of two engines."""
+    """Compare outcomes ``[faults, samples]`` of two engines.
+
+    Example:
+        >>> reference = torch.tensor([[0, 1, 1], [0, 0, 2]])
+        >>> other = torch.tensor([[0, 1, 1], [0, 0, 1]])
+        >>> faults = [Fault(number, "fc1.weight", (0, number), 30) for number in range(2)]
+        >>> str(agreement(reference, other, faults))
+        '5 of 6 pairs agree (1 differ, 3 are not masked)'
+    """
     differs = reference != other
     rows = differs.any(dim=1).nonzero().flatten().tolist()
     return Agreement(

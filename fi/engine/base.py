@@ -1,4 +1,4 @@
-"""What an engine is: it says, for a group of faults, which pairs may score differently."""
+"""What an engine is: it says, for a group of trials, which pairs may score differently."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ Infer = Callable[[Tensor], Tensor]
 
 
 class Engine(ABC):
-    """Runs groups of faults through a network.
+    """Runs groups of trials through a network.
 
     Args:
         network: the network whose words are faulty.
         infer: its scores; the network itself for a ``SpikingNetwork``.
+
+    Class attributes:
+        name: what ``--engine`` calls it.
     """
 
     name: ClassVar[str]
@@ -32,13 +35,14 @@ class Engine(ABC):
 
     @abstractmethod
     def group_size(self, faults: int) -> int:
-        """How many of ``faults`` trials one test run takes."""
+        """How many trials one test run takes, of a list of ``faults`` trials."""
 
     @abstractmethod
     def injected(self, faults: Sequence[Fault | Trial]) -> AbstractContextManager[None]:
-        """The group in place: within, ``pairs`` speaks of these faults.
+        """Put a group in place: within, ``pairs`` speaks of these faults.
 
-        A fault of its own is a trial of one, whatever its injection number.
+        Args:
+            faults: the group. A fault of its own is a trial of one, whatever its injection number.
         """
 
     @abstractmethod
@@ -48,14 +52,23 @@ class Engine(ABC):
         Args:
             events: one batch of the test set.
             batch: its number; the same number always means the same events.
+
+        Returns:
+            The pairs that were computed; those that are missing have the golden scores.
         """
 
 
 def as_trial(fault: Fault | Trial) -> Trial:
-    """A fault of its own as a trial."""
+    """A fault of its own as a trial of one; a trial as it is."""
     return (fault,) if isinstance(fault, Fault) else fault
 
 
 def as_trials(faults: Sequence[Fault | Trial]) -> list[Trial]:
-    """Each as a trial."""
+    """Each fault of its own as a trial of one.
+
+    Example:
+        >>> fault, other = Fault(0, "fc1.weight", (0, 1), 30), Fault(0, "lif1.beta", (0,), 3)
+        >>> [len(trial) for trial in as_trials([fault, (fault, other)])]
+        [1, 2]
+    """
     return list(map(as_trial, faults))

@@ -16,7 +16,25 @@ from fi.metrics.pairs import Pairs
 
 
 class FullEngine(Engine):
-    """Runs the network's own forward with one trial in place; every pair is computed."""
+    """Runs the network's own forward with one trial in place; every pair is computed.
+
+    This is the reference for all other engines.
+
+    Args:
+        network: any network with snnTorch neurons.
+        infer: its scores.
+
+    Example:
+        >>> import torch
+        >>> from fi.faults.fault import Fault
+        >>> from fi.models import NMNIST
+        >>> network = NMNIST(input_shape=(2, 4, 4), hidden=8, resize=None).eval()
+        >>> engine = FullEngine(network, network)
+        >>> with torch.inference_mode(), engine.injected([Fault(0, "fc2.bias", (3,), 30)]):
+        ...     (pairs,) = engine.pairs(torch.ones(5, 4, 2, 4, 4), 0)
+        >>> pairs.sample.tolist(), pairs.scores.shape
+        ([0, 1, 2, 3], torch.Size([4, 10]))
+    """
 
     name: ClassVar[str] = "full"
 

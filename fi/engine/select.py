@@ -22,7 +22,12 @@ def choose_engine(
 ) -> tuple[Engine, str]:
     """The engine for ``--engine wanted``, and one line that says which and why.
 
-    ``memory`` (bytes) and ``threads`` are the differential engine's.
+    Args:
+        wanted: one of ``ENGINES``.
+        network: that has the faults.
+        infer: its scores.
+        memory: budget of the differential engine, in bytes.
+        threads: of the differential engine's kernels.
 
     Raises:
         UserError: no such engine, or it cannot take the network.

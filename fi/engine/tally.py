@@ -1,4 +1,4 @@
-"""How an engine decided pairs."""
+"""How an engine decided pairs: by no change, a proof, its own stage, a later one, the readout."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ class Tally:
         diverged: those whose spikes (in the last stage: whose scores) differ from the golden ones
             there.
         computed: those that reached the readout with another statistic.
+
+    Example:
+        >>> Tally(100, 40, 20, 5) + Tally(10, 10, 2, 1)
+        Tally(pairs=110, simulated=50, diverged=22, computed=6)
     """
 
     pairs: int = 0

@@ -81,6 +81,9 @@ def corrupt(values: Tensor, keep: Tensor | int, force: Tensor | int, flip: Tenso
 
     The masks are int32 patterns that broadcast against ``values``. Where the stored word does not
     change, the value is left as it is: a float64 value is not rounded there.
+
+    >>> corrupt(torch.tensor([1.0, 2.0]), keep=-1, force=0, flip=1 << 23)
+    tensor([0.5000, 4.0000])
     """
     stored = to_words(values)
     faulty = apply_masks(stored, keep, force, flip)

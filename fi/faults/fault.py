@@ -26,10 +26,23 @@ class Fault:
         layer: the site family, ``fc1.weight`` or ``lif1.potential``.
         index: the word in that tensor; states and spikes leave the batch dimension out.
         bits: the bits of the word that are hit, 0 is the least significant; a number is taken as a
-            tuple of one. Empty for models that strike the whole word.
+            tuple of one. Empty for models that change the whole word.
         model: name of the fault model, ``bit-flip`` or ``scale:0.8``.
         steps: the time steps at which it is active; a number is taken as a range of one. ``None``
             is permanent.
+
+    Raises:
+        ValueError: bits outside the word, twice or not in order, bits that the model does not take
+            or lacks, or steps that are no window.
+
+    >>> print(Fault(0, "fc1.weight", (3, 101), bits=30))
+    bit-flip of bit 30 in fc1.weight[3, 101]
+    >>> print(Fault(1, "lif1.spike", (7,), model="dead", steps=range(3, 8)))
+    dead in lif1.spike[7] at step 3-7
+    >>> Fault(2, "fc1.weight", (3, 101), bits=32)
+    Traceback (most recent call last):
+        ...
+    ValueError: bit 32 is outside the word: 0 to 31
     """
 
     injection: int
@@ -58,7 +71,12 @@ class Fault:
         return masks_of(self.model, self.bits)
 
     def corrupt(self, values: Tensor) -> Tensor:
-        """``values`` (any shape) of states, spikes or inputs as they read under this fault."""
+        """``values`` (any shape) of states, spikes or inputs as they read under this fault.
+
+        >>> import torch
+        >>> Fault(0, "lif1.potential", (7,), bits=31).corrupt(torch.tensor([0.5, -2.0]))
+        tensor([-0.5000,  2.0000])
+        """
         return corrupt(values, *signed_masks(self.model, self.bits))
 
     def __str__(self) -> str:
@@ -73,7 +91,12 @@ Trial = tuple[Fault, ...]
 
 
 def group_trials(faults: Iterable[Fault]) -> list[Trial]:
-    """The trials of a fault list: neighbours with the same injection number are one."""
+    """The trials of a fault list: neighbours with the same injection number are one.
+
+    >>> listed = [Fault(0, "fc1.bias", (1,), 3), Fault(0, "fc1.bias", (2,), 3)]
+    >>> [len(trial) for trial in group_trials([*listed, Fault(1, "fc1.bias", (1,), 3)])]
+    [2, 1]
+    """
     return [tuple(group) for _, group in groupby(faults, key=lambda fault: fault.injection)]
 
 
@@ -115,14 +138,22 @@ def _check_steps(steps: range) -> None:
 
 
 def format_bits(bits: Sequence[int]) -> str:
-    """``11`` for one bit, ``3-5`` for neighbours, ``3+7+9`` for others."""
+    """Bits as in fault lists.
+
+    >>> format_bits((11,)), format_bits((3, 4, 5)), format_bits((3, 7, 9))
+    ('11', '3-5', '3+7+9')
+    """
     if len(bits) > 1 and bits[-1] - bits[0] == len(bits) - 1:
         return f"{bits[0]}-{bits[-1]}"
     return "+".join(map(str, bits))
 
 
 def format_steps(steps: range | None) -> str:
-    """Nothing for permanent, ``5`` for one step, ``3-7`` for a window."""
+    """Steps as in fault lists: nothing is permanent.
+
+    >>> format_steps(None), format_steps(range(5, 6)), format_steps(range(3, 8))
+    ('', '5', '3-7')
+    """
     if steps is None:
         return ""
     return str(steps[0]) if len(steps) == 1 else f"{steps[0]}-{steps[-1]}"

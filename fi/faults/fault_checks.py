@@ -10,7 +10,19 @@ from fi.faults.models import fault_model
 
 
 def check_fault(fault: Fault, families: Sequence[SiteFamily], steps: int | None = None) -> None:
-    """Raise ``ValueError``, naming what is allowed, for a fault that this network cannot have."""
+    """Raise ``ValueError``, naming what is allowed, for a fault that this network cannot have.
+
+    Args:
+        fault: to be checked.
+        families: the site families of the network.
+        steps: time steps of a run; ``None`` leaves a transient fault's steps unchecked.
+
+    >>> family = SiteFamily("fc1.weight", (100, 50), Kind.SYNAPSE)
+    >>> check_fault(Fault(0, "fc1.weight", (0, 50), bits=3), [family])
+    Traceback (most recent call last):
+        ...
+    ValueError: index (0, 50) is outside fc1.weight of shape (100, 50)
+    """
     check_known(fault, {family.name: family for family in families}, steps)
 
 
@@ -32,7 +44,7 @@ def check_known(fault: Fault, known: Mapping[str, SiteFamily], steps: int | None
 
 
 def _check_model(fault: Fault, family: SiteFamily) -> None:
-    """Raise ``ValueError`` for a model that words of this family cannot meet."""
+    """Raise ``ValueError`` for a model or bits that do not fit words of this family."""
     model = fault_model(fault.model)
     if family.kind not in model.kinds:
         kinds = ", ".join(kind.value for kind in Kind if kind in model.kinds)

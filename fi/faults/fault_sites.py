@@ -1,4 +1,4 @@
-"""Where faults can strike: the site families of a network, whoever wrote its forward."""
+"""Where faults can be: the site families of a network, whoever wrote its forward."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from snntorch import SpikingNeuron
 from torch import Tensor, nn
 
 from fi.faults.bits import WORD_BITS
+from fi.faults.family_names import attribute_of, layer_of
 from fi.faults.word_formats import format_of, stored_names
 from fi.network.neurons import (
     neuron_words,
@@ -23,7 +24,13 @@ from fi.network.neurons import (
 
 
 class Kind(Enum):
-    """What sort of hardware a word sits in."""
+    """What sort of hardware a word sits in.
+
+    >>> Kind("state") is Kind.STATE
+    True
+    >>> [kind.value for kind in Kind]
+    ['synapse', 'neuron', 'state', 'spike', 'input']
+    """
 
     SYNAPSE = "synapse"  # weights, biases, a norm's running statistics
     NEURON = "neuron"  # beta, threshold, alpha, ...
@@ -45,6 +52,10 @@ class SiteFamily:
         shape: of the tensor; states and spikes leave the batch dimension out.
         kind: the sort of hardware.
         width: bits of a word.
+
+    >>> family = SiteFamily("fc1.weight", (100, 50), Kind.SYNAPSE)
+    >>> family.words, family.width, family.layer, family.attribute
+    (5000, 32, 'fc1', 'weight')
     """
 
     name: str
@@ -60,12 +71,12 @@ class SiteFamily:
     @property
     def layer(self) -> str:
         """The module that holds it, ``fc1``."""
-        return self.name.rpartition(".")[0]
+        return layer_of(self.name)
 
     @property
     def attribute(self) -> str:
         """The name within the module, ``weight``."""
-        return self.name.rpartition(".")[2]
+        return attribute_of(self.name)
 
 
 @dataclass(frozen=True)
@@ -84,7 +95,13 @@ class Activity:
 def observe_activity(
     network: nn.Module, infer: Callable[[Tensor], Tensor], events: Tensor
 ) -> Activity:
-    """Run ``infer(events)`` and note the output shape and the calls of every neuron."""
+    """Run ``infer(events)`` and note the output shape and the calls of every neuron.
+
+    Args:
+        network: the neurons are in; they are reset afterwards.
+        infer: runs the network on events and gives scores ``[batch, classes]``.
+        events: of a few samples, in the shape that ``infer`` takes.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
     steps: dict[str, int] = {}
 
@@ -112,6 +129,15 @@ def find_site_families(network: nn.Module, activity: Activity) -> list[SiteFamil
 
     Parameters and saved buffers count whether learnable or not; neurons add their states and their
     output. Neurons that the trial run did not reach have no state and are left out.
+
+    >>> import snntorch
+    >>> network = nn.Sequential(nn.Linear(5, 3), snntorch.Leaky(beta=0.9, init_hidden=True))
+    >>> activity = observe_activity(network, network, torch.zeros(1, 5))
+    >>> families = find_site_families(network, activity)
+    >>> [(family.name, family.shape) for family in families if family.kind is Kind.SYNAPSE]
+    [('0.weight', (3, 5)), ('0.bias', (3,))]
+    >>> [(family.name, family.shape) for family in families if family.kind is Kind.STATE]
+    [('1.potential', (3,))]
     """
     families: list[SiteFamily] = []
     seen: set[int] = set()

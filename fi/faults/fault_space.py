@@ -23,7 +23,11 @@ def unravel(number: int, shape: Sequence[int]) -> Index:
 
 
 def ravel(index: Sequence[int], shape: Sequence[int]) -> int:
-    """The row-major number of the word at ``index``."""
+    """The row-major number of the word at ``index``, the inverse of ``unravel``.
+
+    >>> ravel((2, 1), (3, 4)), unravel(9, (3, 4))
+    (9, (2, 1))
+    """
     number = 0
     for digit, size in zip(index, shape, strict=True):
         number = number * size + digit
@@ -52,11 +56,24 @@ class FaultSpace:
     ``left_out`` says which families have no fault at all.
 
     Attributes:
-        families: the site families that have a fault.
+        families: the site families; of those that are given, the ones that have a fault.
         models: names of fault models.
         bits: what of a word may be hit, one choice a fault: a bit, or a tuple of bits.
         steps: when a fault is active, one choice a fault; ``None`` is permanent.
-        left_out: names of the given families that none of the models strikes.
+        left_out: names of the given families that have none: no model fits them.
+
+    Raises:
+        ValueError: there is no fault at all.
+
+    >>> from fi.faults.fault_sites import Kind, SiteFamily
+    >>> weights = SiteFamily("fc1.weight", (100, 50), Kind.SYNAPSE)
+    >>> space = FaultSpace((weights,), models=("bit-flip", "dead"), bits=(30, 31))
+    >>> space.size  # 5,000 words x (2 bits + 1 whole word)
+    15000
+    >>> print(space[4])
+    bit-flip of bit 31 in fc1.weight[0, 1]
+    >>> space.number(space[4])
+    4
     """
 
     families: tuple[SiteFamily, ...]
@@ -68,7 +85,7 @@ class FaultSpace:
         init=False, repr=False, compare=False
     )
     _ends: tuple[int, ...] = field(init=False, repr=False, compare=False)
-    _places: dict[str, int] = field(init=False, repr=False, compare=False)
+    _positions: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         sorts = {(family.kind, family.width) for family in self.families}
@@ -78,7 +95,9 @@ class FaultSpace:
         kept = {family.name for family in self.families}
         self._set("left_out", tuple(f.name for f in given if f.name not in kept))
         self._set("_ends", tuple(accumulate(map(self.size_of, self.families))))
-        self._set("_places", {family.name: place for place, family in enumerate(self.families)})
+        self._set(
+            "_positions", {family.name: position for position, family in enumerate(self.families)}
+        )
         if not self.size:
             raise ValueError(
                 "the fault space is empty: no site, model, bit or step is left "
@@ -89,16 +108,16 @@ class FaultSpace:
         object.__setattr__(self, name, value)
 
     def _menu(self, kind: Kind, width: int) -> tuple[Variant, ...]:
-        """The models and bits that words of that kind and width may meet."""
+        """The models and bits that fit words of that kind and width."""
         choices = tuple((bits,) if isinstance(bits, int) else bits for bits in self.bits)
         fitting = tuple(bits for bits in choices if max(bits) < width)
-        found = []
+        variants = []
         for name in self.models:
             model = fault_model(name)
             bits = fitting if model.takes_bits else ((),)
             if kind in model.kinds and bits:
-                found.append(Variant(name, bits))
-        return tuple(found)
+                variants.append(Variant(name, bits))
+        return tuple(variants)
 
     def variants(self, family: SiteFamily) -> tuple[Variant, ...]:
         """What may happen to every word of ``family``."""
@@ -123,18 +142,18 @@ class FaultSpace:
 
     def family(self, name: str) -> SiteFamily:
         """The family of that name; ``KeyError`` where it has no fault."""
-        return self.families[self._places[name]]
+        return self.families[self._positions[name]]
 
     def range_of(self, name: str) -> range:
         """The fault numbers of the family ``name``."""
-        position = self._places[name]
+        position = self._positions[name]
         start = self._ends[position - 1] if position else 0
         return range(start, self._ends[position])
 
     def choices_of(self, name: str) -> tuple[Bits, ...]:
         """The choices of bits in the family ``name``, each once; ``()`` is the whole word."""
-        found = (bits for v in self.variants(self.family(name)) for bits in v.choices)
-        return tuple(dict.fromkeys(found))
+        choices = (bits for v in self.variants(self.family(name)) for bits in v.choices)
+        return tuple(dict.fromkeys(choices))
 
     def numbers_with(self, name: str, bits: Bits) -> FaultNumbers:
         """The numbers of the family ``name`` whose faults hit just ``bits``, of any model."""
@@ -173,7 +192,7 @@ class FaultSpace:
 
     def number(self, fault: Fault) -> int:
         """The inverse of ``fault``; ``ValueError`` where it is not in this space."""
-        if fault.layer not in self._places:
+        if fault.layer not in self._positions:
             raise ValueError(f"{fault} is not in this fault space: {fault.layer} has none")
         family = self.family(fault.layer)
         number = self.range_of(fault.layer).start

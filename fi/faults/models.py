@@ -1,4 +1,8 @@
-"""Fault models: in which way a word goes wrong, found by name."""
+"""Fault models: in which way a word goes wrong, found by name.
+
+>>> list(FAULT_MODELS)
+['bit-flip', 'stuck-at-0', 'stuck-at-1', 'dead', 'saturated', 'stuck-value', 'scale']
+"""
 
 from __future__ import annotations
 
@@ -27,9 +31,18 @@ class FaultModel:
 
     Class attributes:
         name: in fault lists and on the command line, lower case and hyphens.
-        takes_bits: whether it strikes given bits of the word, else all of it.
-        kinds: the kinds of sites that it may strike.
+        takes_bits: whether it changes given bits of the word, else all of it.
+        kinds: the kinds of sites that it may be at.
         parameter: what the number behind the name is called; empty where there is none.
+
+    >>> class SignLost(FaultModel):
+    ...     takes_bits = False
+    ...     kinds = frozenset({Kind.SYNAPSE})
+    ...
+    ...     def value(self, golden, tensor):
+    ...         return golden.abs()
+    >>> SignLost().value(torch.tensor([-0.5, 2.0]), torch.zeros(3))
+    tensor([0.5000, 2.0000])
     """
 
     name: ClassVar[str] = ""
@@ -139,6 +152,7 @@ class Scale(FaultModel):
         return (golden.double() * self.rho).float()
 
 
+#: Name -> class of every fault model that is known; ``register_model`` adds to it.
 FAULT_MODELS: dict[str, type[FaultModel]] = {
     model.name: model for model in (BitFlip, StuckAt0, StuckAt1, Dead, Saturated, StuckValue, Scale)
 }
@@ -168,7 +182,10 @@ def register_model(model: type[FaultModel]) -> str:
 
 
 def user_model_sources(names: Collection[str]) -> list[str]:
-    """The source of those fault models of ``names`` that are a user's; else their name."""
+    """The source of those fault models of ``names`` that are a user's, as far as there is one.
+
+    A model that was typed into an interpreter has none; its dotted path stands for it.
+    """
     models = {type(fault_model(name)) for name in names}
     return sorted(_source(model) for model in models if model.__module__ != __name__)
 
@@ -187,7 +204,13 @@ def list_models() -> str:
 
 @lru_cache(maxsize=4096)
 def fault_model(name: str) -> FaultModel:
-    """The fault model ``bit-flip`` or ``scale:0.8``; ``ValueError`` names the known ones."""
+    """The fault model of a name as in fault lists; ``ValueError`` names the known ones.
+
+    >>> fault_model("stuck-at-1").masks(0b101)
+    WordMasks(keep=4294967295, force=5, flip=0)
+    >>> fault_model("scale:0.5").value(torch.tensor([3.0]), torch.zeros(1))
+    tensor([1.5000])
+    """
     base, colon, text = name.partition(":")
     model = FAULT_MODELS.get(base)
     if model is None or bool(colon) != bool(model.parameter):

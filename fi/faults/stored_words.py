@@ -141,7 +141,7 @@ class StoredWord:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """The faulty value in place from here to the end, where it must still be there."""
+        """Hold the faulty value while the context lasts; it must still be there at the end."""
         try:
             self.write(self.value_at(0))
             yield

@@ -21,8 +21,8 @@ def load_model(name: str) -> str:
     if name.partition(":")[0] in FAULT_MODELS or "." not in name.partition(":")[0]:
         return name  # ours; whether there is one, and its parameter, the plan says
     file, separator, rest = name.rpartition(".py:")
-    place, colon, parameter = rest.partition(":")
-    cls = find_class(file + separator + place, "fault models")
+    class_name, colon, parameter = rest.partition(":")
+    cls = find_class(file + separator + class_name, "fault models")
     if not issubclass(cls, FaultModel):
         raise UserError(f"fault model {name!r}: {cls.__name__} is no FaultModel")
     with reported(ValueError):

@@ -90,8 +90,8 @@ FORMATS = ("float32", "float16", "bfloat16", "int8")
 
 def format_of(module: nn.Module, attribute: str) -> WordFormat:
     """The format of a tensor's words; float32 unless the network was converted."""
-    found: WordFormat = vars(module).get(_ATTRIBUTE, {}).get(attribute, FLOAT32)
-    return found
+    form: WordFormat = vars(module).get(_ATTRIBUTE, {}).get(attribute, FLOAT32)
+    return form
 
 
 def convert(network: nn.Module, name: str) -> None:
@@ -101,20 +101,28 @@ def convert(network: nn.Module, name: str) -> None:
 
     Raises:
         ValueError: there is no such format, or a tensor has no words in it.
+
+    >>> layer = nn.Linear(1, 2, bias=False)
+    >>> _ = layer.weight.data.copy_(torch.tensor([[1.27], [0.504]]))
+    >>> convert(layer, "int8")  # of these weights, words of 0.01
+    >>> layer.weight.data.flatten()
+    tensor([1.2700, 0.5000])
+    >>> format_of(layer, "weight").bits
+    8
     """
     if name not in FORMATS:
         raise ValueError(f"format {name!r}; allowed: {', '.join(FORMATS)}")
     formats = {form.name: form for form in (FLOAT32, FLOAT16, BFLOAT16)}
     neurons = set(spiking_neurons(network).values())
     for module in network.modules():
-        found: dict[str, WordFormat] = {}
+        converted: dict[str, WordFormat] = {}
         for attribute in neuron_words(module) if module in neurons else stored_names(module):
             tensor = getattr(module, attribute)
             if tensor is not None and tensor.is_floating_point():
                 form = formats.get(name) or Int8.of(tensor.detach())
                 tensor.data.copy_(form.decode(form.encode(tensor.data.float())))
-                found[attribute] = form
-        vars(module)[_ATTRIBUTE] = found
+                converted[attribute] = form
+        vars(module)[_ATTRIBUTE] = converted
 
 
 def stored_names(module: nn.Module) -> list[str]:

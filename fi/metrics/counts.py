@@ -30,10 +30,10 @@ def count_table(counts: Counts, faults: int) -> NDArray[np.int64]:
     >>> one = dict.fromkeys(COUNT_COLUMNS, [0]) | {"samples": [10], "sdc_1": [4]}
     >>> count_table(one | {"fully_masked": [6]}, faults=1)
     array([[10,  6,  4,  0,  0,  0,  0,  0,  0,  0]])
-    >>> count_table(one | {"fully_masked": [7]}, faults=1)
+    >>> count_table(one, faults=2)
     Traceback (most recent call last):
         ...
-    ValueError: X
+    ValueError: samples is int64 of shape (1,); allowed: integers of shape (2,)
     """
     missing = [name for name in COUNT_COLUMNS if name not in counts]
     if missing:

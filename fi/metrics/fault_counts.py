@@ -76,8 +76,9 @@ class FaultCounts(Metric):
     >>> golden = torch.tensor([[1.0, 3.0], [2.0, 1.0]])  # two samples, two classes
     >>> flipped = Pairs(torch.tensor([1]), torch.tensor([0]), torch.tensor([[4.0, 3.0]]))
     >>> counts.update([flipped], golden, labels=torch.tensor([1, 0]), entries=slice(0, 2))
-    >>> {name: values.tolist() for name, values in counts.compute().items() if values.any()}
-    X
+    >>> table = counts.compute()
+    >>> table["fully_masked"], table["sdc_1"], table["correct"]
+    (tensor([2, 1]), tensor([0, 1]), tensor([2, 1]))
     """
 
     full_state_update = False

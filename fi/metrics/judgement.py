@@ -40,7 +40,7 @@ def judge(golden: Tensor, faulty: Tensor, labels: Tensor) -> Judgement:
 
     >>> from fi.metrics.outcomes import OUTCOMES
     >>> golden = torch.tensor([[1.0, 3.0], [1.0, 3.0], [1.0, 3.0]])
-    >>> faulty = torch.tensor([[0.0, 3.0], [4.0, 3.0], [1.0, 3.3]])
+    >>> faulty = torch.tensor([[0.0, 3.0], [4.0, 3.0], [1.0, 3.45]])
     >>> judged = judge(golden, faulty, labels=torch.tensor([1, 1, 1]))
     >>> [OUTCOMES[outcome] for outcome in judged.outcome]
     ['fully_masked', 'sdc_1', 'sdc_10_20']

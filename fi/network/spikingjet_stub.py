@@ -25,8 +25,15 @@ class NoInjection:
 
 
 def silence(network: nn.Module) -> None:
-    """Give ``network``, and modules in it that declare one, an injector that does nothing."""
+    """Give ``network``, and modules in it that declare one, an injector that does nothing.
+
+    Example:
+        >>> network = nn.Linear(2, 2)
+        >>> silence(network)
+        >>> network.FaultInjector.injection("membrane", "spikes", "lif1", 3)
+        ('membrane', 'spikes')
+    """
     for module in network.modules():
-        declared = module is network or hasattr(module, ATTRIBUTE)
-        if declared and getattr(module, ATTRIBUTE, None) is None:
+        is_caller = module is network or hasattr(module, ATTRIBUTE)
+        if is_caller and getattr(module, ATTRIBUTE, None) is None:
             setattr(module, ATTRIBUTE, NoInjection())

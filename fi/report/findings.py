@@ -112,7 +112,7 @@ class Findings:
         return self.results.assign(sdc_1_rate=rates)
 
     def sdc_by(self, *keys: str) -> pd.DataFrame:
-        """SDC-1 and its interval by ``family``, ``bit``, ``step``, of what was run: ``estimates``.
+        """SDC-1 and its interval by ``family``, ``bit``, ``step``, of what was run.
 
         ``speaks_for`` is the number of faults (or trials) that a row stands for, as far as known.
         A trial of several faults counts in every row that it has a fault in.

@@ -38,8 +38,8 @@ class TrialNumbers:
             raise IndexError(f"trial {position} is outside: 0 to {self.size - 1}")
         group = bisect_right(self._ends, position)
         position -= self._ends[group - 1] if group else 0
-        places = unrank_subset(position, self.together)
-        return sorted(_number(self.groups[group], place) for place in places)
+        members = unrank_subset(position, self.together)
+        return sorted(_find_number(self.groups[group], member) for member in members)
 
 
 def unrank_subset(position: int, size: int) -> list[int]:
@@ -47,6 +47,9 @@ def unrank_subset(position: int, size: int) -> list[int]:
 
     A set ``c1 < c2 < ...`` stands at ``comb(c1, 1) + comb(c2, 2) + ...`` (Knuth, The Art of
     Computer Programming 4A, 7.2.1.3), so that the sets below ``n`` are the first ``comb(n, size)``.
+
+    >>> [unrank_subset(position, 2) for position in range(4)]
+    [[0, 1], [0, 2], [1, 2], [0, 3]]
     """
     members = []
     for left in range(size, 0, -1):
@@ -61,9 +64,10 @@ def unrank_subset(position: int, size: int) -> list[int]:
     return members[::-1]
 
 
-def _number(spans: Sequence[range], place: int) -> int:
+def _find_number(spans: Sequence[range], member: int) -> int:
+    """The ``member``-th number of some ranges, one after another."""
     for span in spans:
-        if place < span.stop - span.start:
-            return span.start + place
-        place -= span.stop - span.start
-    raise IndexError(f"place {place} is behind the last fault")
+        if member < span.stop - span.start:
+            return span.start + member
+        member -= span.stop - span.start
+    raise IndexError(f"member {member} is behind the last fault")

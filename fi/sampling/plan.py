@@ -56,7 +56,7 @@ class SamplingPlan:
     >>> space.size, plan.size(space.size)  # all faults, and how many of them are drawn
     (10000, 624)
     >>> plan.list_name
-    '51196-XXX_fault_list.csv'
+    '51196-f9921cac_fault_list.csv'
     """
 
     scheme: str = "network-wise"

@@ -32,7 +32,7 @@ from fi.faults.stored_words import apply_faults
 
 WORST = 0.5
 _LEAST = 0.001
-#: Words of a tensor that are looked at, evenly spread over it.
+#: Words of a tensor that the rule is computed on, evenly spread over it.
 _WORDS = 4096
 _COLUMNS = ("Layer", "Bit", "P")
 
@@ -56,7 +56,12 @@ Prior = tuple[PriorRate, ...]
 
 
 def expected_rate(prior: Prior, family: str, bits: Bits) -> float:
-    """The rate that the last fitting row gives; 0.5 where none fits."""
+    """The rate that the last fitting row gives; 0.5 where none fits.
+
+    >>> prior = (PriorRate("*.weight", 0, 22, 0.01), PriorRate("fc2.weight", 0, 10, 0.002))
+    >>> expected_rate(prior, "fc2.weight", (3,)), expected_rate(prior, "fc2.weight", (30,))
+    (0.002, 0.5)
+    """
     highest = max(bits, default=-1)
     for layer, first, last, p in reversed(prior):
         if first <= highest <= last and fnmatchcase(family, layer):
@@ -65,7 +70,7 @@ def expected_rate(prior: Prior, family: str, bits: Bits) -> float:
 
 
 def derive_prior(space: FaultSpace, network: nn.Module) -> Prior:
-    """The rule above, for the stored words of ``network``."""
+    """Expected rates by the rule above, for the stored words of ``network``."""
     rows = []
     for family in space.families:
         if family.kind in STORED:

@@ -36,7 +36,7 @@ import pandas as pd
 
 from fi.faults.fault import Fault
 from fi.faults.fault_space import FaultSpace
-from fi.sampling.draw import LONGEST_LIST
+from fi.sampling.fault_draw import LONGEST_LIST
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.sequential_plan import TRACKED, check_iterative, iterative_scheme
 from fi.sampling.shuffle import Shuffle
@@ -195,7 +195,7 @@ class IterativeDraw:
             drawn += [(number, part.stratum.number(position)) for position in positions]
         # the name seeds the order: another one would change the lists of stored campaigns
         order = Shuffle.seeded(self.plan.seed, f"look at {self.size}", len(drawn)).take(len(drawn))
-        first, mixed = self.size, [drawn[place] for place in order]
+        first, mixed = self.size, [drawn[position] for position in order]
         strata = np.array([number for number, _ in mixed], dtype=np.int64)
         self._stratum_of = np.concatenate([self._stratum_of, strata])
         return [self.space.fault(fault, first + n) for n, (_, fault) in enumerate(mixed)]

@@ -16,7 +16,12 @@ _FOLDER = re.compile(r"shard-([0-9]{1,6})-of-([0-9]{1,6})")
 
 @dataclass(frozen=True, order=True)
 class Shard:
-    """The ``number``-th of ``count`` parts of a fault list; numbers count from 1."""
+    """The ``number``-th of ``count`` parts of a fault list; numbers count from 1.
+
+    >>> faults = [Fault(n, "fc1.bias", (n,), bits=3) for n in range(5)]
+    >>> [fault.injection for fault in Shard(1, 2).select(faults)]
+    [0, 2, 4]
+    """
 
     number: int
     count: int
@@ -49,25 +54,29 @@ def parse_shard(text: str) -> Shard:
     Raises:
         UserError: it is not that, or there is no such shard.
     """
-    found = re.fullmatch("([0-9]{1,6})/([0-9]{1,6})", text.strip())
-    if not found or not int(found[2]):
+    match = re.fullmatch("([0-9]{1,6})/([0-9]{1,6})", text.strip())
+    if not match or not int(match[2]):
         raise UserError(f"--shard {text}: wanted is NUMBER/COUNT, as 3/16")
     try:
-        return Shard(int(found[1]), int(found[2]))
+        return Shard(int(match[1]), int(match[2]))
     except ValueError as problem:
         raise UserError(f"--shard: {problem}") from None
 
 
 def parse_shard_folder(folder: str) -> Shard | None:
     """The shard whose folder has this name, if it is one."""
-    found = _FOLDER.fullmatch(folder)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
+    match = _FOLDER.fullmatch(folder)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
         return None
-    return Shard(int(found[1]), int(found[2]))
+    return Shard(int(match[1]), int(match[2]))
 
 
 def interleave(parts: Sequence[Sequence[Sequence[Row]]]) -> list[Row]:
-    """The rows of all shards, given in trials, in the order of the list: the split's inverse."""
+    """The rows of all shards, given in trials, in the order of the list: the split's inverse.
+
+    >>> interleave([[["a"], ["c"]], [["b1", "b2"]]])
+    ['a', 'b1', 'b2', 'c']
+    """
     longest = max(map(len, parts), default=0)
     rounds = ([part[place] for part in parts if place < len(part)] for place in range(longest))
     return [row for turn in rounds for trial in turn for row in trial]

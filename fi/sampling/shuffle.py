@@ -46,7 +46,7 @@ class Shuffle:
 
     >>> order = Shuffle(random_words(seed=1), population=5)
     >>> order.take(3), order.take(2)
-    X
+    ([4, 0, 2], [1, 3])
     """
 
     def __init__(self, words: Iterator[int], population: int) -> None:
@@ -64,9 +64,9 @@ class Shuffle:
     def take(self, size: int) -> list[int]:
         """The next ``size`` integers; together with the earlier ones at most all there are."""
         drawn, moved = [], self._moved
-        for place in range(self.taken, self.taken + size):
-            other = place + _draw_below(self._words, self._population - place)
+        for first in range(self.taken, self.taken + size):
+            other = first + _draw_below(self._words, self._population - first)
             drawn.append(moved.get(other, other))
-            moved[other] = moved.pop(place, place)
+            moved[other] = moved.pop(first, first)
         self.taken += size
         return drawn

@@ -45,7 +45,7 @@ class Stratum:
     """A part of the fault space.
 
     Attributes:
-        name: as in ``stratum_name``.
+        name: as ``stratum_name`` gives it.
         parts: the numbers of its faults in the space.
         family: its site family, where it is within one.
         bits: the bits that all its faults hit, where that is so.

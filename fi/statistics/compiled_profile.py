@@ -14,7 +14,7 @@ from fi.base.kernel_cache import provide_cache
 from fi.statistics import profile
 
 #: In the order in which they call each other.
-_FUNCTIONS = (
+_FUNCTIONS: tuple[Any, ...] = (
     profile.highest_rate,
     profile.scaled_log,
     profile.statistic,
@@ -39,7 +39,6 @@ def compile_upper_half_width() -> Callable[[NDArray[np.float64], float], float]:
 
     names: dict[str, Any] = dict(vars(profile))
     for plain in _FUNCTIONS:
-        assert isinstance(plain, FunctionType)
         copy = FunctionType(plain.__code__, names, plain.__name__)
         names[plain.__name__] = njit(nogil=True, cache=True, error_model="numpy")(copy)
     compiled: Callable[[NDArray[np.float64], float], float] = names["upper_half_width"]

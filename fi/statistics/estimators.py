@@ -28,6 +28,9 @@ def effective_size(n: int, population: int | None = None) -> float:
 
     Raises:
         ValueError: ``n`` is negative or above the population.
+
+    >>> effective_size(100), effective_size(100, 199)
+    (100.0, 200.0)
     """
     if n < 0 or (population is not None and n > population):
         raise ValueError(f"n is {n}; allowed: 0 to the population, {population}")
@@ -59,12 +62,20 @@ def wilson(
 
     Raises:
         ValueError: an argument outside its range.
+
+    >>> low, high = wilson(rate=0.1, n=200, population=10_000)
+    >>> round(low, 4), round(high, 4)
+    (0.0579, 0.1673)
     """
     return score_interval(rate, effective_size(n, population), confidence)
 
 
 def score_interval(rate: float, size: float, confidence: float = 0.99) -> tuple[float, float]:
-    """Wilson's interval for an effective sample of any ``size``, also 0 and infinite."""
+    """Wilson's interval for an effective sample of any ``size``, also 0 and infinite.
+
+    >>> score_interval(0.0, 0), score_interval(0.25, inf)
+    ((0.0, 1.0), (0.25, 0.25))
+    """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; allowed: above 0 and below 1")
     if size == 0:
@@ -83,11 +94,16 @@ def estimate(strata: Sequence[Sample], confidence: float = 0.99) -> Estimate:
 
     The rate is the stratified mean ``p = sum W_h p_h``, of those strata of which something was run;
     for the interval see ``fi.statistics.intervals``: of one stratum it has ``wilson`` inside.
+
+    >>> strata = [Sample(0.0, 100, 5_000, weight=0.5), Sample(0.2, 100, 5_000, weight=0.5)]
+    >>> rate, low, high = estimate(strata)
+    >>> rate, round(low, 3), round(high, 3)
+    (0.1, 0.055, 0.16)
     """
-    seen = [stratum for stratum in strata if stratum.n]
-    total = sum(stratum.weight for stratum in seen)
+    sampled = [stratum for stratum in strata if stratum.n]
+    total = sum(stratum.weight for stratum in sampled)
     if not total:
         return Estimate(nan, 0.0, 1.0)
-    rate = min(sum(stratum.weight * stratum.rate for stratum in seen) / total, 1.0)
+    rate = min(sum(stratum.weight * stratum.rate for stratum in sampled) / total, 1.0)
     low, high = interval(strata, confidence)
     return Estimate(rate, min(low, rate), max(high, rate))

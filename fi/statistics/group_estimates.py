@@ -59,6 +59,16 @@ def estimate_groups(
 
     Raises:
         ValueError: an unknown grouping, or a result that the design has not.
+
+    >>> from fi.statistics.survey_design import FamilyFaults
+    >>> design = Design("network-wise", (FamilyFaults("fc1.bias", 50, {"bit-flip": ("30", "31")}),))
+    >>> faults = {"Injection": [0, 1], "Layer": "fc1.bias", "Bit": ["30", "31"]}
+    >>> counts = {"Model": "bit-flip", "Step": "", "samples": 10, "sdc_1": [8, 0]}
+    >>> results = pd.DataFrame({**faults, **counts})
+    >>> estimate_groups(results, design, by=["bit"], rates=["sdc_1"]).round(2)
+      bit  faults population  sdc_1  sdc_1 low  sdc_1 high
+    0  30       1         50    0.8       0.02        1.00
+    1  31       1         50    0.0       0.00        0.98
     """
     return GroupMeans.of(results, design, by, rates).estimate(confidence)
 

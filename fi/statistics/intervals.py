@@ -71,11 +71,11 @@ def interval(strata: Sequence[Sample], confidence: float = 0.99) -> tuple[float,
 
     >>> low, high = interval([Sample(rate=0.1, n=200, population=10_000)])
     >>> round(low, 4), round(high, 4)
-    X
+    (0.0531, 0.1673)
     >>> parts = [Sample(0.0, 100, 5_000, weight=0.5), Sample(0.2, 100, 5_000, weight=0.5)]
     >>> low, high = interval(parts, confidence=0.95)
     >>> round(low, 4), round(high, 4)
-    X
+    (0.0642, 0.145)
     """
     bound = _critical_value(confidence)
     table = _tabulate(strata)

@@ -74,8 +74,8 @@ def neyman_sizes(
         return added
 
     def sizes(c: FloatArray) -> FloatArray:
-        grown: FloatArray = np.clip(np.ceil(c[groups] * spread), taken, populations)
-        return grown
+        clipped: FloatArray = np.clip(np.ceil(c[groups] * spread), taken, populations)
+        return clipped
 
     least, most = (factor * sums(taken) for factor in growth)
     low = np.full(count, -50.0)

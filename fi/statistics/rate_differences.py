@@ -47,6 +47,10 @@ def compare_independent(first: Estimate, second: Estimate) -> Difference:
     of the distances to the ends of both intervals add up as variances do (Newcombe's hybrid score
     interval, Stat. Med. 17, 1998, method 10, doi
     10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I).
+
+    >>> difference = compare_independent(Estimate(0.5, 0.4, 0.6), Estimate(0.1, 0.1, 0.1))
+    >>> round(difference.low, 2), round(difference.high, 2), difference.is_certain
+    (-0.5, -0.3, True)
     """
     return _combine(first, second, 0.0)
 
@@ -59,6 +63,11 @@ def compare_paired(strata: Sequence[PairedSample], confidence: float) -> Differe
     not do both, so that their covariance is ``-up * down / n``, and the ends combine by MOVER (Zou
     and Donner, Stat. Med. 27, 2008, doi 10.1002/sim.3095). Faults that do the same in both
     campaigns cost no width, and no variance is estimated that could come out as zero.
+
+    >>> before, after = np.zeros(100), np.array([1.0] * 20 + [0.0] * 80)
+    >>> difference = compare_paired([PairedSample(before, after, population=10_000)], 0.99)
+    >>> round(difference.value, 4), difference.is_certain
+    (0.2, True)
     """
     up = estimate([_sample_changes(stratum, 1) for stratum in strata], confidence)
     down = estimate([_sample_changes(stratum, -1) for stratum in strata], confidence)

@@ -39,7 +39,7 @@ def result_table(
     the rate of non-finite outputs and its interval. ``acc`` is the golden accuracy, ``facc`` the
     mean accuracy under a fault.
 
-    A network-wise draw meets every fault with the same probability: ``all`` is the plain mean.
+    A network-wise draw takes every fault with the same probability: ``all`` is the plain mean.
     Other schemes do so only within a stratum: means are weighed by populations, see
     ``estimate_groups``.
 

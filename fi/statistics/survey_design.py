@@ -72,6 +72,16 @@ class Design:
         steps: the times of a fault, as in fault lists; ``""`` is permanent.
         together: faults of a trial, the unit that was drawn.
         within_layer: whether the faults of a trial are in one layer, as in a layer-wise draw.
+
+    >>> weights = FamilyFaults("fc1.weight", words=5_000, bits={"bit-flip": ("30", "31")})
+    >>> beta = FamilyFaults("lif1.beta", words=1, bits={"bit-flip": ("30", "31")})
+    >>> design = Design("layer-wise", (weights, beta))
+    >>> design.populations(["family"])
+           family stratum population
+    0  fc1.weight     fc1      10000
+    1   lif1.beta    lif1          2
+    >>> Design.from_record(design.record()) == design
+    True
     """
 
     scheme: str

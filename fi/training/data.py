@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from fi.base.errors import UserError, first_line
 from fi.network.batches import Batches
 from fi.training.module import Training
 
 
-def loaders(data: Any) -> tuple[Iterable[Any], Iterable[Any] | None]:
+def make_loaders(data: Any) -> tuple[Iterable[Any], Iterable[Any] | None]:
     """The batches of a datamodule to train on, and those to validate with if it has any.
 
     Raises:
@@ -22,13 +22,13 @@ def loaders(data: Any) -> tuple[Iterable[Any], Iterable[Any] | None]:
         data.prepare_data()
     if hasattr(data, "setup"):
         data.setup("fit")
-    train = loader(data, "train_dataloader")
+    train = make_loader(data, "train_dataloader")
     if train is None:
         raise UserError(f"{type(data).__name__} has no train_dataloader: it cannot be trained on")
-    return train, loader(data, "val_dataloader")
+    return train, make_loader(data, "val_dataloader")
 
 
-def loader(data: Any, name: str) -> Iterable[Any] | None:
+def make_loader(data: Any, name: str) -> Iterable[Any] | None:
     """What ``data``'s method ``name`` gives, ``None`` where it has none or gives nothing.
 
     Raises:

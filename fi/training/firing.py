@@ -15,17 +15,17 @@ Spikes = dict[str, list[Tensor]]
 
 
 @contextmanager
-def recorded_spikes(network: nn.Module) -> Iterator[Spikes]:
+def record_spikes(network: nn.Module) -> Iterator[Spikes]:
     """Spikes ``[batch, ...]`` of every call of every neuron, by the neuron's name."""
     spikes: Spikes = {}
 
-    def recorder(name: str) -> Callable[..., None]:
+    def make_hook(name: str) -> Callable[..., None]:
         return lambda module, args, output: spikes.setdefault(name, []).append(
             output_spikes(output)
         )
 
     neurons = spiking_neurons(network)
-    hooks = [neuron.register_forward_hook(recorder(name)) for name, neuron in neurons.items()]
+    hooks = [neuron.register_forward_hook(make_hook(name)) for name, neuron in neurons.items()]
     try:
         yield spikes
     finally:
@@ -33,22 +33,22 @@ def recorded_spikes(network: nn.Module) -> Iterator[Spikes]:
             hook.remove()
 
 
-def rates_of(spikes: Spikes) -> dict[str, Tensor]:
+def mean_rates(spikes: Spikes) -> dict[str, Tensor]:
     """Spikes per step of every neuron ``[...]``, the mean over calls and batch."""
     return {name: torch.stack(steps).mean(dim=(0, 1)) for name, steps in spikes.items()}
 
 
 @torch.no_grad()
-def firing_rates(
+def measure_firing_rates(
     network: nn.Module, infer: Callable[[Tensor], Any], batches: Iterable[tuple[Tensor, Tensor]]
 ) -> dict[str, Tensor]:
     """Spikes per step of every neuron ``[...]`` while ``infer`` runs over ``batches``."""
     totals: dict[str, Tensor] = {}
     samples = 0
     for events, labels in batches:
-        with recorded_spikes(network) as spikes:
+        with record_spikes(network) as spikes:
             infer(events)
         samples += len(labels)
-        for name, rate in rates_of(spikes).items():
+        for name, rate in mean_rates(spikes).items():
             totals[name] = totals.get(name, torch.zeros_like(rate)) + rate * len(labels)
     return {name: total / samples for name, total in totals.items()}

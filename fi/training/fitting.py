@@ -13,17 +13,17 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from lightning_fabric.utilities.warnings import PossibleUserWarning
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.utilities.warnings import PossibleUserWarning
 from torch import nn
 
 from fi.base.errors import reported
 from fi.campaign.trainer import exact_arithmetic
 from fi.network.checkpoint import load_checkpoint
 from fi.network.neurons import make_parameters_float, reset_neurons
-from fi.training.data import check_fit, loaders
+from fi.training.data import check_fit, make_loaders
 from fi.training.module import Training
 
 #: Warnings of Lightning about its own use of PyTorch, and about folders and workers.
@@ -62,16 +62,16 @@ def fit(
     Raises:
         UserError: network and data do not fit, or the training diverges.
     """
-    train, validation = loaders(data)
+    train, validation = make_loaders(data)
     make_parameters_float(module.network)
     check_fit(module, train, type(data).__name__)
     accelerator = options.get("accelerator", "auto")
     on_gpu = accelerator not in ("cpu", "mps") and torch.cuda.is_available()
     (folder / "best.ckpt").unlink(missing_ok=True)
-    with quiet_lightning(), exact_arithmetic(on_gpu), _signals_kept():
-        pl.seed_everything(module.recipe.seed, workers=True, verbose=False)
-        best = _best(folder, validation is not None)
-        trainer = _trainer(module, folder, [best], progress, options)
+    with quiet_lightning(), exact_arithmetic(on_gpu), _keep_signals():
+        seed_all(module.recipe.seed)
+        best = _make_checkpointer(folder, validation is not None)
+        trainer = _make_trainer(module, folder, [best], progress, options)
         try:
             trainer.fit(module, train, validation)
         except SystemExit as stop:  # Lightning's answer to Ctrl-C
@@ -80,13 +80,14 @@ def fit(
             raise
     load_checkpoint(module.network, Path(best.best_model_path))
     reset_neurons(module.network)
-    found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     if best.best_model_score is not None:
-        found["best_val_accuracy"] = float(best.best_model_score)
-    return found
+        metrics["best_val_accuracy"] = float(best.best_model_score)
+    return metrics
 
 
-def _best(folder: Path, validated: bool) -> ModelCheckpoint:
+def _make_checkpointer(folder: Path, validated: bool) -> ModelCheckpoint:
+    """Keeps the epoch of the highest validation accuracy, without validation the last one."""
     return ModelCheckpoint(
         folder,
         "best",
@@ -97,7 +98,7 @@ def _best(folder: Path, validated: bool) -> ModelCheckpoint:
     )
 
 
-def _trainer(
+def _make_trainer(
     module: Training,
     folder: Path,
     callbacks: list[pl.Callback],
@@ -116,6 +117,11 @@ def _trainer(
             logger=TensorBoardLogger(folder, name="", version="tensorboard"),
             **options,
         )
+
+
+def seed_all(seed: int) -> None:
+    """Seed every generator of random numbers, those of loaders' workers included."""
+    pl.seed_everything(seed, workers=True, verbose=False)
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
@@ -149,7 +155,7 @@ def quiet_lightning() -> Iterator[None]:
 
 
 @contextmanager
-def _signals_kept() -> Iterator[None]:
+def _keep_signals() -> Iterator[None]:
     """Ctrl-C works afterwards as before: Lightning leaves it switched off."""
     handler = signal.getsignal(signal.SIGINT)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,34 +14,11 @@ from fi.base.errors import UserError
 from fi.network.foreign import Adapter
 from fi.network.neurons import neuron_words, spiking_neurons
 from fi.network.stages import SpikingNetwork
-from fi.training.firing import rates_of, recorded_spikes
+from fi.training.firing import mean_rates, record_spikes
+from fi.training.recipe import Recipe
 
 #: Where training keeps what a neuron learns: name of the parameter -> (lowest, highest).
 BOUNDS = {"beta": (0.01, 0.99), "alpha": (0.01, 0.99), "threshold": (0.1, float("inf"))}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How weights are found.
-
-    Attributes:
-        epochs: passes over the training samples.
-        lr: Adam's first learning rate; it falls to 0 as half a cosine.
-        neuron_lr: learning rate of betas and thresholds, as a part of ``lr``.
-        temperature: cross-entropy is of spike counts divided by it.
-        rate_penalty: added to the loss times the mean squared firing rate of each layer: neurons
-            that fire all the time cost energy and tell little.
-        shift: each sample is moved by up to this many pixels in both directions.
-        seed: of the first weights and of every draw.
-    """
-
-    epochs: int = 6
-    lr: float = 2e-3
-    neuron_lr: float = 0.2
-    temperature: float = 4.0
-    rate_penalty: float = 0.0
-    shift: int = 0
-    seed: int = 51196
 
 
 class Training(pl.LightningModule):
@@ -68,40 +44,46 @@ class Training(pl.LightningModule):
 
     def loss(self, events: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean loss and accuracy of events ``[time, batch, ...]`` with labels ``[batch]``."""
-        logits = self.logits(as_floats(events))
+        logits = self.logits(convert_to_float(events))
         correct = (logits.argmax(dim=-1) == labels).float().mean()
         return functional.cross_entropy(logits / self.recipe.temperature, labels.long()), correct
 
     def training_step(self, batch: Any, number: int) -> Tensor:
+        """Loss of one batch; ``UserError`` where it is not finite."""
         events, labels = batch
-        with recorded_spikes(self.network) as spikes:
-            loss, accuracy = self.loss(shifted(as_floats(events), self.recipe.shift), labels)
+        with record_spikes(self.network) as spikes:
+            loss, accuracy = self.loss(
+                shift_frames(convert_to_float(events), self.recipe.shift), labels
+            )
         if self.recipe.rate_penalty:
-            squares = [rate.square().mean() for rate in rates_of(spikes).values()]
+            squares = [rate.square().mean() for rate in mean_rates(spikes).values()]
             loss = loss + self.recipe.rate_penalty * torch.stack(squares).sum()
         if not loss.isfinite():
             raise UserError(
                 f"training diverged: the loss is {loss.item()} in epoch {self.current_epoch}, "
                 f"batch {number}; a smaller --lr may help"
             )
-        self._log("train", loss, accuracy, len(labels))
+        self._log_means("train", loss, accuracy, len(labels))
         return loss
 
     def validation_step(self, batch: Any, number: int) -> None:
-        self._log("val", *self.loss(*batch), len(batch[1]))
+        """Log loss and accuracy of one batch."""
+        self._log_means("val", *self.loss(*batch), len(batch[1]))
 
-    def _log(self, part: str, loss: Tensor, accuracy: Tensor, samples: int) -> None:
-        """Means over an epoch."""
-        for name, value in ((f"{part}_loss", loss), (f"{part}_accuracy", accuracy)):
+    def _log_means(self, split: str, loss: Tensor, accuracy: Tensor, samples: int) -> None:
+        """Log means over an epoch of the samples of ``train`` or ``val``."""
+        for name, value in ((f"{split}_loss", loss), (f"{split}_accuracy", accuracy)):
             shown = name in ("train_loss", "val_accuracy")
             self.log(
                 name, value, shown, on_step=False, on_epoch=True, batch_size=samples, sync_dist=True
             )
 
     def on_train_batch_end(self, *args: Any) -> None:
+        """Keep the neurons physical."""
         keep_in_bounds(self.network)
 
     def configure_optimizers(self) -> Any:
+        """Adam with a learning rate of its own for neurons, both falling as half a cosine."""
         lr, recipe = self.recipe.lr, self.recipe
         own, synaptic = split_parameters(self.network)
         groups = [{"params": synaptic, "lr": lr}, {"params": own, "lr": lr * recipe.neuron_lr}]
@@ -133,30 +115,30 @@ def keep_in_bounds(network: nn.Module) -> None:
                 parameter.clamp_(*BOUNDS[name])
 
 
-def as_floats(events: Tensor) -> Tensor:
-    """Integer counts as floats."""
+def convert_to_float(events: Tensor) -> Tensor:
+    """Integer counts as floats of the default type."""
     return events if events.is_floating_point() else events.to(torch.get_default_dtype())
 
 
-def shifted(events: Tensor, most: int) -> Tensor:
+def shift_frames(events: Tensor, largest: int) -> Tensor:
     """Frames ``[time, batch, channels, height, width]``, each sample moved by a random offset.
 
-    The offset is -``most`` to ``most`` pixels in both directions; what leaves the frame is lost,
+    The offset is up to ``largest`` pixels in both directions; what leaves the frame is lost,
     what comes in is empty.
 
     Raises:
         UserError: the events are no frames.
     """
-    if not most:
+    if not largest:
         return events
     if events.ndim != 5:
         raise UserError(
-            f"--shift {most}: only frames [time, batch, channels, height, width] can be moved, "
+            f"--shift {largest}: only frames [time, batch, channels, height, width] can be moved, "
             f"the events are {list(events.shape)}"
         )
     height, width = events.shape[-2:]
-    padded = functional.pad(events, (most,) * 4)
-    offsets = torch.randint(2 * most + 1, (events.shape[1], 2)).tolist()
+    padded = functional.pad(events, (largest,) * 4)
+    offsets = torch.randint(2 * largest + 1, (events.shape[1], 2)).tolist()
     moved = [
         padded[:, sample, :, down : down + height, right : right + width]
         for sample, (down, right) in enumerate(offsets)

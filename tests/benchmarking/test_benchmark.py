@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from fi import benchmark
 from fi.benchmark import main
-from fi.benchmarking import scaling
+from fi.benchmarking import plain_forward, scaling, timing
+from fi.benchmarking.plain_forward import PlainForward, find_best_forward
 
 TINY = ["--model", "NMNIST", "--faults", "40", "--samples", "6", "--check", "10"]
 #: What issue reports compare; more fields may follow.
@@ -26,8 +26,8 @@ FIELDS = (
 @pytest.fixture(autouse=True)
 def _quick(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One round, two batch sizes; the threads stay as they were."""
-    monkeypatch.setattr(benchmark, "ROUNDS", 1)
-    monkeypatch.setattr(benchmark, "BATCH_SIZES", (1, 4))
+    monkeypatch.setattr(timing, "ROUNDS", 1)
+    monkeypatch.setattr(plain_forward, "BATCH_SIZES", (1, 4))
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -87,14 +87,14 @@ def test_a_row_for_each_size(
 
 
 def test_the_best_plain_forward_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    def seconds(network: object, events: object, way: benchmark.Plain) -> float:
+    def seconds(network: object, events: object, way: PlainForward) -> float:
         return 1.0 + way.layer_by_layer + abs(way.size - 4) + 0.5 * (way.threads == 1)
 
-    monkeypatch.setattr(benchmark, "_plain_seconds", seconds)
+    monkeypatch.setattr(plain_forward, "time_forward", seconds)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    best, other = benchmark._best_plain(None, torch.zeros(2, 9, 1))
-    assert best == benchmark.Plain(1.0, 3, False, 4)
-    assert other == benchmark.Plain(2.0, 3, True, 4)
+    best, other = find_best_forward(None, torch.zeros(2, 9, 1))
+    assert best == PlainForward(1.0, 3, False, 4)
+    assert other == PlainForward(2.0, 3, True, 4)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from fi.campaign.subject import Subject
 from fi.engine.full import FullEngine
 from fi.faults.fault import Fault
 from fi.metrics.fault_counts import FaultCounts
-from fi.sampling.draw import draw
+from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 from fi.store.decisions import WAYS, add_decision_counts
 

@@ -16,7 +16,7 @@ from fi.campaign.runner import Campaign
 from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
 from fi.engine import differential
-from fi.sampling.draw import draw
+from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 
 FAULTS, GROUP = 100_000, 250

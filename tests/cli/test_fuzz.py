@@ -26,7 +26,7 @@ from fi.campaign.runner import Campaign
 from fi.campaign.subject import Subject
 from fi.faults.fault_list import write_fault_list
 from fi.network.checkpoint import load_checkpoint
-from fi.sampling.draw import draw
+from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 from fi.store.identity import weights_hash
 

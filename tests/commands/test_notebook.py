@@ -36,7 +36,8 @@ def test_importing_fi_loads_nothing_else() -> None:
     code = (
         "import sys, fi; before = set(sys.modules); "
         "assert not {'torch', 'pandas', 'numpy', 'matplotlib'} & before; "
-        "assert fi.SamplingPlan.__module__ == 'fi.sampling.draw'; assert 'torch' in sys.modules"
+        "assert fi.SamplingPlan.__module__.startswith('fi.sampling.'); "
+        "assert 'torch' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 

@@ -21,7 +21,7 @@ from fi.faults.family_names import SEVERAL, common_family, layer_of
 from fi.faults.fault import Fault, family_of, group_trials
 from fi.faults.fault_list import FaultListError, read_fault_list, write_fault_list
 from fi.metrics.counts import COUNT_COLUMNS
-from fi.sampling.draw import draw
+from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.strata import describe_design
 from fi.statistics.group_estimates import estimate_groups

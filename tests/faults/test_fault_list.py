@@ -17,7 +17,7 @@ from fi.faults.fault_list import FaultListError, read_fault_list, write_fault_li
 from fi.faults.fault_sites import Kind, SiteFamily
 from fi.faults.fault_space import FaultSpace
 from fi.faults.models import FAULT_MODELS
-from fi.sampling.draw import draw
+from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 
 HEADER = "Injection,Layer,TensorIndex,Bit,Model,Step"

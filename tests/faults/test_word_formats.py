@@ -23,7 +23,7 @@ from fi.faults.bits import are_same_words, as_signed
 from fi.faults.fault import Fault, group_trials
 from fi.faults.stored_words import StoredWord, golden_and_faulty
 from fi.faults.word_formats import BFLOAT16, FLOAT16, FLOAT32, Int8, WordFormat, format_of
-from fi.sampling.draw import draw
+from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 from fi.statistics.result_table import merge_trials
 

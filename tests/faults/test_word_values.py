@@ -15,7 +15,7 @@ from small_networks import SmallConv, SmallLinear
 from fi.faults.fault import Fault
 from fi.faults.injection import injected
 from fi.faults.word_values import parse_value, value_fields, word_values
-from fi.sampling.draw import draw
+from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 
 

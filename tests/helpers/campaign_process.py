@@ -31,7 +31,7 @@ from fi.campaign.runner import Campaign
 from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
 from fi.cli.parser import run_command
-from fi.sampling.draw import draw
+from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.sequential import IterativeDraw
 from fi.store import results_file, write_buffer

@@ -14,7 +14,7 @@ from scipy.stats import chisquare
 
 from fi.faults.fault_sites import Kind, SiteFamily
 from fi.faults.fault_space import FaultSpace
-from fi.sampling.draw import draw
+from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.shuffle import _draw_below, draw_distinct, random_words
 from fi.statistics.sample_size import sample_size

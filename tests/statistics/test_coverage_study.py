@@ -12,7 +12,7 @@ import pytest
 from markdown_pages import ROOT
 from scipy.stats import binom
 
-from fi.sampling.draw import draw
+from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 from fi.statistics.estimators import wilson
 
@@ -25,11 +25,11 @@ from coverage_study import (
     Draw,
     Population,
     Tally,
-    cells_of,
-    finding,
-    holm,
-    sampled,
-    study,
+    assess_coverage,
+    correct_by_holm,
+    make_cells,
+    run_study,
+    simulate_draw,
 )
 
 OPTIONS = (
@@ -55,12 +55,12 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def population(output: Path) -> Population:
-    return Population.injected(OPTIONS.split(), output)
+    return Population.from_campaign(OPTIONS.split(), output)
 
 
 @pytest.fixture(scope="module")
 def cells(population: Population) -> Cells:
-    return cells_of(population)
+    return make_cells(population)
 
 
 def test_the_population_is_in_the_order_of_the_space(population: Population) -> None:
@@ -96,7 +96,7 @@ def test_a_draw_is_that_of_the_tool(population: Population) -> None:
         sites=("fc2.*", "lif*"),
     )
     listed = draw(population.space, plan)
-    results, design = sampled(population, Draw("layer-wise", 0.2), 7)
+    results, design = simulate_draw(population, Draw("layer-wise", 0.2), 7)
     assert design.scheme == "layer-wise"
     assert results["Injection"].tolist() == [fault.injection for fault in listed]
     found = results[["Layer", "TensorIndex", "Bit"]].to_numpy().tolist()
@@ -105,7 +105,7 @@ def test_a_draw_is_that_of_the_tool(population: Population) -> None:
 
 
 def test_an_iterative_draw_goes_on_until_the_network_is_known(population: Population) -> None:
-    results, design = sampled(population, Draw("network-wise", 0.1, iterative=True), 3)
+    results, design = simulate_draw(population, Draw("network-wise", 0.1, iterative=True), 3)
     overall = coverage_study.estimate_groups(results, design, rates=RATES)
     half = max((overall[f"{r} high"] - overall[f"{r} low"])[0] / 2 for r in RATES)
     assert half <= 0.1
@@ -115,17 +115,17 @@ def test_an_iterative_draw_goes_on_until_the_network_is_known(population: Popula
 
 @pytest.fixture(scope="module")
 def network_wise(population: Population) -> Tally:
-    (found,) = study(population, [Draw("network-wise", 0.1)], 16, processes=1)
+    (found,) = run_study(population, [Draw("network-wise", 0.1)], 16, processes=1)
     return found[1]
 
 
 def test_the_study_finds_intervals_that_are_too_narrow(network_wise: Tally, cells: Cells) -> None:
     assert set(network_wise.injections) == {126}
-    default = finding(network_wise, cells)
+    default = assess_coverage(network_wise, cells)
     assert default.pooled > 0.985
     assert default.failing == ()
     assert default.tested > 100
-    wald = finding(network_wise, cells, "Wald")
+    wald = assess_coverage(network_wise, cells, "Wald")
     assert wald.pooled < 0.8
     assert len(wald.failing) > 20
     assert wald.worst in wald.failing
@@ -133,7 +133,7 @@ def test_the_study_finds_intervals_that_are_too_narrow(network_wise: Tally, cell
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_two_processes_count_what_one_does(population: Population, network_wise: Tally) -> None:
-    (found,) = study(population, [Draw("network-wise", 0.1)], 16, processes=2)
+    (found,) = run_study(population, [Draw("network-wise", 0.1)], 16, processes=2)
     assert found[1].injections == network_wise.injections
     assert (found[1].covered == network_wise.covered).all()
     assert found[1].width == pytest.approx(network_wise.width)
@@ -144,7 +144,7 @@ def test_a_finding_by_hand() -> None:
     counted = np.array([[400.0, 0.0, 0.0], [400.0, 0.0, 0.0]])
     covered = np.zeros((len(METHODS), 2, 2, 3))
     covered[0, 0, :, 0] = 396, 385
-    found = finding(Tally([5], counted, covered, covered), cells)
+    found = assess_coverage(Tally([5], counted, covered, covered), cells)
     assert found.pooled == pytest.approx(781 / 800)
     assert found.tested == 2
     assert found.worst == "fully_masked, bit 3"
@@ -155,8 +155,8 @@ def test_a_finding_by_hand() -> None:
 
 def test_holm_by_hand() -> None:
     # 3 x 0.01, 2 x 0.03, and the largest no less than the one before
-    assert holm(np.array([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm(np.array([0.6, 0.5])) == pytest.approx([1.0, 1.0])
+    assert correct_by_holm(np.array([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
+    assert correct_by_holm(np.array([0.6, 0.5])) == pytest.approx([1.0, 1.0])
 
 
 def test_the_other_methods_by_hand() -> None:
@@ -185,7 +185,7 @@ def test_the_page_is_made_from_kept_tallies(output: Path, monkeypatch: pytest.Mo
     assert written.endswith("after\n")
     assert "| tiny | iterative network-wise | 0.2 |" in written
     assert "seeds 0 to 2" in written
-    monkeypatch.setattr(coverage_study, "repetition", None)  # nothing is drawn again
+    monkeypatch.setattr(coverage_study, "run_repetition", None)  # nothing is drawn again
     page.main(arguments)
     assert page.PAGE.read_text(encoding="utf-8") == written
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import subprocess
+import sys
 from itertools import pairwise
 from math import exp, log, sqrt
 
@@ -9,11 +12,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_pages import ROOT
 from scipy.special import xlogy
 from scipy.stats import binom, chi2, hypergeom
 
+from fi.statistics.compiled_profile import compile_upper_half_width
 from fi.statistics.estimators import wilson
 from fi.statistics.intervals import Sample, interval
+from fi.statistics.profile import upper_half_width
 
 Z2 = float(chi2(1).ppf(0.99))  # 2.5758^2 = 6.6349
 
@@ -251,3 +257,42 @@ def test_the_width_is_that_of_the_sample_size_formula() -> None:
 def test_a_wrong_argument_is_named(sample: Sample, level: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         interval([sample], level)
+
+
+SEEN = st.tuples(
+    st.floats(0, 1) | st.sampled_from([0.0, 1.0, 0.001]),
+    st.integers(0, 10**5),
+    st.integers(1, 10**9) | st.just(10**300),
+    st.floats(0.01, 1),
+)
+
+
+@given(st.lists(SEEN, min_size=1, max_size=6), st.floats(0.1, 40))
+@settings(max_examples=300, deadline=None)
+def test_the_compiled_search_gives_the_bits_of_the_plain_one(
+    seen: list[tuple[float, int, int, float]], bound: float
+) -> None:
+    total = sum(weight for *_, weight in seen)
+    strata = [
+        (r if n else 0.0, float(n), float(n + rest), weight / total, float(n > 0))
+        for r, n, rest, weight in seen
+    ]
+    compiled = compile_upper_half_width()(np.array(strata), bound)
+    plain = upper_half_width(strata, bound)
+    assert struct.pack("d", compiled) == struct.pack("d", plain)
+    assert 0 <= plain <= 1 + 1e-12
+
+
+def test_numba_is_loaded_where_a_table_has_many_intervals_and_nowhere_else() -> None:
+    script = """
+import sys
+from fi.statistics.intervals import Sample, interval
+few = [interval([Sample(rate / 200, 200, 10_000)]) for rate in range(200)]
+print("numba" in sys.modules)
+many = [interval([Sample(rate / 200, 200, 10_000)] ) for _ in range(6) for rate in range(200)]
+print("numba" in sys.modules, many == 6 * few)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.split() == ["False", "True", "True"]

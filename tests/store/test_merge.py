@@ -19,7 +19,7 @@ from fi.campaign.settings import Settings
 from fi.campaign.subject import Subject
 from fi.faults.fault import Fault, group_trials
 from fi.merge import main
-from fi.sampling.draw import draw
+from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.shards import Shard, interleave, parse_shard, parse_shard_folder
 from fi.store.merging import MergeError, merge

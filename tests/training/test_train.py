@@ -16,10 +16,12 @@ from torch.utils.data import DataLoader
 from fi.base.errors import UserError
 from fi.network.checkpoint import load_checkpoint
 from fi.network.readouts import MaxMembrane
-from fi.train import accuracy, default_recipe, main
-from fi.training.firing import firing_rates
+from fi.train import main
+from fi.training.evaluation import measure_accuracy
+from fi.training.firing import measure_firing_rates
 from fi.training.fitting import fit, save_weights
-from fi.training.module import Recipe, Training, keep_in_bounds, shifted
+from fi.training.module import Training, keep_in_bounds, shift_frames
+from fi.training.recipe import Recipe, default_recipe
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
 STEPS, CLASSES, SIZE = 5, 2, 8
@@ -91,10 +93,12 @@ def test_training_learns_and_ends_with_the_best_epoch(tmp_path: Path) -> None:
     data = ValidatedHalves()
     untrained = Training(tiny(), Recipe())
     data.setup("fit")
-    before = accuracy(untrained, data.val_dataloader())
+    before = measure_accuracy(untrained, data.val_dataloader())
     module, found = trained(tmp_path, data, epochs=8)
     assert found["best_val_accuracy"] > max(before, 0.8)
-    assert accuracy(module, data.val_dataloader()) == pytest.approx(found["best_val_accuracy"])
+    assert measure_accuracy(module, data.val_dataloader()) == pytest.approx(
+        found["best_val_accuracy"]
+    )
 
 
 def test_the_best_epoch_is_kept_where_a_later_one_is_worse(tmp_path: Path) -> None:
@@ -138,15 +142,15 @@ def test_neurons_stay_physical_and_what_they_do_not_learn_stays() -> None:
 def test_shifted_moves_each_sample_as_a_whole() -> None:
     events = torch.zeros(3, 40, 1, 7, 7)
     events[:, :, 0, 3, 3] = torch.arange(1.0, 4.0)[:, None]
-    moved = shifted(events, 2)
+    moved = shift_frames(events, 2)
     assert moved.shape == events.shape
     assert torch.equal(moved.flatten(2).amax(dim=2), events.flatten(2).amax(dim=2))
     places = moved.flatten(2).argmax(dim=2)
     assert (places == places[0]).all()
     assert 10 < places[0].unique().numel() <= 25
-    assert shifted(events, 0) is events
+    assert shift_frames(events, 0) is events
     with pytest.raises(UserError, match=r"--shift 1: only frames .* \[3, 2, 700\]"):
-        shifted(torch.zeros(3, 2, 700), 1)
+        shift_frames(torch.zeros(3, 2, 700), 1)
 
 
 class WithoutTraining(pl.LightningDataModule):
@@ -219,7 +223,7 @@ def test_firing_rates_are_spikes_per_neuron_and_step() -> None:
             layer.weight.zero_()
             layer.bias.fill_(2.0)
         network.fc1.bias[0] = -1.0
-    rates = firing_rates(network, network, [batch(0), batch(1, samples=4)])
+    rates = measure_firing_rates(network, network, [batch(0), batch(1, samples=4)])
     assert rates["lif1"].tolist() == pytest.approx([0, 1, 1, 1, 1, 1])
     assert rates["lif2"].tolist() == pytest.approx([1, 1])
     assert not network.lif1._forward_hooks
@@ -231,7 +235,7 @@ def test_a_rate_penalty_makes_neurons_fire_less(tmp_path: Path) -> None:
     rates = []
     for penalty in (0.0, 20.0):
         module, _ = trained(tmp_path, epochs=8, rate_penalty=penalty)
-        found = firing_rates(module.network, module.logits, data.test_dataloader())
+        found = measure_firing_rates(module.network, module.logits, data.test_dataloader())
         rates.append(torch.stack([rate.square().mean() for rate in found.values()]).sum())
     assert rates[1] < 0.8 * rates[0]
 

@@ -62,7 +62,7 @@ class DifferentialEngine(Engine):
     Example:
         >>> import torch
         >>> from fi.faults.fault import Fault
-        >>> from models import NMNIST
+        >>> from fi.models import NMNIST
         >>> network = NMNIST(input_shape=(2, 4, 4), hidden=8, resize=None).eval()
         >>> engine = DifferentialEngine(network, network, kernels=False)
         >>> faults = [Fault(0, "lif1.potential", (3,), 30), Fault(1, "lif2.spike", (0,), 31)]

@@ -26,8 +26,7 @@ from fi.faults.fault_sites import INPUT
 from fi.metrics.pairs import Pairs
 from fi.network.stages import SpikingNetwork, StageActivity
 
-#: A block of samples, a chunk of faults and a portion of pairs may each take the budget divided by
-#: this: the last quarter is left for what torch needs in between.
+#: A block of samples, a chunk of faults and a portion of pairs each get the budget divided by this.
 _SHARES = 4
 
 

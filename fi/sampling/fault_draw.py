@@ -31,13 +31,13 @@ def draw(space: FaultSpace, plan: SamplingPlan) -> list[Fault]:
     >>> space = plan.space([SiteFamily("fc1.weight", (3, 5), Kind.SYNAPSE)], steps=10)
     >>> faults = draw(space, plan)
     >>> len(faults), space.size
-    X
+    (123, 480)
     >>> print(faults[0])
-    X
+    bit-flip of bit 17 in fc1.weight[1, 1]
     """
     if plan.together > 1:
         return draw_trials(space, plan)
-    return [space.fault(number, place) for place, number in enumerate(draw_numbers(space, plan))]
+    return [space.fault(number, row) for row, number in enumerate(draw_numbers(space, plan))]
 
 
 def draw_numbers(space: FaultSpace, plan: SamplingPlan) -> list[int]:
@@ -79,7 +79,7 @@ def draw_trials(space: FaultSpace, plan: SamplingPlan) -> list[Fault]:
         for position in draw_distinct(words, population.size, size)
     ]
     if len(populations) > 1:
-        drawn = [drawn[place] for place in draw_distinct(words, len(drawn), len(drawn))]
+        drawn = [drawn[trial] for trial in draw_distinct(words, len(drawn), len(drawn))]
     return [space.fault(n, injection) for injection, trial in enumerate(drawn) for n in trial]
 
 
