@@ -20,14 +20,14 @@ WATCHED = {
     "predictions": ("sdc_1", "predictions changed"),
     "scores": ("fully_masked", "scores changed"),
 }
-#: What the running part is not, by whether the draw takes every fault with the same probability.
-_NOT = {True: "(not the accuracy loss)", False: "(of the faults run, not weighed)"}
-_EVEN = ("network-wise", "exhaustive", "list")
+#: What the running rate is not, by whether the draw takes every fault with the same probability.
+_CAVEATS = {True: "(not the accuracy loss)", False: "(of the faults run, not weighed)"}
+_EVEN_SCHEMES = ("network-wise", "exhaustive", "list")
 _REFRESH, _LINE = 0.2, 10.0  # seconds
 
 
 class CampaignProgress(CampaignCallback):
-    """Faults done, pairs per second, time left, and the running part of changed answers.
+    """Faults done, pairs per second, time left, and the rate of changed answers so far.
 
     Within a test run of many faults the bar moves with the batches. Where the output is no
     terminal it is a plain line every ten seconds.
@@ -48,15 +48,15 @@ class CampaignProgress(CampaignCallback):
 
     def on_campaign_start(self, record: CampaignRecord) -> None:
         self._record = record
-        self.caption = f"{self._changes} {_NOT[record.source.scheme in _EVEN]}"
+        self.caption = f"{self._changes} {_CAVEATS[record.source.scheme in _EVEN_SCHEMES]}"
         self._faults, self._pairs, self._changed = float(record.done), 0, 0
         self._start = self._shown = time.monotonic()
         if self.console.is_terminal:
-            self._bar = _bar(self.console)
+            self._bar = _make_bar(self.console)
             self._bar.add_task("faults", total=record.faults, completed=record.done)
             self._bar.start()
 
-    def on_look(self, faults: int) -> None:
+    def on_interim_analysis(self, faults: int) -> None:
         if self._record is None:
             return
         self._record = replace(self._record, faults=faults)
@@ -72,23 +72,23 @@ class CampaignProgress(CampaignCallback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if not isinstance(pl_module, FaultTest) or self._record is None or not self._due():
+        if not isinstance(pl_module, FaultTest) or self._record is None or not self._is_due():
             return
         within = len(pl_module.group) * (batch_idx + 1) / self._record.batches
         if self._faults + within < self._record.faults:  # the last line is the campaign's end
-            self._show(within, *self._seen(pl_module))
+            self._draw(within, *self._count_pairs(pl_module))
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not isinstance(pl_module, FaultTest) or self._record is None:
             return
-        pairs, changed = self._seen(pl_module)
+        pairs, changed = self._count_pairs(pl_module)
         self._faults += len(pl_module.group)
         self._pairs += pairs
         self._changed += changed
-        if self._faults < self._record.faults and self._due():
-            self._show()
+        if self._faults < self._record.faults and self._is_due():
+            self._draw()
 
-    def _seen(self, module: FaultTest) -> tuple[int, int]:
+    def _count_pairs(self, module: FaultTest) -> tuple[int, int]:
         """Pairs of the running test, and how many of them changed."""
         pairs = module.metric.total("samples")
         hits = module.metric.total(self.column)
@@ -97,40 +97,40 @@ class CampaignProgress(CampaignCallback):
     def on_campaign_end(self) -> None:
         if self._record is None:
             return
-        self._show()
+        self._draw()
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
         self._record = None
 
-    def _due(self) -> bool:
+    def _is_due(self) -> bool:
         return time.monotonic() - self._shown > (_REFRESH if self._bar else _LINE)
 
-    def _show(self, faults: float = 0, pairs: int = 0, changed: int = 0) -> None:
+    def _draw(self, faults: float = 0, pairs: int = 0, changed: int = 0) -> None:
         """Draw what is done, ``faults``, ``pairs`` and ``changed`` of the running test included."""
         assert self._record is not None
         self._shown = time.monotonic()
         done, pairs, changed = self._faults + faults, self._pairs + pairs, self._changed + changed
         speed = pairs / max(1e-9, self._shown - self._start)
-        text = f"{_short(speed)} pairs/s  {100 * changed / max(1, pairs):.2f} % {self.caption}"
+        text = f"{format_rate(speed)} pairs/s  {100 * changed / max(1, pairs):.2f} % {self.caption}"
         if self._bar is not None:
             self._bar.note = text
             self._bar.update(self._bar.task_ids[0], completed=int(done))
         else:
-            left = self._left(done)
+            left = self._describe_time_left(done)
             self.console.print(
                 f"{int(done)}/{self._record.faults} faults  {text}{left}",
                 highlight=False,
                 soft_wrap=True,
             )
 
-    def _left(self, done: float) -> str:
+    def _describe_time_left(self, done: float) -> str:
         assert self._record is not None
         new = done - self._record.done
         if new <= 0 or done >= self._record.faults:
             return ""
         seconds = (self._shown - self._start) / new * (self._record.faults - done)
-        return f"  {_duration(seconds)} left"
+        return f"  {_format_duration(seconds)} left"
 
 
 class _Bar(Progress):
@@ -143,7 +143,7 @@ class _Bar(Progress):
         yield Text(self.note)
 
 
-def _bar(console: Console) -> _Bar:
+def _make_bar(console: Console) -> _Bar:
     return _Bar(
         BarColumn(),
         MofNCompleteColumn(),
@@ -154,8 +154,8 @@ def _bar(console: Console) -> _Bar:
     )
 
 
-def _short(number: float) -> str:
-    """Three digits and a unit: ``1.23k``."""
+def format_rate(number: float) -> str:
+    """Write a number with three digits and a unit: ``1.23k``."""
     for unit in ("", "k", "M"):
         if number < 999.5:  # what rounds to 1000 has the next unit
             return f"{number:.3g}{unit}"
@@ -163,7 +163,7 @@ def _short(number: float) -> str:
     return f"{number:.3g}G"
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}"

@@ -37,10 +37,10 @@ class ScoreFiles(CampaignCallback):
         self._folder = record.output / record.model / "pt"
         self._batch_size = record.golden.batch_size
         if record.process == 0:
-            self._write("clean", "batch_{}.pt", record.golden.scores)
-            self._write("label", "batch_{}.pt", record.golden.labels)
+            self._write_batches("clean", "batch_{}.pt", record.golden.scores)
+            self._write_batches("label", "batch_{}.pt", record.golden.labels)
         if self.faulty:
-            self._place("faulty").mkdir(parents=True, exist_ok=True)
+            self._find_folder("faulty").mkdir(parents=True, exist_ok=True)
 
     def on_test_batch_end(
         self,
@@ -54,20 +54,20 @@ class ScoreFiles(CampaignCallback):
         if not self.faulty or not isinstance(pl_module, FaultTest) or outputs is None:
             return
         golden = pl_module.golden.scores[batch_idx]
-        for fault, scores in enumerate(faulty_scores(golden, outputs["pairs"], pl_module)):
+        for fault, scores in enumerate(expand_scores(golden, outputs["pairs"], pl_module)):
             name = f"fault_{pl_module.faults[fault][0].injection}_batch_{batch_idx}.pt"
-            save(scores, self._place("faulty") / name)
+            write_tensor(scores, self._find_folder("faulty") / name)
 
-    def _place(self, kind: str) -> Path:
+    def _find_folder(self, kind: str) -> Path:
         return self._folder / kind / f"batch_size_{self._batch_size}"
 
-    def _write(self, kind: str, name: str, tensors: Sequence[Tensor]) -> None:
-        self._place(kind).mkdir(parents=True, exist_ok=True)
+    def _write_batches(self, kind: str, name: str, tensors: Sequence[Tensor]) -> None:
+        self._find_folder(kind).mkdir(parents=True, exist_ok=True)
         for number, tensor in enumerate(tensors):
-            save(tensor, self._place(kind) / name.format(number))
+            write_tensor(tensor, self._find_folder(kind) / name.format(number))
 
 
-def save(tensor: Tensor, path: Path) -> None:
+def write_tensor(tensor: Tensor, path: Path) -> None:
     """Write ``tensor`` whole or not at all: shards of a list may write the same file at once."""
     draft = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
     data = io.BytesIO()
@@ -79,8 +79,8 @@ def save(tensor: Tensor, path: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def faulty_scores(golden: Tensor, portions: Sequence[Pairs], module: FaultTest) -> list[Tensor]:
-    """Scores ``[batch, classes]`` of each fault; a pair that is not listed has the golden ones."""
+def expand_scores(golden: Tensor, portions: Sequence[Pairs], module: FaultTest) -> list[Tensor]:
+    """Make scores ``[batch, classes]`` of each fault; a pair that is not listed has golden ones."""
     scores = [golden.clone() for _ in module.faults]
     for pairs in portions:
         rows = zip(pairs.fault.tolist(), pairs.sample.tolist(), pairs.scores.cpu(), strict=True)

@@ -46,7 +46,7 @@ class CampaignBoard(CampaignCallback):
         self._add(list(sites), earlier[list(COUNT_COLUMNS)].to_numpy())
         self._writer.add_scalar("golden_accuracy", record.golden.accuracy, self._rates.done)
 
-    def on_look(self, faults: int) -> None:
+    def on_interim_analysis(self, faults: int) -> None:
         if self._record is not None:
             self._record = replace(self._record, faults=faults)
 
@@ -57,7 +57,7 @@ class CampaignBoard(CampaignCallback):
         sites = [(family_of(trial), format_bits(trial[0].bits)) for trial in done]
         self._add(sites, table)
         for family in (OVERALL, *dict.fromkeys(family for family, _ in sites)):
-            for name, value in self._rates.scalars(family).items():
+            for name, value in self._rates.compute_scalars(family).items():
                 self._writer.add_scalar(f"{family}/{name}", value, self._rates.done)
 
     def _add(self, sites: Sequence[tuple[str, str]], table: NDArray[np.int64]) -> None:
@@ -94,7 +94,7 @@ class CampaignBoard(CampaignCallback):
             key: value if isinstance(value, (bool, int, float, str)) else str(value)
             for key, value in self._record.settings.items()
         }
-        rates = {f"result/{name}": v for name, v in self._rates.scalars(OVERALL).items()}
+        rates = {f"result/{name}": v for name, v in self._rates.compute_scalars(OVERALL).items()}
         rates["result/golden_accuracy"] = self._record.golden.accuracy
         file = self._writer._get_file_writer()  # SummaryWriter.add_hparams opens another one
         for summary in hparams(settings, rates):
@@ -112,8 +112,8 @@ class CampaignBoard(CampaignCallback):
 
         assert self._writer is not None
         assert self._record is not None
-        found = Findings.of(PastCampaign(self._record.folder))
-        for picture in main_pictures(found):
+        findings = Findings.of(PastCampaign(self._record.folder))
+        for picture in main_pictures(findings):
             if picture.name in _FIGURES:
                 canvas = FigureCanvasAgg(picture.figure())
                 canvas.draw()

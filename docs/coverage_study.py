@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT))  # the code beside this page, whatever is installe
 import fi.test  # noqa: E402
 from fi.campaign.subject import Subject  # noqa: E402
 from fi.cli.parser import chosen_classes  # noqa: E402
+from fi.cli.subject_options import load_subject  # noqa: E402
 from fi.cli.test_options import command_parser, plan_of  # noqa: E402
 from fi.faults.family_names import layer_of  # noqa: E402
 from fi.faults.fault_space import FaultSpace  # noqa: E402
@@ -65,7 +66,7 @@ class Population:
             raise SystemExit(f"python -m fi.test {' '.join(argv)} failed")
         parser = command_parser(chosen_classes(argv, ("model", "data")))
         chosen = parser.parse(argv)
-        plan, subject = plan_of(chosen), fi.test.subject_of(parser, chosen)
+        plan, subject = plan_of(chosen), load_subject(parser, chosen)
         space = plan.space(subject.sites, subject.steps)
         campaign = newest_campaign(output, chosen.model, plan.list_name)
         listed = campaign.results.load().sort_values("Injection", ignore_index=True)

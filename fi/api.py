@@ -10,10 +10,11 @@ from torch import nn
 
 from fi.base.errors import UserError
 from fi.base.user_classes import find_class
-from fi.campaign import runner as campaigns
-from fi.campaign.fault_source import GivenFaults, fault_source
+from fi.callbacks import standard_callbacks
+from fi.campaign import runner
+from fi.campaign.fault_source import GivenFaults, make_fault_source
+from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
-from fi.campaign.trainer import Hardware
 from fi.network.checkpoint import checkpoint_of, load_checkpoint
 from fi.report.result_view import ResultTable
 from fi.report.tables import write_table
@@ -68,17 +69,17 @@ class Campaign:
         word_format: str = "float32",
         quiet: bool = False,
     ) -> None:
-        network = _network(network)
+        network = _load_network(network)
         self.subject = Subject(
             network,
-            _data(data, network),
+            _find_data(data, network),
             name,
             readout=readout,
             time_axis=time_axis,
             limit=samples,
             word_format=word_format,
         )
-        settings = campaigns.Settings(
+        settings = Settings(
             output=Path(output),
             engine=engine,
             memory=memory,
@@ -88,15 +89,16 @@ class Campaign:
             overwrite=overwrite,
         )
         plan = SamplingPlan() if faults is None else faults
-        self.source = fault_source(plan, self.subject, settings.output)
-        self.campaign = campaigns.Campaign(
+        self.source = make_fault_source(plan, self.subject, settings.output)
+        self.campaign = runner.Campaign(
             self.subject,
             self.source.runnable,
             settings,
             self.source.record,
             config="# Run from Python: there are no options to replay.\n",
             options={"model": self.subject.name, "data": self.subject.data_name, "engine": engine},
-            say=_silent if quiet else print,
+            callbacks=standard_callbacks(settings),
+            say=runner.say_nothing if quiet else print,
         )
 
     def run(self) -> ResultTable:
@@ -108,27 +110,27 @@ class Campaign:
         """
         self.source.write()
         self.campaign.run()
-        assert self.campaign.files is not None
-        write_table(self.campaign.files.path)
-        return ResultTable(self.campaign.files.path)
+        folder = self.campaign.files.path
+        write_table(folder)
+        return ResultTable(folder)
 
     def __repr__(self) -> str:
-        return f"Campaign({'; '.join(self._described().values())})"
+        return f"Campaign({'; '.join(self._describe().values())})"
 
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><th style='text-align:left'>{escape(name)}</th>"
             f"<td style='text-align:left'>{escape(text)}</td></tr>"
-            for name, text in self._described().items()
+            for name, text in self._describe().items()
         )
         return f"<table>{rows}</table>"
 
-    def _described(self) -> dict[str, str]:
+    def _describe(self) -> dict[str, str]:
         subject, source = self.subject, self.source
         number = len(self.campaign.trials)
         plan = "a list that was given" if source.plan is None else f"{source.plan.scheme} draw"
         if source.draw is not None:
-            plan = f"{plan}, look after look"
+            plan = f"{plan}, by interim analyses"
         return {
             "network": f"{subject.name} on {subject.data_name}, {subject.steps} time steps",
             "faults": f"{number:,} of {source.space.size:,}, {plan}: {self.campaign.source.name}",
@@ -137,8 +139,8 @@ class Campaign:
         }
 
 
-def _network(given: nn.Module | str) -> nn.Module:
-    """A network, or the trained one of that name."""
+def _load_network(given: nn.Module | str) -> nn.Module:
+    """Take the network, or load the trained one of that name."""
     if not isinstance(given, str):
         return given
     network = find_class(given, "models")()
@@ -150,13 +152,9 @@ def _network(given: nn.Module | str) -> nn.Module:
     return network
 
 
-def _data(given: Any, network: nn.Module) -> Any:
-    """The data, those of that name, or the network's own."""
+def _find_data(given: Any, network: nn.Module) -> Any:
+    """Take the data, or find those of that name, or the network's own."""
     given = getattr(network, "default_data", None) if given is None else given
     if given is None:
         raise UserError(f"{type(network).__name__} names no default data: give a datamodule")
     return find_class(given, "datamodules")() if isinstance(given, str) else given
-
-
-def _silent(line: str) -> None:
-    """Say nothing."""

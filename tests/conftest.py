@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 import torch
 from campaigns import Run, subject_of
+from fi.callbacks import standard_callbacks
 from fi.datamodules import SaccadeMNIST
 from small_networks import SmallLinear
 
-from fi.campaign.runner import Campaign, Settings
+from fi.campaign.runner import Campaign
+from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
-from fi.campaign.trainer import Hardware
 from fi.faults.fault import Fault
 from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
@@ -60,7 +61,8 @@ def campaign(tmp_path: Path) -> Run:
     """Makes campaigns that write to a folder of the test and say nothing."""
 
     def make(subject: Subject, faults: Sequence[Fault], **options: Any) -> Campaign:
-        arguments = {k: options.pop(k) for k in ("callbacks", "source", "say") if k in options}
+        arguments = {k: options.pop(k) for k in ("source", "say") if k in options}
+        more = options.pop("callbacks", ())
         hardware = Hardware(accelerator="cpu", precision=options.pop("precision", "32-true"))
         defaults = {
             "output": tmp_path,
@@ -70,7 +72,9 @@ def campaign(tmp_path: Path) -> Run:
             "hardware": hardware,
         }
         settings = Settings(**{**defaults, **options})
-        return Campaign(subject, faults, settings, **{"say": lambda line: None, **arguments})
+        arguments = {"say": lambda line: None, **arguments}
+        callbacks = [*standard_callbacks(settings), *more]
+        return Campaign(subject, faults, settings, callbacks=callbacks, **arguments)
 
     return make
 

@@ -11,8 +11,8 @@ from jsonargparse import Namespace
 
 from fi.base.errors import UserError, reported
 from fi.benchmarking.options import command_parser
+from fi.campaign.settings import PRECISIONS
 from fi.campaign.subject import Subject
-from fi.campaign.trainer import PRECISIONS
 from fi.cli.overridden import warn_of_overridden
 from fi.cli.parser import CommandParser, chosen_classes
 from fi.cli.test_options import bits_of, times_of

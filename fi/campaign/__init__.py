@@ -11,9 +11,9 @@ from fi.base.public_names import load_lazily
 
 if TYPE_CHECKING:
     from fi.campaign.callback_api import CampaignCallback, CampaignRecord
-    from fi.campaign.runner import Campaign, Settings
+    from fi.campaign.runner import Campaign
+    from fi.campaign.settings import Hardware, Settings
     from fi.campaign.subject import Subject
-    from fi.campaign.trainer import Hardware
 
 __all__ = [
     "Campaign",
@@ -29,8 +29,8 @@ if not TYPE_CHECKING:
         __name__,
         {
             "callback_api": ("CampaignCallback", "CampaignRecord"),
-            "runner": ("Campaign", "Settings"),
+            "runner": ("Campaign",),
+            "settings": ("Hardware", "Settings"),
             "subject": ("Subject",),
-            "trainer": ("Hardware",),
         },
     )

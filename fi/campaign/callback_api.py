@@ -1,4 +1,4 @@
-"""What callbacks are told of a campaign, and the hooks by which they hear of it."""
+"""What callbacks get to know of a campaign, and the hooks that it calls."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class CampaignCallback(pl.Callback):
     def on_campaign_start(self, record: CampaignRecord) -> None:
         """Before the first fault, after the golden run."""
 
-    def on_look(self, faults: int) -> None:
-        """The fault list of an iterative campaign has grown to so many trials."""
+    def on_interim_analysis(self, faults: int) -> None:
+        """After an interim analysis: the list of an iterative campaign has so many trials now."""
 
     def on_results(self, done: Sequence[Trial], counts: GroupCounts) -> None:
         """After the counts of these trials were stored."""

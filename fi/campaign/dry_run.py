@@ -26,48 +26,50 @@ def show_plan(campaign: Campaign, source: FaultSource) -> None:
     console = Console(highlight=False)
     subject, space, plan = campaign.subject, source.space, source.plan
     console.print(f"{subject.name} on {subject.data_name}, {subject.steps} time steps")
-    console.print(_space_table(campaign, space))
+    console.print(_make_space_table(campaign, space))
     if source.draw is not None:
-        _show_looks(console, campaign, source.draw)
+        _show_pilot(console, campaign, source.draw)
     elif plan is not None:
         console.print(
-            f"{plan.scheme}: {_drawn(campaign, space, plan)} "
+            f"{plan.scheme}: {_describe_draw(campaign, space, plan)} "
             f"(margin {plan.margin:g}, t {plan.t:g}, p {plan.p:g}, seed {plan.seed})",
             soft_wrap=True,
         )
         if plan.together == 1 and len(sizes := plan.sizes(space)) > 1:
-            console.print(_strata_table([(s.name, s.population, size) for s, size in sizes]))
+            console.print(_make_strata_table([(s.name, s.population, size) for s, size in sizes]))
     if space.left_out:
         console.print(f"no such fault in: {', '.join(space.left_out)}", soft_wrap=True)
     if source.draw is None:
         console.print(f"{campaign.source.name}: {len(campaign.trials)} faults; {campaign.why}")
-        console.print(f"estimated time: {_spoken(estimate(campaign))}; nothing was run")
+        console.print(
+            f"estimated time: {_format_time(estimate_seconds(campaign))}; nothing was run"
+        )
 
 
-def _show_looks(console: Console, campaign: Campaign, draw: IterativeDraw) -> None:
-    """The first look, and the sample of the formula as what the looks are about to undercut."""
+def _show_pilot(console: Console, campaign: Campaign, draw: IterativeDraw) -> None:
+    """Show the pilot, and the sample of the formula, which interim analyses are to undercut."""
     plan, pilot = draw.plan, len(campaign.trials)
     formula = sum(size for _, size in plan.sizes(draw.space))
     console.print(
-        f"{plan.scheme}, look after look until {', '.join(draw.rates)} are known to "
+        f"{plan.scheme}, interim analyses until {', '.join(draw.rates)} are known to "
         f"{plan.margin:g} at {draw.confidence:g} (seed {plan.seed})",
         soft_wrap=True,
     )
     sizes = [(name, size, drawn) for name, (drawn, size) in draw.sizes.items()]
-    console.print(_strata_table(sizes, "first look"))
+    console.print(_make_strata_table(sizes, "pilot"))
     console.print(
-        f"the first look has {pilot} of {draw.space.size} faults; the formula, which is for rates "
+        f"the pilot has {pilot} of {draw.space.size} faults; the formula, which is for rates "
         f"of {plan.p:g}, asks for {formula}: hardly more are drawn; {campaign.why}",
         soft_wrap=True,
     )
-    first = estimate(campaign)
+    first = estimate_seconds(campaign)
     console.print(
-        f"estimated time: {_spoken(first)} for the first look, "
-        f"{_spoken(first * max(1.0, formula / pilot))} for {formula} faults; nothing was run"
+        f"estimated time: {_format_time(first)} for the pilot, "
+        f"{_format_time(first * max(1.0, formula / pilot))} for {formula} faults; nothing was run"
     )
 
 
-def _strata_table(sizes: Sequence[tuple[str, int, int]], drawn: str = "drawn") -> Table:
+def _make_strata_table(sizes: Sequence[tuple[str, int, int]], drawn: str = "drawn") -> Table:
     """Name, faults and faults drawn of each stratum."""
     table = Table(title="Strata")
     for name in ("stratum", "faults", drawn):
@@ -77,13 +79,13 @@ def _strata_table(sizes: Sequence[tuple[str, int, int]], drawn: str = "drawn") -
     return table
 
 
-def _drawn(campaign: Campaign, space: FaultSpace, plan: SamplingPlan) -> str:
+def _describe_draw(campaign: Campaign, space: FaultSpace, plan: SamplingPlan) -> str:
     if plan.together == 1:
         return f"{len(campaign.trials)} of {space.size} faults"
     return f"{len(campaign.trials)} trials of {plan.together} of {space.size} faults each"
 
 
-def _space_table(campaign: Campaign, space: FaultSpace) -> Table:
+def _make_space_table(campaign: Campaign, space: FaultSpace) -> Table:
     table = Table(title="Fault space")
     for name in ("site family", "shape", "words", "faults", "in the list"):
         table.add_column(name, justify="left" if name in ("site family", "shape") else "right")
@@ -99,7 +101,7 @@ def _space_table(campaign: Campaign, space: FaultSpace) -> Table:
     return table
 
 
-def estimate(campaign: Campaign) -> float:
+def estimate_seconds(campaign: Campaign) -> float:
     """Seconds, from a few faults on the first batch (after one run to warm up)."""
     faults = campaign.trials[: campaign.engine.group_size(min(len(campaign.trials), _PROBE))]
     events, _ = campaign.subject.batches.first()
@@ -110,15 +112,15 @@ def estimate(campaign: Campaign) -> float:
                 pass
             seconds = time.monotonic() - start
     runs = len(campaign.trials) / campaign.engine.group_size(len(campaign.trials))
-    batches = _batches(campaign.subject.batches)
+    batches = _count_batches(campaign.subject.batches)
     return seconds / len(faults) * batches * len(campaign.trials) + runs * _RUN_SECONDS
 
 
-def _batches(batches: Batches) -> int:
+def _count_batches(batches: Batches) -> int:
     return sum(1 for _ in batches)
 
 
-def _spoken(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)

@@ -37,8 +37,8 @@ class FaultSource:
         path: the file of the list; one that was drawn is yet to be written.
         plan: what drew it; ``None`` for a list that was given.
         design: how it was drawn, and from which faults; ``None`` where that is not known.
-        draw: what draws the list look after look; ``faults`` are none then, and the campaign names
-            and writes the list.
+        draw: what draws the list by interim analyses; ``faults`` are none then, and the campaign
+            names and writes the list.
     """
 
     faults: list[Fault]
@@ -81,13 +81,13 @@ class FaultSource:
                 write_plan(self.path, self.plan, self.design)
 
 
-def fault_source(given: GivenFaults, subject: Subject, output: Path) -> FaultSource:
-    """The faults that ``given`` means for this network.
+def make_fault_source(given: GivenFaults, subject: Subject, output: Path) -> FaultSource:
+    """Find the faults that ``given`` means for this network.
 
     Args:
-        given: a plan draws a list, an iterative one look after look; a bare name is looked up in
-            ``output/fault_list/<model>``, a path is taken as it is; faults are taken as they are,
-            under the name ``faults``.
+        given: a plan draws a list, an iterative one by interim analyses; a bare name is looked up
+            in ``output/fault_list/<model>``, a path is taken as it is; faults are taken as they
+            are, under the name ``faults``.
         subject: the network and its data.
         output: the root of all results.
 
@@ -97,42 +97,42 @@ def fault_source(given: GivenFaults, subject: Subject, output: Path) -> FaultSou
     lists = output / "fault_list" / subject.name
     with reported(ValueError):
         if isinstance(given, IterativePlan):
-            return _iterative_source(given, subject, lists)
+            return _make_iterative_source(given, subject, lists)
         if isinstance(given, SamplingPlan):
             given = replace(given, word_format=subject.word_format)
             space = given.space(subject.sites, subject.steps)
-            return drawn_source(informed(given, space, subject), space, lists)
+            return draw_source(add_prior(given, space, subject), space, lists)
         if isinstance(given, (str, Path)):
-            path = found_list(str(given), lists)
+            path = find_list(str(given), lists)
             faults = read_fault_list(path, subject.sites, subject.steps)
             design = read_plan(path, subject.sites)
         else:
-            path, faults, design = Path("faults"), checked_faults(given, subject), None
-        return FaultSource(faults, space_around(faults, subject), path, None, design)
+            path, faults, design = Path("faults"), check_faults(given, subject), None
+        return FaultSource(faults, infer_space(faults, subject), path, None, design)
 
 
-def _iterative_source(given: IterativePlan, subject: Subject, lists: Path) -> FaultSource:
+def _make_iterative_source(given: IterativePlan, subject: Subject, lists: Path) -> FaultSource:
     plan = replace(given.plan, word_format=subject.word_format)
     space = plan.space(subject.sites, subject.steps)
     draw = IterativeDraw(space, plan, given.confidence, given.rates)
     return FaultSource([], space, lists / plan.list_name, plan, draw.design, draw)
 
 
-def informed(plan: SamplingPlan, space: FaultSpace, subject: Subject) -> SamplingPlan:
-    """The plan; a data-aware one without a prior gets that of the golden words."""
+def add_prior(plan: SamplingPlan, space: FaultSpace, subject: Subject) -> SamplingPlan:
+    """Give a data-aware plan that has no prior that of the golden words."""
     if plan.scheme != "data-aware" or plan.prior:
         return plan
     return replace(plan, prior=derive_prior(space, subject.network))
 
 
-def drawn_source(plan: SamplingPlan, space: FaultSpace, lists: Path) -> FaultSource:
-    """What ``plan`` draws from ``space``."""
+def draw_source(plan: SamplingPlan, space: FaultSpace, lists: Path) -> FaultSource:
+    """Draw from ``space`` what ``plan`` says."""
     design = describe_design(space, plan.scheme, plan.together, plan.within_layer)
     return FaultSource(draw(space, plan), space, lists / plan.list_name, plan, design)
 
 
-def checked_faults(faults: Sequence[Fault], subject: Subject) -> list[Fault]:
-    """``faults``, all of which this network can have; ``ValueError`` for one that it cannot."""
+def check_faults(faults: Sequence[Fault], subject: Subject) -> list[Fault]:
+    """The faults as a list; ``ValueError`` for one that this network cannot have."""
     if not faults:
         raise ValueError("the fault list is empty")
     known = {family.name: family for family in subject.sites}
@@ -142,8 +142,8 @@ def checked_faults(faults: Sequence[Fault], subject: Subject) -> list[Fault]:
     return list(faults)
 
 
-def found_list(given: str, lists: Path) -> Path:
-    """A bare name is looked up in ``lists``, a path is taken as it is."""
+def find_list(given: str, lists: Path) -> Path:
+    """Look a bare name up in ``lists``; a path is taken as it is."""
     path = Path(given)
     if path.name == given and (lists / given).exists():
         return lists / given
@@ -153,12 +153,12 @@ def found_list(given: str, lists: Path) -> Path:
     raise UserError(f"--fault-list {given}: there is no such list in {lists}; known: {known}")
 
 
-def space_around(faults: Sequence[Fault], subject: Subject) -> FaultSpace:
+def infer_space(faults: Sequence[Fault], subject: Subject) -> FaultSpace:
     """The space that a list may have been drawn from: its models, all bits, all sites."""
     models = tuple(dict.fromkeys(fault.model for fault in faults))
     times: dict[range | None, None] = dict.fromkeys(fault.steps for fault in faults)
     if any(time is not None and len(time) == 1 for time in times):
         times = dict.fromkeys(range(t, t + 1) for t in range(subject.steps))
-    hit = {fault.layer for fault in faults}
-    sites = [f for f in subject.sites if f.kind is not Kind.INPUT or f.name in hit]
+    faulty = {fault.layer for fault in faults}
+    sites = [f for f in subject.sites if f.kind is not Kind.INPUT or f.name in faulty]
     return FaultSpace(tuple(sites), models, steps=tuple(times))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
@@ -18,7 +18,8 @@ from fi.network.batches import Batch
 class FaultTest(pl.LightningModule):
     """Tests a network under a group of faults, against its golden run.
 
-    With several processes each one takes its share of every group and sees all samples.
+    The callback ``FaultInjection`` puts the faults in place. With several processes each one takes
+    its share of every group and sees all samples.
 
     Args:
         engine: runs the faults.
@@ -38,8 +39,9 @@ class FaultTest(pl.LightningModule):
         self.keep_pairs = keep_pairs
         self.group: Sequence[Trial] = ()
         self.entries = slice(0, 0)
+        self._in_place = False
 
-    def take(self, group: Sequence[Trial], rank: int = 0, processes: int = 1) -> None:
+    def take_group(self, group: Sequence[Trial], rank: int = 0, processes: int = 1) -> None:
         """Make ``group`` the faults of the next test run, and part of it this process's."""
         self.group = group
         ends = [len(group) * part // processes for part in (rank, rank + 1)]
@@ -51,11 +53,25 @@ class FaultTest(pl.LightningModule):
         """The trials of the group that this process runs."""
         return self.group[self.entries]
 
-    def injected(self) -> AbstractContextManager[None]:
-        """This process's faults in place."""
-        return self.engine.injected(self.faults) if self.faults else nullcontext()
+    @contextmanager
+    def inject(self) -> Iterator[None]:
+        """Put this process's faults in place.
+
+        Raises:
+            RuntimeError: they are in place already; a bit that is flipped twice is no fault.
+        """
+        if self._in_place:
+            raise RuntimeError("the faults are in place already: one FaultInjection too many")
+        self._in_place = True
+        try:
+            with self.engine.injected(self.faults) if self.faults else nullcontext():
+                yield
+        finally:
+            self._in_place = False
 
     def test_step(self, batch: Batch, number: int) -> dict[str, Any] | None:
+        if not self._in_place:
+            raise RuntimeError("no fault is in place: the Trainer has no callback FaultInjection")
         if not self.faults:
             return None
         events, labels = batch

@@ -70,7 +70,7 @@ class GoldenTest(pl.LightningModule):
         self.record.labels.append(labels.cpu())
 
 
-def golden_run(
+def run_golden(
     trainer: pl.Trainer, network: nn.Module, infer: Infer, batches: Batches
 ) -> GoldenRun:
     """Run the test set twice without a fault; both runs must agree bit for bit and be finite.

@@ -1,4 +1,4 @@
-"""The processes of one campaign: what the first one finds is told to all; a lost one is noticed."""
+"""The processes of one campaign: the others get what the first one finds, a lost one is noticed."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Processes:
         """Whether this is the one that makes folders, holds locks, writes and speaks."""
         return self._trainer.is_global_zero
 
-    def from_first(self, work: Callable[[], T]) -> T:
-        """What ``work`` gives in the first process, in all of them; the others only wait.
+    def run_on_first(self, work: Callable[[], T]) -> T:
+        """Run ``work`` in the first process while the others wait; what it gives, in all of them.
 
         Raises:
             FailedElsewhere: in the others, where ``work`` has failed in the first one.
@@ -55,16 +55,17 @@ class Processes:
         if self.count == 1:
             return work()
         if self.first:
-            return self._told(work)
-        found: list[Any] = [None]
-        dist.broadcast_object_list(found, src=0)
-        done, value = found[0]
+            return self._share(work)
+        shared: list[Any] = [None]
+        dist.broadcast_object_list(shared, src=0)
+        done, value = shared[0]
         if not done:
             raise FailedElsewhere(value)
         result: T = value
         return result
 
-    def _told(self, work: Callable[[], T]) -> T:
+    def _share(self, work: Callable[[], T]) -> T:
+        """Run ``work`` and tell the other processes what it gives, or that it has failed."""
         try:
             value = work()
         except BaseException as error:
@@ -77,19 +78,19 @@ class Processes:
         """Raise ``UserError`` where another process has other values, naming it and the keys."""
         if self.count == 1:
             return
-        found: list[Any] = [None] * self.count
-        dist.all_gather_object(found, dict(what))
-        for rank, other in enumerate(found):
-            wrong = [key for key in what if other[key] != found[0][key]]
+        gathered: list[Any] = [None] * self.count
+        dist.all_gather_object(gathered, dict(what))
+        for rank, other in enumerate(gathered):
+            wrong = [key for key in what if other[key] != gathered[0][key]]
             if wrong:
                 kind = UserError if self.first else FailedElsewhere
                 raise kind(f"process {rank} has not the same {', '.join(wrong)} as process 0")
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
+    def watch(self) -> Iterator[None]:
         """Raise ``ProcessLost`` where waiting for another process ends because that is gone.
 
-        Ctrl-C reaches all processes; the first one tells.
+        Ctrl-C reaches all processes; only the first one reports it.
         """
         try:
             yield

@@ -45,7 +45,7 @@ class RunningRates:
                 self._populations[family, stratum] += size
                 self._populations[OVERALL, stratum] += size
 
-    def _parts(self, family: str, bit: str) -> tuple[_Part, _Part]:
+    def _name_parts(self, family: str, bit: str) -> tuple[_Part, _Part]:
         stratum = stratum_name(self._design.scheme, family, bit)
         return (family, stratum), (OVERALL, stratum)
 
@@ -53,20 +53,20 @@ class RunningRates:
         """Take counts ``[trials, columns]`` of trials with this family and bit, as in lists."""
         self.done += len(table)
         for (family, bit), rates in zip(sites, table / table[:, :1], strict=True):
-            for part in self._parts(family, bit):
+            for part in self._name_parts(family, bit):
                 self._faults[part] += 1
                 self._sums[part] += rates
 
-    def scalars(self, family: str) -> dict[str, float]:
+    def compute_scalars(self, family: str) -> dict[str, float]:
         """Every rate of a family with the ends of its interval."""
         values: dict[str, float] = {}
         for column, name in RATES.items():
-            samples = self._samples(family, COUNT_COLUMNS.index(column))
-            found = estimate(samples, self._confidence)
-            values |= {name: found.rate, f"{name}_low": found.low, f"{name}_high": found.high}
+            samples = self._collect_samples(family, COUNT_COLUMNS.index(column))
+            rate = estimate(samples, self._confidence)
+            values |= {name: rate.rate, f"{name}_low": rate.low, f"{name}_high": rate.high}
         return values
 
-    def _samples(self, family: str, column: int) -> Sequence[Sample]:
+    def _collect_samples(self, family: str, column: int) -> Sequence[Sample]:
         """What was seen of every stratum of a family."""
         known = self._design.known
         sizes = self._populations if known else self._faults
@@ -74,14 +74,17 @@ class RunningRates:
         total = sum(parts.values())
         return [
             Sample(
-                self._rate(part, column), self._seen(part), size if known else None, size / total
+                self._mean_rate(part, column),
+                self._count_faults(part),
+                size if known else None,
+                size / total,
             )
             for part, size in parts.items()
         ]
 
-    def _seen(self, part: _Part) -> int:
+    def _count_faults(self, part: _Part) -> int:
         return self._faults.get(part, 0)
 
-    def _rate(self, part: _Part, column: int) -> float:
-        number = self._seen(part)
+    def _mean_rate(self, part: _Part, column: int) -> float:
+        number = self._count_faults(part)
         return min(float(self._sums[part][column]) / number, 1.0) if number else float("nan")

@@ -1,4 +1,4 @@
-"""The faults of a campaign as they become known: a list at once, or look after look."""
+"""The faults of a campaign as they become known: a list at once, or by interim analyses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAMED = 3
 
 
 class ListedFaults:
-    """A fault list that is known from the start: it has one look.
+    """A fault list that is known from the start.
 
     Args:
         faults: the list.
@@ -34,25 +34,42 @@ class ListedFaults:
         listed: the whole list, as far as it is known.
         faults: those of them that are run here.
         trials: the same, by trial.
-        last: whether no look can follow, whatever the results are.
+        complete: whether no interim analysis can follow, whatever the results are.
+
+    Raises:
+        UserError: there is no fault, or none in the shard.
     """
 
-    last = True
+    complete = True
 
     def __init__(self, faults: Sequence[Fault], shard: Shard | None = None) -> None:
         if not faults:
             raise UserError("the fault list is empty")
         self.shard = shard
         self.listed: list[Fault] = []
-        self.add(faults)
+        self.extend(faults)
         if not self.faults:
             raise UserError(f"--shard {shard}: nothing is left, the list has {len(faults)}")
 
-    def add(self, look: Sequence[Fault]) -> None:
-        """Take the faults of a look to the list."""
-        self.listed = [*self.listed, *look]
+    def extend(self, added: Sequence[Fault]) -> None:
+        """Add faults to the list."""
+        self.listed = [*self.listed, *added]
         self.faults = self.listed if self.shard is None else self.shard.select(self.listed)
         self.trials: list[Trial] = group_trials(self.faults)
+
+    def catch_up(self, listed: Sequence[Fault]) -> None:
+        """Add what the first process has listed since."""
+        self.extend(listed[len(self.listed) :])
+
+    @property
+    def listed_trials(self) -> int:
+        """The number of trials in the whole list."""
+        return len({fault.injection for fault in self.listed})
+
+    @property
+    def multi_fault(self) -> bool:
+        """Whether a trial has several faults."""
+        return self.listed_trials < len(self.listed)
 
     @property
     def digest(self) -> str:
@@ -64,37 +81,48 @@ class ListedFaults:
         """The fault models that may come."""
         return {fault.model for fault in self.listed}
 
-    def name(self, given: str, tag: str) -> str:
+    def name_list(self, given: str, tag: str) -> str:
         """The name of the list without its ending; ``tag`` stands for the campaign."""
         return given
 
     def replay(self, results: pd.DataFrame) -> None:
-        """Take all looks that these stored results determine."""
+        """Add all faults that these stored results determine."""
 
-    def following(self, results: Callable[[], pd.DataFrame]) -> list[Fault]:
-        """The next look, now that all listed faults have these results; none after the last."""
+    def draw_next(self, results: Callable[[], pd.DataFrame]) -> list[Fault]:
+        """What an interim analysis adds, now that all listed faults have results; none in the end.
+
+        Args:
+            results: gives the results, one row a fault.
+
+        Raises:
+            UserError: the results are not those of the list.
+        """
         return []
 
     def write(self, path: Path) -> None:
         """Write a list that grows."""
 
-    def entries(self) -> dict[str, Any]:
-        """What ``summary.json`` says of the looks."""
-        return {}
+    def summary_entries(self) -> dict[str, Any]:
+        """What ``summary.json`` says of the list, as far as it grows with it."""
+        return {
+            "faults": len(self.faults),
+            "trials": len(self.trials),
+            "listed": len(self.listed),
+        }
 
-    def told(self) -> str:
-        """What the last results have shown, in a line."""
+    def describe_status(self) -> str:
+        """What the last interim analysis has shown, in a line."""
         return ""
 
 
 class IterativeFaults(ListedFaults):
-    """A list that grows: each look is drawn from what the earlier ones have shown.
+    """A list that grows: each interim analysis adds what the earlier results ask for.
 
     Args:
-        draw: what draws them, before its first look.
+        draw: what draws the faults, before its first draw.
     """
 
-    last = False
+    complete = False
 
     def __init__(self, draw: IterativeDraw) -> None:
         self.draw = draw
@@ -110,18 +138,18 @@ class IterativeFaults(ListedFaults):
     def models(self) -> set[str]:
         return set(self.draw.space.models)
 
-    def name(self, given: str, tag: str) -> str:
+    def name_list(self, given: str, tag: str) -> str:
         """What is drawn depends on all that the campaign's results do."""
         return f"{self.draw.plan.seed}-{tag}_fault_list"
 
     def replay(self, results: pd.DataFrame) -> None:
         done = set(results["Injection"])
         while done.issuperset(range(len(self.listed))):
-            if not (look := self.following(lambda: results)):
+            if not (added := self.draw_next(lambda: results)):
                 return
-            self.add(look)
+            self.extend(added)
 
-    def following(self, results: Callable[[], pd.DataFrame]) -> list[Fault]:
+    def draw_next(self, results: Callable[[], pd.DataFrame]) -> list[Fault]:
         with reported(ValueError):
             return self.draw.next_faults(results())
 
@@ -130,43 +158,52 @@ class IterativeFaults(ListedFaults):
         iterative = {"confidence": self.draw.confidence, "rates": list(self.draw.rates)}
         write_plan(path, self.draw.plan, self.draw.design, iterative)
 
-    def entries(self) -> dict[str, Any]:
+    def summary_entries(self) -> dict[str, Any]:
         return {
+            **super().summary_entries(),
             "iterative": {"margin": self.draw.plan.margin, "rates": list(self.draw.rates)},
-            "looks": [
-                {
-                    "faults": look.faults,
-                    "half_widths": {rate: round(w, 6) for rate, w in look.half_widths.items()},
-                    "open": len(look.open),
-                }
-                for look in self.draw.analyses
-            ],
+            "looks": list(map(_summarise, self.draw.analyses)),
         }
 
-    def told(self) -> str:
-        looks, targets = self.draw.analyses, len(self.draw.targets)
-        return _line(looks[-1], len(looks), self.draw.plan.margin, targets) if looks else ""
+    def describe_status(self) -> str:
+        analyses, targets = self.draw.analyses, len(self.draw.targets)
+        if not analyses:
+            return ""
+        return _describe(analyses[-1], len(analyses), self.draw.plan.margin, targets)
 
 
-def _line(look: InterimAnalysis, number: int, margin: float, targets: int) -> str:
-    widest = max(look.half_widths, key=look.half_widths.__getitem__)
-    seen = f"look {number}: {look.faults} faults, half-width {look.half_widths[widest]:.2%}"
-    seen = f"{seen} ({widest}) of {margin:.4g} wanted"
-    if not look.open:
+def _summarise(analysis: InterimAnalysis) -> dict[str, Any]:
+    """What ``summary.json`` says of an interim analysis."""
+    return {
+        "faults": analysis.faults,
+        "half_widths": {rate: round(width, 6) for rate, width in analysis.half_widths.items()},
+        "open": len(analysis.open),
+    }
+
+
+def _describe(analysis: InterimAnalysis, number: int, margin: float, targets: int) -> str:
+    """An interim analysis in a line: the widest interval, and what goes on."""
+    widest = max(analysis.half_widths, key=analysis.half_widths.__getitem__)
+    seen = (
+        f"interim analysis {number}: {analysis.faults} faults, half-width "
+        f"{analysis.half_widths[widest]:.2%} ({widest}) of {margin:.4g} wanted"
+    )
+    still = analysis.open
+    if not still:
         return f"{seen}: done"
     if targets == 1:
         return f"{seen}: going on"
-    more = f" and {len(look.open) - _NAMED} more" if len(look.open) > _NAMED else ""
-    return f"{seen}: {', '.join(look.open[:_NAMED])}{more} of {targets} go on"
+    more = f" and {len(still) - _NAMED} more" if len(still) > _NAMED else ""
+    return f"{seen}: {', '.join(still[:_NAMED])}{more} of {targets} go on"
 
 
-def looks_of(faults: Sequence[Fault] | IterativeDraw, shard: Shard | None) -> ListedFaults:
-    """The looks of a campaign; ``UserError`` for the shard of a list that is not known yet."""
+def make_schedule(faults: Sequence[Fault] | IterativeDraw, shard: Shard | None) -> ListedFaults:
+    """The faults of a campaign; ``UserError`` for the shard of a list that is not known yet."""
     if not isinstance(faults, IterativeDraw):
         return ListedFaults(faults, shard)
     if shard is not None:
         raise UserError(
-            f"--shard {shard}: the looks of --iterative follow from all results of the earlier "
-            "ones; run it in one job, of several processes (--devices) where that helps"
+            f"--shard {shard}: the interim analyses of --iterative need all earlier results; run "
+            "it in one job, of several processes (--devices) where that helps"
         )
     return IterativeFaults(faults)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
@@ -17,11 +18,17 @@ from fi.faults.word_formats import FLOAT32, convert
 from fi.network.batches import Batches
 from fi.network.foreign import Adapter
 from fi.network.neurons import make_parameters_float, reset_neurons, spiking_neurons
+from fi.network.precision import computing_in
 from fi.network.stages import SpikingNetwork
+from fi.store.identity import weights_hash
+
+
+class NetworkChanged(RuntimeError):
+    """A campaign did not leave the network as it was."""
 
 
 class Subject:
-    """What a campaign tests: a network, its data, and where faults can strike.
+    """What a campaign tests: a network, its data, and where faults can occur.
 
     Args:
         network: a ``SpikingNetwork``, or any module with snnTorch neurons.
@@ -62,8 +69,8 @@ class Subject:
         if not spiking_neurons(network):
             raise UserError(f"{self.name} has no snnTorch neuron: there is no spike to compare")
         make_parameters_float(network)
-        self.infer: Infer = self._infer(readout, time_axis)
-        self.batches = Batches(loader_of(data), self.data_name, limit)
+        self.infer: Infer = self._choose_infer(readout, time_axis)
+        self.batches = Batches(get_test_loader(data), self.data_name, limit)
         self.word_format = word_format
         self.accuracy_before: float | None = None
         if word_format != FLOAT32.name:
@@ -71,13 +78,13 @@ class Subject:
         self.families: list[SiteFamily] = []
         self.inputs = SiteFamily(INPUT, (), Kind.INPUT)
         self.steps = 0
-        self._try()
+        self._run_one_sample()
 
     def __repr__(self) -> str:
         families = f"{len(self.families)} site families"
         return f"Subject({self.name} on {self.data_name}, {self.steps} time steps, {families})"
 
-    def _infer(self, readout: str, time_axis: int) -> Infer:
+    def _choose_infer(self, readout: str, time_axis: int) -> Infer:
         if isinstance(self.network, SpikingNetwork):
             if readout != "auto" or time_axis:
                 raise UserError(
@@ -99,8 +106,8 @@ class Subject:
         reset_neurons(self.network)
         self.accuracy_before = right / max(1, samples)
 
-    def _try(self) -> None:
-        """Run one sample and note families and steps."""
+    def _run_one_sample(self) -> None:
+        """Note families and steps of the first sample."""
         events, _ = self.batches.first()
         scores: list[Tensor] = []
 
@@ -121,10 +128,10 @@ class Subject:
                 f"{list(scores[0].shape)}; see --readout and --time-axis"
             )
         self.families = find_site_families(self.network, activity)
-        self.inputs = SiteFamily(INPUT, self._input_shape(events[:, :1]), Kind.INPUT)
+        self.inputs = SiteFamily(INPUT, self._find_input_shape(events[:, :1]), Kind.INPUT)
         self.steps = max(activity.steps.values(), default=0)
 
-    def _input_shape(self, events: Tensor) -> tuple[int, ...]:
+    def _find_input_shape(self, events: Tensor) -> tuple[int, ...]:
         """Of one frame of ``events`` as the first stage sees it."""
         if isinstance(self.network, SpikingNetwork):
             events = self.network.encode(events.to(self.dtype))
@@ -132,7 +139,7 @@ class Subject:
 
     @property
     def sites(self) -> list[SiteFamily]:
-        """The site families and the input lines, which are only struck where they are asked for."""
+        """The site families and the input lines, which have faults only where that is asked for."""
         return [*self.families, self.inputs]
 
     @property
@@ -142,7 +149,26 @@ class Subject:
         return torch.get_default_dtype() if parameter is None else parameter.dtype
 
 
-def loader_of(data: Any) -> Iterable[Any]:
+@contextmanager
+def keep_network(subject: Subject, precision: str) -> Iterator[str]:
+    """The network in the precision of a run; afterwards bit for bit as it was.
+
+    Yields:
+        The hash of its words as they were.
+
+    Raises:
+        NetworkChanged: afterwards a parameter or buffer is not what it was.
+    """
+    before = weights_hash(subject.network)
+    try:
+        with computing_in(subject.network, precision):
+            yield before
+    finally:
+        if weights_hash(subject.network) != before:
+            raise NetworkChanged(f"{subject.name} is not what it was before the campaign")
+
+
+def get_test_loader(data: Any) -> Iterable[Any]:
     """The test batches of a datamodule, which needs only ``setup`` and ``test_dataloader``."""
     if not hasattr(data, "test_dataloader"):
         if isinstance(data, Iterable):

@@ -9,61 +9,45 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from fi.base.errors import UserError, reported
+from fi.campaign.settings import PRECISIONS, Hardware
 from fi.network.batches import Batches
 
 #: A warning of Lightning about its own use of PyTorch.
 _LIGHTNINGS_OWN = ".*LeafSpec.*"
-#: Precisions in which a float32 word of the network keeps its meaning.
-PRECISIONS = ("32-true", "64-true")
 
 
-@dataclass(frozen=True)
-class Hardware:
-    """What to run on; names and values are those of Lightning's Trainer.
+def make_trainer(hardware: Hardware, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+    """The one Trainer of a campaign.
 
-    Attributes:
-        accelerator: auto, cpu, gpu, ...
-        devices: number of processes on each machine, or a list such as 0,2.
-        num_nodes: number of machines.
-        strategy: auto, ddp, ...
-        precision: 32-true or 64-true.
+    Raises:
+        UserError: a precision that is not allowed, or the machine has no such device.
     """
-
-    accelerator: str = "auto"
-    devices: int | str = 1
-    num_nodes: int = 1
-    strategy: str = "auto"
-    precision: str = "32-true"
-
-    def trainer(self, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
-        """The one Trainer of a campaign; ``UserError`` where the machine has no such device."""
-        if self.precision not in PRECISIONS:
-            allowed = " and ".join(PRECISIONS)
-            raise UserError(f"--precision {self.precision}: allowed are {allowed}")
-        logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
-        asked = f"--accelerator {self.accelerator} --devices {self.devices}: "
-        with reported(MisconfigurationException, RuntimeError, ValueError, TypeError, prefix=asked):
-            return pl.Trainer(
-                accelerator=self.accelerator,
-                devices=self.devices,
-                num_nodes=self.num_nodes,
-                strategy=self.strategy,
-                precision=self.precision,  # type: ignore[arg-type]  # checked above
-                callbacks=list(callbacks),
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                use_distributed_sampler=False,
-                benchmark=False,
-            )
+    if hardware.precision not in PRECISIONS:
+        allowed = " and ".join(PRECISIONS)
+        raise UserError(f"--precision {hardware.precision}: allowed are {allowed}")
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    asked = f"--accelerator {hardware.accelerator} --devices {hardware.devices}: "
+    with reported(MisconfigurationException, RuntimeError, ValueError, TypeError, prefix=asked):
+        return pl.Trainer(
+            accelerator=hardware.accelerator,
+            devices=hardware.devices,
+            num_nodes=hardware.num_nodes,
+            strategy=hardware.strategy,
+            precision=hardware.precision,  # type: ignore[arg-type]  # checked above
+            callbacks=list(callbacks),
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            benchmark=False,
+        )
 
 
 def on_gpu(trainer: pl.Trainer) -> bool:

@@ -71,7 +71,7 @@ class Verification:
             f"engine, allowed is {allowed}: {examples}"
         )
 
-    def summary(self) -> dict[str, Any]:
+    def summary_entry(self) -> dict[str, Any]:
         """For ``summary.json``."""
         return {
             "faults": self.faults,
@@ -88,23 +88,43 @@ def verify(campaign: Campaign, results: pd.DataFrame, count: int, seed: int) -> 
     """Run ``count`` random trials of a finished campaign again, over its whole test set.
 
     Compares pair by pair with the campaign's engine, and counts with the rows of ``results``.
+
+    Raises:
+        RuntimeError: the campaign has not been run.
     """
-    assert campaign.golden is not None, "the campaign has not been run"
     chosen = np.random.default_rng(seed).permutation(len(campaign.trials))[:count]
     faults = [campaign.trials[place] for place in sorted(chosen.tolist())]
-    with campaign.prepared():
+    with campaign.prepare():
         test = _Both(campaign.engine, campaign.subject.infer, campaign.golden, faults)
         run_test(campaign.trainer, test, campaign.subject.batches)
     by_trial = results.drop_duplicates("Injection").set_index("Injection")
     rows = by_trial.loc[[trial[0].injection for trial in faults]]
-    wrong = _row_differences(rows[list(COUNT_COLUMNS)].to_numpy(np.int64), test.counts.T.numpy())
-    compared = agreement(torch.cat(test.reference, 1), torch.cat(test.found, 1), faults)
+    wrong = _count_row_differences(
+        rows[list(COUNT_COLUMNS)].to_numpy(np.int64), test.counts.T.numpy()
+    )
+    compared = agreement(torch.cat(test.reference, 1), torch.cat(test.compared, 1), faults)
     return Verification(
         len(faults),
-        _with_rows(compared, test, wrong, faults),
+        _add_row_differences(compared, test, wrong, faults),
         0.0 if campaign.settings.hardware.precision == "64-true" else TOLERATED,
         tuple(trial[0].injection for trial, pairs in zip(faults, wrong, strict=True) if pairs),
     )
+
+
+def verify_and_record(
+    campaign: Campaign, results: pd.DataFrame, count: int, seed: int
+) -> Verification:
+    """``verify``; what it finds is printed and noted in ``summary.json``.
+
+    Raises:
+        ContractBroken: more pairs differ than the contract allows.
+    """
+    verification = verify(campaign, results, count, seed)
+    if campaign.processes.first:
+        print(verification)
+        campaign.files.add_to_summary(verified=verification.summary_entry())
+    verification.check()
+    return verification
 
 
 class _Both(pl.LightningModule):
@@ -118,7 +138,7 @@ class _Both(pl.LightningModule):
         self.engine, self.full = engine, FullEngine(engine.network, infer)
         self.golden, self.listed = golden, list(faults)
         self.reference: list[Tensor] = []
-        self.found: list[Tensor] = []
+        self.compared: list[Tensor] = []
         self.counts = torch.zeros(len(COUNT_COLUMNS), len(faults), dtype=torch.int64)
 
     def test_step(self, batch: Batch, number: int) -> None:
@@ -131,9 +151,9 @@ class _Both(pl.LightningModule):
             rows.append(batch_outcomes(portions, golden, 1))
             self.counts[:, place] += count_batch(portions, golden, labels, 1)[:, 0].cpu()
         self.reference.append(torch.cat(rows))
-        self.found.append(self._engine_outcomes(events, number, golden))
+        self.compared.append(self._run_engine(events, number, golden))
 
-    def _engine_outcomes(self, events: Tensor, number: int, golden: Tensor) -> Tensor:
+    def _run_engine(self, events: Tensor, number: int, golden: Tensor) -> Tensor:
         size = self.engine.group_size(len(self.listed))
         rows = []
         for start in range(0, len(self.listed), size):
@@ -143,18 +163,19 @@ class _Both(pl.LightningModule):
         return torch.cat(rows)
 
 
-def _row_differences(rows: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def _count_row_differences(rows: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """The fewest pairs that make counts ``[faults, columns]`` into those of the results file."""
     apart = np.abs(rows - counts)
     moved = -(-apart[:, _OUTCOMES].sum(axis=1) // 2)
-    return np.maximum(moved, apart.max(axis=1))
+    fewest: NDArray[np.int64] = np.maximum(moved, apart.max(axis=1))
+    return fewest
 
 
-def _with_rows(
+def _add_row_differences(
     compared: Agreement, test: _Both, wrong: NDArray[np.int64], faults: Sequence[Trial]
 ) -> Agreement:
-    """The comparison, with the pairs in which only the results file differs."""
-    differs = (torch.cat(test.reference, 1) != torch.cat(test.found, 1)).sum(dim=1).numpy()
+    """Add to the comparison the pairs in which only the results file differs."""
+    differs = (torch.cat(test.reference, 1) != torch.cat(test.compared, 1)).sum(dim=1).numpy()
     most = np.maximum(differs, wrong)
     examples = tuple(fault for fault, pairs in zip(faults, most, strict=True) if pairs)[:5]
     return replace(compared, differing=int(most.sum()), examples=examples)

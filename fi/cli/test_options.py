@@ -9,8 +9,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from fi.base.errors import UserError, reported
-from fi.campaign.runner import Settings
-from fi.campaign.trainer import PRECISIONS, Hardware
+from fi.campaign.settings import PRECISIONS, Hardware, Settings
 from fi.cli.parser import CommandParser
 from fi.engine.select import ENGINES
 from fi.faults.bits import WORD_BITS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +13,12 @@ import pandas as pd
 
 from fi.base.errors import UserError
 from fi.base.folder_lock import locked
-from fi.base.text_files import FileError, read_text, write_text
+from fi.base.text_files import FileError, write_text
 from fi.faults.fault import Fault
 from fi.sampling.shards import Shard
 from fi.store.identity import json_hash, text_hash
 from fi.store.results_file import RESULT_COLUMNS, ResultsError, ResultsFile
+from fi.store.summary_file import list_differences, read_summary, write_summary
 
 #: Raised when the columns or their meaning change: results of another version do not belong.
 COUNTS_VERSION = 2
@@ -43,14 +43,14 @@ class CampaignFiles:
         identity: Mapping[str, str],
         shard: Shard | None = None,
     ) -> None:
-        self.identity = whole_identity(identity)
-        self.campaign = root / f"{list_name}-{tag_of(identity)}"
+        self.identity = complete_identity(identity)
+        self.campaign = root / f"{list_name}-{make_tag(identity)}"
         self.path = self.campaign / shard.folder if shard else self.campaign
         self.results = ResultsFile(self.path / "results.csv")
         self.shard = shard
         self._list_name = list_name
 
-    def locked(self) -> AbstractContextManager[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Hold the folder against other processes; ``FolderInUse`` where one has it."""
         return locked(self.path)
 
@@ -66,13 +66,13 @@ class CampaignFiles:
         if (self.path / "tensorboard").exists():
             shutil.rmtree(self.path / "tensorboard")
 
-    def earlier(
-        self, listed: Callable[[pd.DataFrame], Sequence[Fault]], constant: Mapping[str, int]
+    def load_earlier(
+        self, list_faults: Callable[[pd.DataFrame], Sequence[Fault]], constant: Mapping[str, int]
     ) -> pd.DataFrame:
         """What an earlier run finished; a row that it could not end is dropped.
 
         Args:
-            listed: the fault list, as far as the results that are stored determine it.
+            list_faults: gives the fault list, as far as the stored results determine it.
             constant: columns that have one value in every row, and that value.
 
         Raises:
@@ -82,7 +82,7 @@ class CampaignFiles:
             return self.results.nothing()
         self._check_identity()
         self.results.check_constant(constant)
-        faults = listed(self.results.load(whole=False))  # nothing is written to a damaged file
+        faults = list_faults(self.results.load(whole=False))  # nothing is written to a damaged file
         self.results.check_belongs(faults)
         self.results.repair()
         self.results.drop_unfinished(faults)
@@ -91,18 +91,18 @@ class CampaignFiles:
     def _check_identity(self) -> None:
         """Raise ``ResultsError`` where the summary beside the results is not this campaign's."""
         path = self.results.path
-        if not (summary := self.summary()):
+        if not (summary := self.load_summary()):
             raise ResultsError(
                 f"{path}: no summary.json beside it says what it belongs to; --overwrite starts "
                 "again, --output takes another folder"
             )
-        if differing := differences(self.identity, summary.get("hashes")):
+        if differing := list_differences(self.identity, summary.get("hashes")):
             raise ResultsError(
                 f"{path} belongs to another campaign: other {', '.join(differing)}; "
                 "--overwrite starts again, --output takes another folder"
             )
 
-    def summary(self) -> dict[str, Any]:
+    def load_summary(self) -> dict[str, Any]:
         """What ``summary.json`` says; empty where there is none.
 
         Raises:
@@ -114,21 +114,21 @@ class CampaignFiles:
     @property
     def finished(self) -> bool:
         """Whether the summary says that an earlier run came to its end."""
-        return bool(self.summary().get("status") == "finished")
+        return bool(self.load_summary().get("status") == "finished")
 
-    def siblings(self) -> dict[Path, list[str]]:
+    def find_siblings(self) -> dict[Path, list[str]]:
         """Other campaigns on a list of this name, and in what they differ."""
-        found = {}
+        siblings = {}
         for path in sorted(self.campaign.parent.glob(f"{self._list_name}-*/summary.json")):
-            with suppress(FileError):  # a damaged one is for its own campaign to tell
+            with suppress(FileError):  # its own campaign reports a damaged one
                 hashes = read_summary(path).get("hashes")
                 if hashes and path.parent != self.campaign:
-                    found[path.parent] = differences(self.identity, hashes)
-        return found
+                    siblings[path.parent] = list_differences(self.identity, hashes)
+        return siblings
 
-    def decided(self) -> dict[str, int]:
+    def load_decision_counts(self) -> dict[str, int]:
         """How the pairs of earlier runs were decided."""
-        return dict(self.summary().get("decided", {}))
+        return dict(self.load_summary().get("decided", {}))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace ``summary.json``."""
@@ -136,62 +136,28 @@ class CampaignFiles:
 
     def add_to_summary(self, **entries: Any) -> None:
         """Put further entries into ``summary.json``."""
-        with self.locked():
-            self.write_summary({**self.summary(), **entries})
+        with self.lock():
+            self.write_summary({**self.load_summary(), **entries})
 
     def write_config(self, config: str) -> None:
         """Replace ``config.yaml``, which ``--config`` replays."""
         write_text(self.path / "config.yaml", config)
 
 
-def whole_identity(identity: Mapping[str, str]) -> dict[str, str]:
+def complete_identity(identity: Mapping[str, str]) -> dict[str, str]:
     """``identity`` with the versions of what is counted and how it is stored."""
     schema = text_hash(",".join(RESULT_COLUMNS))
     return dict(identity, counts=f"{COUNTS_VERSION}", columns=schema)
 
 
-def tag_of(identity: Mapping[str, str]) -> str:
+def make_tag(identity: Mapping[str, str]) -> str:
     """The eight hexadecimal digits by which a campaign's folder ends."""
-    return json_hash(whole_identity(identity))[:8]
-
-
-def read_summary(path: Path) -> dict[str, Any]:
-    """The entries of a ``summary.json``; ``FileError`` where it is damaged, with the line."""
-    text = read_text(path, FileError)
-    try:
-        entries = json.loads(text)
-    except (ValueError, RecursionError) as problem:
-        line = f":{problem.lineno}" if isinstance(problem, json.JSONDecodeError) else ""
-        raise FileError(f"{path}{line} is damaged: not JSON; --overwrite starts again") from None
-    if not isinstance(entries, dict):
-        raise FileError(f"{path} is damaged: not the summary of a campaign")
-    return entries
-
-
-def write_summary(folder: Path, entries: Mapping[str, Any]) -> None:
-    """Replace the ``summary.json`` in ``folder``."""
-    text = json.dumps(dict(entries), indent=2, ensure_ascii=False)
-    write_text(folder / "summary.json", text + "\n")
-
-
-def differences(identity: Mapping[str, str], other: Any) -> list[str]:
-    """The entries that two identities do not share, by name, with the beginnings of the hashes."""
-    other = other if isinstance(other, Mapping) else {}
-    return [
-        f"{key} ({_brief(other.get(key))} there, {_brief(value)} here)"
-        for key, value in identity.items()
-        if other.get(key) != value
-    ]
-
-
-def _brief(value: object) -> str:
-    text = "none" if value is None else str(value)
-    return text[: 8 if len(text) >= 64 else 20]  # a hash, or a word
+    return json_hash(complete_identity(identity))[:8]
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Errors of the file system as one line: what is stored is kept, whatever they are."""
+def report_disk_errors(folder: Path) -> Iterator[None]:
+    """Report errors of the file system in one line: what is stored is kept, whatever they are."""
     usual = threading.excepthook
 
     def hook(problem: threading.ExceptHookArgs) -> None:

@@ -16,8 +16,8 @@ WAYS = {
 }
 
 
-def add_decided(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
-    """The sum of two counts."""
+def add_decision_counts(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    """Add two counts, in the order of the ways."""
     return {
         way: first.get(way, 0) + second.get(way, 0) for way in WAYS if {*first, *second} & {way}
     }

@@ -14,11 +14,12 @@ from fi.base.folder_lock import locked
 from fi.base.text_files import FileError, csv_text, read_text, write_text
 from fi.faults.csv_row import FAULT_COLUMNS
 from fi.sampling.shards import Shard, interleave, parse_shard_folder
-from fi.store.campaign_folder import differences, read_summary, write_summary, writing
-from fi.store.decisions import add_decided
+from fi.store.campaign_folder import report_disk_errors
+from fi.store.decisions import add_decision_counts
 from fi.store.identity import text_hash
 from fi.store.results_file import RESULT_COLUMNS, ResultsFile
-from fi.store.run_summary import totals
+from fi.store.run_summary import sum_runs
+from fi.store.summary_file import list_differences, read_summary, write_summary
 
 COMMAND = "python -m fi.merge"
 
@@ -69,42 +70,46 @@ def merge(folders: Sequence[Path], output: Path | None = None) -> Path:
             campaign; all that is wrong is named.
         FileError: a file is damaged.
     """
-    parts = chosen_parts(folders)
+    parts = find_parts(folders)
     check_complete(parts)
     check_belong(parts)
     target = folders[0]
     if output is not None:
         target = output / str(parts[0].summary["model"]) / folders[0].name
-    with writing(target), locked(target):
+    with report_disk_errors(target), locked(target):
         write_merged(parts, target)
     return target
 
 
-def chosen_parts(folders: Sequence[Path]) -> list[Part]:
+def find_parts(folders: Sequence[Path]) -> list[Part]:
     """The shards in ``folders``, each once, by number.
 
     Raises:
         MergeError: there is none, or they are of lists that were split in different ways.
     """
-    found: dict[Shard, Part] = {}
+    parts: dict[Shard, Part] = {}
     for folder in folders:
         if not folder.is_dir():
             raise MergeError(f"{folder}: no such folder")
         for path in sorted(folder.iterdir()):
             if (shard := parse_shard_folder(path.name)) and (path / "summary.json").exists():
                 part = Part(shard, path, read_summary(path / "summary.json"))
-                found[shard] = better(part, found.get(shard))
-    if not found:
+                parts[shard] = choose_copy(part, parts.get(shard))
+    if not parts:
         raise MergeError(f"{folders[0]}: no shard is there, as shard-1-of-16 with a summary.json")
-    counts = sorted({shard.count for shard in found})
+    counts = sorted({shard.count for shard in parts})
     if len(counts) > 1:
         kinds = " and ".join(f"{count} shards" for count in counts)
         raise MergeError(f"{folders[0]}: the list was split into {kinds}; keep one of them")
-    return [found[shard] for shard in sorted(found)]
+    return [parts[shard] for shard in sorted(parts)]
 
 
-def better(part: Part, other: Part | None) -> Part:
-    """Of two copies of a shard the one that goes further; the rows that both have are the same."""
+def choose_copy(part: Part, other: Part | None) -> Part:
+    """Choose of two copies of a shard the one that goes further.
+
+    Raises:
+        MergeError: they differ in a row that both have.
+    """
     if other is None:
         return part
     texts = [
@@ -135,7 +140,7 @@ def check_belong(parts: Sequence[Part]) -> None:
     if not isinstance(identity, dict) or not identity:
         raise MergeError(f"{first.path / 'summary.json'}: the key 'hashes' is missing")
     for part in parts[1:]:
-        if wrong := differences(identity, part.summary.get("hashes")):
+        if wrong := list_differences(identity, part.summary.get("hashes")):
             raise MergeError(
                 f"{part.path} does not belong to {first.path}: other {', '.join(wrong)}"
             )
@@ -154,12 +159,12 @@ def write_merged(parts: Sequence[Part], target: Path) -> None:
             f"{target.name}: the rows of all shards are not the fault list that they are of: "
             "a results.csv was changed by hand"
         )
-    write_text(target / "config.yaml", merged_config(parts[0].path / "config.yaml"))
+    write_text(target / "config.yaml", merge_config(parts[0].path / "config.yaml"))
     write_text(target / "results.csv", csv_text([RESULT_COLUMNS, *rows]))
-    write_summary(target, merged_summary(parts, len(rows)))
+    write_summary(target, merge_summaries(parts, len(rows)))
 
 
-def merged_config(path: Path) -> str:
+def merge_config(path: Path) -> str:
     """The options of a shard as those of the whole list."""
     options = yaml.safe_load(read_text(path, MergeError))
     if not isinstance(options, dict):
@@ -167,9 +172,11 @@ def merged_config(path: Path) -> str:
     return yaml.safe_dump({**options, "shard": None}, sort_keys=False)
 
 
-def merged_summary(parts: Sequence[Part], faults: int) -> dict[str, Any]:
+def merge_summaries(parts: Sequence[Part], faults: int) -> dict[str, Any]:
     """The summary of the whole list: that of a shard, with the runs of all of them."""
     runs = [run | {"shard": str(p.shard)} for p in parts for run in p.summary["runs"]]
+    decided = (part.summary.get("decided", {}) for part in parts)
+    verified = [part.summary["verified"] for part in parts if "verified" in part.summary]
     starts, ends = zip(*((run["started"], run["ended"]) for run in runs), strict=True)
     return {
         **parts[0].summary,
@@ -181,18 +188,19 @@ def merged_summary(parts: Sequence[Part], faults: int) -> dict[str, Any]:
         "shards": len(parts),
         "started": min(starts),
         "ended": max(end for end in ends if end),
-        **totals(runs),
+        **sum_runs(runs),
         "runs": runs,
-        "decided": reduce(add_decided, (part.summary.get("decided", {}) for part in parts)),
-        **verified([part.summary["verified"] for part in parts if "verified" in part.summary]),
+        "decided": reduce(add_decision_counts, decided),
+        **merge_verifications(verified),
     }
 
 
-def verified(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What ``--verify`` found in the shards, added up; nothing where none was verified."""
-    if not found:
+def merge_verifications(verified: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Add up what ``--verify`` found in the shards; nothing where none was verified."""
+    if not verified:
         return {}
-    sums = {k: sum(one[k] for one in found) for k in ("faults", "pairs", "differing", "unmasked")}
-    rows = [row for one in found for row in one["wrong_rows"]]
-    holds = all(one["holds"] for one in found)
-    return {"verified": {**found[0], **sums, "wrong_rows": rows, "holds": holds}}
+    summed = ("faults", "pairs", "differing", "unmasked")
+    sums = {key: sum(part[key] for part in verified) for key in summed}
+    rows = [row for part in verified for row in part["wrong_rows"]]
+    holds = all(part["holds"] for part in verified)
+    return {"verified": {**verified[0], **sums, "wrong_rows": rows, "holds": holds}}

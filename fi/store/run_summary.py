@@ -49,7 +49,7 @@ class RunSummary:
         entries: what is run.
         earlier: the results of earlier runs.
         samples: pairs of every trial.
-        decided: says how the pairs of the first so many trials were decided.
+        count_decisions: how the pairs of the first so many trials were decided.
     """
 
     def __init__(
@@ -58,15 +58,15 @@ class RunSummary:
         entries: Mapping[str, Any],
         earlier: pd.DataFrame,
         samples: int,
-        decided: Callable[[int], Mapping[str, int]],
+        count_decisions: Callable[[int], Mapping[str, int]],
     ) -> None:
         self._folder = folder
-        self._entries = {**entries, "decided": decided(0)}
+        self._entries = {**entries, "decided": count_decisions(0)}
         self._samples = samples
-        self._decided, self._trials = decided, 0
+        self._count_decisions, self._trials = count_decisions, 0
         self._done = len(earlier)
         self._start = time.monotonic()
-        self._runs = past_runs(folder.summary())
+        self._runs = list_past_runs(folder.load_summary())
         if self._runs:  # the last one may have been killed after it stored, before it said so
             last, pairs = self._runs[-1], earlier["Injection"].nunique() * samples
             last["faults"] += len(earlier) - sum(run["faults"] for run in self._runs)
@@ -80,18 +80,18 @@ class RunSummary:
             "pairs": 0,
         }
 
-    def stored(self, trials: Sequence[Trial]) -> None:
+    def note_stored(self, trials: Sequence[Trial]) -> None:
         """Note that the results of these trials are in the file."""
         rows = sum(map(len, trials))
         self._trials += len(trials)
-        self._entries["decided"] = self._decided(self._trials)
+        self._entries["decided"] = self._count_decisions(self._trials)
         self._done += rows
         self._run["faults"] += rows
         self._run["pairs"] += len(trials) * self._samples
         self.write("started")
 
-    def grown(self, entries: Mapping[str, Any]) -> None:
-        """Put in what a further look has changed."""
+    def note_longer_list(self, entries: Mapping[str, Any]) -> None:
+        """Put in what an interim analysis has changed."""
         self._entries |= entries
         self.write("started")
 
@@ -109,13 +109,13 @@ class RunSummary:
                 "versions": versions(),
                 "started": runs[0]["started"],
                 "ended": self._run["ended"],
-                **totals(runs),
+                **sum_runs(runs),
                 "runs": runs,
             }
         )
 
 
-def totals(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def sum_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Time, pairs and speed of all runs together."""
     seconds = sum(run["wall_seconds"] for run in runs)
     pairs = sum(run["pairs"] for run in runs)
@@ -126,7 +126,7 @@ def totals(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def past_runs(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def list_past_runs(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The runs that a summary names; one that never wrote its end was killed."""
     runs = [dict(run) for run in summary.get("runs", [])]
     for run in runs:
@@ -136,8 +136,8 @@ def past_runs(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def recorded(run: RunSummary) -> Iterator[None]:
-    """The summary around a run; its status says whether that has ended, and how.
+def record_run(run: RunSummary) -> Iterator[None]:
+    """Keep the summary around a run; its status says whether that has ended, and how.
 
     ``started``, then ``finished``, ``interrupted`` (Ctrl-C) or ``failed``. A killed run leaves
     ``started``, and the next one writes ``killed`` for it.
@@ -146,7 +146,7 @@ def recorded(run: RunSummary) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        with suppress(OSError):  # on a full disk; the error that ended the run is the one to tell
+        with suppress(OSError):  # on a full disk; the error that ended the run is reported
             run.write("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
         raise
     run.write("finished")

@@ -21,7 +21,7 @@ from fi.campaign.runner import Campaign
 from fi.campaign.subject import Subject
 from fi.faults.fault import Fault
 from fi.faults.fault_list import write_fault_list
-from fi.store.run_summary import past_runs
+from fi.store.run_summary import list_past_runs
 
 TRIALS = [
     *(Fault(0, "fc1.weight", (1, 2), 30), Fault(0, "lif1.beta", (3,), 23)),
@@ -81,7 +81,6 @@ def test_outside_git_nothing_is_said(tmp_path: Path) -> None:
 
 
 def summary(run: Campaign) -> dict[str, Any]:
-    assert run.files is not None
     found: dict[str, Any] = json.loads((run.files.path / "summary.json").read_text())
     return found
 
@@ -137,8 +136,6 @@ def test_results_of_another_campaign_are_refused(
     first, second = campaign(subject, faults), campaign(subject, faults, precision="64-true")
     first.run()
     second.run()
-    assert first.files is not None
-    assert second.files is not None
     for path in second.files.path.glob("*.*"):
         shutil.copy(path, first.files.path)
     before = first.files.results.path.read_bytes()
@@ -153,7 +150,6 @@ def test_results_of_another_campaign_are_refused(
 def test_rows_over_another_test_set_are_refused(campaign: Run, subject: Subject) -> None:
     run = campaign(subject, TRIALS)
     run.run()
-    assert run.files is not None
     path = run.files.results.path
     path.write_text(path.read_text().replace(",24,", ",23,"))
     with pytest.raises(UserError, match=r"results\.csv:2: samples is 23, here 24"):
@@ -163,7 +159,6 @@ def test_rows_over_another_test_set_are_refused(campaign: Run, subject: Subject)
 def test_a_trial_that_was_cut_is_run_again_as_a_whole(campaign: Run, subject: Subject) -> None:
     run = campaign(subject, TRIALS)
     run.run()
-    assert run.files is not None
     path = run.files.results.path
     whole = path.read_bytes()
     for lines in range(1, 7):
@@ -174,5 +169,5 @@ def test_a_trial_that_was_cut_is_run_again_as_a_whole(campaign: Run, subject: Su
 
 def test_a_run_without_an_end_was_killed() -> None:
     runs = [{"status": "interrupted"}, {"status": "started"}]
-    assert [run["status"] for run in past_runs({"runs": runs})] == ["interrupted", "killed"]
-    assert past_runs({}) == []
+    assert [run["status"] for run in list_past_runs({"runs": runs})] == ["interrupted", "killed"]
+    assert list_past_runs({}) == []

@@ -10,7 +10,7 @@ import pytest
 import torch
 from campaigns import Run
 from fi.callbacks import progress
-from fi.callbacks.progress import CampaignProgress, _short
+from fi.callbacks.progress import CampaignProgress, format_rate
 from rich.console import Console
 
 from fi.campaign.subject import Subject
@@ -114,4 +114,4 @@ def test_golden_scores_only_by_default(
     ],
 )
 def test_rates_have_three_digits_and_a_unit(number: float, words: str) -> None:
-    assert _short(number) == words
+    assert format_rate(number) == words

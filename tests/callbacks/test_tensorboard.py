@@ -12,7 +12,7 @@ from past_campaigns import FAMILIES, counts_of, design, some_faults
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_campaign import StopAfter
 
-from fi.campaign.fault_source import fault_source
+from fi.campaign.fault_source import make_fault_source
 from fi.campaign.runner import Campaign
 from fi.campaign.running_rates import RunningRates
 from fi.campaign.subject import Subject
@@ -36,7 +36,6 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read(campaign: Campaign) -> EventAccumulator:
-    assert campaign.files is not None
     folder = campaign.files.path / "tensorboard"
     events = EventAccumulator(
         str(folder), {"scalars": 0, "images": 0, "histograms": 0, "tensors": 0}
@@ -45,7 +44,7 @@ def read(campaign: Campaign) -> EventAccumulator:
 
 
 def sourced(campaign: Run, subject: Subject, faults: list[Fault], **options: object) -> Campaign:
-    source = fault_source(faults, subject, Path("none"))
+    source = make_fault_source(faults, subject, Path("none"))
     return campaign(subject, faults, source=source.record, **options)
 
 
@@ -86,7 +85,6 @@ def test_every_scalar_at_its_step(campaign: Run, subject: Subject, faults: list[
     check(events, results, steps)
     (golden,) = events.Scalars("golden_accuracy")
     assert golden.step == 0
-    assert run.golden is not None
     assert golden.value == pytest.approx(run.golden.accuracy)
     final = events.Scalars("result/sdc_1")[-1]
     assert (final.step, final.value) == (len(faults), events.Scalars("all/sdc_1")[-1].value)
@@ -158,7 +156,7 @@ def test_running_rates_are_those_of_the_table(tmp_path: Path, scheme: str) -> No
         rates.add([(fault.layer, format_bits(fault.bits)) for fault in faults[part]], array[part])
     assert rates.done == 150
     for family in [*FAMILIES, OVERALL]:
-        found = rates.scalars(family)
+        found = rates.compute_scalars(family)
         for name, row in ROWS.items():
             for end in ("", " low", " high"):
                 wanted = table[family][f"{row}{end}"]

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from fi.base.errors import UserError
 from fi.campaign.callback_api import CampaignCallback
-from fi.campaign.runner import NetworkChanged, grouped
-from fi.campaign.subject import Subject
+from fi.campaign.running.group_runs import split_into_groups
+from fi.campaign.subject import NetworkChanged, Subject
 from fi.faults.fault import Fault
 from fi.network.batches import Batches
 from fi.store.identity import weights_hash
@@ -88,7 +88,6 @@ def test_a_stopped_campaign_continues_to_the_same_bytes(
     stopped = campaign(subject, faults, callbacks=[StopAfter(error, runs=20)])
     with pytest.raises(type(error)):
         stopped.run()
-    assert stopped.files is not None
     status = json.loads((stopped.files.path / "summary.json").read_text())["status"]
     assert status == ("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
     assert stopped.files.results.done() == list(range(19))
@@ -101,7 +100,6 @@ def test_a_row_that_was_cut_off_is_run_again(
 ) -> None:
     first = campaign(subject, faults)
     first.run()
-    assert first.files is not None
     wanted = files(tmp_path)
     path = first.files.results.path
     path.write_bytes(path.read_bytes()[:-300])
@@ -114,7 +112,6 @@ def test_results_of_another_list_are_refused(
 ) -> None:
     first = campaign(subject, faults)
     first.run()
-    assert first.files is not None
     path = first.files.results.path
     path.write_text(path.read_text().replace("fc1.weight", "fc2.weight"))
     with pytest.raises(ResultsError, match="in the fault list it is"):
@@ -167,8 +164,8 @@ def test_other_weights_are_another_campaign(
 
 def test_groups_keep_the_order_and_the_rest() -> None:
     faults = [Fault(i, "fc1.bias", (i,), 0) for i in range(7)]
-    assert [len(group) for group in grouped(faults, 3)] == [3, 3, 1]
-    assert [f for group in grouped(faults, 3) for f in group] == faults
+    assert [len(group) for group in split_into_groups(faults, 3)] == [3, 3, 1]
+    assert [f for group in split_into_groups(faults, 3) for f in group] == faults
 
 
 class Noisy(SmallLinear):
@@ -259,7 +256,6 @@ def test_an_empty_test_set_is_refused() -> None:
 def test_summary_says_what_was_run(campaign: Run, subject: Subject, faults: list[Fault]) -> None:
     run = campaign(subject, faults)
     run.run()
-    assert run.files is not None
     summary = json.loads((run.files.path / "summary.json").read_text())
     assert summary["status"] == "finished"
     assert (summary["batches"], summary["samples"], summary["steps"]) == (3, 24, 6)

@@ -9,21 +9,21 @@ from campaigns import Run, subject_of
 from small_networks import SmallConv, SmallLinear
 from test_campaign import StopAfter
 
-from fi.campaign.decision_counts import own_share
 from fi.campaign.fault_test import FaultTest
 from fi.campaign.golden_run import GoldenRun
-from fi.campaign.runner import Campaign, grouped
+from fi.campaign.runner import Campaign
+from fi.campaign.running.decision_counts import count_own_share
+from fi.campaign.running.group_runs import split_into_groups
 from fi.campaign.subject import Subject
 from fi.engine.full import FullEngine
 from fi.faults.fault import Fault
 from fi.metrics.fault_counts import FaultCounts
 from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
-from fi.store.decisions import WAYS, add_decided
+from fi.store.decisions import WAYS, add_decision_counts
 
 
 def decided(campaign: Campaign) -> dict[str, int]:
-    assert campaign.files is not None
     text = (campaign.files.path / "summary.json").read_text()
     return dict(json.loads(text)["decided"])
 
@@ -64,7 +64,7 @@ def test_a_continued_campaign_adds_what_was_stored_before(
 
 
 def test_counts_are_added_in_the_order_of_the_ways() -> None:
-    added = add_decided({"readout": 3, "proof": 1}, {"proof": 4, "not_counted": 2})
+    added = add_decision_counts({"readout": 3, "proof": 1}, {"proof": 4, "not_counted": 2})
     assert list(added.items()) == [("proof", 5), ("readout", 3), ("not_counted", 2)]
 
 
@@ -76,7 +76,7 @@ def test_the_share_of_the_first_process(faults: int, group: int, processes: int)
     test = FaultTest(FullEngine(subject.network, subject.infer), golden, FaultCounts(group))
     listed = [Fault(n, "fc1.weight", (0, 0), 1) for n in range(faults)]
     mine = 0
-    for part in grouped(listed, group):
-        test.take(part, 0, processes)
+    for part in split_into_groups(listed, group):
+        test.take_group(part, 0, processes)
         mine += len(test.faults)
-    assert own_share(faults, group, processes) == mine
+    assert count_own_share(faults, group, processes) == mine

@@ -10,7 +10,7 @@ from campaigns import subject_of
 from small_networks import SmallLinear
 
 from fi.base.errors import UserError
-from fi.campaign.fault_source import fault_source
+from fi.campaign.fault_source import make_fault_source
 from fi.campaign.subject import Subject
 from fi.faults.fault import Fault
 from fi.faults.fault_list import write_fault_list
@@ -22,13 +22,15 @@ FAULT = Fault(0, "fc1.weight", (7, 11), 30)
 
 
 def test_a_plan_draws_and_is_written(subject: Subject, tmp_path: Path) -> None:
-    source = fault_source(PLAN, subject, tmp_path)
+    source = make_fault_source(PLAN, subject, tmp_path)
     assert source.record.scheme == "network-wise"
     assert source.record.populations["fc1.weight"] == 12 * 8 * 32
     assert not source.path.exists()
     source.write()
-    by_name = fault_source(source.path.name, subject, tmp_path)
-    assert by_name.faults == fault_source(source.path, subject, tmp_path).faults == source.faults
+    by_name = make_fault_source(source.path.name, subject, tmp_path)
+    assert (
+        by_name.faults == make_fault_source(source.path, subject, tmp_path).faults == source.faults
+    )
     assert (by_name.record.scheme, by_name.record.name) == ("network-wise", PLAN.list_name)
     assert by_name.design is not None
     assert source.design is not None
@@ -36,24 +38,24 @@ def test_a_plan_draws_and_is_written(subject: Subject, tmp_path: Path) -> None:
 
 
 def test_a_list_keeps_its_plan_while_it_is_that_list(subject: Subject, tmp_path: Path) -> None:
-    source = fault_source(replace(PLAN, scheme="layer-wise"), subject, tmp_path)
+    source = make_fault_source(replace(PLAN, scheme="layer-wise"), subject, tmp_path)
     source.write()
     elsewhere = tmp_path / "mine.csv"
     elsewhere.write_bytes(source.path.read_bytes())
-    assert fault_source(elsewhere, subject, tmp_path).record.scheme == "list"
+    assert make_fault_source(elsewhere, subject, tmp_path).record.scheme == "list"
     plan = plan_path(source.path)
     (tmp_path / "mine.json").write_bytes(plan.read_bytes())
-    assert fault_source(elsewhere, subject, tmp_path).record.scheme == "layer-wise"
+    assert make_fault_source(elsewhere, subject, tmp_path).record.scheme == "layer-wise"
     elsewhere.write_text("".join(elsewhere.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(UserError, match=r"mine.json is the plan of other faults than .*mine.csv"):
-        fault_source(elsewhere, subject, tmp_path)
+        make_fault_source(elsewhere, subject, tmp_path)
     plan.write_text("{}")
     with pytest.raises(UserError, match=r"not the plan of a fault list \('list_sha256'\)"):
-        fault_source(source.path, subject, tmp_path)
+        make_fault_source(source.path, subject, tmp_path)
 
 
 def test_a_data_aware_draw_knows_its_prior(subject: Subject, tmp_path: Path) -> None:
-    source = fault_source(SamplingPlan("data-aware", margin=0.1), subject, tmp_path)
+    source = make_fault_source(SamplingPlan("data-aware", margin=0.1), subject, tmp_path)
     assert source.plan is not None
     rates = {(row.layer, row.first): row.p for row in source.plan.prior}
     assert rates["fc1.weight", 30] == 0.5 > rates["fc1.weight", 22] > rates["fc1.weight", 3]
@@ -61,7 +63,7 @@ def test_a_data_aware_draw_knows_its_prior(subject: Subject, tmp_path: Path) -> 
 
 
 def test_faults_in_memory_are_a_list_that_is_not_written(subject: Subject, tmp_path: Path) -> None:
-    source = fault_source([FAULT], subject, tmp_path)
+    source = make_fault_source([FAULT], subject, tmp_path)
     source.write()
     assert (source.faults, source.record.scheme) == ([FAULT], "list")
     assert source.record.populations["lif2.spike"] == 4 * 32
@@ -84,13 +86,13 @@ def test_what_does_not_fit_is_named(
 ) -> None:
     write_fault_list(tmp_path / "fault_list" / subject.name / "mine_fault_list.csv", [FAULT])
     with pytest.raises(UserError, match=message):
-        fault_source(given, subject, tmp_path)  # type: ignore[arg-type]
+        make_fault_source(given, subject, tmp_path)  # type: ignore[arg-type]
 
 
 def test_a_list_for_another_word_format_has_another_name(tmp_path: Path) -> None:
     plan, names = SamplingPlan(margin=0.2), set()
     for word_format in ("float32", "float16", "int8"):
-        source = fault_source(plan, subject_of(SmallLinear, word_format=word_format), tmp_path)
+        source = make_fault_source(plan, subject_of(SmallLinear, word_format=word_format), tmp_path)
         source.write()  # refused where another list has the name
         names.add(source.path.name)
     assert len(names) == 3

@@ -13,16 +13,17 @@ import pandas as pd
 import pytest
 from campaign_process import Job, ended, free_port, run_here, run_job, started
 from campaigns import subject_of
+from fi.callbacks import standard_callbacks
+from fi.callbacks.tensorboard import CampaignBoard
 from small_networks import SmallLinear
 from test_killed import results, summary
 
 from fi.base.errors import UserError
-from fi.base.user_classes import own_module
 from fi.campaign.callback_api import CampaignCallback
-from fi.campaign.fault_source import fault_source
-from fi.campaign.runner import Campaign, Settings
+from fi.campaign.fault_source import make_fault_source
+from fi.campaign.runner import Campaign
+from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
-from fi.campaign.trainer import Hardware
 from fi.faults.fault_list import FaultListError, read_fault_list
 from fi.report.tables import table_of
 from fi.sampling.plan import SamplingPlan
@@ -60,35 +61,42 @@ def check_same(output: Path, whole: Path) -> None:
 
 def test_a_campaign_that_nobody_stops(whole: Path) -> None:
     found = summary(whole)
-    looks: Any = found["looks"]
-    assert len(looks) > 2
-    assert [look["open"] for look in looks] == [1] * (len(looks) - 1) + [0]
+    analyses: Any = found["looks"]
+    assert len(analyses) > 2
+    assert [analysis["open"] for analysis in analyses] == [1] * (len(analyses) - 1) + [0]
     assert (
-        looks[-1]["faults"] == found["faults"] == found["done"] == results(whole).count(b"\n") - 1
+        analyses[-1]["faults"]
+        == found["faults"]
+        == found["done"]
+        == results(whole).count(b"\n") - 1
     )
-    assert max(looks[-1]["half_widths"].values()) <= 0.15 < max(looks[-2]["half_widths"].values())
+    assert (
+        max(analyses[-1]["half_widths"].values())
+        <= 0.15
+        < max(analyses[-2]["half_widths"].values())
+    )
     assert found["iterative"] == {"margin": 0.15, "rates": list(TRACKED)}
     lines = (whole / "log").read_text().splitlines()
-    told = [line for line in lines if line.startswith("look ")]
-    assert [int(line.split()[2]) for line in told] == [look["faults"] for look in looks]
-    assert told[0].endswith(": going on")
-    assert told[-1].endswith(": done")
+    said = [line for line in lines if line.startswith("interim analysis ")]
+    assert [int(line.split()[3]) for line in said] == [analysis["faults"] for analysis in analyses]
+    assert said[0].endswith(": going on")
+    assert said[-1].endswith(": done")
 
 
 def kill_points(whole: Path) -> dict[str, tuple[str, int]]:
-    """Kills in the looks of ``whole``, whose results are written 5 at a time and at the end."""
-    looks: Any = summary(whole)["looks"]
-    first = -(-looks[0]["faults"] // 5)  # writes of the first look
+    """Kills in the draws of ``whole``, whose results are written 5 at a time and at the end."""
+    analyses: Any = summary(whole)["looks"]
+    first = -(-analyses[0]["faults"] // 5)  # writes of the first draw
     return {
         "golden": ("golden", 2),
-        "first look": ("group", 13),
-        "first look stored": ("stored", first - 1),
-        "second look": ("group", looks[0]["faults"] + 5),
-        "in a write of the second look": ("write", first + 1),
+        "first draw": ("group", 13),
+        "first draw stored": ("stored", first - 1),
+        "second draw": ("group", analyses[0]["faults"] + 5),
+        "in a write of the second draw": ("write", first + 1),
     }
 
 
-@pytest.mark.parametrize("when", ["first look stored", "in a write of the second look"])
+@pytest.mark.parametrize("when", ["first draw stored", "in a write of the second draw"])
 def test_killed_once_and_continued(whole: Path, tmp_path: Path, when: str) -> None:
     job, log = Job(tmp_path, iterative=True, stored=5), tmp_path / "log"
     assert run_here(replace(job, kill=kill_points(whole)[when]), log) == -signal.SIGKILL
@@ -107,7 +115,7 @@ def test_killed_again_and_again(whole: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("when", ["golden", "first look", "second look"])
+@pytest.mark.parametrize("when", ["golden", "first draw", "second draw"])
 def test_killed_at_a_chosen_moment(whole: Path, tmp_path: Path, when: str) -> None:
     job, log = Job(tmp_path, iterative=True, stored=5), tmp_path / "log"
     assert run_here(replace(job, kill=kill_points(whole)[when]), log) == -signal.SIGKILL
@@ -117,7 +125,7 @@ def test_killed_at_a_chosen_moment(whole: Path, tmp_path: Path, when: str) -> No
 
 def test_two_processes_give_the_bytes_of_one(whole: Path, tmp_path: Path) -> None:
     log, port = tmp_path / "log", free_port()
-    begun = Job(tmp_path, iterative=True, stored=5, kill=kill_points(whole)["second look"])
+    begun = Job(tmp_path, iterative=True, stored=5, kill=kill_points(whole)["second draw"])
     assert run_here(begun, log) == -signal.SIGKILL  # one process begins, two go on
     job = Job(tmp_path, iterative=True, stored=5, processes=2, port=port)
     ranks = [started(run_job, log, replace(job, rank=rank)) for rank in (0, 1)]
@@ -134,35 +142,35 @@ def make(tmp_path: Path) -> Callable[..., Campaign]:
 
     def made(given: Any, **options: Any) -> Campaign:
         subject = options.pop("subject", None) or subject_of(SmallLinear)
-        settings = {
+        defaults = {
             "output": tmp_path,
             "progress": None,
             "figures": False,
             "engine": "differential",
         }
-        callbacks, say = options.pop("callbacks", ()), options.pop("say", lambda line: None)
-        settings |= {"hardware": Hardware("cpu"), **options}
-        source = fault_source(given, subject, tmp_path)
+        more, say = options.pop("callbacks", ()), options.pop("say", lambda line: None)
+        settings = Settings(**{**defaults, "hardware": Hardware("cpu"), **options})
+        source = make_fault_source(given, subject, tmp_path)
         return Campaign(
             subject,
             source.runnable,
-            Settings(**settings),
+            settings,
             source.record,
-            callbacks=callbacks,
+            callbacks=[*standard_callbacks(settings), *more],
             say=say,
         )
 
     return made
 
 
-class Looking(CampaignCallback):
+class Following(CampaignCallback):
     """Notes how long the list is, and ends the run after so many test runs."""
 
     def __init__(self, stop_after: int = 10**9) -> None:
         self.sizes: list[int] = []
         self.left = stop_after + 2  # the golden runs
 
-    def on_look(self, faults: int) -> None:
+    def on_interim_analysis(self, faults: int) -> None:
         self.sizes.append(faults)
 
     def on_test_start(self, *args: Any) -> None:
@@ -174,17 +182,15 @@ class Looking(CampaignCallback):
 def test_the_list_that_was_drawn_is_replayed(
     make: Callable[..., Campaign], whole: Path, tmp_path: Path
 ) -> None:
-    looking = Looking()
-    drawn = make(IterativePlan(PLAN), callbacks=[looking])
+    following = Following()
+    drawn = make(IterativePlan(PLAN), callbacks=[following])
     first = drawn.run()
-    assert drawn.files is not None
     path = tmp_path / "fault_list" / "SmallLinear" / drawn.source.name
     assert read_fault_list(path) == drawn.faults
-    assert looking.sizes[-1] == len(drawn.faults)
+    assert following.sizes[-1] == len(drawn.faults)
     assert json.loads(plan_path(path).read_text())["iterative"]["rates"] == list(TRACKED)
     replayed = make(path.name)
     assert replayed.run().equals(first)
-    assert replayed.files is not None
     assert replayed.files.path != drawn.files.path
     tables = [table_of(PastCampaign(c.files.path), first) for c in (drawn, replayed) if c.files]
     pd.testing.assert_frame_equal(*tables)
@@ -197,21 +203,20 @@ def test_the_list_that_was_drawn_is_replayed(
 def test_interrupted_and_run_again_in_the_same_session(
     make: Callable[..., Campaign], whole: Path, tmp_path: Path
 ) -> None:
-    looks: Any = summary(whole)["looks"]
-    campaign = make(IterativePlan(PLAN), callbacks=[Looking(stop_after=1)])  # a run a look
+    analyses: Any = summary(whole)["looks"]
+    campaign = make(IterativePlan(PLAN), callbacks=[Following(stop_after=1)])  # a run a draw
     with pytest.raises(KeyboardInterrupt):
         campaign.run()
     found = summary(tmp_path)
-    assert (found["status"], found["done"]) == ("interrupted", looks[0]["faults"])
-    assert found["faults"] == looks[1]["faults"]
-    assert campaign.files is not None
+    assert (found["status"], found["done"]) == ("interrupted", analyses[0]["faults"])
+    assert found["faults"] == analyses[1]["faults"]
     table = table_of(PastCampaign(campaign.files.path), campaign.files.results.load())
     assert table["all"]["# of faults"] == found["done"]
     campaign = make(IterativePlan(PLAN))
     campaign.run()
-    assert len(campaign.run()) == looks[-1]["faults"]  # a finished one is reported
+    assert len(campaign.run()) == analyses[-1]["faults"]  # a finished one is reported
     assert results(tmp_path) == results(whole)
-    assert summary(tmp_path)["looks"] == looks
+    assert summary(tmp_path)["looks"] == analyses
 
 
 def test_overwrite_draws_the_same_again(
@@ -219,9 +224,9 @@ def test_overwrite_draws_the_same_again(
 ) -> None:
     make(IterativePlan(PLAN)).run()
     lists = list_files(tmp_path)
-    looking = Looking()
-    make(IterativePlan(PLAN), callbacks=[looking], overwrite=True).run()
-    assert looking.sizes
+    following = Following()
+    make(IterativePlan(PLAN), callbacks=[following], overwrite=True).run()
+    assert following.sizes
     assert results(tmp_path) == results(whole)
     assert list_files(tmp_path) == lists
 
@@ -239,7 +244,6 @@ def test_what_makes_another_campaign(make: Callable[..., Campaign], tmp_path: Pa
     ):
         campaign = make(**options)
         campaign.run()
-        assert campaign.files is not None
         folders.add(campaign.files.path.name)
     assert len(folders) == 5
     assert len(list_files(tmp_path)) == 10  # each its list and its plan: none is overwritten
@@ -248,7 +252,6 @@ def test_what_makes_another_campaign(make: Callable[..., Campaign], tmp_path: Pa
 def test_results_that_were_changed_are_refused(make: Callable[..., Campaign]) -> None:
     campaign = make(IterativePlan(PLAN))
     campaign.run()
-    assert campaign.files is not None
     path = campaign.files.results.path
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:7] + lines[8:]))
@@ -266,16 +269,19 @@ def test_a_list_of_others_is_not_overwritten(make: Callable[..., Campaign], tmp_
 
 
 def test_a_shard_is_refused(make: Callable[..., Campaign]) -> None:
-    with pytest.raises(UserError, match="--shard 1/2: the looks of --iterative follow from all"):
+    with pytest.raises(
+        UserError, match="--shard 1/2: the interim analyses of --iterative need all"
+    ):
         make(IterativePlan(PLAN), shard=Shard(1, 2))
 
 
-def test_tensorboard_follows_the_looks(
+def test_tensorboard_follows_the_list(
     make: Callable[..., Campaign], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[int] = []
-    board = own_module("callbacks", "tensorboard").CampaignBoard
-    monkeypatch.setattr(board, "_draw_figures", lambda board: drawn.append(board._rates.done))
+    monkeypatch.setattr(
+        CampaignBoard, "_draw_figures", lambda board: drawn.append(board._rates.done)
+    )
     campaign = make(IterativePlan(PLAN), figures=True)
     results = campaign.run()
     assert drawn == [len(results)]
@@ -293,10 +299,10 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     arguments = [*ARGUMENTS, "--output", str(tmp_path), "--iterative-rates", "sdc_1"]
     assert main([*arguments, "--dry-run"]) == 0
     plan = capsys.readouterr().out
-    assert "network-wise, look after look until sdc_1 are known to 0.15 at 0.99" in " ".join(
+    assert "network-wise, interim analyses until sdc_1 are known to 0.15 at 0.99" in " ".join(
         plan.split()
     )
-    assert "first look" in plan
+    assert "the pilot has" in plan
     assert not list(tmp_path.iterdir())
     assert main([*arguments, "--verify", "3"]) == 0
     printed = capsys.readouterr().out
@@ -312,7 +318,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--shard", "1/2"], "--shard 1/2: the looks of --iterative"),
+        (["--shard", "1/2"], "--shard 1/2: the interim analyses of --iterative need"),
         (["--fault-list", "a.csv"], "--fault-list a.csv: not with --iterative"),
         (["--p", "0.1"], "--p 0.1: not with --iterative"),
         (["--t", "2"], "--t 2.0: not with --iterative"),

@@ -12,9 +12,9 @@ from campaign_process import ended, started
 from small_networks import INPUT_SHAPES, SmallLinear, event_batches, small
 
 from fi.campaign.callback_api import CampaignCallback
-from fi.campaign.runner import Campaign, Settings
+from fi.campaign.runner import Campaign
+from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
-from fi.campaign.trainer import Hardware
 from fi.engine import differential
 from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan

@@ -21,7 +21,7 @@ from small_networks import INPUT_SHAPES, SmallLinear, event_batches, small
 import fi.analyse
 import fi.test
 from fi.base.errors import UserError
-from fi.campaign.fault_source import fault_source
+from fi.campaign.fault_source import make_fault_source
 from fi.campaign.runner import Campaign
 from fi.campaign.subject import Subject
 from fi.faults.fault_list import write_fault_list
@@ -126,7 +126,7 @@ def fuzz_fault_lists(subject: Subject, folder: Path, tally: Tally, examples: int
         data = mutated(whole, changes).encode()
         path.write_bytes(data)
         try:
-            source = fault_source(str(path), subject, folder)
+            source = make_fault_source(str(path), subject, folder)
         except UserError as error:
             tally.refused(str(error), str(path))
         else:
@@ -242,7 +242,6 @@ def fuzz_results(
     finished: Campaign, tally: Tally, capsys: pytest.CaptureFixture[str], examples: int
 ) -> None:
     """What ``fi.analyse`` says of mutated results or summaries; it changes neither."""
-    assert finished.files is not None
     folder = finished.files.path
     files = [folder / "results.csv", folder / "summary.json"]
     whole = [path.read_text() for path in files]
@@ -282,7 +281,6 @@ def test_mutated_results_of_the_long_run(
 
 def fuzz_continued(campaign: Run, finished: Campaign, tally: Tally, examples: int) -> None:
     """A campaign over mutated results or summaries: continued, or refused and left as they are."""
-    assert finished.files is not None
     folder = finished.files.path
     files = [folder / "results.csv", folder / "summary.json"]
     whole = [path.read_text() for path in files]
@@ -368,7 +366,7 @@ def test_a_fault_list_names_no_file(linear: Subject, tmp_path: Path) -> None:
     ):
         path.write_text(f"Injection,Layer,TensorIndex,Bit,Model,Step\n{row}\n")
         with pytest.raises(UserError, match=r"list\.csv:2: ") as error:
-            fault_source(str(path), linear, tmp_path)
+            make_fault_source(str(path), linear, tmp_path)
         assert "secret" not in str(error.value).replace(str(secret), "")
     audited.clear()
     assert str(path) in opened

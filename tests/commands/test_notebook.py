@@ -14,7 +14,7 @@ from fi.models import NMNIST
 from small_networks import INPUT_SHAPES, PlainLinear, SmallLinear, event_batches, small
 
 import fi
-from fi.campaign.fault_source import fault_source
+from fi.campaign.fault_source import make_fault_source
 from fi.campaign.subject import Subject
 from fi.report.result_view import ResultTable
 
@@ -66,7 +66,7 @@ def test_a_plan_is_drawn_written_and_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", ["name", "path", "faults"])
 def test_a_list_gives_the_same_results(tmp_path: Path, table: ResultTable, given: str) -> None:
     subject = Subject(small(SmallLinear), DATA)
-    source = fault_source(PLAN, subject, tmp_path)
+    source = make_fault_source(PLAN, subject, tmp_path)
     source.write()
     faults = {"name": source.path.name, "path": source.path, "faults": source.faults}[given]
     again = campaign(tmp_path, faults=faults).run()

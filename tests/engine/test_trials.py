@@ -13,7 +13,7 @@ import pytest
 from campaigns import Run, subject_of
 from small_networks import SmallLinear
 
-from fi.campaign.fault_source import fault_source
+from fi.campaign.fault_source import make_fault_source
 from fi.campaign.running_rates import RunningRates
 from fi.campaign.subject import Subject
 from fi.campaign.verify import verify
@@ -93,7 +93,6 @@ def test_a_run_killed_within_a_trial_goes_on(
 ) -> None:
     run = campaign(subject, faults, engine="differential")
     whole = run.run()
-    assert run.files is not None
     path = run.files.results.path
     lines = path.read_bytes().splitlines(keepends=True)
     for kept in (2, 3, 5, 3 * 7 + 2):  # the header, then rows; most of these end within a trial
@@ -240,9 +239,9 @@ def test_more_trials_than_a_float_can_say() -> None:
 
 def test_a_drawn_list_of_trials_keeps_its_design(subject: Subject, tmp_path: Path) -> None:
     plan = SamplingPlan("layer-wise", margin=0.2, together=3)
-    source = fault_source(plan, subject, tmp_path)
+    source = make_fault_source(plan, subject, tmp_path)
     source.write()
-    again = fault_source(source.path.name, subject, tmp_path)
+    again = make_fault_source(source.path.name, subject, tmp_path)
     assert again.design is not None
     assert again.design.together == 3
     assert again.design.record() == describe_design(source.space, "layer-wise", 3).record()

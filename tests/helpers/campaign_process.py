@@ -22,19 +22,19 @@ from unittest.mock import patch
 
 import pytorch_lightning as pl
 import torch
+from fi.callbacks import standard_callbacks
 from small_networks import INPUT_SHAPES, SmallConv, SmallLinear, event_batches, small
 
-import fi.store.results_file
-import fi.store.write_buffer
 from fi.campaign.fault_test import FaultTest
 from fi.campaign.golden_run import GoldenTest
-from fi.campaign.runner import Campaign, Settings
+from fi.campaign.runner import Campaign
+from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
-from fi.campaign.trainer import Hardware
 from fi.cli.parser import run_command
 from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.sequential import IterativeDraw
+from fi.store import results_file, write_buffer
 from fi.store.run_summary import ListRecord
 from fi.test import main as command
 
@@ -57,7 +57,7 @@ class Job:
         stored: faults between two writes.
         longest_file: a file that would grow longer does not: the disk is full.
         user: to become, before anything is done.
-        iterative: draw look after look instead of one list of 41 faults.
+        iterative: draw by interim analyses instead of one list of 41 faults.
     """
 
     output: Path
@@ -109,12 +109,12 @@ def die() -> None:
 
 def kill_at_write(place: str, number: int) -> None:
     """Kill the process half-way through the ``number``-th write of results, or after it."""
-    whole, left = fi.store.results_file._append, iter(range(number, -1, -1))
+    whole, left = results_file._append, iter(range(number, -1, -1))
 
     def append(path: Path, data: bytes) -> None:
         last = next(left) == 0
         if last and place == "write":
-            data = data if path.exists() else fi.store.results_file._HEADER.encode() + data
+            data = data if path.exists() else results_file._HEADER.encode() + data
             with path.open("ab") as file:
                 file.write(data[: len(data) // 2])
             die()
@@ -122,7 +122,7 @@ def kill_at_write(place: str, number: int) -> None:
         if last:
             die()
 
-    fi.store.results_file._append = append
+    results_file._append = append
 
 
 class Calls:
@@ -140,7 +140,7 @@ class Calls:
 def campaign_of(job: Job) -> Campaign:
     """The campaign: 41 faults in a small network, of convolutions for the differential engine.
 
-    An iterative one has some sixty, in three looks.
+    An iterative one has some sixty, in three draws.
     """
     kind = SmallLinear if job.engine == "full" else SmallConv
     subject = Subject(small(kind), event_batches(INPUT_SHAPES[kind]))
@@ -155,7 +155,8 @@ def campaign_of(job: Job) -> Campaign:
     source = ListRecord("51196_fault_list.csv")
     if isinstance(faults, IterativeDraw):
         source = replace(source, scheme=faults.design.scheme, design=faults.design)
-    return Campaign(subject, faults, settings, source, callbacks=[KillAt(place, number)])
+    callbacks = [*standard_callbacks(settings), KillAt(place, number)]
+    return Campaign(subject, faults, settings, source, callbacks=callbacks)
 
 
 def run_job(job: Job) -> None:
@@ -163,7 +164,7 @@ def run_job(job: Job) -> None:
     torch.set_num_threads(1)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a TextIOWrapper
-    fi.store.write_buffer._FAULTS = job.stored
+    write_buffer._FAULTS = job.stored
     if job.processes > 1:
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(job.port)}
         os.environ |= {"LOCAL_RANK": str(job.rank), "NODE_RANK": "0"}

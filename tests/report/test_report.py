@@ -337,7 +337,6 @@ def test_steps_of_every_form(field: str, step: int) -> None:
 def test_a_real_campaign(campaign: Run, subject: Subject, faults: list[Fault]) -> None:
     run = campaign(subject, faults)
     results = run.run()
-    assert run.files is not None
     found = Findings.of(PastCampaign(run.files.path))
     text = write_report(run.files.path).read_text()
     assert f"{len(faults)} faults of faults" in text

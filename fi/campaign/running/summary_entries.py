@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from fi.campaign.golden_run import GoldenRun
+from fi.campaign.running.basis import RunBasis
 from fi.campaign.subject import Subject
 from fi.faults.fault_sites import Kind
 from fi.statistics.survey_design import Design
-from fi.store.run_summary import ListRecord
 
 
-def summary_entries(subject: Subject, golden: GoldenRun, source: ListRecord) -> dict[str, Any]:
+def summarise_subject(subject: Subject, basis: RunBasis) -> dict[str, Any]:
     """The entries that say what was tested."""
+    golden, source = basis.golden, basis.source
     families = [
         {"name": f.name, "shape": list(f.shape), "faults": source.populations.get(f.name)}
         for f in subject.sites

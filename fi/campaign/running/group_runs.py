@@ -1,0 +1,69 @@
+"""The Lightning test runs of a campaign: group after group of trials, and their counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from fi.campaign.fault_test import FaultTest
+from fi.campaign.golden_run import GoldenRun
+from fi.campaign.subject import Subject
+from fi.campaign.trainer import run_test
+from fi.engine.base import Engine
+from fi.faults.fault import Trial
+from fi.metrics.counts import GroupCounts
+from fi.metrics.fault_counts import FaultCounts
+
+
+class GroupRuns:
+    """Runs trials in groups through one Trainer.
+
+    Args:
+        trainer: with ``FaultInjection`` among its callbacks.
+        engine: runs the faults.
+        subject: the network and its test set.
+        golden: what the fault-free network gave.
+        keep_pairs: hand the pairs of every batch to the callbacks.
+    """
+
+    def __init__(
+        self,
+        trainer: pl.Trainer,
+        engine: Engine,
+        subject: Subject,
+        golden: GoldenRun,
+        keep_pairs: bool = False,
+    ) -> None:
+        self.trainer, self.engine = trainer, engine
+        self.subject, self.golden = subject, golden
+        self.keep_pairs = keep_pairs
+
+    def size_group(self, trials: int) -> int:
+        """How many of ``trials`` one test run takes, in all processes together."""
+        return self.engine.group_size(trials) * self.trainer.world_size
+
+    def run(self, trials: Sequence[Trial]) -> Iterator[tuple[Sequence[Trial], GroupCounts]]:
+        """Every group with its counts, which are integers ``[trials of the group]`` by column."""
+        size = self.size_group(len(trials))
+        metric = FaultCounts(min(size, len(trials)))
+        test = FaultTest(self.engine, self.golden, metric, self.keep_pairs)
+        for group in split_into_groups(trials, size):
+            test.take_group(group, self.trainer.global_rank, self.trainer.world_size)
+            run_test(self.trainer, test, self.subject.batches)
+            yield group, _copy_first(metric.compute(), len(group))
+            metric.reset()
+
+
+def split_into_groups(trials: Sequence[Trial], size: int) -> Iterator[Sequence[Trial]]:
+    """Trials in groups of ``size``, in their order; the last group may be smaller."""
+    for start in range(0, len(trials), size):
+        yield trials[start : start + size]
+
+
+def _copy_first(counts: Mapping[str, Tensor], trials: int) -> GroupCounts:
+    """The counts of the first ``trials``: the last group may have fewer than the metric."""
+    return {
+        name: values.reshape(-1)[:trials].cpu().numpy().copy() for name, values in counts.items()
+    }

@@ -1,0 +1,59 @@
+"""How a campaign is run: what a user sets, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fi.sampling.shards import Shard
+
+#: Precisions in which a float32 word of the network keeps its meaning.
+PRECISIONS = ("32-true", "64-true")
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What to run on; names and values are those of Lightning's Trainer.
+
+    Attributes:
+        accelerator: auto, cpu, gpu, ...
+        devices: number of processes on each machine, or a list such as 0,2.
+        num_nodes: number of machines.
+        strategy: auto, ddp, ...
+        precision: 32-true or 64-true.
+    """
+
+    accelerator: str = "auto"
+    devices: int | str = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a campaign is run.
+
+    Attributes:
+        output: the root of all results.
+        engine: auto, full, ...
+        memory: the differential engine's budget in bytes; ``None`` leaves it to the engine.
+        threads: of its kernels; ``None`` takes as many as torch uses.
+        hardware: what Lightning runs on.
+        save_scores: write every faulty score tensor.
+        progress: what the bar counts, ``predictions`` or ``scores``; ``None`` draws no bar.
+        overwrite: run a finished campaign again.
+        figures: draw the figures of the report and of TensorBoard in the end.
+        shard: the part of the list that is run; ``None`` is all of it.
+    """
+
+    output: Path = Path("output")
+    engine: str = "auto"
+    memory: int | None = None
+    threads: int | None = None
+    hardware: Hardware = field(default_factory=Hardware)
+    save_scores: bool = False
+    progress: str | None = "predictions"
+    overwrite: bool = False
+    figures: bool = True
+    shard: Shard | None = None
