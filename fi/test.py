@@ -5,27 +5,29 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jsonargparse import Namespace
 
-from fi.callbacks import standard_callbacks
-from fi.campaign.dry_run import show_plan
-from fi.campaign.fault_source import FaultSource, make_fault_source
-from fi.campaign.runner import Campaign, say_nothing
-from fi.campaign.verify import ContractBroken, verify_and_record
-from fi.cli.parser import chosen_classes, run_command
-from fi.cli.subject_options import load_subject
+from fi.base.errors import ContractBroken
+from fi.cli.parser import asks_for_help, chosen_classes, chosen_data, run_command
 from fi.cli.test_options import (
     COMMAND,
     NOT_REPLAYED,
     command_parser,
+    early_options,
     iterative_of,
     plan_of,
     settings_of,
 )
-from fi.report.terminal.campaign_end import show_end
+
+if TYPE_CHECKING:
+    from fi.campaign.fault_source import FaultSource
+    from fi.campaign.runner import Campaign
+
+# What runs a campaign imports Lightning, which takes three times as long as PyTorch: not before all
+# options are known to be right.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,10 +41,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(argv: list[str]) -> None:
     """Parse, plan, run, and print the table."""
-    parser = command_parser(chosen_classes(argv, ("model", "data")))
+    classes = chosen_classes(argv, ("model", "data") if asks_for_help(argv) else ("model",))
+    early = early_options(argv, classes)
+    plan, settings = plan_of(early), settings_of(early)
+    given = iterative_of(early, plan) or early.fault_list or plan
+
+    from fi.callbacks import standard_callbacks
+    from fi.campaign.dry_run import show_plan
+    from fi.campaign.fault_source import make_fault_source
+    from fi.campaign.runner import Campaign, say_nothing
+    from fi.cli.subject_options import load_subject
+
+    parser = command_parser({**classes, "data": chosen_data(argv, classes["model"])})
     options = parser.parse(argv)
-    plan, settings = plan_of(options), settings_of(options)
-    given = iterative_of(options, plan) or options.fault_list or plan
     subject = load_subject(parser, options)
     source = make_fault_source(given, subject, settings.output)
     if options.threads:
@@ -65,6 +76,9 @@ def run(argv: list[str]) -> None:
 
 def run_campaign(campaign: Campaign, source: FaultSource, options: Namespace) -> None:
     """Write the list, run the campaign, and show what it found."""
+    from fi.campaign.verify import verify_and_record
+    from fi.report.terminal.campaign_end import show_end
+
     if source.space.left_out and not options.quiet:
         print(f"no such fault in: {', '.join(source.space.left_out)}")
     if campaign.processes.first:

@@ -17,6 +17,10 @@ class FailedElsewhere(UserError):
     """The first process of several has failed; it says so, and the others end without a word."""
 
 
+class ContractBroken(RuntimeError):
+    """The engines, or the results file, do not say what the full engine says."""
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, its type where there is none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

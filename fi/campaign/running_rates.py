@@ -12,8 +12,8 @@ from fi.metrics.counts import COUNT_COLUMNS
 from fi.metrics.outcomes import OUTCOMES
 from fi.statistics.estimators import Sample, estimate
 from fi.statistics.result_table import OVERALL
+from fi.statistics.sample_size import CONFIDENCE
 from fi.statistics.survey_design import STRATUM, Design, stratum_name
-from fi.store.run_summary import CONFIDENCE
 
 #: Column of the counts -> name of the rate.
 RATES = {**{name: name for name in (*OUTCOMES, "non_finite")}, "correct": "faulty_accuracy"}

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fi.base.errors import ContractBroken
 from fi.campaign.golden_run import GoldenRun
 from fi.campaign.runner import Campaign
 from fi.campaign.trainer import run_test
@@ -25,10 +26,6 @@ from fi.metrics.fault_counts import count_batch
 from fi.network.batches import Batch
 
 _OUTCOMES = slice(COUNT_COLUMNS.index("samples") + 1, COUNT_COLUMNS.index("non_finite"))
-
-
-class ContractBroken(RuntimeError):
-    """The engines, or the results file, do not say what the full engine says."""
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,10 @@ class CommandParser(ArgumentParser):
                 elif action.dest.startswith(f"{key}."):
                     action.metavar = action.dest.rpartition(".")[2].upper()
 
+    def accept_any(self, option: str) -> None:
+        """Take whatever arguments are given to a class that is not known here, unchecked."""
+        self.add_argument(f"--{_ARGUMENTS[option]}", type=dict[str, Any], help=argparse.SUPPRESS)
+
     def format_help(self, formatter: argparse.HelpFormatter | None = None) -> str:
         return _spoken(super().format_help())
 
@@ -147,17 +151,28 @@ def chosen_classes(argv: Sequence[str], options: Sequence[str]) -> dict[str, typ
     """
     given = {**_from_config(_value(argv, "config")), **_from_argv(argv)}
     if "model" not in given:
-        if {"-h", "--help"} & set(argv):
+        if asks_for_help(argv):
             return {}
         raise UserError(f"--model is missing; known: {', '.join(own_classes('models'))}")
     classes = {"model": find_class(given["model"], "models")}
     if "data" in options:
-        data = given.get("data") or getattr(classes["model"], "default_data", None)
-        if data is None:
-            known = ", ".join(own_classes("datamodules"))
-            raise UserError(f"{given['model']} names no default data: give --data; known: {known}")
-        classes["data"] = find_class(data, "datamodules")
+        classes["data"] = chosen_data(argv, classes["model"])
     return classes
+
+
+def chosen_data(argv: Sequence[str], network: type) -> type:
+    """The datamodule that ``--data`` names, or else the network as its default."""
+    given = {**_from_config(_value(argv, "config")), **_from_argv(argv)}
+    data = given.get("data") or getattr(network, "default_data", None)
+    if data is None:
+        known = ", ".join(own_classes("datamodules"))
+        raise UserError(f"{given['model']} names no default data: give --data; known: {known}")
+    return find_class(data, "datamodules")
+
+
+def asks_for_help(argv: Sequence[str]) -> bool:
+    """Whether ``argv`` asks for the help."""
+    return bool({"-h", "--help"} & set(argv))
 
 
 def _from_argv(argv: Sequence[str]) -> dict[str, str]:

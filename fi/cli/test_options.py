@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from jsonargparse import Namespace
 from fi.base.errors import UserError, reported
 from fi.campaign.settings import PRECISIONS, Hardware, Settings
 from fi.cli.parser import CommandParser
-from fi.engine.select import ENGINES
+from fi.engine.base import ENGINES
 from fi.faults.bits import WORD_BITS
 from fi.faults.csv_row import parse_steps
 from fi.faults.fault import Bits
@@ -22,8 +23,7 @@ from fi.sampling.plan import DEFAULT_SEED, SCHEMES, SamplingPlan
 from fi.sampling.prior import read_prior
 from fi.sampling.sequential_plan import TRACKABLE, TRACKED, IterativePlan
 from fi.sampling.shards import parse_shard
-from fi.statistics.sample_size import quantile
-from fi.store.run_summary import CONFIDENCE
+from fi.statistics.sample_size import CONFIDENCE, quantile
 
 COMMAND = "python -m fi.test"
 #: Options that are no part of what a config file replays.
@@ -46,6 +46,18 @@ def command_parser(classes: dict[str, type]) -> CommandParser:
     _output_options(parser)
     parser.add_constructors()
     return parser
+
+
+def early_options(argv: Sequence[str], classes: dict[str, type]) -> Namespace:
+    """The options in ``argv``, before the datamodule is known: its arguments are not checked.
+
+    Datamodules import Lightning, which takes three times as long as PyTorch; an option that is
+    wrong whatever the data are is told before that.
+    """
+    parser = command_parser(classes)
+    if "data" not in classes:
+        parser.accept_any("data")
+    return parser.parse(argv)
 
 
 def _subject_options(parser: CommandParser) -> None:

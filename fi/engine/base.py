@@ -14,6 +14,8 @@ from fi.metrics.pairs import Pairs
 
 #: Scores ``[batch, classes]`` of events ``[time, batch, ...]``.
 Infer = Callable[[Tensor], Tensor]
+#: What ``--engine`` takes.
+ENGINES = ("auto", "full", "differential")
 
 
 class Engine(ABC):

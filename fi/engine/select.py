@@ -5,12 +5,9 @@ from __future__ import annotations
 from torch import nn
 
 from fi.base.errors import UserError
-from fi.engine.base import Engine, Infer
+from fi.engine.base import ENGINES, Engine, Infer
 from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
-
-#: What ``--engine`` takes.
-ENGINES = ("auto", "full", "differential")
 
 
 def choose_engine(

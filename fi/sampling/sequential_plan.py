@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from fi.metrics.outcomes import RATES
 from fi.sampling.plan import SamplingPlan
-from fi.statistics.group_estimates import RATES
 from fi.statistics.sample_size import quantile
 from fi.statistics.survey_design import FAMILY_WISE
 

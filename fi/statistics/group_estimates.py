@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
-from fi.metrics.outcomes import OUTCOMES
+from fi.metrics.outcomes import RATES
 from fi.statistics.estimators import Sample, estimate
 from fi.statistics.group_means import (
     Group,
@@ -25,8 +25,6 @@ from fi.statistics.survey_design import Design
 
 Grouping = Literal["family", "layer", "bit", "model", "step"]
 GROUPINGS: tuple[str, ...] = get_args(Grouping)
-#: The rates that are estimated: columns of the results, as parts of the samples.
-RATES = (*OUTCOMES, "non_finite", "correct", "golden_correct")
 
 
 def estimate_groups(

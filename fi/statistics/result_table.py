@@ -8,8 +8,8 @@ import pandas as pd
 
 from fi.base.text_files import csv_text
 from fi.faults.family_names import common_family, is_several
-from fi.metrics.outcomes import OUTCOMES
-from fi.statistics.group_estimates import RATES, estimate_groups
+from fi.metrics.outcomes import OUTCOMES, RATES
+from fi.statistics.group_estimates import estimate_groups
 from fi.statistics.survey_design import Design
 
 FAULTS, INJECTIONS = "# of faults", "# of injections"

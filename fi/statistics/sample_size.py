@@ -5,9 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Literal, get_args
 
-from scipy.special import ndtri
-
 Rounding = Literal["floor", "nearest"]
+#: Nominal coverage of the intervals in tables.
+CONFIDENCE = 0.99
 
 
 def sample_size(
@@ -69,6 +69,8 @@ def normal_quantile(confidence: float) -> float:
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; allowed: above 0 and below 1, 0.99 is 99 %")
+    from scipy.special import ndtri  # takes as long as all of numpy: not to read options
+
     return float(ndtri((1 + confidence) / 2))
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
-from typing import Any, Literal, get_args
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fi.faults.family_names import SEVERAL, layer_of, several_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: How the faults were chosen; ``list`` is a list of which no more is known. ``family-wise`` is what
 #: an iterative campaign for the whole network draws (``fi.sampling.sequential``).
@@ -111,6 +112,8 @@ class Design:
         cells[STRATUM] = [stratum_name(self.scheme, *pair) for pair in pairs]
         cells["pool"] = cells["layer"] if self._in_layers else NETWORK
         if "step" in keys:
+            import pandas as pd
+
             cells = cells.merge(pd.DataFrame({"step": self.steps}), how="cross")
             cells["population"] = [size // len(self.steps) for size in cells["population"]]
         if self.together > 1:
@@ -154,6 +157,8 @@ class Design:
 
         Populations are Python integers, of any magnitude, over all ``steps``.
         """
+        import pandas as pd  # here: options name designs, and are read without it
+
         rows = [
             (family.name, layer_of(family.name), bit, model, family.words * len(self.steps))
             for family in self.families

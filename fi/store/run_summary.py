@@ -13,11 +13,9 @@ import pandas as pd
 
 from fi.base.provenance import now, versions
 from fi.faults.fault import Trial
+from fi.statistics.sample_size import CONFIDENCE
 from fi.statistics.survey_design import Design
 from fi.store.campaign_folder import CampaignFiles
-
-#: Nominal coverage of the intervals in tables.
-CONFIDENCE = 0.99
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from small_networks import SmallConv, SmallLinear
 from torch import Tensor, nn
 
 from fi import test as command
-from fi.base.errors import UserError
+from fi.base.errors import ContractBroken, UserError
 from fi.campaign.subject import Subject
-from fi.campaign.verify import ContractBroken, verify
+from fi.campaign.verify import verify
 from fi.cli.test_options import bytes_of
 from fi.engine.differential.engine import DifferentialEngine
 from fi.faults.fault import Fault
