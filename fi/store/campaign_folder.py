@@ -17,7 +17,8 @@ from fi.base.text_files import FileError, write_text
 from fi.faults.fault import Fault
 from fi.sampling.shards import Shard
 from fi.store.identity import json_hash, text_hash
-from fi.store.results_file import RESULT_COLUMNS, ResultsError, ResultsFile
+from fi.store.results_file import ResultsFile
+from fi.store.results_rows import RESULT_COLUMNS, ResultsError
 from fi.store.summary_file import list_differences, read_summary, write_summary
 
 #: Raised when the columns or their meaning change: results of another version do not belong.

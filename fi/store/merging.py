@@ -17,7 +17,8 @@ from fi.sampling.shards import Shard, interleave, parse_shard_folder
 from fi.store.campaign_folder import report_disk_errors
 from fi.store.decisions import add_decision_counts
 from fi.store.identity import text_hash
-from fi.store.results_file import RESULT_COLUMNS, ResultsFile
+from fi.store.results_file import ResultsFile
+from fi.store.results_rows import RESULT_COLUMNS
 from fi.store.run_summary import sum_runs
 from fi.store.summary_file import list_differences, read_summary, write_summary
 

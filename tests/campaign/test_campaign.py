@@ -21,7 +21,7 @@ from fi.campaign.subject import NetworkChanged, Subject
 from fi.faults.fault import Fault
 from fi.network.batches import Batches
 from fi.store.identity import weights_hash
-from fi.store.results_file import ResultsError
+from fi.store.results_rows import ResultsError
 
 
 class StopAfter(pl.Callback):

@@ -32,7 +32,7 @@ from fi.sampling.sequential_plan import TRACKED, IterativePlan
 from fi.sampling.shards import Shard
 from fi.statistics.group_estimates import estimate_groups
 from fi.store.campaign_reader import PastCampaign
-from fi.store.results_file import ResultsError
+from fi.store.results_rows import ResultsError
 from fi.test import main
 
 PLAN = SamplingPlan(margin=0.15, models=("bit-flip", "stuck-at-1"), sites=("fc*.weight",))

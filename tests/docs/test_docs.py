@@ -16,7 +16,7 @@ from fi.faults.csv_row import FAULT_COLUMNS
 from fi.faults.fault import Fault
 from fi.faults.models import FAULT_MODELS
 from fi.statistics.result_table import NON_FINITE, OVERALL, PUBLISHED_ROWS
-from fi.store.results_file import RESULT_COLUMNS
+from fi.store.results_rows import RESULT_COLUMNS
 
 PAGES = {page.name: page for page in pages()}
 BLOCKS = [block for page in PAGES.values() for block in page.blocks]

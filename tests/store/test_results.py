@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from fi.faults.fault import Fault
 from fi.metrics.counts import COUNT_COLUMNS
-from fi.store.results_file import ResultsError, ResultsFile
+from fi.store.results_file import ResultsFile
+from fi.store.results_rows import ResultsError
 
 FAULTS = [
     Fault(0, "fc1.weight", (3, 101), 31),

@@ -1,0 +1,152 @@
+"""A results file as a table, all rows at once: each check is one operation on a column."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fi.faults.csv_row import FAULT_COLUMNS, parse_bits, parse_index, parse_layer, parse_steps
+from fi.faults.fault import Fault, format_bits, format_steps
+from fi.faults.word_values import VALUE_COLUMNS, parse_value
+from fi.metrics.counts import COUNT_COLUMNS, first_wrong
+from fi.store.results_rows import HEADER, RESULT_COLUMNS
+
+_NUMBERS = (FAULT_COLUMNS[0], *COUNT_COLUMNS)
+#: Numbers of a results file have at most 18 digits, all of which int64 can hold.
+_POWERS = 10 ** np.arange(1, 18, dtype=np.int64)
+
+
+def _canonical_model(name: str) -> str:
+    if len(name) > 200:
+        raise ValueError(name)
+    return name
+
+
+_NO_VALUE = (np.nan, np.nan)
+#: Column -> its text as ``fault_row`` writes it; ``ValueError`` for one that is no such field.
+_CANONICAL: dict[str, Callable[[str], str]] = {
+    "Layer": parse_layer,
+    "TensorIndex": lambda text: str(parse_index(text)),
+    "Bit": lambda text: format_bits(parse_bits(text)),
+    "Model": _canonical_model,
+    "Step": lambda text: format_steps(parse_steps(text)),
+}
+
+
+def read_frame(text: str) -> pd.DataFrame | None:
+    """The table of the whole lines in ``text``, as ``ResultsFile.load`` gives it.
+
+    Returns:
+        ``None`` where a row may be wrong, or is written otherwise than ``append`` writes it: only a
+        reading row by row can tell.
+    """
+    if not text.startswith(HEADER):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            raw = pd.read_csv(
+                io.StringIO(text),
+                dtype={
+                    **dict.fromkeys(_NUMBERS, "int64"),
+                    **dict.fromkeys((*_CANONICAL, *VALUE_COLUMNS), "str"),
+                },
+                index_col=False,
+                na_filter=False,
+                skip_blank_lines=False,
+            )
+        return _checked_frame(raw, text)
+    except (ValueError, OverflowError, pd.errors.ParserWarning):
+        return None
+
+
+def _checked_frame(raw: pd.DataFrame, text: str) -> pd.DataFrame | None:
+    """``raw`` with canonical texts and numbers, where all of its rows are right."""
+    texts = {name: _Texts.of(raw[name], name) for name in _CANONICAL}
+    numbers = {name: raw[name].to_numpy() for name in _NUMBERS}
+    words = {name: raw[name].tolist() for name in VALUE_COLUMNS}
+    # Fields are verbatim here, except that numbers may have had signs, spaces or zeros, and that
+    # there may have been more fields: the text would be longer then.
+    length = len(HEADER) + len(raw) * len(RESULT_COLUMNS)  # a comma or line end behind each field
+    length += sum(map(_digits, numbers.values())) + sum(t.length for t in texts.values())
+    length += sum(len(word) for column in words.values() for word in column)
+    if length != len(text):
+        return None
+    counts = np.stack([numbers[name] for name in COUNT_COLUMNS], axis=1)
+    if first_wrong(counts)[1] or not _check_bits(texts["Bit"], texts["Model"]):
+        return None
+    if not _check_trials(numbers["Injection"], counts, [t.codes for t in texts.values()]):
+        return None
+    values = np.array(
+        [parse_value(*pair) or _NO_VALUE for pair in zip(*words.values(), strict=True)]
+    )
+    values = values.reshape(-1, len(VALUE_COLUMNS)).astype(np.float64)
+    return pd.DataFrame(
+        {
+            "Injection": numbers["Injection"],
+            **{name: column.series() for name, column in texts.items()},
+            **{name: numbers[name] for name in COUNT_COLUMNS},
+            **dict(zip(VALUE_COLUMNS, values.T, strict=True)),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """A column of text with few different values.
+
+    Attributes:
+        values: the different ones, canonical.
+        codes: the place of each row's in ``values``.
+        length: characters of all rows as they are in the file, quotes included.
+    """
+
+    values: Sequence[str]
+    codes: NDArray[np.int64]
+    length: int
+
+    @classmethod
+    def of(cls, column: pd.Series, name: str) -> _Texts:
+        """The column ``name``; ``ValueError`` where a value is no such field."""
+        codes, uniques = pd.factorize(column)
+        written = uniques.tolist()
+        if any(quoted in text for text in written for quoted in '"\r\n'):
+            raise ValueError(f"{name} has quotes or lines in it")
+        lengths = np.array([len(text) + 2 * ("," in text) for text in written], np.int64)
+        return cls(list(map(_CANONICAL[name], written)), codes, int(lengths[codes].sum()))
+
+    def series(self) -> pd.Series:
+        """The column again."""
+        return pd.Series(np.array(self.values, dtype=object)[self.codes], dtype="str")
+
+
+def _digits(numbers: NDArray[np.int64]) -> int:
+    """How many digits numbers have together; ``ValueError`` for one that no field may hold."""
+    if len(numbers) and not 0 <= numbers.min() <= numbers.max() < 10**18:
+        raise ValueError("a number is outside its range")
+    return int(np.searchsorted(_POWERS, numbers, side="right").sum()) + len(numbers)
+
+
+def _check_bits(bits: _Texts, models: _Texts) -> bool:
+    """Whether every fault model takes its bits; ``ValueError`` where one does not."""
+    pairs = np.unique(np.stack([bits.codes, models.codes], axis=1), axis=0).tolist()
+    for bit, model in pairs:
+        Fault(0, "", (), parse_bits(bits.values[bit]), models.values[model])
+    return True
+
+
+def _check_trials(
+    injections: NDArray[np.int64], counts: NDArray[np.int64], codes: Sequence[NDArray[np.int64]]
+) -> bool:
+    """Whether rows of one injection are neighbours: different faults with the same counts."""
+    again = np.flatnonzero(injections[1:] == injections[:-1]) + 1
+    if len(np.unique(injections)) != len(injections) - len(again):
+        return False
+    same_fault = np.logical_and.reduce([code[again] == code[again - 1] for code in codes])
+    return not same_fault.any() and bool((counts[again] == counts[again - 1]).all())
