@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fi.faults.csv_row import FAULT_COLUMNS, parse_bits, parse_index, parse_layer, parse_steps
 from fi.faults.fault import Fault, format_bits, format_steps
-from fi.faults.word_values import VALUE_COLUMNS, parse_value
+from fi.faults.word_values import VALUE_COLUMNS
 from fi.metrics.counts import COUNT_COLUMNS, first_wrong
 from fi.store.results_rows import HEADER, RESULT_COLUMNS
 
@@ -28,7 +28,6 @@ def _canonical_model(name: str) -> str:
     return name
 
 
-_NO_VALUE = (np.nan, np.nan)
 #: Column -> its text as ``fault_row`` writes it; ``ValueError`` for one that is no such field.
 _CANONICAL: dict[str, Callable[[str], str]] = {
     "Layer": parse_layer,
@@ -83,18 +82,29 @@ def _checked_frame(raw: pd.DataFrame, text: str) -> pd.DataFrame | None:
         return None
     if not _check_trials(numbers["Injection"], counts, [t.codes for t in texts.values()]):
         return None
-    values = np.array(
-        [parse_value(*pair) or _NO_VALUE for pair in zip(*words.values(), strict=True)]
-    )
-    values = values.reshape(-1, len(VALUE_COLUMNS)).astype(np.float64)
+    values = _read_values(*words.values())
     return pd.DataFrame(
         {
             "Injection": numbers["Injection"],
             **{name: column.series() for name, column in texts.items()},
             **{name: numbers[name] for name in COUNT_COLUMNS},
-            **dict(zip(VALUE_COLUMNS, values.T, strict=True)),
+            **dict(zip(VALUE_COLUMNS, values, strict=True)),
         }
     )
+
+
+def _read_values(golden: list[str], faulty: list[str]) -> list[NDArray[np.float64]]:
+    """Both columns of words as floats, NaN where both are empty; ``ValueError`` for others."""
+    if [not text for text in golden] != [not text for text in faulty]:
+        raise ValueError("a value has no partner")
+    return [_read_floats(column) for column in (golden, faulty)]
+
+
+def _read_floats(column: list[str]) -> NDArray[np.float64]:
+    numbers = [float(text or "nan") for text in column]
+    if any(a != b for a, b in zip(map(repr, numbers), column, strict=True) if b):
+        raise ValueError("a value is not written as it is read")
+    return np.array(numbers, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -135,8 +145,8 @@ def _digits(numbers: NDArray[np.int64]) -> int:
 
 def _check_bits(bits: _Texts, models: _Texts) -> bool:
     """Whether every fault model takes its bits; ``ValueError`` where one does not."""
-    pairs = np.unique(np.stack([bits.codes, models.codes], axis=1), axis=0).tolist()
-    for bit, model in pairs:
+    pairs = np.unique(bits.codes * len(models.values) + models.codes).tolist()
+    for bit, model in (divmod(pair, len(models.values)) for pair in pairs):
         Fault(0, "", (), parse_bits(bits.values[bit]), models.values[model])
     return True
 
