@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from fi.statistics.result_table import FAULTS, OVERALL, merge_trials
 from fi.statistics.survey_design import Design
 from fi.store.campaign_reader import PastCampaign
 
+#: The entries of the summary that tables and figures show; others change when a run ends.
+_SHOWN_ENTRIES = ("samples", "confidence", "golden_accuracy", "families", "word_format")
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -31,6 +34,8 @@ class Findings:
         results: one row a fault, as ``ResultsFile.load`` gives them; may be empty.
         table: the result table; ``None`` where no fault is finished.
         design: how the faults were drawn, and from which.
+        derived: what was computed and drawn from the results so far, by name; shared by all
+            findings of the same results, so that TensorBoard and the report draw a figure once.
     """
 
     path: Path
@@ -38,14 +43,27 @@ class Findings:
     results: pd.DataFrame
     table: pd.DataFrame | None
     design: Design
+    derived: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, campaign: PastCampaign) -> Findings:
         """Read a campaign; ``FileError`` where it cannot be used."""
-        design = campaign.summary().design  # names what is missing
-        results = campaign.results.load(whole=False)
-        table = table_of(campaign, results) if len(results) else None
-        return cls(campaign.path, campaign.entries(), results, table, design)
+        summary = campaign.summary()  # names what is missing
+        entries = campaign.entries()
+        results, last = campaign.results.load(whole=False), _last_findings.get(campaign.path)
+        if last and last._are_of(results, summary.design, entries):
+            table, derived = last.table, last.derived
+        else:
+            table, derived = table_of(campaign, results) if len(results) else None, {}
+        found = cls(campaign.path, entries, results, table, summary.design, derived)
+        _last_findings.clear()
+        _last_findings[campaign.path] = found
+        return found
+
+    def _are_of(self, results: pd.DataFrame, design: Design, entries: Mapping[str, Any]) -> bool:
+        """Whether these are the findings of the same results, drawn and judged in the same way."""
+        same = all(self.entries.get(key) == entries.get(key) for key in _SHOWN_ENTRIES)
+        return same and self.design == design and self.results.equals(results)
 
     @property
     def model(self) -> str:
@@ -117,6 +135,12 @@ class Findings:
         ``speaks_for`` is the number of faults (or trials) that a row stands for, as far as known.
         A trial of several faults counts in every row that it has a fault in.
         """
+        if ("sdc_by", keys) not in self.derived:
+            self.derived["sdc_by", keys] = self._compute_sdc(keys)
+        found: pd.DataFrame = self.derived["sdc_by", keys]
+        return found
+
+    def _compute_sdc(self, keys: tuple[str, ...]) -> pd.DataFrame:
         try:
             found = estimate_groups(self.results, self.design, keys, self.confidence, ["sdc_1"])
         except ValueError as problem:
@@ -156,3 +180,7 @@ def first_step(field: str) -> int:
     """The first step of ``5`` or ``3-7``; -1 where none is named."""
     steps = parse_steps(field)
     return -1 if steps is None else steps[0]
+
+
+#: The findings that were read last, by folder: kept for whoever asks for the same ones again.
+_last_findings: dict[Path, Findings] = {}

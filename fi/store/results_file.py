@@ -93,7 +93,7 @@ class ResultsFile:
         """
         text = self._text(whole)
         frame = read_frame(text)
-        return read_frame_by_row(text, self.path) if frame is None else frame
+        return read_frame_by_row(text, self.path) if frame is None else frame.copy(deep=False)
 
     @staticmethod
     def nothing() -> pd.DataFrame:

@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,7 @@ _CANONICAL: dict[str, Callable[[str], str]] = {
 }
 
 
+@lru_cache(maxsize=1)  # the table, TensorBoard and the report read the same file one after another
 def read_frame(text: str) -> pd.DataFrame | None:
     """The table of the whole lines in ``text``, as ``ResultsFile.load`` gives it.
 
