@@ -17,7 +17,7 @@ help:
 	@echo "make demo       install, then run the main campaign: python -m fi.test --model CSNN"
 	@echo "make test       install, then run the tests (make test-slow: the slow ones)"
 	@echo "make lint       install, then check style and types"
-	@echo "make docs       install, then renew the tables of options in docs/reference.md"
+	@echo "make docs       install, then renew the tables of docs/reference.md and docs/architecture.md"
 	@echo "make coverage   install, then test the intervals by 400 draws of each scheme: docs/coverage.md"
 	@echo "make install    make $(VENV) and install what constraints.txt pins into it"
 	@echo "make clean      remove $(VENV) and caches; results in output/ stay"
@@ -54,9 +54,10 @@ lint: install
 
 docs: install
 	$(RUN) docs/options.py
+	$(RUN) docs/layouts.py
 
 coverage: install
-	OMP_NUM_THREADS=1 $(RUN) docs/coverage.py
+	OMP_NUM_THREADS=1 $(RUN) docs/coverage_tables.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

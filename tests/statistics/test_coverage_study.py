@@ -39,8 +39,10 @@ OPTIONS = (
 
 
 def page_module() -> ModuleType:
-    """``docs/coverage.py``, whose name is that of another package."""
-    spec = importlib.util.spec_from_file_location("coverage_page", ROOT / "docs" / "coverage.py")
+    """``docs/coverage_tables.py``."""
+    spec = importlib.util.spec_from_file_location(
+        "coverage_page", ROOT / "docs" / "coverage_tables.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -30,7 +30,7 @@ from fi.sampling.strata import stratify
 from fi.statistics.sample_size import sample_size
 
 PAGE = ROOT / "docs" / "coverage.md"
-BEGIN, END = "<!-- tables: written by docs/coverage.py -->\n", "<!-- end of the tables -->\n"
+BEGIN, END = "<!-- tables: written by docs/coverage_tables.py -->\n", "<!-- end of the tables -->\n"
 REPETITIONS = 400
 POPULATIONS = {
     "trained": "--model NMNIST --limit-samples 200",
@@ -115,7 +115,7 @@ def describe_versions(studies: Sequence[Study]) -> str:
     repetitions = {len(tally.injections) for s in studies for tally in s.tallies.values()}
     (count,) = repetitions
     return (
-        f"Made by `python docs/coverage.py` with {count} repetitions of every draw, seeds 0 to "
+        f"Made by `python docs/coverage_tables.py` with {count} repetitions of every draw, seeds 0 to "
         f"{count - 1}; Python {platform.python_version()}, numpy {np.__version__}, scipy "
         f"{scipy.__version__}.\n"
     )
