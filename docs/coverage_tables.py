@@ -115,8 +115,8 @@ def describe_versions(studies: Sequence[Study]) -> str:
     repetitions = {len(tally.injections) for s in studies for tally in s.tallies.values()}
     (count,) = repetitions
     return (
-        f"Made by `python docs/coverage_tables.py` with {count} repetitions of every draw, seeds 0 to "
-        f"{count - 1}; Python {platform.python_version()}, numpy {np.__version__}, scipy "
+        f"Made by `python docs/coverage_tables.py` with {count} repetitions of every draw, seeds "
+        f"0 to {count - 1}; Python {platform.python_version()}, numpy {np.__version__}, scipy "
         f"{scipy.__version__}.\n"
     )
 
