@@ -44,6 +44,25 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             pytest.exit(f"the kernels could not be compiled:\n{errors}", returncode=3)
 
 
+#: What takes longest, first: two processes then end together. Others follow in their order.
+LONGEST = (
+    "tests/docs/test_docs.py",
+    "tests/engine/test_oracle_networks.py",
+    "tests/engine/test_oracle.py",
+    "tests/engine/test_oracle_models.py",
+    "tests/commands/test_published.py",
+    "tests/engine/test_engines_agree.py",
+    "tests/cli/test_command_line.py",
+    "tests/benchmarking/test_benchmark.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files of ``LONGEST`` first."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(LONGEST)))
+
+
 @pytest.fixture
 def subject() -> Subject:
     return subject_of(SmallLinear)
