@@ -15,6 +15,7 @@ import torch
 from campaigns import Run, subject_of
 from fi.callbacks import standard_callbacks
 from fi.datamodules import SaccadeMNIST
+from saccade_cache import write_shown_digits
 from small_networks import SmallLinear
 
 from fi.campaign.runner import Campaign
@@ -100,17 +101,15 @@ def campaign(tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def saccade_events(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The emulated events of SaccadeMNIST, made once; a cache that is there serves."""
-    here = SaccadeMNIST().cache_file
-    if here.exists():
-        return here.resolve()
+    """The emulated events of SaccadeMNIST, made once: of the digits that are shown in tests."""
     root = tmp_path_factory.getbasetemp()
     root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
-    data = SaccadeMNIST(root=root / "events")
+    path = SaccadeMNIST(root=root / "events").cache_file
     with (root / "events.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        data.setup("test")
-    return data.cache_file
+        if not path.exists():
+            write_shown_digits(path)
+    return path
 
 
 @pytest.fixture

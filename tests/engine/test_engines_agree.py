@@ -88,7 +88,7 @@ def test_every_family_model_and_time(kind: Build, readout: str, dtype: torch.dty
     number = [*FAST, *GENERIC].index(kind) + (readout == "count") + (dtype == FLOAT64)
     signal = SIGNALS[number % len(SIGNALS)]
     network = network_of(kind, readout, dtype, signal)
-    faults = every_fault(network, each=1)
+    faults = every_fault(network, each=1)[::2]  # of fifteen a family: not the same in the next
     assert len({fault.layer for fault in faults}) == len(families(network)) > 8
     if dtype == FLOAT32 and readout == "membrane":
         faults = [fault for fault in faults if not reads_last_bits(network, fault)]
