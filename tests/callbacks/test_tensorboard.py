@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from campaigns import Run
 from past_campaigns import FAMILIES, counts_of, design, some_faults
+from stopping import StopAfter
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_campaign import StopAfter
 
 from fi.campaign.fault_source import make_fault_source
 from fi.campaign.runner import Campaign

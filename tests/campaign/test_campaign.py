@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from campaigns import Run, subject_of
 from small_networks import SmallConv, SmallLinear, event_batches, small
+from stopping import StopAfter
 from torch import Tensor, nn
 
 from fi.base.errors import UserError
@@ -22,21 +22,6 @@ from fi.faults.fault import Fault
 from fi.network.batches import Batches
 from fi.store.identity import weights_hash
 from fi.store.results_rows import ResultsError
-
-
-class StopAfter(pl.Callback):
-    """Raises in the middle of the n-th test run of faults."""
-
-    def __init__(self, error: BaseException, runs: int) -> None:
-        self.error = error
-        self.left = runs + 2  # the golden runs
-
-    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        if self.left == 0:
-            raise self.error
-
-    def on_test_start(self, *args: Any) -> None:
-        self.left -= 1
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -7,7 +7,7 @@ import json
 import pytest
 from campaigns import Run, subject_of
 from small_networks import SmallConv, SmallLinear
-from test_campaign import StopAfter
+from stopping import StopAfter
 
 from fi.campaign.fault_test import FaultTest
 from fi.campaign.golden_run import GoldenRun

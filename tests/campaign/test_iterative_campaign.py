@@ -11,12 +11,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from campaign_outputs import results, summary
 from campaign_process import Job, ended, free_port, run_here, run_job, started
 from campaigns import subject_of
 from fi.callbacks import standard_callbacks
 from fi.callbacks.tensorboard import CampaignBoard
 from small_networks import SmallLinear
-from test_killed import results, summary
 
 from fi.base.errors import UserError
 from fi.campaign.callback_api import CampaignCallback

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import random
 import signal
 from pathlib import Path
 
 import pytest
+from campaign_outputs import results, summary
 from campaign_process import Job, run_here
 
 KILLS = [("golden", 4), ("write", 3), ("stored", 4)]
@@ -22,18 +22,6 @@ MORE_KILLS = [
 
 #: A moment that never comes.
 COUNT = ("call", 10**12)
-
-
-def results(output: Path) -> bytes:
-    """The only results file there."""
-    (path,) = output.glob("*/*/results.csv")
-    return path.read_bytes()
-
-
-def summary(output: Path) -> dict[str, object]:
-    (path,) = output.glob("*/*/summary.json")
-    found: dict[str, object] = json.loads(path.read_text())
-    return found
 
 
 @pytest.fixture(scope="module")

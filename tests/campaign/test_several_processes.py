@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from campaign_outputs import results, summary
 from campaign_process import Job, ended, free_port, run_here, run_job, started
-from test_killed import results, summary
 
 
 def run_two(job: Job, log: Path, kills: Sequence[tuple[str, int] | None] = (None, None)) -> list:

@@ -9,8 +9,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from campaign_outputs import results, summary
 from campaign_process import Job, ended, run_fi_test, run_here, started
-from test_killed import results, summary
 
 ARGUMENTS = [
     *("--model", "small_networks.SmallLinear", "--data", "campaign_process.SmallEvents"),

@@ -12,9 +12,9 @@ from campaigns import Run
 from event_files import write_gestures, write_nmnist, write_shd
 from fi.datamodules.nmnist import NMNIST as Recorded
 from fi.models import CSNN, NMNIST, SHD
+from oracle import assert_oracle_agrees, every_case
 from places import SHARED
 from small_networks import spread
-from test_oracle import assert_oracle_agrees, every_case
 from torch import Tensor
 
 from fi.campaign.subject import Subject

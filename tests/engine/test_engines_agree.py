@@ -7,6 +7,7 @@ from itertools import product
 
 import pytest
 import torch
+from engine_scores import scores
 from stage_kinds import (
     FAST,
     GENERIC,
@@ -241,26 +242,6 @@ def test_odd_batch_sizes() -> None:
     faults = every_fault(network, each=1)
     found = compared(network, faults, data(network, (1, 7, 33, 1)))
     assert found.differing == 0, explained(found)
-
-
-def scores(
-    engine: DifferentialEngine, faults: Sequence[Fault], batches: Sequence[Batch], group: int
-) -> Tensor:
-    """Scores of all pairs, ``[faults, samples, classes]``, in groups of ``group`` faults."""
-    rows = []
-    with torch.inference_mode():
-        for start in range(0, len(faults), group):
-            chosen = faults[start : start + group]
-            with engine.injected(chosen):
-                columns = []
-                for number, (signal, _) in enumerate(batches):
-                    golden = engine.infer(signal)
-                    column = golden.expand(len(chosen), *golden.shape).clone()
-                    for pairs in engine.pairs(signal, number):
-                        column[pairs.fault, pairs.sample] = pairs.scores
-                    columns.append(column)
-            rows.append(torch.cat(columns, dim=1))
-    return torch.cat(rows)
 
 
 @pytest.mark.parametrize("kind", [linear, max_pools, synaptic, six_stages])

@@ -8,16 +8,15 @@ from itertools import product
 
 import pytest
 from campaigns import Run, subject_of
+from oracle import assert_oracle_agrees
+from shipped_networks import shipped
 from small_networks import SmallConv, SmallLinear
-from test_oracle import assert_oracle_agrees, first_digits
 from torch import nn
 
-from fi.base.user_classes import find_class
 from fi.campaign.subject import Subject
 from fi.faults.fault import Bits, Fault
 from fi.faults.fault_sites import SiteFamily
 from fi.faults.models import fault_model
-from fi.network.checkpoint import checkpoint_of, load_checkpoint
 
 WORDWISE = ("dead", "saturated", "stuck-value:0.5", "stuck-value:-3", "scale:0.5", "scale:-1.7")
 BITWISE = ("bit-flip", "stuck-at-0", "stuck-at-1")
@@ -67,12 +66,6 @@ def random_trials(subject: Subject, count: int, together: int) -> Iterator[Fault
                 if fault not in found:
                     found.append(fault)
         yield from found
-
-
-def shipped(name: str, samples: int) -> Subject:
-    network = find_class(name, "models")()
-    load_checkpoint(network, checkpoint_of(network, None))
-    return Subject(network, [first_digits(samples)])
 
 
 @pytest.mark.parametrize("kind", [SmallLinear, SmallConv])

@@ -17,10 +17,10 @@ import pytest
 import torch
 from campaigns import Run
 from fi.models import SHD
+from oracle import Oracle, assert_oracle_agrees
+from oracle_formats import word_of
+from shipped_networks import shipped
 from small_networks import spread
-from test_oracle import Oracle, assert_oracle_agrees
-from test_oracle_models import shipped
-from test_word_formats import word_of
 
 from fi.campaign.subject import Subject
 from fi.faults.fault import Bits, Fault

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from engine_scores import scores
 from fi.models import SHD
 from small_networks import spread
-from test_engines_agree import scores
 from torch import Tensor
 
 from fi.engine.compiled import output_layer as rows

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from campaigns import Run, subject_of
+from oracle import every_case
 from small_networks import PlainLinear, SmallLinear, event_batches, small
-from test_oracle import every_case
 from torch import Tensor, nn
 
 from fi.base.errors import UserError

@@ -8,8 +8,8 @@ import pytest
 import snntorch as snn
 import torch
 from campaigns import Run, subject_of
+from oracle import every_case
 from small_networks import CLASSES, STEPS, SmallLinear, event_batches, small
-from test_oracle import every_case
 from torch import Tensor, nn
 
 from fi.campaign.subject import Subject
