@@ -131,7 +131,10 @@ class _Texts:
         if any(quoted in text for text in written for quoted in '"\r\n'):
             raise ValueError(f"{name} has quotes or lines in it")
         lengths = np.array([len(text) + 2 * ("," in text) for text in written], np.int64)
-        return cls(list(map(_CANONICAL[name], written)), codes, int(lengths[codes].sum()))
+        values = list(map(_CANONICAL[name], written))
+        if len(set(values)) < len(values):  # equal faults would have different codes
+            raise ValueError(f"{name} has a value that is written in two ways")
+        return cls(values, codes, int(lengths[codes].sum()))
 
     def series(self) -> pd.Series:
         """The column again."""
@@ -160,5 +163,8 @@ def _check_trials(
     again = np.flatnonzero(injections[1:] == injections[:-1]) + 1
     if len(np.unique(injections)) != len(injections) - len(again):
         return False
-    same_fault = np.logical_and.reduce([code[again] == code[again - 1] for code in codes])
-    return not same_fault.any() and bool((counts[again] == counts[again - 1]).all())
+    in_trials = np.union1d(again - 1, again)
+    faults = pd.DataFrame({name: c[in_trials] for name, c in enumerate((injections, *codes))})
+    if faults.duplicated().any():
+        return False
+    return bool((counts[again] == counts[again - 1]).all())
