@@ -46,6 +46,7 @@ def run(argv: list[str]) -> None:
     plan, settings = plan_of(early), settings_of(early)
     given = iterative_of(early, plan) or early.fault_list or plan
 
+    from fi.base.garbage import exempt_from_collection
     from fi.callbacks import standard_callbacks
     from fi.campaign.dry_run import show_plan
     from fi.campaign.fault_source import make_fault_source
@@ -68,10 +69,11 @@ def run(argv: list[str]) -> None:
         callbacks=standard_callbacks(settings),
         say=say_nothing if options.quiet else print,
     )
-    if options.dry_run:
-        show_plan(campaign, source)
-    else:
-        run_campaign(campaign, source, options)
+    with exempt_from_collection():
+        if options.dry_run:
+            show_plan(campaign, source)
+        else:
+            run_campaign(campaign, source, options)
 
 
 def run_campaign(campaign: Campaign, source: FaultSource, options: Namespace) -> None:

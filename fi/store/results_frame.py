@@ -56,7 +56,7 @@ def read_frame(text: str) -> pd.DataFrame | None:
                 io.StringIO(text),
                 dtype={
                     **dict.fromkeys(_NUMBERS, "int64"),
-                    **dict.fromkeys((*_CANONICAL, *VALUE_COLUMNS), "str"),
+                    **dict.fromkeys((*_CANONICAL, *VALUE_COLUMNS), object),
                 },
                 index_col=False,
                 na_filter=False,
@@ -76,7 +76,7 @@ def _checked_frame(raw: pd.DataFrame, text: str) -> pd.DataFrame | None:
     # there may have been more fields: the text would be longer then.
     length = len(HEADER) + len(raw) * len(RESULT_COLUMNS)  # a comma or line end behind each field
     length += sum(map(_digits, numbers.values())) + sum(t.length for t in texts.values())
-    length += sum(len(word) for column in words.values() for word in column)
+    length += sum(len("".join(column)) for column in words.values())
     if length != len(text):
         return None
     counts = np.stack([numbers[name] for name in COUNT_COLUMNS], axis=1)
@@ -103,10 +103,10 @@ def _read_values(golden: list[str], faulty: list[str]) -> list[NDArray[np.float6
 
 
 def _read_floats(column: list[str]) -> NDArray[np.float64]:
-    numbers = [float(text or "nan") for text in column]
-    if any(a != b for a, b in zip(map(repr, numbers), column, strict=True) if b):
+    known = {text: float(text or "nan") for text in set(column)}
+    if any(repr(number) != text for text, number in known.items() if text):
         raise ValueError("a value is not written as it is read")
-    return np.array(numbers, dtype=np.float64)
+    return np.array([known[text] for text in column], dtype=np.float64)
 
 
 @dataclass(frozen=True)
