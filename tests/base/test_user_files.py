@@ -39,13 +39,16 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_loader_whose_workers_are_spawned(folders: Path) -> None:
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_loader_whose_workers_are_spawned(folders: Path, workers: int) -> None:
     """Datasets of two users' files of one name, and one of ours."""
     squares = find_class("./a/numbers_of_mine.py:Squares", "datamodules")()
     cubes = find_class("./b/numbers_of_mine.py:Squares", "datamodules")()
     ours = RandomEvents(samples=3).test_dataloader().dataset
     together = ConcatDataset([squares, cubes, ours])
-    loader = DataLoader(together, batch_size=None, num_workers=2, multiprocessing_context="spawn")
+    loader = DataLoader(
+        together, batch_size=None, num_workers=workers, multiprocessing_context="spawn"
+    )
     *numbers, one, two, three = loader
     assert [int(number) for number in numbers] == [0, 1, 4, 9, 16, 25, 0, 1, 8, 27, 64, 125]
     for (events, label), (wanted, right) in zip(

@@ -72,15 +72,23 @@ def test_transient_faults_of_some_families(capsys: pytest.CaptureFixture[str]) -
     assert report["diverged"] > 0
 
 
+@pytest.mark.parametrize(
+    "sizes",
+    [((20, 3),), pytest.param(((20, 3), (40, 6)), marks=pytest.mark.slow)],
+    ids=["one", "two"],
+)
 def test_a_row_for_each_size(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    sizes: tuple[tuple[int, int], ...],
 ) -> None:
-    monkeypatch.setattr(scaling, "SIZES", ((20, 3), (40, 6)))
+    """Each is measured in a process of its own, which takes seconds to start."""
+    monkeypatch.setattr(scaling, "SIZES", sizes)
     assert main(["--model", "NMNIST", "--scaling", "--threads", "1"]) == 0
     rows = [re.findall(r"[\d.,]+", line) for line in capsys.readouterr().out.splitlines()]
-    (first, second) = [row for row in rows if len(row) == 6]
-    assert (first[:2], second[:2]) == (["20", "3"], ["40", "6"])
-    for row in (first, second):
+    found = [row for row in rows if len(row) == 6]
+    assert [row[:2] for row in found] == [[str(number) for number in size] for size in sizes]
+    for row in found:
         _, pair, events, peak = (float(number.replace(",", "")) for number in row[2:])
         assert pair > 0
         assert 50 < peak > events > 0

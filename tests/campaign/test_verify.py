@@ -28,6 +28,7 @@ from fi.metrics.pairs import Pairs
 def test_a_sound_campaign_holds(
     campaign: Run, faults: list[Fault], kind: type[nn.Module], engine: str, precision: str
 ) -> None:
+    faults = faults[::3]
     if kind is SmallConv:
         faults = [Fault(i, "conv1.weight", (0, 0, 0, i % 3), i % 32) for i in range(40)]
     run = campaign(subject_of(kind), faults, engine=engine, precision=precision)

@@ -115,7 +115,7 @@ def test_a_dry_run_writes_nothing(home: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_replays(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*SMALL, "--quiet"]) == 0
+    assert main([*SMALL, "--margin", "0.3", "--quiet"]) == 0
     (path,) = results(home)
     wanted = path.read_bytes()
     assert main(["--config", str(path.parent / "config.yaml")]) == 0

@@ -1,6 +1,6 @@
 """Mutated fault lists, configurations, results and summaries: an error is one line with its place.
 
-``make test`` runs a tenth of what ``make test-slow`` runs; both print how many.
+``make test`` runs at most a tenth of what ``make test-slow`` runs; both print how many.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def fuzz_fault_lists(subject: Subject, folder: Path, tally: Tally, examples: int
 
 
 def test_mutated_fault_lists(linear: Subject, tmp_path: Path, tally: Tally) -> None:
-    fuzz_fault_lists(linear, tmp_path, tally, 1_000)
+    fuzz_fault_lists(linear, tmp_path, tally, 500)
 
 
 @pytest.mark.slow
@@ -216,7 +216,7 @@ def test_mutated_configs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    fuzz_configs(tmp_path, tally, capsys, 200)
+    fuzz_configs(tmp_path, tally, capsys, 100)
 
 
 @pytest.mark.slow
@@ -269,7 +269,7 @@ def fuzz_results(
 def test_mutated_results(
     finished: Campaign, tally: Tally, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fuzz_results(finished, tally, capsys, 200)
+    fuzz_results(finished, tally, capsys, 100)
 
 
 @pytest.mark.slow

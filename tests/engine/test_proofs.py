@@ -156,11 +156,12 @@ def _no_gradients() -> Iterator[None]:
         yield
 
 
+@pytest.mark.parametrize("words", [4, pytest.param(16, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("signal", ["spikes", "signed"])
 @pytest.mark.parametrize("kind", FAST)
 def test_what_is_proved_never_changes_a_spike(
-    kind: Callable[[], list[Stage]], signal: str, dtype: torch.dtype
+    kind: Callable[[], list[Stage]], signal: str, dtype: torch.dtype, words: int
 ) -> None:
     network = network_of(kind, dtype=dtype, signal=signal)
     draw = np.random.default_rng(5)
@@ -169,7 +170,7 @@ def test_what_is_proved_never_changes_a_spike(
         shown = events(input_shape(network), 1, 12, signal, seed=sample).to(dtype)
         for number in range(len(network.stages())):
             probe = Probe(network, number, shown)
-            found += placed(probe, draw, faults=8)
+            found += placed(probe, draw, faults=words)
     false = [one for one in found if one.proved and one.spikes_differ]
     assert not false
     below = [one for one in found if one.delta <= -1e-2]

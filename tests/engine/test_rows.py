@@ -51,8 +51,16 @@ def reference(made: SHD, chosen: list[Fault]) -> Tensor:
     return torch.stack(found)
 
 
+@pytest.fixture(scope="module")
+def wanted() -> Tensor:
+    """The network's own scores of all the faults."""
+    return reference(network(), faults())
+
+
 @pytest.mark.parametrize("stacked", [rows.STACKED, 20])
-def test_scores_are_the_networks_own(stacked: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_are_the_networks_own(
+    stacked: int, wanted: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rows, "STACKED", stacked)
     made, chosen = network(), faults()
     engine = DifferentialEngine(made, made)
@@ -60,7 +68,6 @@ def test_scores_are_the_networks_own(stacked: int, monkeypatch: pytest.MonkeyPat
     kernels = engine.prepare(events()).kernels
     assert kernels is not None
     assert choose_kernels(kernels.single, chosen).all()
-    wanted = reference(made, chosen)
     assert torch.equal(found, wanted)
     assert kernels.single.last_layer is not None
     assert max(copies for _, copies in kernels.single.last_layer.exact) == stacked // 20
@@ -70,7 +77,9 @@ def test_scores_are_the_networks_own(stacked: int, monkeypatch: pytest.MonkeyPat
     assert 0.2 < differ < 0.9
 
 
-def test_where_a_stacked_product_sums_otherwise_each_product_is_the_networks() -> None:
+def test_where_a_stacked_product_sums_otherwise_each_product_is_the_networks(
+    wanted: Tensor,
+) -> None:
     made, chosen = network(), faults()
     engine = DifferentialEngine(made, made)
     batches = [(events(), torch.zeros(SAMPLES))]
@@ -80,4 +89,4 @@ def test_where_a_stacked_product_sums_otherwise_each_product_is_the_networks() -
     assert kernels.single.last_layer is not None
     kernels.single.last_layer.exact[STEPS * SAMPLES, 12] = False
     found = scores(engine, chosen, batches, group=len(chosen))
-    assert torch.equal(found, reference(made, chosen))
+    assert torch.equal(found, wanted)

@@ -71,16 +71,20 @@ class Oracle:
 
     def word(self, name: str, step: int) -> Tensor:
         """A parameter as it reads at ``step``."""
+        faults = self.at(name, step)
+        if not faults:
+            return self.words[name]
         value = self.words[name].clone()
-        tensor = self.words[name].flatten().tolist()
-        for fault in self.at(name, step):
+        tensor = value.flatten().tolist()
+        for fault in faults:
             value[fault.index] = corrupted(float(value[fault.index]), fault, tensor)
         return value
 
     def strike(self, name: str, values: Tensor, step: int) -> Tensor:
         """A state or spikes ``[batch, ...]``, wrong where the fault is."""
-        values = values.clone()
-        for fault in self.at(name, step):
+        faults = self.at(name, step)
+        values = values.clone() if faults else values
+        for fault in faults:
             for sample in range(len(values)):
                 place = (sample, *fault.index)
                 values[place] = corrupted(float(values[place]), fault)

@@ -42,7 +42,7 @@ def test_all_families_count_as_in_a_spiking_network(campaign: Run, precision: st
     own = Subject(plain(), event_batches((12,)))
     assert [f.name for f in own.families] == [f.name for f in staged.families]
     assert own.steps == staged.steps
-    faults = list(every_case(staged, each=2))
+    faults = list(every_case(staged, each=1))
     wanted = campaign(staged, faults, precision=precision).run()
     found = campaign(own, faults, precision=precision).run()
     assert wanted.equals(found)
