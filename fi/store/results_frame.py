@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,12 +53,11 @@ def read_frame(text: str) -> pd.DataFrame | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
+            types: dict[str, Any] = dict.fromkeys(_NUMBERS, "int64")
+            types |= dict.fromkeys((*_CANONICAL, *VALUE_COLUMNS), object)
             raw = pd.read_csv(
                 io.StringIO(text),
-                dtype={
-                    **dict.fromkeys(_NUMBERS, "int64"),
-                    **dict.fromkeys((*_CANONICAL, *VALUE_COLUMNS), object),
-                },
+                dtype=types,
                 index_col=False,
                 na_filter=False,
                 skip_blank_lines=False,
