@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fi.base.errors import UserError, reported
+from fi.base.errors import UserError, report_errors
 from fi.campaign.subject import Subject
 from fi.faults.fault import Fault
 from fi.faults.fault_checks import check_known
@@ -93,7 +93,7 @@ def make_fault_source(given: GivenFaults, subject: Subject, output: Path) -> Fau
         UserError: there is no such list, or the plan or the list does not fit the network.
     """
     lists = output / "fault_list" / subject.name
-    with reported(ValueError):
+    with report_errors(ValueError):
         if isinstance(given, IterativePlan):
             return _make_iterative_source(given, subject, lists)
         if isinstance(given, SamplingPlan):

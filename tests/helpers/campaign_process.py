@@ -30,7 +30,7 @@ from fi.campaign.golden_run import GoldenTest
 from fi.campaign.runner import Campaign
 from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
-from fi.cli.parser import run_command
+from fi.cli.execution import run_command
 from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.sequential import IterativeDraw
