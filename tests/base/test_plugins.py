@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fi.models import CSNN
 from places import ROOT
 
 from fi.base.errors import UserError
 from fi.base.user_classes import find_class, list_own_classes, resolve_config
+from fi.models import CSNN
 from fi.network.stages import SpikingNetwork
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from fi.models import NMNIST
 from jsonargparse import Namespace
 
 from fi.cli.chosen_classes import find_chosen_classes
@@ -16,6 +15,7 @@ from fi.cli.execution import shorten_warnings
 from fi.cli.overridden import warn_of_overridden
 from fi.cli.parser import CommandParser
 from fi.cli.test_options import make_parser
+from fi.models import NMNIST
 
 EVENTS = ["--data", "RandomEvents", "--data.samples", "4"]
 

@@ -22,9 +22,9 @@ from unittest.mock import patch
 
 import pytorch_lightning as pl
 import torch
-from fi.callbacks import standard_callbacks
 from small_networks import INPUT_SHAPES, SmallConv, SmallLinear, event_batches, small
 
+from fi.callbacks import standard_callbacks
 from fi.campaign.fault_test import FaultTest
 from fi.campaign.golden_run import GoldenTest
 from fi.campaign.runner import Campaign
