@@ -32,7 +32,7 @@ class CampaignBoard(CampaignCallback):
         self._writer: SummaryWriter | None = None
         self._record: CampaignRecord | None = None
         self._rates = RunningRates(Design.of_list(()))
-        self._drops: dict[str, list[float]] = {}
+        self._drops: dict[str, list[NDArray[np.float64]]] = {}
 
     def on_campaign_start(self, record: CampaignRecord) -> None:
         self._record = record
@@ -54,7 +54,8 @@ class CampaignBoard(CampaignCallback):
         if self._writer is None:
             return
         table = np.stack([counts[name] for name in COUNT_COLUMNS], axis=1)
-        sites = [(family_of(trial), format_bits(trial[0].bits)) for trial in done]
+        bits = {hit: format_bits(hit) for hit in {trial[0].bits for trial in done}}
+        sites = [(family_of(trial), bits[trial[0].bits]) for trial in done]
         self._add(sites, table)
         for family in (OVERALL, *dict.fromkeys(family for family, _ in sites)):
             for name, value in self._rates.compute_scalars(family).items():
@@ -63,12 +64,13 @@ class CampaignBoard(CampaignCallback):
     def _add(self, sites: Sequence[tuple[str, str]], table: NDArray[np.int64]) -> None:
         """Take counts ``[trials, columns]`` of trials with this family and bit."""
         self._rates.add(sites, table)
-        layers = [family for family, _ in sites]
         columns = [COUNT_COLUMNS.index(c) for c in ("golden_correct", "correct", "samples")]
         golden, correct, samples = table[:, columns].T
-        for layer, drop in zip(layers, ((golden - correct) / samples).tolist(), strict=True):
-            self._drops.setdefault(layer, []).append(drop)
-            self._drops.setdefault(OVERALL, []).append(drop)
+        drops = (golden - correct) / samples
+        layers = np.array([family for family, _ in sites], dtype=object)
+        for layer in dict.fromkeys(layers.tolist()):
+            self._drops.setdefault(layer, []).append(drops[layers == layer])
+        self._drops.setdefault(OVERALL, []).append(drops)
 
     def on_campaign_end(self) -> None:
         if self._writer is None or self._record is None:
@@ -85,7 +87,7 @@ class CampaignBoard(CampaignCallback):
         assert self._writer is not None
         for family, drops in self._drops.items():
             name = f"{family}/accuracy_drop"
-            self._writer.add_histogram(name, np.array(drops), self._rates.done)
+            self._writer.add_histogram(name, np.concatenate(drops), self._rates.done)
 
     def _write_hyperparameters(self) -> None:
         assert self._writer is not None

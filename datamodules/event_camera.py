@@ -85,7 +85,9 @@ def trajectory() -> npt.NDArray[np.float64]:
     saccades = len(corners) - 1
     time = np.linspace(0, saccades, MICROSTEPS + 1)
     u = np.clip(time[:, None] - np.arange(saccades), 0, 1)
-    return corners[0] + (u**3 * (u * (6 * u - 15) + 10)) @ np.diff(corners, axis=0)
+    progress = u**3 * (u * (6 * u - 15) + 10)
+    path: npt.NDArray[np.float64] = corners[0] + progress @ np.diff(corners, axis=0)
+    return path
 
 
 def lens(shifts: npt.NDArray[np.float64], size: int) -> Floats:
@@ -94,7 +96,8 @@ def lens(shifts: npt.NDArray[np.float64], size: int) -> Floats:
     line = np.arange(size) - (size - 1) / 2
     distance = sensor[None, :, None] - shifts[:, None, None] - line
     spread = np.exp(-0.5 * (distance / BLUR) ** 2) / (BLUR * np.sqrt(2 * np.pi))
-    return np.rint(WEIGHT * spread).astype(np.float32)
+    weights: Floats = np.rint(WEIGHT * spread).astype(np.float32)
+    return weights
 
 
 def _check(images: npt.NDArray[np.generic], num_steps: int, threshold: float) -> None:

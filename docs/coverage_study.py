@@ -20,9 +20,10 @@ sys.path.insert(0, str(ROOT))  # the code beside this page, whatever is installe
 
 import fi.test  # noqa: E402
 from fi.campaign.subject import Subject  # noqa: E402
-from fi.cli.parser import chosen_classes  # noqa: E402
+from fi.cli.chosen_classes import find_chosen_classes  # noqa: E402
 from fi.cli.subject_options import load_subject  # noqa: E402
-from fi.cli.test_options import command_parser, plan_of  # noqa: E402
+from fi.cli.test_options import make_parser  # noqa: E402
+from fi.cli.test_plan import make_plan  # noqa: E402
 from fi.faults.family_names import layer_of  # noqa: E402
 from fi.faults.fault_space import FaultSpace  # noqa: E402
 from fi.sampling.fault_draw import draw_numbers  # noqa: E402
@@ -64,9 +65,9 @@ class Population:
         argv = [*options, "--scheme", "exhaustive", "--output", str(output)]
         if fi.test.main([*argv, "--quiet", "--no-figures"]):
             raise SystemExit(f"python -m fi.test {' '.join(argv)} failed")
-        parser = command_parser(chosen_classes(argv, ("model", "data")))
+        parser = make_parser(find_chosen_classes(argv, ("model", "data")))
         chosen = parser.parse(argv)
-        plan, subject = plan_of(chosen), load_subject(parser, chosen)
+        plan, subject = make_plan(chosen), load_subject(parser, chosen)
         space = plan.space(subject.sites, subject.steps)
         campaign = newest_campaign(output, chosen.model, plan.list_name)
         listed = campaign.results.load().sort_values("Injection", ignore_index=True)

@@ -13,8 +13,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the code beside this page, whatever is installed
 
-from fi.base.user_classes import find_class, own_classes  # noqa: E402
-from fi.cli.parser import CommandParser, _spoken  # noqa: E402
+from fi.base.user_classes import find_class, list_own_classes  # noqa: E402
+from fi.cli.option_names import spell_as_typed  # noqa: E402
+from fi.cli.parser import CommandParser  # noqa: E402
 
 PAGE = ROOT / "docs" / "reference.md"
 BEGIN, END = "<!-- options: written by make docs -->\n", "<!-- end of the options -->\n"
@@ -41,7 +42,7 @@ def main_of(command: str) -> Callable[[list[str]], int]:
 def parser_of(command: str) -> CommandParser:
     """The parser of ``fi.test``, no network named."""
     module = sys.modules[main_of(command).__module__]
-    make = getattr(module, "command_parser", None) or module._parser
+    make = getattr(module, "make_parser", None) or module._parser
     parser: CommandParser = make({}) if inspect.signature(make).parameters else make()
     return parser
 
@@ -74,7 +75,7 @@ def _arguments(option: str, title: str) -> str:
     """The constructor arguments of our classes, ``--model.hidden``."""
     kind = {"model": "models", "data": "datamodules"}[option]
     lines = [f"### {title}\n", f"Arguments of what `--{option}` names.\n"]
-    for name in own_classes(kind):
+    for name in list_own_classes(kind):
         parser = CommandParser("", "", {option: find_class(name, kind)})
         parser.add_constructors()
         key = f"{option}_args."
@@ -91,7 +92,7 @@ def _table(actions: list[argparse.Action]) -> str:
 def _option(action: argparse.Action) -> str:
     """``--limit-samples N``; a positional argument by its name."""
     value = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
-    names = [_spoken(name) for name in action.option_strings if not name.endswith("+")]
+    names = [spell_as_typed(name) for name in action.option_strings if not name.endswith("+")]
     said = any(re.sub(r".*[-.]", "", name).upper() == value for name in names)
     return f"`{', '.join(names)} {'' if said else value}".strip() + "`"
 

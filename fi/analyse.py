@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from fi.base.errors import UserError
-from fi.cli.parser import CommandParser, run_command
+from fi.cli.execution import run_command
+from fi.cli.parser import CommandParser
 from fi.report.tables import show_table, write_table
 from fi.report.terminal.groups import show_critical, show_rates
 from fi.statistics.group_estimates import GROUPINGS

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from fi.benchmarking.options import COMMAND, command_parser
-from fi.cli.parser import chosen_classes, run_command
+from fi.benchmarking.options import COMMAND, make_parser
+from fi.cli.chosen_classes import find_chosen_classes
+from fi.cli.execution import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(argv: list[str]) -> None:
     """Measure, print the table, then the JSON line."""
-    parser = command_parser(chosen_classes(argv, ("model", "data")))
+    parser = make_parser(find_chosen_classes(argv, ("model", "data")))
     options = parser.parse(argv)
     # The engines are slow to load: only once there is something to measure.
     from rich.console import Console

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from fi.base.errors import UserError
 from fi.base.text_files import csv_text, write_text
-from fi.cli.parser import CommandParser, run_command
+from fi.cli.execution import run_command
+from fi.cli.parser import CommandParser
 from fi.report.comparison import RATES, Comparison, Side, compare, footer
 from fi.statistics.result_table import OVERALL
 

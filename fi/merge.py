@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fi.cli.parser import CommandParser, run_command
+from fi.cli.execution import run_command
+from fi.cli.parser import CommandParser
 from fi.report.page import write_report
 from fi.report.tables import show_table, write_table
 from fi.store.merging import COMMAND, merge

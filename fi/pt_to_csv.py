@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from fi.base.text_files import FileError, csv_text, write_text
-from fi.cli.parser import CommandParser, run_command
+from fi.cli.execution import run_command
+from fi.cli.parser import CommandParser
 from fi.store.campaign_reader import class_name
 
 #: Folders of ``pt/`` whose tensors are converted, and the number of their dimensions.

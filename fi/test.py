@@ -11,16 +11,11 @@ import torch
 from jsonargparse import Namespace
 
 from fi.base.errors import ContractBroken
-from fi.cli.parser import asks_for_help, chosen_classes, chosen_data, run_command
-from fi.cli.test_options import (
-    COMMAND,
-    NOT_REPLAYED,
-    command_parser,
-    early_options,
-    iterative_of,
-    plan_of,
-    settings_of,
-)
+from fi.cli.argv import asks_for_help
+from fi.cli.chosen_classes import find_chosen_classes, find_chosen_data
+from fi.cli.execution import run_command
+from fi.cli.test_options import COMMAND, NOT_REPLAYED, make_parser, parse_early_options
+from fi.cli.test_plan import make_iterative_plan, make_plan, make_settings
 
 if TYPE_CHECKING:
     from fi.campaign.fault_source import FaultSource
@@ -41,18 +36,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(argv: list[str]) -> None:
     """Parse, plan, run, and print the table."""
-    classes = chosen_classes(argv, ("model", "data") if asks_for_help(argv) else ("model",))
-    early = early_options(argv, classes)
-    plan, settings = plan_of(early), settings_of(early)
-    given = iterative_of(early, plan) or early.fault_list or plan
+    classes = find_chosen_classes(argv, ("model", "data") if asks_for_help(argv) else ("model",))
+    early = parse_early_options(argv, classes)
+    plan, settings = make_plan(early), make_settings(early)
+    given = make_iterative_plan(early, plan) or early.fault_list or plan
 
+    from fi.base.garbage import exempt_from_collection
     from fi.callbacks import standard_callbacks
     from fi.campaign.dry_run import show_plan
     from fi.campaign.fault_source import make_fault_source
     from fi.campaign.runner import Campaign, say_nothing
     from fi.cli.subject_options import load_subject
 
-    parser = command_parser({**classes, "data": chosen_data(argv, classes["model"])})
+    parser = make_parser({**classes, "data": find_chosen_data(argv, classes["model"])})
     options = parser.parse(argv)
     subject = load_subject(parser, options)
     source = make_fault_source(given, subject, settings.output)
@@ -63,15 +59,16 @@ def run(argv: list[str]) -> None:
         source.runnable,
         settings,
         replace(source.record, confidence=options.confidence),
-        config=parser.replayable(options, NOT_REPLAYED),
+        config=parser.dump_replayable(options, NOT_REPLAYED),
         options=list_set_options(options),
         callbacks=standard_callbacks(settings),
         say=say_nothing if options.quiet else print,
     )
-    if options.dry_run:
-        show_plan(campaign, source)
-    else:
-        run_campaign(campaign, source, options)
+    with exempt_from_collection():
+        if options.dry_run:
+            show_plan(campaign, source)
+        else:
+            run_campaign(campaign, source, options)
 
 
 def run_campaign(campaign: Campaign, source: FaultSource, options: Namespace) -> None:

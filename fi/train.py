@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fi.base.errors import UserError
-from fi.cli.parser import chosen_classes, run_command
+from fi.cli.chosen_classes import find_chosen_classes
+from fi.cli.execution import run_command
 from fi.training.train_options import (
     COMMAND,
     NOT_REPLAYED,
-    command_parser,
+    make_parser,
     recipe_of,
     trainer_options,
     training_folder,
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(argv: list[str]) -> None:
     """Parse, train, write the weights, and print how good they are."""
-    parser = command_parser(chosen_classes(argv, ("model", "data")))
+    parser = make_parser(find_chosen_classes(argv, ("model", "data")))
     options = parser.parse(argv)
     # Lightning is slow to load: only once there is something to train.
     from fi.base.text_files import write_text
@@ -38,8 +39,8 @@ def run(argv: list[str]) -> None:
     from fi.training.module import Training
 
     seed_all(options.seed)  # the first weights, too
-    network = _checked_network(parser.built(options, "model"), options.model)
-    data = parser.built(options, "data")
+    network = _checked_network(parser.build(options, "model"), options.model)
+    data = parser.build(options, "data")
     folder = training_folder(options, type(network).__name__)
     module = Training(network, recipe_of(options), options.readout, options.time_axis)
     try:
@@ -50,7 +51,7 @@ def run(argv: list[str]) -> None:
     if module.global_rank == 0:
         path = Path(options.save) if options.save else folder / "weights.pt"
         save_weights(network, path)
-        write_text(folder / "config.yaml", parser.replayable(options, NOT_REPLAYED))
+        write_text(folder / "config.yaml", parser.dump_replayable(options, NOT_REPLAYED))
         print("\n".join(describe_training(module, data, metrics)))
         print(f"Weights in {path}")
 

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import torch
 from campaigns import Run, subject_of
-from fi.callbacks import standard_callbacks
-from fi.datamodules import SaccadeMNIST
 from saccade_cache import write_shown_digits
 from small_networks import SmallLinear
 
+from fi.callbacks import standard_callbacks
 from fi.campaign.runner import Campaign
 from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
+from fi.datamodules import SaccadeMNIST
 from fi.faults.fault import Fault
 from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan

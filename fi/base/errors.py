@@ -28,7 +28,7 @@ def first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def reported(*kinds: type[Exception], prefix: str = "") -> Iterator[None]:
+def report_errors(*kinds: type[Exception], prefix: str = "") -> Iterator[None]:
     """Errors of these kinds are the user's to mend: raise them as ``UserError``."""
     try:
         yield

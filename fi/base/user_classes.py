@@ -28,19 +28,14 @@ _NOUNS = {
 _METHODS = {"models": {"stages", "forward"}, "datamodules": {"test_dataloader"}}
 
 
-def own_module(kind: str, name: str) -> ModuleType:
-    """The module ``name`` of our package ``kind``."""
-    return importlib.import_module(f"fi.{kind}.{name}")
-
-
-def config_file(given: str) -> str:
+def resolve_config(given: str) -> str:
     """The file that ``--config`` names: a path, or the bare name of one of ours (``nmnist``)."""
     ours = folder_of("configs") / f"{given}.yaml"
     bare = Path(given).name == given and not Path(given).exists()
     return str(ours) if bare and ours.is_file() else given
 
 
-def own_classes(kind: str) -> dict[str, str]:
+def list_own_classes(kind: str) -> dict[str, str]:
     """Class name -> module of our networks or datamodules, found without importing them."""
     found: dict[str, tuple[str, ast.ClassDef]] = {}
     for file in sorted(folder_of(kind).glob("*.py")):
@@ -82,13 +77,13 @@ def find_class(name: str, kind: str) -> type:
         return _from_file(name, kind)
     if "." in name:
         return _from_path(name, kind)
-    known = own_classes(kind)
+    known = list_own_classes(kind)
     if name not in known:
         raise UserError(
             f"unknown {_NOUNS[kind]} {name!r}; known: {', '.join(known)}, "
             "or a dotted path (my_package.MyClass) or a file (./my_file.py:MyClass)"
         )
-    cls: type = getattr(own_module(kind, known[name]), name)
+    cls: type = getattr(importlib.import_module(f"fi.{kind}.{known[name]}"), name)
     return cls
 
 

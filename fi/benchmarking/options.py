@@ -9,7 +9,7 @@ from fi.sampling.plan import DEFAULT_SEED
 COMMAND = "python -m fi.benchmark"
 
 
-def command_parser(classes: dict[str, type]) -> CommandParser:
+def make_parser(classes: dict[str, type]) -> CommandParser:
     """The parser; ``classes`` are the network and the datamodule where these are known."""
     parser = CommandParser(COMMAND, "Time both engines on the same faults.", classes)
     parser.add_argument("--config", action="config", help="a YAML file of options, or one of ours")

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from jsonargparse import Namespace
 
-from fi.base.errors import UserError, reported
-from fi.benchmarking.options import command_parser
+from fi.base.errors import UserError, report_errors
+from fi.benchmarking.options import make_parser
 from fi.campaign.settings import PRECISIONS
 from fi.campaign.subject import Subject
+from fi.cli.chosen_classes import find_chosen_classes
+from fi.cli.option_values import parse_bit_sets, parse_times
 from fi.cli.overridden import warn_of_overridden
-from fi.cli.parser import CommandParser, chosen_classes
-from fi.cli.test_options import bits_of, times_of
+from fi.cli.parser import CommandParser
 from fi.engine.differential.engine import DifferentialEngine
 from fi.faults.fault import Trial
 from fi.faults.fault_space import FaultSpace
@@ -62,7 +63,7 @@ class Workload:
 
 def parse_workload(argv: list[str]) -> tuple[Workload, Namespace]:
     """The workload that a command line asks for, and its options."""
-    parser = command_parser(chosen_classes(argv, ("model", "data")))
+    parser = make_parser(find_chosen_classes(argv, ("model", "data")))
     options = parser.parse(argv)
     return load_workload(parser, options), options
 
@@ -76,12 +77,12 @@ def load_workload(parser: CommandParser, options: Namespace) -> Workload:
     _check_options(options)
     if options.threads:
         torch.set_num_threads(options.threads)
-    network = parser.built(options, "model")
+    network = parser.build(options, "model")
     path = checkpoint_of(network, options.checkpoint)
     if path is not None:
         load_checkpoint(network, path)
         warn_of_overridden(parser, options, path)
-    data = parser.built(options, "data")
+    data = parser.build(options, "data")
     subject = Subject(network, data, limit=options.samples, word_format=options.format)
     reason = DifferentialEngine.why_not(network)
     if reason:
@@ -103,18 +104,18 @@ def _check_options(options: Namespace) -> None:
     if options.precision not in PRECISIONS:
         allowed = " and ".join(PRECISIONS)
         raise UserError(f"--precision {options.precision}: allowed are {allowed}")
-    with reported(RuntimeError, AssertionError, prefix=f"--device {options.device}: "):
+    with report_errors(RuntimeError, AssertionError, prefix=f"--device {options.device}: "):
         torch.zeros(1, device=options.device)
 
 
 def _make_space(subject: Subject, options: Namespace) -> FaultSpace:
     """The faults that the options are about."""
-    times = times_of("transient" if options.transient else options.steps)
-    with reported(ValueError):
+    times = parse_times("transient" if options.transient else options.steps)
+    with report_errors(ValueError):
         plan = SamplingPlan(
             models=tuple(map(load_model, options.models.split(","))),
             sites=tuple(options.layers.split(",")),
-            bits=bits_of(options.bits, options.burst),
+            bits=parse_bit_sets(options.bits, options.burst),
             seed=options.seed,
             **times,
         )

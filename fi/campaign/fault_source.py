@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fi.base.errors import UserError, reported
+from fi.base.errors import UserError, report_errors
 from fi.campaign.subject import Subject
-from fi.faults.fault import Fault, Trial, group_trials
+from fi.faults.fault import Fault
 from fi.faults.fault_checks import check_known
 from fi.faults.fault_list import check_trials, read_fault_list, write_fault_list
 from fi.faults.fault_sites import Kind
@@ -57,7 +57,8 @@ class FaultSource:
     def record(self) -> ListRecord:
         """What the summary says of it."""
         scheme = "list" if self.design is None else self.design.scheme
-        known = all(map(self._is_counted, group_trials(self.faults)))
+        single = len({fault.injection for fault in self.faults}) == len(self.faults)
+        known = single and (self.plan is not None or all(map(_is_plain, self.faults)))
         populations = {
             family.name: self.space.size_of(family) if known else None
             for family in self.space.families
@@ -65,20 +66,17 @@ class FaultSource:
         seed = None if self.plan is None else self.plan.seed
         return ListRecord(self.path.name, scheme, populations, seed, self.design)
 
-    def _is_counted(self, trial: Trial) -> bool:
-        """Whether the numbers of the space say how many such trials there are."""
-        if len(trial) > 1:
-            return False
-        (fault,) = trial
-        plain = len(fault.bits) < 2 and (fault.steps is None or len(fault.steps) == 1)
-        return plain or self.plan is not None
-
     def write(self) -> None:
         """Write a list that was drawn; one that is there must be the same."""
         if self.plan is not None and self.draw is None:
             write_fault_list(self.path, self.faults)
             if self.design is not None:
                 write_plan(self.path, self.plan, self.design)
+
+
+def _is_plain(fault: Fault) -> bool:
+    """Whether the space of any list counts such faults: one bit at most, one step or permanent."""
+    return len(fault.bits) < 2 and (fault.steps is None or len(fault.steps) == 1)
 
 
 def make_fault_source(given: GivenFaults, subject: Subject, output: Path) -> FaultSource:
@@ -95,7 +93,7 @@ def make_fault_source(given: GivenFaults, subject: Subject, output: Path) -> Fau
         UserError: there is no such list, or the plan or the list does not fit the network.
     """
     lists = output / "fault_list" / subject.name
-    with reported(ValueError):
+    with report_errors(ValueError):
         if isinstance(given, IterativePlan):
             return _make_iterative_source(given, subject, lists)
         if isinstance(given, SamplingPlan):

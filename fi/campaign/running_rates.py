@@ -52,10 +52,14 @@ class RunningRates:
     def add(self, sites: Iterable[tuple[str, str]], table: NDArray[np.int64]) -> None:
         """Take counts ``[trials, columns]`` of trials with this family and bit, as in lists."""
         self.done += len(table)
-        for (family, bit), rates in zip(sites, table / table[:, :1], strict=True):
-            for part in self._name_parts(family, bit):
-                self._faults[part] += 1
-                self._sums[part] += rates
+        numbers: dict[tuple[str, str], int] = {}
+        rows = np.array([numbers.setdefault(site, len(numbers)) for site in sites], np.int64)
+        rates = table / table[:, :1]
+        for site, number in numbers.items():
+            chosen = rates[rows == number]
+            for part in self._name_parts(*site):
+                self._faults[part] += len(chosen)
+                self._sums[part] += chosen.sum(axis=0)
 
     def compute_scalars(self, family: str) -> dict[str, float]:
         """Every rate of a family with the ends of its interval."""

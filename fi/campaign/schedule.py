@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from fi.base.errors import UserError, reported
+from fi.base.errors import UserError, report_errors
 from fi.faults.fault import Fault, Trial, group_trials
 from fi.faults.fault_list import grow_fault_list
 from fi.sampling.plan_file import write_plan
@@ -150,7 +150,7 @@ class IterativeFaults(ListedFaults):
             self.extend(added)
 
     def draw_next(self, results: Callable[[], pd.DataFrame]) -> list[Fault]:
-        with reported(ValueError):
+        with report_errors(ValueError):
             return self.draw.next_faults(results())
 
     def write(self, path: Path) -> None:

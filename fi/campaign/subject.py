@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from fi.base.errors import UserError, first_line, reported
+from fi.base.errors import UserError, first_line, report_errors
 from fi.engine.base import Infer
 from fi.faults.fault_sites import INPUT, Kind, SiteFamily, find_site_families, observe_activity
 from fi.faults.word_formats import FLOAT32, convert
@@ -96,7 +96,7 @@ class Subject:
 
     def _round_words(self) -> None:
         """Convert the stored words; what they were before is in no result but this accuracy."""
-        with reported(ValueError, prefix="--format: "):
+        with report_errors(ValueError, prefix="--format: "):
             right = samples = 0
             with torch.no_grad():
                 for events, labels in self.batches:

@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from fi.base.errors import UserError, reported
+from fi.base.errors import UserError, report_errors
 from fi.campaign.settings import PRECISIONS, Hardware
 from fi.network.batches import Batches
 
@@ -33,7 +33,9 @@ def make_trainer(hardware: Hardware, callbacks: Sequence[pl.Callback]) -> pl.Tra
         raise UserError(f"--precision {hardware.precision}: allowed are {allowed}")
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     asked = f"--accelerator {hardware.accelerator} --devices {hardware.devices}: "
-    with reported(MisconfigurationException, RuntimeError, ValueError, TypeError, prefix=asked):
+    with report_errors(
+        MisconfigurationException, RuntimeError, ValueError, TypeError, prefix=asked
+    ):
         return pl.Trainer(
             accelerator=hardware.accelerator,
             devices=hardware.devices,

@@ -39,7 +39,7 @@ def _state(parser: CommandParser, options: Namespace) -> dict[str, Tensor]:
     """The tensors of a new network, random ones drawn alike each time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return dict(parser.built(options, "model").state_dict())
+        return dict(parser.build(options, "model").state_dict())
 
 
 def _differing(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:

@@ -20,7 +20,7 @@ def load_subject(parser: CommandParser, options: Namespace) -> Subject:
         UserError: the network is none, its weights do not fit, or it cannot take the data.
     """
     torch.manual_seed(options.seed)
-    network = parser.built(options, "model")
+    network = parser.build(options, "model")
     if not isinstance(network, nn.Module):
         raise UserError(f"--model {options.model} is no torch.nn.Module")
     path = checkpoint_of(network, options.checkpoint)
@@ -29,7 +29,7 @@ def load_subject(parser: CommandParser, options: Namespace) -> Subject:
         warn_of_overridden(parser, options, path)
     return Subject(
         network,
-        parser.built(options, "data"),
+        parser.build(options, "data"),
         readout=options.readout,
         time_axis=options.time_axis,
         limit=options.limit_samples,

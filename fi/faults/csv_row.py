@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
+from fi.base.text_files import csv_text
 from fi.faults.fault import Bits, Fault, Index, format_bits, format_steps
 
 FAULT_COLUMNS = ("Injection", "Layer", "TensorIndex", "Bit", "Model", "Step")
@@ -91,3 +92,25 @@ def fault_row(fault: Fault) -> tuple[object, ...]:
     """The six fields of ``fault``, the inverse of ``parse_fault``."""
     bits, steps = format_bits(fault.bits), format_steps(fault.steps)
     return fault.injection, fault.layer, fault.index, bits, fault.model, steps
+
+
+def fault_lines(faults: Iterable[Fault]) -> Iterator[str]:
+    """The line of each fault without its end, as ``csv_text`` of its ``fault_row`` has it."""
+    for fault in faults:
+        what = _format_fault(fault.bits, fault.model, fault.steps)
+        yield f"{fault.injection},{_format_site(fault.layer, fault.index)},{what}"
+
+
+def fault_list_text(faults: Iterable[Fault]) -> str:
+    """The text of a fault list."""
+    return "\n".join([",".join(FAULT_COLUMNS), *fault_lines(faults), ""])
+
+
+@lru_cache(maxsize=65536)
+def _format_site(layer: str, index: Index) -> str:
+    return csv_text([(layer, index)])[:-1]
+
+
+@lru_cache(maxsize=65536)
+def _format_fault(bits: Bits, model: str, steps: range | None) -> str:
+    return csv_text([(format_bits(bits), model, format_steps(steps))])[:-1]

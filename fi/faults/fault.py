@@ -9,6 +9,7 @@ from itertools import groupby
 
 from torch import Tensor
 
+from fi.base.garbage import pause_collection
 from fi.faults.bits import WORD_BITS, WordMasks, corrupt
 from fi.faults.family_names import common_family
 from fi.faults.models import FAULT_MODELS, fault_model
@@ -97,11 +98,14 @@ def group_trials(faults: Iterable[Fault]) -> list[Trial]:
     >>> [len(trial) for trial in group_trials([*listed, Fault(1, "fc1.bias", (1,), 3)])]
     [2, 1]
     """
-    return [tuple(group) for _, group in groupby(faults, key=lambda fault: fault.injection)]
+    with pause_collection():
+        return [tuple(group) for _, group in groupby(faults, key=lambda fault: fault.injection)]
 
 
 def family_of(trial: Trial) -> str:
     """The site family of a trial: that of its faults, ``fc1.several`` or ``several``."""
+    if len(trial) == 1:
+        return trial[0].layer
     return common_family([fault.layer for fault in trial])
 
 

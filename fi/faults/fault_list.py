@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from fi.base.text_files import FileError, Row, csv_rows, csv_text, read_text, write_text
-from fi.faults.csv_row import FAULT_COLUMNS, SPIKINGJET_COLUMNS, fault_row, parse_fault
+from fi.base.text_files import FileError, Row, csv_rows, read_text, write_text
+from fi.faults.csv_row import FAULT_COLUMNS, SPIKINGJET_COLUMNS, fault_list_text, parse_fault
 from fi.faults.fault import Fault, group_trials
 from fi.faults.fault_checks import check_known
 from fi.faults.fault_sites import SiteFamily
@@ -101,7 +101,7 @@ def write_fault_list(path: str | Path, faults: Iterable[Fault]) -> None:
         check_trials(faults)
     except ValueError as problem:
         raise FaultListError(f"{path} is not written: {problem}") from None
-    text = csv_text([FAULT_COLUMNS, *map(fault_row, faults)])
+    text = fault_list_text(faults)
     if path.exists():
         _check_same(path, text)
         return
@@ -118,7 +118,7 @@ def grow_fault_list(path: Path, faults: Sequence[Fault]) -> None:
         FaultListError: a list is there that does not begin like this one, or the folder cannot be
             written.
     """
-    text = csv_text([FAULT_COLUMNS, *map(fault_row, faults)])
+    text = fault_list_text(faults)
     if path.exists():
         there = read_text(path, FaultListError)
         if there.startswith(text):
@@ -135,11 +135,14 @@ def check_trials(faults: Sequence[Fault]) -> None:
     """Raise ``ValueError`` for an empty list, or one with the same injection in two places."""
     if not faults:
         raise ValueError("the fault list is empty")
-    numbers = Counter(trial[0].injection for trial in group_trials(faults))
-    for number, times in numbers.items():
+    numbers = [fault.injection for fault in faults]
+    if len(set(numbers)) == len(numbers):  # no trial of several faults: nothing can stand twice
+        return
+    trials = group_trials(faults)
+    for number, times in Counter(trial[0].injection for trial in trials).items():
         if times > 1:
             raise ValueError(f"injection {number} comes twice; allowed: its faults side by side")
-    for trial in group_trials(faults):
+    for trial in trials:
         if len(set(trial)) < len(trial):
             raise ValueError(f"injection {trial[0].injection} has the same fault twice")
 

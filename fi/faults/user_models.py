@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fi.base.errors import UserError, reported
+from fi.base.errors import UserError, report_errors
 from fi.base.user_classes import find_class
 from fi.faults.fault import masks_of
 from fi.faults.models import FAULT_MODELS, FaultModel, register_model
@@ -25,7 +25,7 @@ def load_model(name: str) -> str:
     cls = find_class(file + separator + class_name, "fault models")
     if not issubclass(cls, FaultModel):
         raise UserError(f"fault model {name!r}: {cls.__name__} is no FaultModel")
-    with reported(ValueError):
+    with report_errors(ValueError):
         listed = register_model(cls)
     masks_of.cache_clear()
     return listed + colon + parameter

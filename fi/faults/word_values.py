@@ -45,13 +45,13 @@ def word_values(
     return values
 
 
-def value_fields(value: WordValue) -> tuple[str, str]:
+def value_text(value: WordValue) -> str:
     """The two fields of a CSV row, which give the same floats when they are read."""
-    return ("", "") if value is None else (repr(value[0]), repr(value[1]))
+    return "," if value is None else f"{value[0]!r},{value[1]!r}"
 
 
 def parse_value(golden: str, faulty: str) -> WordValue:
-    """The inverse of ``value_fields``; ``ValueError`` names the column."""
+    """The inverse of ``value_text``; ``ValueError`` names the column."""
     if golden == faulty == "":
         return None
     return _parse_float(golden, VALUE_COLUMNS[0]), _parse_float(faulty, VALUE_COLUMNS[1])

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from fi.metrics.counts import COUNT_COLUMNS
-from fi.metrics.judgement import find_top, judge
+from fi.metrics.judgement import find_top, judge_tops
 from fi.metrics.outcomes import FULLY_MASKED, OUTCOMES
 from fi.metrics.pairs import Pairs
 
@@ -35,22 +35,31 @@ def count_batch(portions: Iterable[Pairs], golden: Tensor, labels: Tensor, fault
         labels: true classes ``[batch]``.
         faults: the number of faults in the group.
     """
-    right = find_correct(golden, labels)
+    tops = find_top(golden.to(torch.float32))
+    right = tops[1] == labels
     counts = torch.zeros(len(COUNT_COLUMNS), faults, dtype=torch.int64, device=golden.device)
     counts[_SAMPLES] = counts[_FIRST_OUTCOME + FULLY_MASKED] = len(golden)
     counts[_CORRECT] = counts[_GOLDEN_CORRECT] = right.sum()
     for pairs in portions:
-        _count_portion(counts, pairs, golden, labels, right)
+        _count_portion(counts, pairs, tops, labels, right)
     return counts
 
 
 def _count_portion(
-    counts: Tensor, pairs: Pairs, golden: Tensor, labels: Tensor, right: Tensor
+    counts: Tensor, pairs: Pairs, tops: tuple[Tensor, Tensor], labels: Tensor, right: Tensor
 ) -> None:
-    """Move the pairs of one portion from fully masked, in ``counts``, to what they really did."""
+    """Move the pairs of one portion from fully masked, in ``counts``, to what they really did.
+
+    Args:
+        counts: of the batch, ``[columns, faults]``.
+        pairs: the portion.
+        tops: ``find_top`` of the golden scores, ``[batch]`` each.
+        labels, right: true classes, and whether the golden run found them, ``[batch]``.
+    """
     fault, sample, scores = pairs
     faults = counts.shape[1]
-    outcome, non_finite, correct = judge(golden[sample], scores, labels[sample])
+    golden = tops[0][sample], tops[1][sample]
+    outcome, non_finite, correct = judge_tops(golden, scores, labels[sample])
 
     def per_fault(chosen: Tensor) -> Tensor:
         return torch.bincount(fault[chosen], minlength=faults)

@@ -21,8 +21,10 @@ class Judgement(NamedTuple):
 def find_top(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Top score and its class, ``[pairs]`` each; the lowest class wins ties, NaN is largest."""
     largest = scores.amax(dim=-1, keepdim=True)
-    winners = (scores == largest) | (scores.isnan() & largest.isnan())
-    return largest.squeeze(-1), winners.to(torch.uint8).argmax(dim=-1)
+    winners = scores == largest
+    if (nan := largest.isnan()).any():
+        winners |= scores.isnan() & nan
+    return largest.squeeze(-1), winners.view(torch.uint8).argmax(dim=-1)
 
 
 def judge(golden: Tensor, faulty: Tensor, labels: Tensor) -> Judgement:
@@ -45,12 +47,17 @@ def judge(golden: Tensor, faulty: Tensor, labels: Tensor) -> Judgement:
     >>> [OUTCOMES[outcome] for outcome in judged.outcome]
     ['fully_masked', 'sdc_1', 'sdc_10_20']
     """
-    golden, faulty = golden.to(torch.float32), faulty.to(torch.float32)
-    (golden_top, golden_class), (faulty_top, faulty_class) = find_top(golden), find_top(faulty)
-    nan = faulty.isnan().any(dim=-1)
+    return judge_tops(find_top(golden.to(torch.float32)), faulty, labels)
+
+
+def judge_tops(golden: tuple[Tensor, Tensor], faulty: Tensor, labels: Tensor) -> Judgement:
+    """``judge``, where of the fault-free scores only ``find_top`` of their float32 is given."""
+    faulty = faulty.to(torch.float32)
+    (golden_top, golden_class), (faulty_top, faulty_class) = golden, find_top(faulty)
+    nan = faulty_top.isnan()  # as soon as one score is
     before, after = golden_top.double(), faulty_top.double()
     change = 100.0 * ((after - before).abs() / before.abs())
-    ends = torch.tensor(BAND_ENDS, dtype=torch.float64, device=golden.device)
+    ends = torch.tensor(BAND_ENDS, dtype=torch.float64, device=faulty.device)
     outcome = SDC_0_5 + torch.bucketize(change, ends, right=True)
     outcome[before == 0] = SDC_20
     outcome[after == before] = FULLY_MASKED

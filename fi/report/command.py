@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fi.cli.parser import CommandParser, run_command
+from fi.cli.execution import run_command
+from fi.cli.parser import CommandParser
 from fi.report.page import write_figures, write_report
 from fi.store.campaign_reader import newest_campaign
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from fi.report.figures.bits import share_of_sdc
+from fi.report.figures.rates_by_bit import share_of_sdc
 from fi.report.findings import Findings
 from fi.statistics.result_table import FAULTY_ACCURACY, OUTCOME_ROWS, OVERALL
 

@@ -14,7 +14,7 @@ from fi.base.text_files import write_text
 from fi.report.critical_section import critical_faults
 from fi.report.facts import facts, options, provenance, subtitle, warning
 from fi.report.figures import main_pictures
-from fi.report.figures.sites import lowest, sites
+from fi.report.figures.site_maps import lowest, sites
 from fi.report.findings import Findings
 from fi.report.headline import SPACE, accuracy_percent, headline, percent
 from fi.report.palette import severity_map

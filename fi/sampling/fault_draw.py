@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fi.base.garbage import pause_collection
 from fi.faults.fault import Fault
 from fi.faults.fault_space import FaultSpace
 from fi.sampling.combinations import TrialNumbers
@@ -37,7 +38,8 @@ def draw(space: FaultSpace, plan: SamplingPlan) -> list[Fault]:
     """
     if plan.together > 1:
         return draw_trials(space, plan)
-    return [space.fault(number, row) for row, number in enumerate(draw_numbers(space, plan))]
+    with pause_collection():
+        return [space.fault(number, row) for row, number in enumerate(draw_numbers(space, plan))]
 
 
 def draw_numbers(space: FaultSpace, plan: SamplingPlan) -> list[int]:

@@ -9,8 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fi.base.text_files import csv_text
-from fi.faults.csv_row import FAULT_COLUMNS, fault_row
+from fi.faults.csv_row import fault_list_text
 from fi.faults.fault import Fault
 
 
@@ -46,4 +45,4 @@ def network_hash(network: nn.Module) -> str:
 
 def faults_hash(faults: Sequence[Fault]) -> str:
     """Hash of a fault list: SHA-256 of the file that this tool writes of it."""
-    return text_hash(csv_text([FAULT_COLUMNS, *map(fault_row, faults)]))
+    return text_hash(fault_list_text(faults))

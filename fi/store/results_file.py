@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, repeat
 from operator import itemgetter
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from fi.base.text_files import csv_text, read_text
-from fi.faults.csv_row import FAULT_COLUMNS, fault_row
+from fi.base.text_files import read_text
+from fi.faults.csv_row import FAULT_COLUMNS, fault_lines, fault_row
 from fi.faults.fault import Fault, Trial, group_trials
-from fi.faults.word_values import VALUE_COLUMNS, WordValue, value_fields
+from fi.faults.word_values import VALUE_COLUMNS, WordValue, value_text
 from fi.metrics.counts import COUNT_COLUMNS, Counts, count_table
 from fi.store.results_frame import read_frame
 from fi.store.results_rows import (
@@ -62,17 +64,12 @@ class ResultsFile:
             table = count_table(counts, len(trials))
         except ValueError as problem:
             raise ResultsError(f"{self.path}: {problem}") from None
-        listed = [
-            (fault, row)
-            for trial, row in zip(trials, table.tolist(), strict=True)
-            for fault in ((trial,) if isinstance(trial, Fault) else trial)
-        ]
-        values = [None] * len(listed) if values is None else values
-        rows = (
-            [*fault_row(fault), *row, *value_fields(value)]
-            for (fault, row), value in zip(listed, values, strict=True)
-        )
-        _append(self.path, csv_text(rows).encode())
+        whole = [trial if isinstance(trial, tuple) else (trial,) for trial in trials]
+        faults = fault_lines(fault for trial in whole for fault in trial)
+        texts = _count_texts(table, [len(trial) for trial in whole])
+        words = map(value_text, repeat(None, len(texts)) if values is None else values)
+        lines = map(",".join, zip(faults, texts, words, strict=True))
+        _append(self.path, "\n".join([*lines, ""]).encode())
 
     def trial_rows(self) -> list[list[list[str]]]:
         """The fields of the rows of every trial, as they are in the file; errors as ``load``."""
@@ -180,6 +177,17 @@ class ResultsFile:
         """What is in the file; without a last line that is cut off where not the ``whole``."""
         text = read_text(self.path, ResultsError)
         return text if whole else text[: text.rfind("\n") + 1]
+
+
+def _count_texts(table: NDArray[np.int64], sizes: Sequence[int]) -> list[str]:
+    """The counts of each row as text: those of trial ``i`` ``sizes[i]`` times."""
+    known: dict[tuple[int, ...], str] = {}  # most faults of a campaign have the same counts
+    texts = []
+    for row, size in zip(map(tuple, table.tolist()), sizes, strict=True):
+        if row not in known:
+            known[row] = ",".join(map(str, row))
+        texts += [known[row]] * size
+    return texts
 
 
 def _all_listed(frame: pd.DataFrame, faults: Sequence[Fault]) -> bool:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,12 +53,11 @@ def read_frame(text: str) -> pd.DataFrame | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
+            types: dict[str, Any] = dict.fromkeys(_NUMBERS, "int64")
+            types |= dict.fromkeys((*_CANONICAL, *VALUE_COLUMNS), object)
             raw = pd.read_csv(
                 io.StringIO(text),
-                dtype={
-                    **dict.fromkeys(_NUMBERS, "int64"),
-                    **dict.fromkeys((*_CANONICAL, *VALUE_COLUMNS), "str"),
-                },
+                dtype=types,
                 index_col=False,
                 na_filter=False,
                 skip_blank_lines=False,
@@ -76,7 +76,7 @@ def _checked_frame(raw: pd.DataFrame, text: str) -> pd.DataFrame | None:
     # there may have been more fields: the text would be longer then.
     length = len(HEADER) + len(raw) * len(RESULT_COLUMNS)  # a comma or line end behind each field
     length += sum(map(_digits, numbers.values())) + sum(t.length for t in texts.values())
-    length += sum(len(word) for column in words.values() for word in column)
+    length += sum(len("".join(column)) for column in words.values())
     if length != len(text):
         return None
     counts = np.stack([numbers[name] for name in COUNT_COLUMNS], axis=1)
@@ -103,10 +103,10 @@ def _read_values(golden: list[str], faulty: list[str]) -> list[NDArray[np.float6
 
 
 def _read_floats(column: list[str]) -> NDArray[np.float64]:
-    numbers = [float(text or "nan") for text in column]
-    if any(a != b for a, b in zip(map(repr, numbers), column, strict=True) if b):
+    known = {text: float(text or "nan") for text in set(column)}
+    if any(repr(number) != text for text, number in known.items() if text):
         raise ValueError("a value is not written as it is read")
-    return np.array(numbers, dtype=np.float64)
+    return np.array([known[text] for text in column], dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,10 @@ class _Texts:
         if any(quoted in text for text in written for quoted in '"\r\n'):
             raise ValueError(f"{name} has quotes or lines in it")
         lengths = np.array([len(text) + 2 * ("," in text) for text in written], np.int64)
-        return cls(list(map(_CANONICAL[name], written)), codes, int(lengths[codes].sum()))
+        values = list(map(_CANONICAL[name], written))
+        if len(set(values)) < len(values):  # equal faults would have different codes
+            raise ValueError(f"{name} has a value that is written in two ways")
+        return cls(values, codes, int(lengths[codes].sum()))
 
     def series(self) -> pd.Series:
         """The column again."""
@@ -160,5 +163,8 @@ def _check_trials(
     again = np.flatnonzero(injections[1:] == injections[:-1]) + 1
     if len(np.unique(injections)) != len(injections) - len(again):
         return False
-    same_fault = np.logical_and.reduce([code[again] == code[again - 1] for code in codes])
-    return not same_fault.any() and bool((counts[again] == counts[again - 1]).all())
+    in_trials = np.union1d(again - 1, again)
+    faults = pd.DataFrame({name: c[in_trials] for name, c in enumerate((injections, *codes))})
+    if faults.duplicated().any():
+        return False
+    return bool((counts[again] == counts[again - 1]).all())

@@ -84,15 +84,17 @@ def _check_rows(
     faults: list[Fault], counts: NDArray[np.int64], lines: list[int], path: Path
 ) -> None:
     seen: dict[int, int] = {}
+    trial: list[Fault] = []
     for row, (fault, line) in enumerate(zip(faults, lines, strict=True)):
-        first = seen.get(fault.injection)
-        if first is not None:
-            same_trial = faults[row - 1].injection == fault.injection != faults[row - 1]
-            if same_trial and (counts[row] == counts[row - 1]).all():
-                continue
+        first = seen.setdefault(fault.injection, line)
+        if first == line:
+            trial = [fault]
+            continue
+        same_trial = trial[0].injection == fault.injection
+        if not same_trial or fault in trial or (counts[row] != counts[row - 1]).any():
             what = f"injection {fault.injection} is on line {first} already"
             raise ResultsError(f"{path}:{line}: {what}")
-        seen[fault.injection] = line
+        trial.append(fault)
     row, what = first_wrong(counts)
     if what:
         raise ResultsError(f"{path}:{lines[row]}: {what}")

@@ -19,7 +19,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
 
-from fi.base.errors import reported
+from fi.base.errors import report_errors
 from fi.campaign.trainer import exact_arithmetic
 from fi.network.checkpoint import load_checkpoint
 from fi.network.neurons import make_parameters_float, reset_neurons
@@ -105,7 +105,7 @@ def _make_trainer(
     progress: bool,
     options: dict[str, Any],
 ) -> pl.Trainer:
-    with reported(MisconfigurationException, RuntimeError, ValueError, prefix="Lightning: "):
+    with report_errors(MisconfigurationException, RuntimeError, ValueError, prefix="Lightning: "):
         return pl.Trainer(
             max_epochs=module.recipe.epochs,
             deterministic=True,
@@ -136,7 +136,7 @@ def save_weights(network: nn.Module, path: Path) -> None:
     }
     draft = path.with_name(f".{path.name}.tmp")
     try:
-        with reported(OSError, RuntimeError, prefix=f"{path} cannot be written: "):
+        with report_errors(OSError, RuntimeError, prefix=f"{path} cannot be written: "):
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.save(state, draft)
             draft.replace(path)

@@ -35,7 +35,7 @@ def training_folder(options: Namespace, network: str) -> Path:
     return Path(options.output) / network / "training" / f"seed{options.seed}"
 
 
-def command_parser(classes: dict[str, type]) -> CommandParser:
+def make_parser(classes: dict[str, type]) -> CommandParser:
     """The parser; ``classes`` are the network and the datamodule where these are known."""
     more = "" if classes else " Name a network to see its arguments: --model MODEL --help."
     parser = CommandParser(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,3 +84,10 @@ def test_nothing_else_beside_fi_is_part_of_it(name: str) -> None:
     with pytest.raises(ModuleNotFoundError):
         __import__(name)
     assert folder_of("models") == ROOT / "models"
+
+
+def test_no_file_name_stands_twice_in_fi() -> None:
+    modules = (ROOT / "fi").rglob("*.py")
+    names = Counter(file.name for file in modules if not file.name.startswith("__"))
+    assert len(names) > 100
+    assert [name for name, number in names.items() if number > 1] == []

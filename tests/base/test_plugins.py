@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fi.models import CSNN
 from places import ROOT
 
 from fi.base.errors import UserError
-from fi.base.user_classes import config_file, find_class, own_classes
+from fi.base.user_classes import find_class, list_own_classes, resolve_config
+from fi.models import CSNN
 from fi.network.stages import SpikingNetwork
 
 
@@ -39,9 +39,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_models: None) -> Pa
 
 
 def test_our_own_classes_are_known() -> None:
-    assert set(own_classes("models")) == {"CSNN", "MLP", "NMNIST", "SHD"}
+    assert set(list_own_classes("models")) == {"CSNN", "MLP", "NMNIST", "SHD"}
     recorded = {"DVSGesture", "NMNIST", "SHD"}
-    assert set(own_classes("datamodules")) == {*recorded, "RandomEvents", "SaccadeMNIST"}
+    assert set(list_own_classes("datamodules")) == {*recorded, "RandomEvents", "SaccadeMNIST"}
 
 
 def test_a_bare_name_is_ours_and_a_dotted_one_the_users(home: Path) -> None:
@@ -92,8 +92,8 @@ def test_unknown_names(home: Path, name: str, message: str) -> None:
 
 
 def test_our_presets_have_bare_names(home: Path) -> None:
-    assert Path(config_file("nmnist")).read_text().count("model: NMNIST") == 1
-    assert config_file("mine") == "mine"
-    assert config_file("configs/nmnist.yaml") == "configs/nmnist.yaml"
+    assert Path(resolve_config("nmnist")).read_text().count("model: NMNIST") == 1
+    assert resolve_config("mine") == "mine"
+    assert resolve_config("configs/nmnist.yaml") == "configs/nmnist.yaml"
     (home / "nmnist").touch()
-    assert config_file("nmnist") == "nmnist"  # what is there wins
+    assert resolve_config("nmnist") == "nmnist"  # what is there wins

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from fi.datamodules import RandomEvents
 from torch.utils.data import ConcatDataset, DataLoader
 
 from fi.base.user_classes import find_class
 from fi.base.user_files import importable_name, spell_path, spelled_path
+from fi.datamodules import RandomEvents
 
 DATA = """
 import torch

@@ -104,10 +104,10 @@ def test_a_campaign_runs_with_the_wheel_from_another_folder(python: Path, tmp_pa
 @pytest.mark.slow
 def test_every_spelling_is_one_class_of_the_wheel(python: Path, tmp_path: Path) -> None:
     code = (
-        "from fi.base.user_classes import find_class, config_file\n"
+        "from fi.base.user_classes import find_class, resolve_config\n"
         "names = 'CSNN', 'models.csnn.CSNN', 'fi.models.csnn.CSNN'\n"
         "assert len({find_class(name, 'models') for name in names}) == 1\n"
-        "print(config_file('nmnist'))"
+        "print(resolve_config('nmnist'))"
     )
     preset = Path(run([python, "-c", code], tmp_path).strip())
     assert preset.is_relative_to(python.parents[1])

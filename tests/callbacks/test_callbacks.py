@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 from campaigns import Run
-from fi.callbacks import progress
-from fi.callbacks.progress import CampaignProgress, format_rate
 from rich.console import Console
 
+from fi.callbacks import progress
+from fi.callbacks.progress import CampaignProgress, format_rate
 from fi.campaign.subject import Subject
 from fi.faults.fault import Fault
 from fi.faults.injection import injected

@@ -14,11 +14,11 @@ import pytest
 from campaign_outputs import results, summary
 from campaign_process import Job, ended, free_port, run_here, run_job, started
 from campaigns import subject_of
-from fi.callbacks import standard_callbacks
-from fi.callbacks.tensorboard import CampaignBoard
 from small_networks import SmallLinear
 
 from fi.base.errors import UserError
+from fi.callbacks import standard_callbacks
+from fi.callbacks.tensorboard import CampaignBoard
 from fi.campaign.callback_api import CampaignCallback
 from fi.campaign.fault_source import make_fault_source
 from fi.campaign.runner import Campaign

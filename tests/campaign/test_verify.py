@@ -16,7 +16,7 @@ from fi import test as command
 from fi.base.errors import ContractBroken, UserError
 from fi.campaign.subject import Subject
 from fi.campaign.verify import verify
-from fi.cli.test_options import bytes_of
+from fi.cli.option_values import parse_size
 from fi.engine.differential.engine import DifferentialEngine
 from fi.faults.fault import Fault
 from fi.metrics.pairs import Pairs
@@ -151,13 +151,13 @@ def all_wrong(line: str) -> str:
     [("4GB", 4 * 10**9), ("512MiB", 2**29), ("1.5g", 15 * 10**8), ("2000000", 2 * 10**6)],
 )
 def test_sizes(text: str, size: int) -> None:
-    assert bytes_of(text) == size
+    assert parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["much", "-4GB", "4XB", "100", "", "GB", "4 4GB"])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(UserError, match="as 512MB or 4GB"):
-        bytes_of(text)
+        parse_size(text)
 
 
 @pytest.mark.parametrize("option", ["--threads", "--verify"])

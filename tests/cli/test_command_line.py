@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from places import ROOT
 
-from fi.cli.parser import _arranged
-from fi.cli.test_options import bits_of
+from fi.cli.argv import put_config_first
+from fi.cli.option_values import parse_bit_sets
 from fi.test import main
 
 HERE = ROOT
@@ -248,11 +248,11 @@ def test_a_bad_fault_list_names_file_and_line(
 
 
 def test_bits_are_numbers_and_ranges() -> None:
-    assert bits_of("0,30-31,5") == (0, 5, 30, 31)
+    assert parse_bit_sets("0,30-31,5") == (0, 5, 30, 31)
 
 
 def test_a_config_comes_first_so_that_options_win() -> None:
-    assert _arranged(["--p", "0.1", "--config", "a.yaml", "--model.x=1"]) == [
+    assert put_config_first(["--p", "0.1", "--config", "a.yaml", "--model.x=1"]) == [
         *("--config", "a.yaml", "--p", "0.1", "--model_args.x=1")
     ]
 

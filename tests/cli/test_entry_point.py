@@ -71,7 +71,7 @@ def test_a_traceback_where_it_is_asked_for(
 
 
 def test_a_traceback_is_no_option_that_is_replayed() -> None:
-    from fi.cli.test_options import command_parser
+    from fi.cli.test_options import make_parser
 
-    parser = command_parser({})
-    assert "traceback" not in parser.replayable(parser.parse([]), ())
+    parser = make_parser({})
+    assert "traceback" not in parser.dump_replayable(parser.parse([]), ())

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from fi.models import NMNIST
 from jsonargparse import Namespace
 
+from fi.cli.chosen_classes import find_chosen_classes
+from fi.cli.execution import shorten_warnings
 from fi.cli.overridden import warn_of_overridden
-from fi.cli.parser import CommandParser, chosen_classes, plain_warnings
-from fi.cli.test_options import command_parser
+from fi.cli.parser import CommandParser
+from fi.cli.test_options import make_parser
+from fi.models import NMNIST
 
 EVENTS = ["--data", "RandomEvents", "--data.samples", "4"]
 
@@ -29,7 +31,7 @@ def weights(tmp_path: Path) -> Path:
 def parsed(*argv: str) -> tuple[CommandParser, Namespace]:
     """The parser of fi.test and what it makes of these options."""
     arguments = ["--model", "NMNIST", *EVENTS, *argv]
-    parser = command_parser(chosen_classes(arguments, ("model", "data")))
+    parser = make_parser(find_chosen_classes(arguments, ("model", "data")))
     return parser, parser.parse(arguments)
 
 
@@ -60,11 +62,11 @@ def test_other_options_are_not(option: tuple[str, ...], weights: Path) -> None:
 def test_an_option_of_none_is_replayed(tmp_path: Path) -> None:
     parser, options = parsed("--model.resize", "null", "--p", "0.1")
     file = tmp_path / "config.yaml"
-    file.write_text(parser.replayable(options, ("dry_run",)))
+    file.write_text(parser.dump_replayable(options, ("dry_run",)))
     again = parser.parse(["--config", str(file)])
     assert again.model_args.resize is None
     assert again.p == 0.1
-    assert parser.replayable(again, ("dry_run",)) == file.read_text()
+    assert parser.dump_replayable(again, ("dry_run",)) == file.read_text()
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def shown(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[
 
 
 def test_warnings_for_the_user_are_one_line(shown: pytest.CaptureFixture[str]) -> None:
-    with plain_warnings():
+    with shorten_warnings():
         warnings.warn("part of the data", stacklevel=1)
         warnings.warn("old", FutureWarning, stacklevel=1)
     told = shown.readouterr().out.splitlines()

@@ -6,16 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fi.models
 import pandas as pd
 import pytest
 import torch
-from fi.models import NMNIST
 from small_networks import INPUT_SHAPES, PlainLinear, SmallLinear, event_batches, small
 
 import fi
+import fi.models
 from fi.campaign.fault_source import make_fault_source
 from fi.campaign.subject import Subject
+from fi.models import NMNIST
 from fi.report.result_view import ResultTable
 
 PLAN = fi.SamplingPlan(margin=0.15)

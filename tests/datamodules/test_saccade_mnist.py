@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+
 from fi.datamodules import SaccadeMNIST, saccade_mnist
 from fi.datamodules.event_camera import emulate
 from fi.datamodules.sparse_frames import SparseFrames

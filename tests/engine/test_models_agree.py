@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from fi.models import NMNIST
 from stage_kinds import (
     FAST,
     GENERIC,
@@ -30,6 +29,7 @@ from fi.faults.fault import Bits, Fault, Trial
 from fi.faults.fault_sites import INPUT, Kind, SiteFamily
 from fi.faults.fault_space import unravel
 from fi.faults.models import fault_model
+from fi.models import NMNIST
 from fi.network.stages import Stage
 
 MODELS = ("dead", "saturated", "stuck-value:0.7", "stuck-value:-2", "scale:0.3", "scale:-2.5")

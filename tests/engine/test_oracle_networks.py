@@ -16,7 +16,6 @@ import pandas as pd
 import pytest
 import torch
 from campaigns import Run
-from fi.models import SHD
 from oracle import Oracle, assert_oracle_agrees
 from oracle_formats import word_of
 from shipped_networks import shipped
@@ -25,6 +24,7 @@ from small_networks import spread
 from fi.campaign.subject import Subject
 from fi.faults.fault import Bits, Fault
 from fi.faults.models import fault_model
+from fi.models import SHD
 
 BURSTS: tuple[Bits, ...] = ((29, 30, 31), (22, 23, 24), (28, 29, 30))
 SETS: tuple[Bits, ...] = ((23, 27, 30), (21, 25, 31), (3, 7, 30))

@@ -18,8 +18,8 @@ from fi.engine.compiled.fault_arrays import WeightFaultArrays
 from fi.engine.compiled.kernels.arrays import FOREVER, Margins, SeenInputs, WeightFaults
 from fi.engine.compiled.planner import Need, Part, Plan
 from fi.engine.compiled.proof_margins import find_impulse_response
-from fi.engine.compiled.runner import Task
 from fi.engine.compiled.stage_constants import StageModel
+from fi.engine.compiled.stage_runner import Task
 from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.faults.fault import Fault

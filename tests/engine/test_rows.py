@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from engine_scores import scores
-from fi.models import SHD
 from small_networks import spread
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.differential.path_choice import choose_kernels
 from fi.faults.fault import Fault
 from fi.faults.injection import injected
+from fi.models import SHD
 
 STEPS, SAMPLES = 20, 6
 

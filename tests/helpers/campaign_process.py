@@ -22,15 +22,15 @@ from unittest.mock import patch
 
 import pytorch_lightning as pl
 import torch
-from fi.callbacks import standard_callbacks
 from small_networks import INPUT_SHAPES, SmallConv, SmallLinear, event_batches, small
 
+from fi.callbacks import standard_callbacks
 from fi.campaign.fault_test import FaultTest
 from fi.campaign.golden_run import GoldenTest
 from fi.campaign.runner import Campaign
 from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
-from fi.cli.parser import run_command
+from fi.cli.execution import run_command
 from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.sequential import IterativeDraw

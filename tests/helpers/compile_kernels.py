@@ -8,6 +8,8 @@ import torch
 from stage_kinds import FAST, cut, events, every_fault, input_shape, network_of
 
 from fi.engine.differential.engine import DifferentialEngine
+from fi.faults.fault import Fault
+from fi.faults.fault_sites import INPUT
 
 
 def compile_kernels(dtype: torch.dtype) -> None:
@@ -15,7 +17,8 @@ def compile_kernels(dtype: torch.dtype) -> None:
     for kind in FAST:
         for readout in ("count", "membrane"):
             network = network_of(kind, readout, dtype)
-            faults = every_fault(network, each=1)
+            line = Fault(0, INPUT, (0,) * len(input_shape(network)), 23)
+            faults = [*every_fault(network, each=1), line]
             engine = DifferentialEngine(network, network)
             ((batch, _),) = cut(events(input_shape(network), 3).to(dtype), (3,))
             with torch.inference_mode(), engine.injected([*faults, tuple(faults[:2])]):

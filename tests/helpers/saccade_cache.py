@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+
 from fi.datamodules import SaccadeMNIST, saccade_mnist
 from fi.datamodules.event_camera import record
 from fi.datamodules.sparse_frames import SparseFrames, save

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cache
 
 import torch
-from fi.datamodules import event_camera, saccade_mnist
 from torch import Tensor
 
 from fi.base.user_classes import find_class
 from fi.campaign.subject import Subject
+from fi.datamodules import event_camera, saccade_mnist
 from fi.network.checkpoint import checkpoint_of, load_checkpoint
 
 read_digits = cache(saccade_mnist.digits)  # which is a long text file

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from fi.datamodules import SaccadeMNIST
-from fi.models import CSNN, NMNIST
-from fi.models.parts import resized
 from places import ROOT
 from torch import Tensor
 from torch.nn import functional
 
 from fi.campaign.subject import Subject
+from fi.datamodules import SaccadeMNIST
+from fi.models import CSNN, NMNIST
+from fi.models.parts import resized
 from fi.network.checkpoint import load_checkpoint
 from fi.network.stages import SpikingNetwork
 

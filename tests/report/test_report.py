@@ -21,9 +21,9 @@ from fi.faults.fault import Fault, group_trials
 from fi.report.command import main
 from fi.report.critical_section import critical_faults
 from fi.report.facts import facts
-from fi.report.figures.bits import share_of_sdc
 from fi.report.figures.grid import Grid
-from fi.report.figures.sites import laid_out, pooled, words_of
+from fi.report.figures.rates_by_bit import share_of_sdc
+from fi.report.figures.site_maps import laid_out, pooled, words_of
 from fi.report.findings import Findings, first_step, highest_bit
 from fi.report.headline import headline
 from fi.report.page import page, pictures, write_figures, write_report

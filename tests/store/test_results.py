@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from fi.faults.fault import Fault
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.store.results_file import ResultsFile
-from fi.store.results_rows import ResultsError
+from fi.store.results_rows import ResultsError, read_frame_by_row
 
 FAULTS = [
     Fault(0, "fc1.weight", (3, 101), 31),
@@ -188,6 +189,33 @@ BAD_LINES = {
 def test_a_malformed_line_is_named(results: ResultsFile, line: str) -> None:
     results.path.write_text("".join([*TEXT.splitlines(keepends=True)[:3], line]))
     with pytest.raises(ResultsError, match=BAD_LINES[line]):
+        results.load()
+
+
+TRIAL = (
+    "2,lif1.beta,(),5,stuck-at-0,,10,9,0,0,0,0,1,1,8,8,,\n",
+    "2,lif1.beta,(),6,stuck-at-0,,10,9,0,0,0,0,1,1,8,8,,\n",
+    "2,lif1.beta,(),7,stuck-at-0,,10,9,0,0,0,0,1,1,8,8,,\n",
+)
+
+
+def test_a_trial_of_several_faults_loads(results: ResultsFile) -> None:
+    text = "".join([*TEXT.splitlines(keepends=True)[:3], *TRIAL])
+    results.path.write_text(text)
+    loaded = results.load()
+    assert loaded["Injection"].tolist() == [0, 1, 2, 2, 2]
+    pd.testing.assert_frame_equal(read_frame_by_row(text, results.path), loaded)
+
+
+@pytest.mark.parametrize("rows", [(0, 0), (0, 1, 1), (0, 1, 0), (0, 1, 2, 0)])
+@pytest.mark.parametrize("bit", ["5", "05"])
+def test_a_fault_twice_in_one_trial_is_named(
+    results: ResultsFile, rows: tuple[int, ...], bit: str
+) -> None:
+    trial = [TRIAL[row] for row in rows]
+    trial[-1] = trial[-1].replace(",5,stuck", f",{bit},stuck")
+    results.path.write_text("".join([*TEXT.splitlines(keepends=True)[:3], *trial]))
+    with pytest.raises(ResultsError, match=rf":{3 + len(rows)}: "):
         results.load()
 
 

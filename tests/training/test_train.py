@@ -9,11 +9,11 @@ import pytest
 import pytorch_lightning as pl
 import snntorch as snn
 import torch
-from fi.models import CSNN, NMNIST
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from fi.base.errors import UserError
+from fi.models import CSNN, NMNIST
 from fi.network.checkpoint import load_checkpoint
 from fi.network.readouts import MaxMembrane
 from fi.train import main

@@ -14,8 +14,8 @@ from fi.engine.compiled.kernels.simd import WIDTH
 from fi.engine.compiled.output_layer import GoldenLayer, LastLayer
 from fi.engine.compiled.planner import EVENTS, Plan, Planner
 from fi.engine.compiled.proof_margins import ProvedStage
-from fi.engine.compiled.runner import StageRunner
 from fi.engine.compiled.stage_constants import StageModel, stage_model, why_not_fast
+from fi.engine.compiled.stage_runner import StageRunner
 from fi.engine.tally import Tally
 from fi.faults.fault import Fault
 from fi.metrics.pairs import Pairs

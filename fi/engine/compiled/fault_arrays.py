@@ -263,7 +263,8 @@ def resolve_weight_faults(
 def find_changed(golden: Array, faulty: Array) -> Array:
     """Places of the words whose bits differ."""
     whole = f"u{golden.itemsize}"
-    return (golden.view(whole) != faulty.view(whole)).nonzero()[0]
+    places: Array = (golden.view(whole) != faulty.view(whole)).nonzero()[0]
+    return places
 
 
 def _scale_of(model: StageModel, channel: Ints) -> Array:

@@ -147,7 +147,8 @@ class GoldenLayer:
         if bias is not None:
             bias[slot[of_bias]] = value[of_bias]
         steps, batch = self.currents.shape[:2]
-        currents = functional.linear(self.seen, weight, bias).unflatten(0, (steps, batch))
+        product = functional.linear(self.seen, weight, bias)
+        currents: Tensor = product.unflatten(0, (steps, batch))
         if (faults.since > 0).any() or (faults.until < steps - 1).any():
             step = np.arange(steps)[:, None]
             active = torch.from_numpy((faults.since <= step) & (step <= faults.until))

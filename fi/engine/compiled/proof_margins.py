@@ -78,11 +78,13 @@ def _find_seen_norms(recorded: RecordedStage) -> Tensor:
         signals = inputs.flatten(2)
         if recorded.model.feedback is not None:
             signals = torch.cat([signals, delay(recorded.activity.spikes)], dim=2)
-        return signals.norm(dim=2).T[None]
+        norms: Tensor = signals.norm(dim=2).T[None]
+        return norms
     energy = torch.cat([_find_energy(synapse, part) for part in inputs.flatten(0, 1).split(IMAGES)])
     seen = functional.pad(energy.clamp(min=0).sqrt().flatten(1) * (1 + 1e-3), (0, 1))
     windows = torch.from_numpy(synapse.windows.astype(np.int64))
-    return seen[:, windows].amax(2).unflatten(0, inputs.shape[:2]).permute(2, 1, 0)
+    largest: Tensor = seen[:, windows].amax(2).unflatten(0, inputs.shape[:2]).permute(2, 1, 0)
+    return largest
 
 
 def _find_energy(synapse: Synapse, image: Tensor) -> Tensor:

@@ -100,14 +100,15 @@ def _tile(image: Tensor, model: StageModel) -> Tensor | None:
         return None
     high, wide = model.shape[1:]
 
-    def tiled(pixels: Tensor) -> Tensor:
+    def cut_tiles(pixels: Tensor) -> Tensor:
         cut = pixels[..., : 2 * high, : 2 * wide]
-        return cut.unflatten(-1, (wide, 2)).unflatten(-3, (high, 2)).transpose(-3, -2)
+        tiles: Tensor = cut.unflatten(-1, (wide, 2)).unflatten(-3, (high, 2)).transpose(-3, -2)
+        return tiles
 
     numbers = torch.arange(image[0, 0, 0].numel()).reshape(image.shape[3:])
-    if not np.array_equal(tiled(numbers).reshape(-1, 4).numpy(), model.fan_out.windows):
+    if not np.array_equal(cut_tiles(numbers).reshape(-1, 4).numpy(), model.fan_out.windows):
         return None
-    return tiled(image)
+    return cut_tiles(image)
 
 
 def to_array(tensor: Tensor) -> Array:

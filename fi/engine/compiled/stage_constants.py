@@ -87,7 +87,7 @@ class StageModel:
     @property
     def max_pooled(self) -> bool:
         """Whether a cell sees the largest of several positions."""
-        return self.taps.shape[2] > 1
+        return bool(self.taps.shape[2] > 1)
 
 
 def why_not_fast(stage: Stage, activity: StageActivity) -> str | None:

@@ -20,7 +20,7 @@ from fi.engine.compiled.fault_arrays import PARAMETERS, FaultArrays, find_affect
 from fi.engine.compiled.golden_trace import Trace
 from fi.engine.compiled.kernels.arrays import Array, PairList, TrialFaults
 from fi.engine.compiled.planner import EVENTS, Need, Part
-from fi.engine.compiled.runner import StageRunner
+from fi.engine.compiled.stage_runner import StageRunner
 from fi.engine.compiled.synapse_matrix import Ints
 from fi.engine.differential.late_start import LateStart
 from fi.engine.differential.path_choice import choose_kernels

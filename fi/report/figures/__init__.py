@@ -7,10 +7,10 @@ from dataclasses import replace
 from matplotlib.figure import Figure
 
 from fi.report.figures.accuracy import accuracy
-from fi.report.figures.bits import bits
 from fi.report.figures.decided import decided
-from fi.report.figures.outcomes import outcomes
-from fi.report.figures.steps import steps
+from fi.report.figures.outcome_bars import outcomes
+from fi.report.figures.rates_by_bit import bits
+from fi.report.figures.rates_by_step import steps
 from fi.report.findings import Findings
 from fi.report.picture import Picture
 

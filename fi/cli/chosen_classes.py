@@ -1,0 +1,68 @@
+"""The classes that a command line names: without them a parser does not know its options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from fi.base.errors import UserError
+from fi.base.user_classes import find_class, list_own_classes, resolve_config
+from fi.cli.argv import asks_for_help, find_value
+from fi.cli.error_text import summarise_parser_error
+
+_OPTIONS = ("model", "data")
+
+
+def find_chosen_classes(argv: Sequence[str], options: Sequence[str]) -> dict[str, type]:
+    """The classes that ``--model`` and ``--data`` name, in ``argv`` or its ``--config``.
+
+    Without ``--data`` it is the datamodule that the network names as its default. Empty where
+    only help is asked for and no network is named.
+    """
+    given = _read_names(argv)
+    if "model" not in given:
+        if asks_for_help(argv):
+            return {}
+        raise UserError(f"--model is missing; known: {', '.join(list_own_classes('models'))}")
+    classes = {"model": find_class(given["model"], "models")}
+    if "data" in options:
+        classes["data"] = find_chosen_data(argv, classes["model"])
+    return classes
+
+
+def find_chosen_data(argv: Sequence[str], network: type) -> type:
+    """The datamodule that ``--data`` names, or else the network as its default."""
+    given = _read_names(argv)
+    data = given.get("data") or getattr(network, "default_data", None)
+    if data is None:
+        known = ", ".join(list_own_classes("datamodules"))
+        raise UserError(f"{given['model']} names no default data: give --data; known: {known}")
+    return find_class(data, "datamodules")
+
+
+def _read_names(argv: Sequence[str]) -> dict[str, str]:
+    """What ``--model`` and ``--data`` name; ``argv`` wins over its ``--config``."""
+    return {**_read_config(find_value(argv, "config")), **_read_argv(argv)}
+
+
+def _read_argv(argv: Sequence[str]) -> dict[str, str]:
+    values = {option: find_value(argv, option) for option in _OPTIONS}
+    return {option: value for option, value in values.items() if value is not None}
+
+
+def _read_config(path: str | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    try:
+        content = yaml.safe_load(Path(resolve_config(path)).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"--config {path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise UserError(
+            f"--config {path} is no YAML: {summarise_parser_error(str(error))}"
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(f"--config {path}: wanted are options by name, not {content!r:.60}")
+    return {option: str(content[option]) for option in _OPTIONS if content.get(option)}

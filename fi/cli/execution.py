@@ -1,0 +1,87 @@
+"""Running a command: its exit status, its errors and warnings in one line each, signals."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from fi.base.errors import FailedElsewhere, UserError
+from fi.cli.error_text import describe_error, make_printable
+from fi.cli.option_names import TRACEBACK
+
+
+@contextmanager
+def shorten_warnings() -> Iterator[None]:
+    """Warnings that are meant for the user are one line, without a place in our code."""
+    usual = warnings.formatwarning
+
+    def formatted(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        line: str | None = None,
+    ) -> str:
+        if category is UserWarning:
+            return f"warning: {message}\n"
+        return usual(message, category, filename, lineno, line)
+
+    warnings.formatwarning = formatted
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
+
+
+@contextmanager
+def _interrupt_on_sigterm() -> Iterator[None]:
+    """``SIGTERM`` raises ``KeyboardInterrupt``, where this is the thread that gets signals."""
+
+    def interrupt(*signal_and_frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def run_command(
+    command: str, run: Callable[[list[str]], None], arguments: Sequence[str] | None
+) -> int:
+    """Exit status of ``run(argv)``: 0, 2 after an error of the user's, 130 after Ctrl-C.
+
+    An error is one line; with ``--traceback`` all of it stands before. ``SIGTERM``, which batch
+    systems send before they kill, is taken for Ctrl-C.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    argv = [word for word in given if word != f"--{TRACEBACK}"]
+    try:
+        with shorten_warnings(), _interrupt_on_sigterm():
+            run(argv)
+    except FailedElsewhere:
+        return 2
+    except (UserError, OSError) as error:
+        if argv != given:
+            traceback.print_exception(error)
+        print(f"error: {make_printable(describe_error(error))}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        kept = shlex.join(word for word in argv if word != "--overwrite")
+        print(
+            f"\ninterrupted; what is done is kept. To continue:\n  {command} {kept}",
+            file=sys.stderr,
+        )
+        return 130
+    return 0

@@ -1,0 +1,94 @@
+"""What the options of ``python -m fi.test`` ask for: settings, and a plan of which faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from fi.base.errors import UserError, report_errors
+from fi.campaign.settings import Hardware, Settings
+from fi.cli.option_values import parse_bit_sets, parse_size, parse_times, split_words
+from fi.faults.user_models import load_model
+from fi.faults.word_formats import FORMATS
+from fi.sampling.plan import SamplingPlan
+from fi.sampling.prior import read_prior
+from fi.sampling.sequential_plan import TRACKED, IterativePlan
+from fi.sampling.shards import parse_shard
+from fi.statistics.sample_size import quantile
+
+
+def make_settings(options: Namespace) -> Settings:
+    """How the campaign is run."""
+    if options.progress not in ("predictions", "scores"):
+        raise UserError(f"--progress {options.progress}: allowed are predictions, scores")
+    devices = options.devices
+    hardware = Hardware(
+        options.accelerator,
+        int(devices) if devices.lstrip("-").isdigit() else devices,
+        options.num_nodes,
+        options.strategy,
+        options.precision,
+    )
+    for name in ("threads", "verify"):
+        if options[name] < 0:
+            raise UserError(f"--{name} {options[name]}: allowed is 0 or more")
+    return Settings(
+        output=Path(options.output),
+        engine=options.engine,
+        memory=None if options.memory is None else parse_size(options.memory),
+        threads=options.threads or None,
+        hardware=hardware,
+        save_scores=options.save_scores,
+        progress=None if options.quiet else options.progress,
+        overwrite=options.overwrite,
+        figures=not options.no_figures,
+        shard=None if options.shard is None else parse_shard(options.shard),
+    )
+
+
+def make_plan(options: Namespace) -> SamplingPlan:
+    """Which faults are drawn."""
+    faults = options.faults
+    if options.format not in FORMATS:
+        raise UserError(f"--format {options.format}: allowed are {', '.join(FORMATS)}")
+    if options.prior and options.scheme != "data-aware":
+        raise UserError(f"--prior is for --scheme data-aware, not {options.scheme}")
+    if faults.within not in ("network", "layer"):
+        raise UserError(f"--faults.within {faults.within}: allowed are network, layer")
+    with report_errors(ValueError):
+        return SamplingPlan(
+            scheme=options.scheme,
+            margin=options.margin,
+            t=quantile(options.confidence) if options.t is None else options.t,
+            p=options.p,
+            rounding=options.rounding,
+            seed=options.seed,
+            minimum=options.minimum_per_stratum,
+            prior=read_prior(options.prior) if options.prior else (),
+            models=tuple(map(load_model, split_words(faults.models))),
+            bits=parse_bit_sets(faults.bits, faults.burst),
+            sites=split_words(faults.layers),
+            together=faults.together,
+            within_layer=faults.within == "layer",
+            **parse_times(faults.steps),
+        )
+
+
+def make_iterative_plan(options: Namespace, plan: SamplingPlan) -> IterativePlan | None:
+    """The plan as one that is drawn step by step, where ``--iterative`` asks for that."""
+    rates = split_words(options.iterative_rates)
+    if not options.iterative:
+        if rates != TRACKED:
+            raise UserError(f"--iterative-rates {options.iterative_rates}: --iterative is missing")
+        return None
+    default = SamplingPlan()
+    formula = {"t": None, "p": default.p, "rounding": default.rounding, "prior": None}
+    for name in ("fault_list", *formula):
+        if options[name] != formula.get(name):
+            raise UserError(
+                f"--{name.replace('_', '-')} {options[name]}: not with --iterative, which draws "
+                "the list from what it sees"
+            )
+    with report_errors(ValueError):
+        return IterativePlan(plan, options.confidence, rates)
