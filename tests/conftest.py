@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from campaigns import Run, subject_of
+from saccade_cache import write_shown_digits
 from small_networks import SmallLinear
 
 from fi.callbacks import standard_callbacks
@@ -42,6 +43,25 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         _, errors = process.communicate()
         if process.returncode:
             pytest.exit(f"the kernels could not be compiled:\n{errors}", returncode=3)
+
+
+#: What takes longest, first: two processes then end together. Others follow in their order.
+LONGEST = (
+    "tests/docs/test_docs.py",
+    "tests/engine/test_oracle_networks.py",
+    "tests/engine/test_oracle.py",
+    "tests/engine/test_oracle_models.py",
+    "tests/commands/test_published.py",
+    "tests/engine/test_engines_agree.py",
+    "tests/cli/test_command_line.py",
+    "tests/benchmarking/test_benchmark.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files of ``LONGEST`` first."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(LONGEST)))
 
 
 @pytest.fixture
@@ -81,17 +101,15 @@ def campaign(tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def saccade_events(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The emulated events of SaccadeMNIST, made once; a cache that is there serves."""
-    here = SaccadeMNIST().cache_file
-    if here.exists():
-        return here.resolve()
+    """The emulated events of SaccadeMNIST, made once: of the digits that are shown in tests."""
     root = tmp_path_factory.getbasetemp()
     root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
-    data = SaccadeMNIST(root=root / "events")
+    path = SaccadeMNIST(root=root / "events").cache_file
     with (root / "events.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        data.setup("test")
-    return data.cache_file
+        if not path.exists():
+            write_shown_digits(path)
+    return path
 
 
 @pytest.fixture
