@@ -53,10 +53,11 @@ def read_frame(text: str) -> pd.DataFrame | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
+            # Text as objects, not as pandas' own type, which is slow to walk over.
             types: dict[str, Any] = dict.fromkeys(_NUMBERS, "int64")
             types |= dict.fromkeys((*_CANONICAL, *VALUE_COLUMNS), object)
             raw = pd.read_csv(
-                io.StringIO(text),
+                io.BytesIO(text.encode()),  # StringIO takes four bytes a character
                 dtype=types,
                 index_col=False,
                 na_filter=False,
@@ -69,22 +70,23 @@ def read_frame(text: str) -> pd.DataFrame | None:
 
 def _checked_frame(raw: pd.DataFrame, text: str) -> pd.DataFrame | None:
     """``raw`` with canonical texts and numbers, where all of its rows are right."""
+    words = {name: raw.pop(name).tolist() for name in VALUE_COLUMNS}
+    word_length = sum(len("".join(column)) for column in words.values())
+    values = _read_values(*words.values())
+    del words  # the largest part of it
     texts = {name: _Texts.of(raw[name], name) for name in _CANONICAL}
     numbers = {name: raw[name].to_numpy() for name in _NUMBERS}
-    words = {name: raw[name].tolist() for name in VALUE_COLUMNS}
     # Fields are verbatim here, except that numbers may have had signs, spaces or zeros, and that
     # there may have been more fields: the text would be longer then.
     length = len(HEADER) + len(raw) * len(RESULT_COLUMNS)  # a comma or line end behind each field
     length += sum(map(_digits, numbers.values())) + sum(t.length for t in texts.values())
-    length += sum(len("".join(column)) for column in words.values())
-    if length != len(text):
+    if length + word_length != len(text):
         return None
     counts = np.stack([numbers[name] for name in COUNT_COLUMNS], axis=1)
     if first_wrong(counts)[1] or not _check_bits(texts["Bit"], texts["Model"]):
         return None
     if not _check_trials(numbers["Injection"], counts, [t.codes for t in texts.values()]):
         return None
-    values = _read_values(*words.values())
     return pd.DataFrame(
         {
             "Injection": numbers["Injection"],
@@ -103,10 +105,10 @@ def _read_values(golden: list[str], faulty: list[str]) -> list[NDArray[np.float6
 
 
 def _read_floats(column: list[str]) -> NDArray[np.float64]:
-    known = {text: float(text or "nan") for text in set(column)}
-    if any(repr(number) != text for text, number in known.items() if text):
+    numbers = np.array([float(text or "nan") for text in column], dtype=np.float64)
+    if any(a != b for a, b in zip(map(repr, numbers.tolist()), column, strict=True) if b):
         raise ValueError("a value is not written as it is read")
-    return np.array([known[text] for text in column], dtype=np.float64)
+    return numbers
 
 
 @dataclass(frozen=True)

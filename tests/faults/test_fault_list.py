@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from places import SHARED
 
+from fi.base.text_files import csv_text
+from fi.faults.csv_row import FAULT_COLUMNS, fault_list_text, fault_row
 from fi.faults.fault import Fault
 from fi.faults.fault_checks import check_fault
 from fi.faults.fault_list import FaultListError, read_fault_list, write_fault_list
@@ -94,6 +96,13 @@ some_faults = st.builds(
     st.none() | st.integers(0, 10**6),
 )
 some_lists = st.lists(some_faults, min_size=1, max_size=8, unique_by=lambda f: f.injection)
+
+
+@given(some_lists)
+def test_the_lines_of_faults_are_csv_of_their_fields(faults: list[Fault]) -> None:
+    quoted = [Fault(0, 'a,b"c.weight', (), (3, 5)), Fault(1, "'x y", (7,), (), "dead", range(2, 5))]
+    rows = [FAULT_COLUMNS, *map(fault_row, [*quoted, *faults])]
+    assert fault_list_text([*quoted, *faults]) == csv_text(rows)
 
 
 @in_a_folder

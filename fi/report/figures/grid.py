@@ -110,20 +110,11 @@ def _cells(axes: Axes, grid: Grid, norm: LogNorm) -> None:
     image[grid.rates == 0] = matplotlib.colors.to_rgba(NOTHING)
     image[np.isnan(grid.rates)] = 0
     axes.imshow(image, aspect="auto", interpolation="nearest", zorder=2)
-    _separate(axes, number, len(grid.families))
     every = max(1, -(-number // int(_inches(axes) / _TICK)))
     shown = [place for place in range(number) if (number - 1 - place) % every == 0]
     axes.set_xticks(shown, [grid.columns[place] for place in shown])
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
-
-
-def _separate(axes: Axes, columns: int, rows: int) -> None:
-    """White lines between cells: two artists, where minor ticks would be one a line."""
-    across, down = np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5
-    axes.vlines(across, -0.5, rows - 0.5, color="w", linewidth=0.6, zorder=3)
-    axes.hlines(down, -0.5, columns - 0.5, color="w", linewidth=0.6, zorder=3)
-    axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
 
 
 def _inches(axes: Axes) -> float:
