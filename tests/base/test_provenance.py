@@ -40,7 +40,7 @@ def repository(tmp_path: Path) -> Path:
     """A user's network under git."""
     if shutil.which("git") is None:
         pytest.skip("git is not installed")
-    (tmp_path / "my_net.py").write_text("class MyNet: pass\n")
+    (tmp_path / "net_under_git.py").write_text("class MyNet: pass\n")
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "--quiet", "--message", "A network")
@@ -51,24 +51,24 @@ def test_a_users_commit_and_what_is_not_in_it(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(repository))
-    import my_net  # type: ignore[import-not-found]  # the fixture wrote it
+    import net_under_git  # type: ignore[import-not-found]  # the fixture wrote it
 
-    found = checkouts(network=my_net.MyNet, data=dict)
+    found = checkouts(network=net_under_git.MyNet, data=dict)
     assert "data" not in found
     assert set(found["network"]) == {"commit", "dirty"}
     assert len(found["network"]["commit"]) == 40
     assert found["network"]["dirty"] is False
-    del sys.modules["my_net"]
+    del sys.modules["net_under_git"]
 
 
 def test_dirty_is_changed_or_not_added(repository: Path) -> None:
     checkout.cache_clear()
     (repository / "new.py").touch()
     assert checkout(repository / "new.py")["dirty"] is True
-    assert checkout(repository / "my_net.py")["dirty"] is False
-    (repository / "my_net.py").write_text("changed\n")
+    assert checkout(repository / "net_under_git.py")["dirty"] is False
+    (repository / "net_under_git.py").write_text("changed\n")
     checkout.cache_clear()
-    assert checkout(repository / "my_net.py")["dirty"] is True
+    assert checkout(repository / "net_under_git.py")["dirty"] is True
     (repository / ".gitignore").write_text("new.py\n")
     checkout.cache_clear()
     assert checkout(repository / "new.py") is None
@@ -76,8 +76,8 @@ def test_dirty_is_changed_or_not_added(repository: Path) -> None:
 
 def test_outside_git_nothing_is_said(tmp_path: Path) -> None:
     checkout.cache_clear()
-    (tmp_path / "my_net.py").touch()
-    assert checkout(tmp_path / "my_net.py") is None
+    (tmp_path / "net_under_git.py").touch()
+    assert checkout(tmp_path / "net_under_git.py") is None
 
 
 def summary(run: Campaign) -> dict[str, Any]:

@@ -221,7 +221,7 @@ def test_running_rates_of_trials_are_those_of_the_table() -> None:
     once = merge_trials(SEEN)
     rates.add(list(zip(once["Layer"], once["Bit"], strict=True)), once[[*COUNT_COLUMNS]].to_numpy())
     for family in ("a.weight", "a.several", "b.beta", OVERALL):
-        found = rates.scalars(family)
+        found = rates.compute_scalars(family)
         for end in ("", "_low", "_high"):
             wanted = table[family][f"SDC_1{end.replace('_', ' ')}"]
             assert found[f"sdc_1{end}"] == pytest.approx(wanted)
