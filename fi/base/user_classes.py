@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -106,13 +107,9 @@ def _is_ours(top: str, module: str) -> bool:
 
 def _from_path(name: str, kind: str) -> type:
     module_name, _, class_name = name.rpartition(".")
-    try:
-        module = importlib.import_module(full_name(module_name))
-    except Exception as error:  # whatever a user's module raises when it is imported
-        raise UserError(
-            f"{_NOUNS[kind]} {name!r}: cannot import {module_name!r}: "
-            f"{type(error).__name__}: {first_line(error)}"
-        ) from error
+    module = _import(
+        lambda: importlib.import_module(full_name(module_name)), repr(module_name), name, kind
+    )
     return _class_in(module, class_name, name, kind)
 
 
@@ -121,14 +118,19 @@ def _from_file(name: str, kind: str) -> type:
     path = Path(file_name).expanduser().resolve()
     if not path.is_file():
         raise UserError(f"{_NOUNS[kind]} {name!r}: no such file: {file_name}")
+    module = _import(lambda: import_file(path), file_name, name, kind)
+    return _class_in(module, class_name, name, kind)
+
+
+def _import(load: Callable[[], ModuleType], place: str, name: str, kind: str) -> ModuleType:
+    """The module that ``load`` gives; ``UserError`` for whatever it raises."""
     try:
-        module = import_file(path)
+        return load()
     except Exception as error:  # whatever a user's module raises when it is imported
         raise UserError(
-            f"{_NOUNS[kind]} {name!r}: cannot import {file_name}: "
+            f"{_NOUNS[kind]} {name!r}: cannot import {place}: "
             f"{type(error).__name__}: {first_line(error)}"
         ) from error
-    return _class_in(module, class_name, name, kind)
 
 
 def _class_in(module: ModuleType, class_name: str, name: str, kind: str) -> type:
