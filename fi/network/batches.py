@@ -23,6 +23,7 @@ class Batches:
         loader: yields such pairs.
         source: what to call it in errors, the name of the datamodule.
         limit: take the first ``limit`` samples only.
+        dtype: floating-point type of the events; the default one where not given.
 
     Attributes:
         digest: hash of all events and labels, known after the first complete pass.
@@ -38,12 +39,19 @@ class Batches:
         [(torch.Size([5, 4, 12]), 4), (torch.Size([5, 2, 12]), 2)]
     """
 
-    def __init__(self, loader: Iterable[Any], source: str, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        loader: Iterable[Any],
+        source: str,
+        limit: int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         if limit is not None and limit < 1:
             raise UserError(f"--limit-samples {limit}: at least 1 sample is needed")
         self.loader = loader
         self.source = source
         self.limit = limit
+        self.dtype = dtype or torch.get_default_dtype()
         self.digest: str | None = None
         self._kept: list[Batch] | None = None
 
@@ -101,8 +109,7 @@ class Batches:
                 f"{where}: events must be [time, batch, ...] and labels integer [batch], not "
                 f"{list(events.shape)} and {labels.dtype} {list(labels.shape)}"
             )
-        events = events if events.is_floating_point() else events.to(torch.get_default_dtype())
-        return events, labels.to(torch.int64)
+        return events.to(self.dtype), labels.to(torch.int64)
 
 
 def _describe(value: Any) -> str:
