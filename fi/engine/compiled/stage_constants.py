@@ -20,7 +20,7 @@ from fi.engine.compiled.kernels.arrays import (
     NeuronConstants,
 )
 from fi.engine.compiled.synapse_matrix import Ints, Synapse, normal_form
-from fi.engine.generic.eligible import is_plain_module
+from fi.engine.generic.eligible import are_close, is_plain_module
 from fi.network.neurons import spiking_neurons
 from fi.network.stages import Stage, StageActivity
 
@@ -168,19 +168,14 @@ def _conducts_as_normal_form(stage: Stage, activity: StageActivity) -> bool:
     draw = torch.Generator().manual_seed(0)
     noise = torch.rand((2, *golden.shape[2:]), generator=draw) < 0.3
     inputs = torch.cat([golden.flatten(0, 1), noise.to(golden.dtype)])
-    seen = inputs.flatten(1).double()
     silent = synapse.before(torch.zeros_like(inputs[:1]))[0].double()
-    base = torch.cat(
-        [silent.reshape(synapse.channels, -1), silent.new_zeros(synapse.channels, 1)], 1
-    )
-    windows, taps = torch.from_numpy(synapse.windows).long(), torch.from_numpy(synapse.taps).long()
-    padded = torch.cat([seen, seen.new_zeros(len(seen), 1)], 1)
-    before = torch.einsum("brnk,rc->bcnk", padded[:, taps], synapse.rows.double())
-    before = (before + base[:, windows]).masked_fill(windows < 0, float("-inf"))
+    windows, taps = (torch.from_numpy(places).long() for places in (synapse.windows, synapse.taps))
+    seen = pad(inputs.flatten(1).double(), (0, 1))[:, taps]
+    before = torch.einsum("brnk,rc->bcnk", seen, synapse.rows.double())
+    before = before + pad(silent.reshape(synapse.channels, -1), (0, 1))[:, windows]
+    before = before.masked_fill(windows < 0, float("-inf"))
     found = before.mean(-1) if synapse.mean else before.amax(-1)
-    currents = stage.conduct(inputs).reshape(found.shape).double()
-    scale = 1.0 + float(currents.abs().max())
-    return torch.allclose(found, currents, rtol=0.0, atol=1e-4 * scale, equal_nan=True)
+    return are_close(found, stage.conduct(inputs).reshape(found.shape).double())
 
 
 def stage_model(stage: Stage, activity: StageActivity) -> StageModel:

@@ -129,7 +129,7 @@ def why_not_apart(network: SpikingNetwork, events: Tensor) -> str | None:
             ("a step", inputs[half:], activity.currents[half:]),
         )
         for what, part, currents in parts:
-            if not _are_close(stage.currents(part), currents):
+            if not are_close(stage.currents(part), currents):
                 return f"stage {number}: {what} alone has other currents than in its batch"
         if stage.recurrent is None:
             reset_neurons(stage.neuron)
@@ -140,7 +140,7 @@ def why_not_apart(network: SpikingNetwork, events: Tensor) -> str | None:
     return None
 
 
-def _are_close(one: Tensor, other: Tensor) -> bool:
+def are_close(one: Tensor, other: Tensor) -> bool:
     """Whether two currents are the same but for the order of summation."""
     scale = 1 + other[other.isfinite()].abs().max() if other.isfinite().any() else 1.0
     return torch.allclose(one, other, rtol=0.0, atol=float(1e-4 * scale), equal_nan=True)
