@@ -18,6 +18,7 @@ from fi.campaign.ranks import Processes
 from fi.campaign.running.announcements import describe_folder, describe_golden, describe_list
 from fi.campaign.running.basis import RunBasis, find_basis, hold_folder
 from fi.campaign.running.decision_counts import DecisionCounts, read_earlier_counts
+from fi.campaign.running.family_check import FamilyCheck, check_families
 from fi.campaign.running.group_runs import GroupRuns
 from fi.campaign.running.listeners import Listeners
 from fi.campaign.running.session import Session, StoringSession
@@ -26,6 +27,7 @@ from fi.campaign.schedule import make_schedule
 from fi.campaign.settings import Settings
 from fi.campaign.subject import Subject, keep_network
 from fi.campaign.trainer import exact_arithmetic, make_trainer, on_gpu
+from fi.engine.full import FullEngine
 from fi.engine.select import choose_engine
 from fi.engine.warm_up import warm_up
 from fi.faults.fault import Fault, Trial
@@ -84,6 +86,7 @@ class Campaign:
         self.processes = Processes(self.trainer)
         self._source, self._say = source or ListRecord(), say
         self._basis: RunBasis | None = None
+        self._checked: FamilyCheck | None = None
 
     @property
     def faults(self) -> list[Fault]:
@@ -176,6 +179,8 @@ class Campaign:
         for line in describe_folder(files, earlier, self.schedule) if self.processes.first else ():
             self.say(line)
         self._warm_up()
+        if self.settings.check_first and self.engine.name != FullEngine.name:
+            self._check_families()
         session = self._make_session(basis, earlier)
         with session.open(self._make_record(basis, earlier)):
             session.run(todo)
@@ -188,6 +193,14 @@ class Campaign:
         if not on_gpu(self.trainer):
             families = self.subject.families
             warm_up(self.engine, families, events.to(self.subject.dtype), self.say, several)
+
+    def _check_families(self) -> None:
+        """Some faults of every family on the full engine too."""
+        subject = self.subject
+        self._checked = check_families(
+            self.trainer, self.engine, subject.infer, self.trials, subject.batches.first()
+        )
+        self.say(str(self._checked))
 
     def _make_session(self, basis: RunBasis, earlier: pd.DataFrame) -> Session:
         files, golden, processes = basis.files, basis.golden, self.processes
@@ -224,6 +237,7 @@ class Campaign:
             "shard": str(shard) if shard else None,
             "engine": self.engine.name,
             "engine_why": self.why,
+            "checked": self._checked.summary_entry() if self._checked else None,
             "precision": self.settings.hardware.precision,
             "processes": self.processes.count,
             "hashes": basis.files.identity,

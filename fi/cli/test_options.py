@@ -171,10 +171,9 @@ def _add_run_options(parser: CommandParser) -> None:
     add("--overwrite", action="store_true", help="run a finished campaign again")
     add(
         "--verify",
-        default=0,
         metavar="K",
         type=int,
-        help="in the end compare K random faults with the full engine",
+        help="also compare K random faults with the full engine in the end; 0: none at all",
     )
 
 

@@ -31,7 +31,7 @@ def make_settings(options: Namespace) -> Settings:
         options.precision,
     )
     for name in ("threads", "verify"):
-        if options[name] < 0:
+        if (options[name] or 0) < 0:
             raise UserError(f"--{name} {options[name]}: allowed is 0 or more")
     return Settings(
         output=Path(options.output),
@@ -44,6 +44,7 @@ def make_settings(options: Namespace) -> Settings:
         overwrite=options.overwrite,
         figures=not options.no_figures,
         shard=None if options.shard is None else parse_shard(options.shard),
+        check_first=options.verify != 0,
     )
 
 

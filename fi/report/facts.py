@@ -9,6 +9,7 @@ from typing import Any
 
 from fi.report.findings import Findings
 from fi.report.headline import accuracy_percent, percent
+from fi.report.terminal.campaign_end import describe_check
 
 
 def subtitle(found: Findings) -> str:
@@ -52,6 +53,7 @@ def facts(found: Findings) -> list[tuple[str, str]]:
         "fault space": _space(found),
         "confidence": percent(found.confidence),
         "engine": entries.get("engine_why"),
+        "checked": describe_check(entries) or None,
         "precision": entries.get("precision"),
         "status": entries["status"],
         "started": entries.get("started"),
