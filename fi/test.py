@@ -11,6 +11,7 @@ import torch
 from jsonargparse import Namespace
 
 from fi.base.errors import ContractBroken
+from fi.base.garbage import exempt_from_collection, pause_collection
 from fi.cli.argv import asks_for_help
 from fi.cli.chosen_classes import find_chosen_classes, find_chosen_data
 from fi.cli.execution import run_command
@@ -36,14 +37,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(argv: list[str]) -> None:
     """Parse, plan, run, and print the table."""
+    with pause_collection():
+        campaign, source, options = prepare(argv)
+    with exempt_from_collection():
+        if options.dry_run:
+            from fi.campaign.dry_run import show_plan
+
+            show_plan(campaign, source)
+        else:
+            run_campaign(campaign, source, options)
+
+
+def prepare(argv: list[str]) -> tuple[Campaign, FaultSource, Namespace]:
+    """Parse and plan: the campaign, where its faults come from, the options."""
     classes = find_chosen_classes(argv, ("model", "data") if asks_for_help(argv) else ("model",))
     early = parse_early_options(argv, classes)
     plan, settings = make_plan(early), make_settings(early)
     given = make_iterative_plan(early, plan) or early.fault_list or plan
 
-    from fi.base.garbage import exempt_from_collection
     from fi.callbacks import standard_callbacks
-    from fi.campaign.dry_run import show_plan
     from fi.campaign.fault_source import make_fault_source
     from fi.campaign.runner import Campaign, say_nothing
     from fi.cli.subject_options import load_subject
@@ -64,11 +76,7 @@ def run(argv: list[str]) -> None:
         callbacks=standard_callbacks(settings),
         say=say_nothing if options.quiet else print,
     )
-    with exempt_from_collection():
-        if options.dry_run:
-            show_plan(campaign, source)
-        else:
-            run_campaign(campaign, source, options)
+    return campaign, source, options
 
 
 def run_campaign(campaign: Campaign, source: FaultSource, options: Namespace) -> None:

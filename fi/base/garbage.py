@@ -1,7 +1,8 @@
-"""When Python looks for garbage: not while millions of faults are made, none of which is any.
+"""When Python looks for garbage: not while what is made stays.
 
 A collection walks over all that lives, and one starts whenever a quarter more lives than after the
-one before. Where a long list is made, that takes longer than making it.
+one before. Where a list of millions of faults is made, that takes longer than making it; where
+libraries are imported, a sixth of the time.
 """
 
 from __future__ import annotations
