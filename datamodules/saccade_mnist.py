@@ -4,11 +4,11 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Subset
 
 from .event_camera import SENSOR, Bytes, record
+from .lightning_data import LightningData
 from .sparse_frames import FrameDataset, Integers, Sample, SparseFrames, kept, time_first
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ TEST_PER_CLASS = 100
 SPLIT_SEED = 51196
 
 
-class SaccadeMNIST(pl.LightningDataModule):
+class SaccadeMNIST(LightningData):
     """Event counts of 5,000 MNIST digits: 1,000 for the test, the rest for training and validation.
 
     Batches are `(events [time, batch, 2, 34, 34] float32 counts, labels [batch] int64)`; the last
