@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
 from .event_camera import SENSOR, Bytes, record
 from .lightning_data import LightningData
@@ -18,6 +18,12 @@ VERSION = 1
 CLASSES = 10
 TEST_PER_CLASS = 100
 SPLIT_SEED = 51196
+SPLITS = ("train", "validation", "test")
+_STAGES: dict[str | None, tuple[str, ...]] = {
+    "fit": SPLITS[:2],
+    "validate": SPLITS[1:2],
+    "test": SPLITS[2:],
+}
 
 
 class SaccadeMNIST(LightningData):
@@ -58,7 +64,7 @@ class SaccadeMNIST(LightningData):
         self.threshold = float(threshold)
         self.validation = validation
         self.seed = seed
-        self._splits: dict[str, Subset[Sample]] = {}
+        self._splits: dict[str, FrameDataset] = {}
 
     @property
     def cache_file(self) -> Path:
@@ -68,16 +74,19 @@ class SaccadeMNIST(LightningData):
 
     def prepare_data(self) -> None:
         """Emulate the events, unless the cache has them: Lightning's first process goes ahead."""
-        self.setup()
+        if not self.cache_file.exists():
+            cached(self.cache_file, self.num_steps, self.threshold)
 
     def setup(self, stage: str | None = None) -> None:
-        """Load the events, once: Lightning calls this before every run."""
-        if self._splits:
+        """Load what is tested, or trained on, once: Lightning calls this before every run."""
+        wanted = [name for name in _STAGES.get(stage, SPLITS) if name not in self._splits]
+        if not wanted:
             return
         frames, labels = cached(self.cache_file, self.num_steps, self.threshold)
         indices = split(labels, self.validation)
-        digits = FrameDataset(frames, labels)
-        self._splits = {name: Subset(digits, chosen.tolist()) for name, chosen in indices.items()}
+        for name in wanted:  # copies, so that the rest is not kept
+            chosen = indices[name]
+            self._splits[name] = FrameDataset(frames.take(chosen), labels[chosen])
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """The training digits, in another order each epoch; the orders follow from the seed."""
@@ -92,7 +101,8 @@ class SaccadeMNIST(LightningData):
         return self._loader("test")
 
     def _loader(self, name: str, shuffle: torch.Generator | None = None) -> DataLoader[Sample]:
-        self.setup()
+        if name not in self._splits:
+            self.setup()
         return DataLoader(
             self._splits[name],
             batch_size=self.batch_size,

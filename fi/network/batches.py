@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fi.base.errors import UserError
+from fi.base.garbage import return_freed_memory
 
 Batch = tuple[Tensor, Tensor]
 #: A test set up to this size is kept in memory, so that test runs need not load it again.
@@ -58,8 +59,9 @@ class Batches:
         raise UserError(f"{self.source}: the test loader has no samples")
 
     def forget(self) -> None:
-        """Load everything anew in the next pass."""
+        """Keep no batch: everything is loaded anew in the next pass."""
         self._kept = None
+        return_freed_memory()
 
     def _pass(self) -> Iterator[Batch]:
         """One pass over the loader; a complete one sets the digest and keeps small test sets."""
