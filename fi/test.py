@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(argv: list[str]) -> None:
     """Parse, plan, run, and print the table."""
-    with pause_collection():
-        campaign, source, options = prepare(argv)
-    with exempt_from_collection():
+    with ExitStack() as stack:
+        with pause_collection():
+            campaign, source, options = prepare(argv)
+            stack.enter_context(exempt_from_collection())  # else all of it is walked over once
         if options.dry_run:
             from fi.campaign.dry_run import show_plan
 

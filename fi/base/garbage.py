@@ -7,10 +7,12 @@ libraries are imported, a sixth of the time.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 
 
 @contextmanager
@@ -33,6 +35,12 @@ def exempt_from_collection() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+@cache
+def skip_last_collection() -> None:
+    """Let the process end without looking for garbage twice more, which takes a second."""
+    atexit.register(gc.freeze)
 
 
 def return_freed_memory() -> None:
