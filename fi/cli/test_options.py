@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from jsonargparse import Namespace
 
 from fi.campaign.settings import PRECISIONS, Hardware
+from fi.cli.option_names import TEST
 from fi.cli.parser import CommandParser
 from fi.engine.base import ENGINES
 from fi.faults.word_formats import FORMATS
@@ -15,7 +16,6 @@ from fi.sampling.plan import DEFAULT_SEED, SCHEMES, SamplingPlan
 from fi.sampling.sequential_plan import TRACKABLE, TRACKED
 from fi.statistics.sample_size import CONFIDENCE
 
-COMMAND = "python -m fi.test"
 #: Options that are no part of what a config file replays.
 NOT_REPLAYED = ("dry_run", "overwrite", "quiet", "verify")
 
@@ -24,7 +24,7 @@ def make_parser(classes: dict[str, type]) -> CommandParser:
     """The parser; ``classes`` are the network and the datamodule where these are known."""
     more = "" if classes else " Name a network to see its arguments: --model MODEL --help."
     parser = CommandParser(
-        COMMAND,
+        TEST,
         "Inject the faults of a list into a spiking network, one campaign, and print what they did."
         + more,
         classes,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fi.base.errors import UserError
+from fi.base.garbage import return_freed_memory
 
 Batch = tuple[Tensor, Tensor]
 #: A test set up to this size is kept in memory, so that test runs need not load it again.
@@ -60,26 +62,28 @@ class Batches:
 
     def first(self) -> Batch:
         """The first batch; ``UserError`` where there is none."""
-        for batch in self:
+        for batch in self._load() if self._kept is None else self._kept:
             return batch
         raise UserError(f"{self.source}: the test loader has no samples")
 
     def forget(self) -> None:
-        """Load everything anew in the next pass."""
+        """Keep no batch: everything is loaded anew in the next pass."""
         self._kept = None
+        return_freed_memory()
 
     def _pass(self) -> Iterator[Batch]:
         """One pass over the loader; a complete one sets the digest and keeps small test sets."""
-        digest, kept, size = hashlib.sha256(), list[Batch](), 0
-        for events, labels in self._load():
-            digest.update(_encode_header(events) + _encode(events) + _encode(labels))
-            size += events.nbytes
-            if size <= KEEP_BYTES:
-                kept.append((events, labels))
-            else:
-                kept.clear()
-            yield events, labels
-        self.digest = digest.hexdigest()
+        kept, size = list[Batch](), 0
+        with _Digest() as digest:
+            for events, labels in self._load():
+                digest.add(events, labels)
+                size += events.nbytes
+                if size <= KEEP_BYTES:
+                    kept.append((events, labels))
+                else:
+                    kept.clear()
+                yield events, labels
+            self.digest = digest.compute()
         self._kept = kept if size <= KEEP_BYTES else None
 
     def _load(self) -> Iterator[Batch]:
@@ -112,6 +116,40 @@ class Batches:
         return events.to(self.dtype), labels.to(torch.int64)
 
 
+class _Digest:
+    """Hashes batches in a thread of its own, each while the network computes on it."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._thread = ThreadPoolExecutor(1, "digest")
+        self._newest: Future[None] | None = None
+
+    def __enter__(self) -> _Digest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+
+    def add(self, events: Tensor, labels: Tensor) -> None:
+        """Take a batch, once the one before is hashed: no more than one waits in memory."""
+        self._wait()
+        self._newest = self._thread.submit(self._update, events, labels)
+
+    def compute(self) -> str:
+        """The hash of all that was added."""
+        self._wait()
+        return self._hash.hexdigest()
+
+    def _wait(self) -> None:
+        if self._newest is not None:
+            self._newest.result()
+
+    def _update(self, events: Tensor, labels: Tensor) -> None:
+        self._hash.update(f"{events.dtype}{list(events.shape)}".encode())
+        self._hash.update(_view_words(events))
+        self._hash.update(_view_words(labels))
+
+
 def _describe(value: Any) -> str:
     return (
         f"{type(value).__name__} {list(value.shape)}"
@@ -120,9 +158,6 @@ def _describe(value: Any) -> str:
     )
 
 
-def _encode_header(events: Tensor) -> bytes:
-    return f"{events.dtype}{list(events.shape)}".encode()
-
-
-def _encode(tensor: Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().numpy().tobytes()
+def _view_words(tensor: Tensor) -> memoryview:
+    """The words of a tensor in the order of its indices."""
+    return tensor.detach().cpu().contiguous().numpy().data
