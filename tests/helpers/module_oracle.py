@@ -34,6 +34,8 @@ COUNTS = (
 STATES = {"potential": "mem", "syn": "syn", "syn_exc": "syn_exc", "syn_inh": "syn_inh"}
 #: Relative difference of scores that another order of summation may make in float32.
 ROUNDING = 1e-5
+#: Relative noise on currents, a few units in the last place: what rounding may decide shows itself.
+NOISE = 2.0**-22
 
 Batch = tuple[Tensor, Tensor]
 
@@ -214,8 +216,10 @@ def _change_word(
 ) -> None:
     module = network.get_submodule(layer)
     tensor = getattr(module, word).detach()
-    if any(stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape)):
-        module._buffers[word] = tensor = tensor.clone()  # expanded words are made whole
+    if any(stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape, strict=True)):
+        tensor = _replace(module, word, tensor.clone())  # expanded words are made whole
+    if not tensor.is_floating_point():  # a threshold of 1 is stored as 1.0
+        tensor = _replace(module, word, tensor.float())
     golden = tensor[fault.index].clone()
     bad = torch.tensor(corrupted(float(golden), fault, tensor.dtype, tensor)).to(tensor.dtype)
     if fault.steps is None:
@@ -235,6 +239,15 @@ def _change_word(
     clock.forward = forward  # type: ignore[method-assign]
 
 
+def _replace(module: nn.Module, word: str, tensor: Tensor) -> Tensor:
+    """Give a module another tensor of the same values."""
+    if word in module._parameters:
+        module._parameters[word] = nn.Parameter(tensor, requires_grad=False)
+    else:
+        module._buffers[word] = tensor
+    return tensor
+
+
 # Inferences and their outcomes
 
 
@@ -246,10 +259,25 @@ def scores_of(out: Any) -> Tensor:
 
 @dataclass
 class Outcomes:
-    """Counts of a fault, and how many of its pairs the order of summation may decide."""
+    """What one fault did.
 
-    counts: Counter[str]
-    doubtful: int = 0
+    Attributes:
+        pairs: outcome, whether a score is not finite, whether it is correct; per sample.
+        doubtful: samples whose scores are so near to another outcome that rounding decides.
+    """
+
+    pairs: list[tuple[str, bool, bool]]
+    doubtful: set[int]
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        """By column of the results."""
+        found = Counter(dict.fromkeys(COUNTS, 0))
+        for outcome, non_finite, correct in self.pairs:
+            found[outcome] += 1
+            found["non_finite"] += non_finite
+            found["correct"] += correct
+        return found
 
 
 class ModuleOracle:
@@ -269,10 +297,16 @@ class ModuleOracle:
         time_axis: int = 0,
         rounds: bool = False,
     ) -> None:
-        self.make, self.batches, self.time_axis, self.rounds = make, list(batches), time_axis, rounds
+        self.make, self.time_axis, self.rounds = make, time_axis, rounds
+        self.batches = list(batches)
         self.dtype = next(make().parameters()).dtype
         self.calls = [self._record(events) for events, _ in self.batches]
         self.golden = [self._infer(self._make(), events) for events, _ in self.batches]
+
+    @property
+    def samples(self) -> int:
+        """Of the test set."""
+        return sum(len(labels) for _, labels in self.batches)
 
     def _make(self) -> nn.Module:
         network = self.make().eval().requires_grad_(False)
@@ -291,11 +325,13 @@ class ModuleOracle:
         dtype = self.dtype if self.dtype == torch.float64 else torch.float32
         return events.to(dtype, copy=True)
 
-    def scores(self, fault: AnyFault, width: int = 32) -> list[Tensor]:
-        """Per batch, the scores ``[batch, classes]`` under that fault."""
+    def scores(self, fault: AnyFault, width: int = 32, noise: int | None = None) -> list[Tensor]:
+        """Per batch, the scores ``[batch, classes]`` under that fault, with noise of that seed."""
         found = []
         for (events, _), calls in zip(self.batches, self.calls, strict=True):
             network = self._make()
+            if noise is not None:
+                add_noise(network, noise)
             if fault.layer == "input":
                 events = self.prepared(events)
                 for step in range(len(events)):
@@ -306,20 +342,45 @@ class ModuleOracle:
             found.append(self._infer(network, events))
         return found
 
-    def expected(self, fault: AnyFault, width: int = 32) -> Outcomes:
-        """The counts of that fault."""
-        outcomes = Outcomes(Counter(dict.fromkeys(COUNTS, 0)))
-        faulty = self.scores(fault, width)
+    def expected(self, fault: AnyFault, width: int = 32, noise: int | None = None) -> Outcomes:
+        """What that fault does."""
+        pairs: list[tuple[str, bool, bool]] = []
+        doubtful: set[int] = set()
+        faulty = self.scores(fault, width, noise)
         for (_, labels), before, after in zip(self.batches, self.golden, faulty, strict=True):
             for one, other, label in zip(
                 before.tolist(), after.tolist(), labels.tolist(), strict=True
             ):
-                outcomes.counts[judge(one, other)] += 1
                 nan = any(score != score for score in other)
-                outcomes.counts["non_finite"] += not all(map(math.isfinite, other))
-                outcomes.counts["correct"] += not nan and other.index(max(other)) == label
-                outcomes.doubtful += self.rounds and is_doubtful(one, other)
-        return outcomes
+                correct = not nan and other.index(max(other)) == label
+                if self.rounds and is_doubtful(one, other):
+                    doubtful.add(len(pairs))
+                finite = all(map(math.isfinite, other))
+                pairs.append((judge(one, other), not finite, correct))
+        return Outcomes(pairs, doubtful)
+
+    def count_doubtful(self, fault: AnyFault, width: int = 32) -> int:
+        """How many pairs of that fault rounding decides: slow, for what does not agree."""
+        clean = self.expected(fault, width)
+        doubtful = set(clean.doubtful)
+        for noise in range(3):
+            other = self.expected(fault, width, noise).pairs
+            for place, (one, two) in enumerate(zip(clean.pairs, other, strict=True)):
+                unmoved = one == two or (self.rounds and "fully_masked" in (one[0], two[0]))
+                doubtful |= set() if unmoved else {place}
+        return len(doubtful)
+
+
+def add_noise(network: nn.Module, seed: int) -> None:
+    """Change all currents by a few units in the last place."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def disturb(module: nn.Module, args: Any, out: Tensor) -> Tensor:
+        return out * (1 + NOISE * torch.randn(out.shape, generator=draw)).to(out.dtype)
+
+    for module in network.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            module.register_forward_hook(disturb)
 
 
 def judge(golden: Sequence[float], faulty: Sequence[float]) -> str:

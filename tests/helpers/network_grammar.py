@@ -1,4 +1,4 @@
-"""Networks drawn at random, as source text that a person can paste: ``Net`` and ``batches()``.
+"""Networks drawn at random, as source text that a person can paste: ``Net``, its ``Data`` and ``batches()``.
 
 Every decision is drawn from the seed and the decision's own name. A feature that is left out
 (``without``) therefore leaves all other decisions as they were, which makes small failing examples.
@@ -408,6 +408,7 @@ class _Writer:
         d, name = self.decide, op.name
         options = ["clamp hook", "pre-forward hook", "replaced forward", "pruned", "weight norm", "parametrized", "spike hook", "replaced neuron"]
         kind = d.pick("hardening", options)
+        d.features.add(f"hardening={kind}")
         spikes = "(o[0].clamp(0, 1), *o[1:])" if layer.returns_tuple else "o.clamp(0, 1)"
         lines = {
             "clamp hook": [f"self.{name}.register_forward_hook(lambda m, i, o: o.clamp(-2, 2))"],
@@ -541,6 +542,8 @@ class _Writer:
                 n = layer.number
                 lines += [f"    held{n} = held{n} + x", "    if step % 2 == 0:", "        continue", f"    x, held{n} = held{n}, 0"]
             lines += ["    " + line for line in self._layer_lines(layer)]
+        if self.readout == "linear":
+            lines = ["total = 0", *lines, "    total = total + self.readout(x)"]
         return [*lines, "    spikes.append(x)", f"    membranes.append({self._membrane()})"]
 
     def _layerwise(self) -> list[str]:
@@ -606,7 +609,7 @@ class _Writer:
             "summed membrane": ["return sum(membranes)"],
             "population": [f"return {spikes}.sum(0).unflatten(1, ({self.classes}, 2)).sum(-1)"],
             "two heads": [f"return {spikes}, torch.stack(others)"],
-            "linear": [f"return sum(self.readout(x{'' if self.dtype == 'float32' else f'.to(torch.{self.dtype})'}) for x in spikes)"],
+            "linear": ["return total"],
             "weighted": [f"return torch.tensordot(0.5 ** torch.arange(len(spikes)).to(x.dtype), {spikes}, 1)"],
         }[self.readout]  # fmt: skip
 
@@ -631,6 +634,14 @@ class _Writer:
                     labels = torch.randint({self.classes}, (samples,), generator=draw)
                     made.append((torch.poisson(rates, generator=draw).to(torch.{kind}), labels))
                 return made
+
+
+            class Data:
+                def setup(self, stage=None):
+                    self.batches = batches()
+
+                def test_dataloader(self):
+                    return self.batches
             """
         )
 

@@ -31,6 +31,64 @@ from fi.faults.fault import Fault
 from fi.faults.fault_sites import Kind, SiteFamily
 
 ENGINES = ("full", "auto")
+
+#: Features, alone or together, that the tool does not get right yet, and what happens. The last
+#: one of them is left out of drawn networks.
+NOT_YET: dict[tuple[str, ...], str] = {
+    ("one_neuron_for_two_layers",): "a traceback: FaultNotApplied, called twice a step",
+    ("called_twice",): "a traceback: FaultNotApplied, called twice a step",
+    ("spare_neuron",): "a traceback: the neuron that is defined first counts the steps",
+    ("form=one_step",): "a traceback, or torch's shape error: one step a call is not looped",
+    ("events=float64",): "a traceback: events are not cast for the full engine",
+    ("events=uint8",): "a traceback: events are not cast for the full engine",
+    ("dtype=bfloat16",): "a traceback: no hash of bfloat16 words",
+    ("dtype=float16",): "sites of 32 bits in words of 16",
+    ("norm=batch statistics",): "refused: the trial run has one sample",
+    ("events_in_place",): "refused with words that name nothing of the network",
+    ("beta=expanded",): "a fault hits all words that share one place",
+    ("unread_layer",): "words that no inference reads are sites",
+    ("unread_loss",): "words that no inference reads are sites",
+    ("tie", "tie_kind=functional"): "words that no inference reads are sites",
+    ("slow_layer",): "a traceback: FaultNotApplied, called at every second step",
+    ("form=declared", "beta=batch axis"): "a traceback in the differential engine",
+    ("form=declared", "hardening=pruned"): "a traceback in the differential engine",
+    ("form=declared", "tie", "tie_kind=view"): "the differential engine sees one of two layers",
+    ("hardening=spike hook",): "a fault in spikes comes after the hook that clamps them",
+}
+#: Features with which transient faults are wrong or end in a traceback, while permanent ones run:
+#: networks of odd seeds have permanent faults only, those of even seeds are without the feature.
+NOT_YET_TRANSIENT: dict[tuple[str, ...], str] = {
+    ("direct_read",): "FaultNotApplied: the module is not called",
+    ("form=before",): "FaultNotApplied: the module is called once",
+    ("norm=each step",): "FaultNotApplied: the module is called once",
+    ("lengths",): "FaultNotApplied: a batch ends before",
+    ("tie",): "one of two layers has the fault",
+    ("shared_beta",): "one of two neurons has the fault",
+    ("hardening=pruned",): "the words were read before the fault is in",
+    ("hardening=weight norm",): "the words were read before the fault is in",
+    ("form=declared", "hardening=parametrized"): "a traceback: shapes of parameters as currents",
+    ("form=declared", "hardening=clamp hook", "hardened"): "computed past the hook",
+    ("neuron=RLeaky", "reset=zero"): "FaultNotApplied: recurrent layers are called twice",
+    ("neuron=RSynaptic", "reset=zero"): "FaultNotApplied: recurrent layers are called twice",
+    ("readout=linear",): "steps are counted by the layer's own calls",
+}
+
+
+def draw_fit(seed: int) -> DrawnNetwork:
+    """The network of that seed without what is not right yet."""
+    excluded = [*NOT_YET, *(NOT_YET_TRANSIENT if seed % 2 == 0 else ())]
+    without: set[str] = set()
+    while True:
+        network = draw_network(seed, without)
+        left = [features for features in excluded if network.features.issuperset(features)]
+        if not left:
+            return network
+        without.update(features[-1] for features in left)
+
+
+def takes_transient(network: DrawnNetwork) -> bool:
+    """Whether the tool is to get transient faults right, too."""
+    return not any(network.features.issuperset(features) for features in NOT_YET_TRANSIENT)
 #: Bits of a float32 word that faults prefer: others are nearly always masked.
 TELLING = (31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21)
 
@@ -70,7 +128,11 @@ def load_module(source: str, folder: Path, name: str) -> ModuleType:
 
 
 def try_network(
-    network: DrawnNetwork, each: int = 2, most: int = 40, engines: Sequence[str] = ENGINES
+    network: DrawnNetwork,
+    each: int = 2,
+    most: int = 40,
+    engines: Sequence[str] = ENGINES,
+    transient: bool = True,
 ) -> Verdict:
     """Run both engines and the oracle on faults of all families, ``each`` permanent and transient."""
     folder = Path(tempfile.mkdtemp(prefix="network"))
@@ -79,7 +141,7 @@ def try_network(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             module = load_module(network.source, folder, name)
-            return _Trial(network, module, folder, each, most).run(engines)
+            return _Trial(network, module, folder, each, most, transient).run(engines)
     finally:
         sys.modules.pop(name, None)
         snntorch.SpikingNeuron.instances.clear()  # snnTorch keeps every neuron ever made
@@ -98,9 +160,16 @@ class _Trial:
     """One network, its oracle and its faults."""
 
     def __init__(
-        self, network: DrawnNetwork, module: ModuleType, folder: Path, each: int, most: int
+        self,
+        network: DrawnNetwork,
+        module: ModuleType,
+        folder: Path,
+        each: int,
+        most: int,
+        transient: bool,
     ) -> None:
         self.network, self.module, self.folder = network, module, folder
+        self.transient = transient
         self.each, self.most = each, most
         self.verdict = Verdict("right", "", network)
         self.wanted: dict[Fault, Outcomes] = {}
@@ -134,7 +203,7 @@ class _Trial:
 
     def _make_subject(self) -> Subject:
         network: nn.Module = self.module.Net()
-        return Subject(network, self.module.batches(), time_axis=self.network.time_axis)
+        return Subject(network, self.module.Data(), time_axis=self.network.time_axis)
 
     def _guard(self, where: str, work: Callable[[], Any]) -> Any:
         """What ``work`` gives; the user's error is a refusal, any other a crash."""
@@ -155,7 +224,7 @@ class _Trial:
     def _check_refusal(self, message: str) -> None:
         if "\n" in message.strip():
             raise _Ended("wrong", f"a refusal of several lines: {message!r}")
-        named = {"Net", *(name for name, _ in self.module.Net().named_modules() if name)}
+        named = {"Net", "Data", *(name for name, _ in self.module.Net().named_modules() if name)}
         words = set(re.findall(r"[A-Za-z_][\w]*", message)) | set(re.findall(r"[\w.]+", message))
         if not named & words:
             raise _Ended("wrong", f"a refusal that names nothing of the network: {message}")
@@ -195,7 +264,7 @@ class _Trial:
         longest = max(len(events) for events, _ in self.module.batches())
         if steps > 2 * longest:
             raise _Ended("wrong", f"{steps} steps, where the events have {longest} at most")
-        for transient in (False, True):
+        for transient in (False, True)[: 1 + self.transient]:
             for family in families:
                 for _ in range(self.each if family.words else 0):
                     faults.append(_draw_fault(choose, family, transient, longest, len(faults)))
@@ -236,12 +305,11 @@ class _Trial:
             off = {name: (row[name], wanted.counts[name]) for name in COUNTS
                    if row[name] != wanted.counts[name]}  # fmt: skip
             distance = sum(abs(got - own) for got, own in off.values())
-            if distance > 4 * wanted.doubtful:
+            if off and distance > 4 * oracle.count_doubtful(fault, widths[fault.layer]):
                 wrong.append(f"{fault}: " + ", ".join(f"{n} {g} not {o}" for n, (g, o) in off.items()))
-        samples = sum(len(labels) for _, labels in oracle.batches)
         self.verdict.faults = len(faults)
         self.verdict.affected = sum(
-            self.wanted[fault].counts["fully_masked"] < samples for fault in faults
+            self.wanted[fault].counts["fully_masked"] < oracle.samples for fault in faults
         )
         if wrong:
             said = f"{engine} engine ({self.verdict.engines[-1]}): {len(wrong)} of {len(faults)} faults, first {wrong[0]}"
@@ -273,13 +341,12 @@ def _draw_fault(
 
 def shrink(network: DrawnNetwork, verdict: Verdict, without: Collection[str] = (), **options: Any) -> Verdict:
     """The verdict on the smallest network that fails likewise: features are left out one by one."""
-    dropped, best = set(without), verdict
-    for feature in sorted(network.features):
-        if feature not in best.network.features:
-            continue
-        smaller = try_network(draw_network(network.seed, dropped | {feature}), **options)
+    dropped, best, tried = set(without), verdict, set[str]()
+    while left := sorted(best.network.features - tried):
+        tried.add(left[0])
+        smaller = try_network(draw_network(network.seed, dropped | {left[0]}), **options)
         if smaller.kind == verdict.kind and _cause(smaller) == _cause(verdict):
-            dropped.add(feature)
+            dropped.add(left[0])
             best = smaller
     return best
 
