@@ -162,16 +162,26 @@ class _Writer:
         self.first_init: list[str] = []
         self.begin: list[str] = []
         self.end_init: list[str] = []
-        self.tie = self.own and d.chance("tie", 0.15) and d.pick("tie_kind", ["same", "view", "functional"]) or ""
+        self.tie = (
+            self.own
+            and d.chance("tie", 0.15)
+            and d.pick("tie_kind", ["same", "view", "functional"])
+        ) or ""
         if self.form == "declared" and d.chance("tie", 0.12):
             self.tie = d.pick("tie_kind", ["same", "view"])
-        self.one_neuron = self.form == "loop" and not self.tie and d.chance("one_neuron_for_two_layers", 0.06)
+        self.one_neuron = (
+            self.form == "loop" and not self.tie and d.chance("one_neuron_for_two_layers", 0.06)
+        )
         self.image = not (self.tie or self.one_neuron) and d.chance("images", 0.3)
         equal = bool(self.tie or self.one_neuron)
         depth = 3 if equal else int(d.pick("depth", ["2", "2", "1", "3"]))
         side = d.number("side", 5, 6)
         width = d.number("width", 5, 8)
-        self.shape = (d.number("channels", 1, 2), side, side) if self.image else (width if equal else d.number("inputs", 5, 9),)
+        self.shape = (
+            (d.number("channels", 1, 2), side, side)
+            if self.image
+            else (width if equal else d.number("inputs", 5, 9),)
+        )
         self.readout = self._pick_readout()
         self.population = self.readout == "population"
         self.dtype = "float32"
@@ -181,7 +191,13 @@ class _Writer:
         before = self.shape
         for number in range(1, depth + 1):
             last = number == depth
-            wide = self.classes * (2 if self.population else 1) if last else width if equal else d.number("width", 5, 8, number)
+            wide = (
+                self.classes * (2 if self.population else 1)
+                if last
+                else width
+                if equal
+                else d.number("width", 5, 8, number)
+            )
             layer = self._draw_layer(number, before, wide, last, equal)
             self.layers.append(layer)
             before = layer.shape
@@ -191,7 +207,9 @@ class _Writer:
     def _pick_readout(self) -> str:
         d = self.decide
         if self.form == "declared":
-            return d.pick("readout", ["counted", "softmax", "largest membrane", "softmax of largest membrane"])
+            return d.pick(
+                "readout", ["counted", "softmax", "largest membrane", "softmax of largest membrane"]
+            )
         if self.form == "one_step":
             return "counted"
         return d.pick(
@@ -202,10 +220,14 @@ class _Writer:
 
     # Layers
 
-    def _draw_layer(self, number: int, before: tuple[int, ...], width: int, last: bool, equal: bool) -> Layer:
+    def _draw_layer(
+        self, number: int, before: tuple[int, ...], width: int, last: bool, equal: bool
+    ) -> Layer:
         d, ops = self.decide, []
         image = len(before) == 3
-        convolve = image and not last and (number == 1 or d.chance("second_convolution", 0.4, number))
+        convolve = (
+            image and not last and (number == 1 or d.chance("second_convolution", 0.4, number))
+        )
         shape = before
         if d.chance("dropout", 0.08, number):
             ops.append(Op(f"self.drop{number}({{x}})", f"drop{number}", "nn.Dropout(0.4)"))
@@ -222,7 +244,13 @@ class _Writer:
             shape = (width,)
             if not last and d.chance("two_linears", 0.07, number):
                 name = f"mix{number}"
-                ops.append(Op(f"self.{name}({{x}}.relu())" if self.own else f"self.{name}({{x}})", name, f"nn.Linear({width}, {width})"))
+                ops.append(
+                    Op(
+                        f"self.{name}({{x}}.relu())" if self.own else f"self.{name}({{x}})",
+                        name,
+                        f"nn.Linear({width}, {width})",
+                    )
+                )
         self._normalise(number, shape, ops)
         return self._draw_neuron(Layer(number, shape, ops), last, equal)
 
@@ -241,7 +269,9 @@ class _Writer:
                f"nn.Conv2d({channels}, {out}, {kernel}, stride={stride}, padding={padding}, groups={groups}, bias={bias})")
         )  # fmt: skip
         side = (side + 2 * padding - kernel) // stride + 1
-        pool = d.pick("pool", ["none", "max", "average", "max functional", "average functional"], number)
+        pool = d.pick(
+            "pool", ["none", "max", "average", "max functional", "average functional"], number
+        )
         if pool != "none" and side >= 2:
             kind = "Max" if pool.startswith("max") else "Avg"
             if pool.endswith("functional") and self.own:
@@ -302,23 +332,52 @@ class _Writer:
             if self.dtype != "float32":  # snnTorch gives its recurrent layers float32 spikes
                 arguments.append("all_to_all=False, V=0.5")
             elif image:
-                arguments.append(d.pick("recurrence", [f"conv2d_channels={layer.shape[0]}, kernel_size=3", "all_to_all=False, V=0.5"], number))
+                arguments.append(
+                    d.pick(
+                        "recurrence",
+                        [
+                            f"conv2d_channels={layer.shape[0]}, kernel_size=3",
+                            "all_to_all=False, V=0.5",
+                        ],
+                        number,
+                    )
+                )
             else:
-                arguments.append(d.pick("recurrence", [f"linear_features={layer.shape[0]}", "all_to_all=False, V=0.5"], number))
+                arguments.append(
+                    d.pick(
+                        "recurrence",
+                        [f"linear_features={layer.shape[0]}", "all_to_all=False, V=0.5"],
+                        number,
+                    )
+                )
         reset = d.pick("reset", ["default", "default", "subtract", "zero", "none"], number)
         if reset != "default":
             arguments.append(f'reset_mechanism="{reset}"')
-        if layer.kind in ("Leaky", "Synaptic", "RLeaky") and d.chance("no_reset_delay", 0.12, number):
+        if layer.kind in ("Leaky", "Synaptic", "RLeaky") and d.chance(
+            "no_reset_delay", 0.12, number
+        ):
             arguments.append("reset_delay=False")
         if layer.kind == "Leaky" and d.chance("graded_spikes", 0.08, number):
-            learned = ", learn_graded_spikes_factor=True" if d.chance("graded_learned", 0.5, number) else ""
+            learned = (
+                ", learn_graded_spikes_factor=True"
+                if d.chance("graded_learned", 0.5, number)
+                else ""
+            )
             arguments.append(f"graded_spikes_factor=0.5{learned}")
         if not image and d.chance("inhibition", 0.05, number):
             arguments.append("inhibition=True")
-        layer.states = "hidden" if self.form == "one_step" else d.pick("states", ["kept", "explicit", "hidden"], number) if self.own else d.pick("states", ["kept", "hidden"], number)
+        layer.states = (
+            "hidden"
+            if self.form == "one_step"
+            else d.pick("states", ["kept", "explicit", "hidden"], number)
+            if self.own
+            else d.pick("states", ["kept", "hidden"], number)
+        )
         if self.one_neuron and number in (1, 2):
             layer.states = "explicit"
-        layer.output = layer.states == "hidden" and (last or self.own) and d.chance("output", 0.5, number)
+        layer.output = (
+            layer.states == "hidden" and (last or self.own) and d.chance("output", 0.5, number)
+        )
         if layer.states == "hidden":
             arguments.append("init_hidden=True")
         if layer.output:
@@ -328,7 +387,12 @@ class _Writer:
             layer.slow = True
         if self.form == "loop" and not self.one_neuron and d.chance("called_twice", 0.05, number):
             layer.twice = True
-        if self.form == "declared" and layer.kind in ("Leaky", "Synaptic") and not image and d.chance("recurrent_stage", 0.12, number):
+        if (
+            self.form == "declared"
+            and layer.kind in ("Leaky", "Synaptic")
+            and not image
+            and d.chance("recurrent_stage", 0.12, number)
+        ):
             layer.recurrent = f"back{number}"
         return layer
 
@@ -337,12 +401,21 @@ class _Writer:
         if layer.kind == "Lapicque":
             return [d.pick("lapicque", ["beta=0.9", "R=2.0, C=1.5, time_step=0.8"], number)]
         size = layer.shape[0]
-        each = f"torch.linspace(0.5, 0.95, {size})" + (".view(-1, 1, 1)" if len(layer.shape) == 3 else "")
-        options = {"scalar": str(d._draw(f"beta{number}").choice([0.5, 0.7, 0.9, 0.95])), "each neuron": each}
+        each = f"torch.linspace(0.5, 0.95, {size})" + (
+            ".view(-1, 1, 1)" if len(layer.shape) == 3 else ""
+        )
+        options = {
+            "scalar": str(d._draw(f"beta{number}").choice([0.5, 0.7, 0.9, 0.95])),
+            "each neuron": each,
+        }
         options["above one"] = "1.3"
         options["batch axis"] = f"{each}[None]"
         options["expanded"] = f"torch.tensor(0.9).expand({', '.join(map(str, layer.shape))})"
-        beta = d.pick("beta", ["scalar"] * 7 + ["each neuron"] * 7 + ["above one", "batch axis", "expanded"], number)
+        beta = d.pick(
+            "beta",
+            ["scalar"] * 7 + ["each neuron"] * 7 + ["above one", "batch axis", "expanded"],
+            number,
+        )
         learn = ", learn_beta=True" if d.chance("learn_beta", 0.4, number) else ""
         if layer.kind == "Alpha":
             return ["alpha=0.85", "beta=0.8"]
@@ -353,17 +426,38 @@ class _Writer:
         d, number, size = self.decide, layer.number, layer.shape[0]
         if layer.kind == "Alpha":
             return ["threshold=0.31"]
-        each = f"torch.linspace(0.6, 1.3, {size})" + (".view(-1, 1, 1)" if len(layer.shape) == 3 else "")
-        options = {"scalar": "0.97", "each neuron": each, "whole number": "1", "zero": "0.0", "negative": "-0.13"}
-        picked = d.pick("threshold", ["scalar"] * 9 + ["each neuron"] * 7 + ["whole number", "whole number", "zero", "negative"], number)
-        learn = ", learn_threshold=True" if picked != "whole number" and d.chance("learn_threshold", 0.4, number) else ""
+        each = f"torch.linspace(0.6, 1.3, {size})" + (
+            ".view(-1, 1, 1)" if len(layer.shape) == 3 else ""
+        )
+        options = {
+            "scalar": "0.97",
+            "each neuron": each,
+            "whole number": "1",
+            "zero": "0.0",
+            "negative": "-0.13",
+        }
+        picked = d.pick(
+            "threshold",
+            ["scalar"] * 9
+            + ["each neuron"] * 7
+            + ["whole number", "whole number", "zero", "negative"],
+            number,
+        )
+        learn = (
+            ", learn_threshold=True"
+            if picked != "whole number" and d.chance("learn_threshold", 0.4, number)
+            else ""
+        )
         return [f"threshold={options[picked]}{learn}"]
 
     # What binds layers, and what is around them
 
     def _draw_ties(self) -> None:
         if self.tie:
-            first, second = (next(op for op in layer.ops if op.name.startswith("fc")) for layer in self.layers[:2])
+            first, second = (
+                next(op for op in layer.ops if op.name.startswith("fc"))
+                for layer in self.layers[:2]
+            )
             if self.tie == "same":
                 self.end_init.append("self.fc2.weight = self.fc1.weight")
             elif self.tie == "view":
@@ -390,23 +484,49 @@ class _Writer:
                 self.first_init.append("self.aux = nn.Linear(5, 3)")
                 self.unread.append("aux")
             if self.own and d.chance("unread_loss", 0.05):
-                self.first_init.append(f"self.loss = nn.CrossEntropyLoss(weight=torch.ones({self.classes}))")
+                self.first_init.append(
+                    f"self.loss = nn.CrossEntropyLoss(weight=torch.ones({self.classes}))"
+                )
                 self.unread.append("loss")
-        synapses = [op for layer in self.layers for op in layer.ops if op.name.startswith(("fc", "conv")) and op.call == f"self.{op.name}({{x}})"]
+        synapses = [
+            op
+            for layer in self.layers
+            for op in layer.ops
+            if op.name.startswith(("fc", "conv")) and op.call == f"self.{op.name}({{x}})"
+        ]
         if synapses and d.chance("hardened", 0.3):
-            self._harden(d._draw("hardened op").choice(synapses), d._draw("hardened layer").choice(self.layers))
+            self._harden(
+                d._draw("hardened op").choice(synapses),
+                d._draw("hardened layer").choice(self.layers),
+            )
         if self.own:
             if d.chance("events_in_place", 0.06):
-                self.begin.append(d.pick("in_place", ["events *= 0.5", "events.clamp_(max=1)", "events.mul_(2).sub_(0.25)"]))
+                self.begin.append(
+                    d.pick(
+                        "in_place",
+                        ["events *= 0.5", "events.clamp_(max=1)", "events.mul_(2).sub_(0.25)"],
+                    )
+                )
             if d.chance("weights_clamped", 0.04) and synapses and not self.tie:
                 self.begin.append(f"self.{synapses[0].name}.weight.data.clamp_(-8, 8)")
             if d.chance("own_state", 0.05):
-                self.begin.append("self.trace = torch.zeros(()) if self.trace is None else self.trace * 0")
+                self.begin.append(
+                    "self.trace = torch.zeros(()) if self.trace is None else self.trace * 0"
+                )
                 self.first_init.append("self.trace = None")
 
     def _harden(self, op: Op, layer: Layer) -> None:
         d, name = self.decide, op.name
-        options = ["clamp hook", "pre-forward hook", "replaced forward", "pruned", "weight norm", "parametrized", "spike hook", "replaced neuron"]
+        options = [
+            "clamp hook",
+            "pre-forward hook",
+            "replaced forward",
+            "pruned",
+            "weight norm",
+            "parametrized",
+            "spike hook",
+            "replaced neuron",
+        ]
         kind = d.pick("hardening", options)
         d.features.add(f"hardening={kind}")
         spikes = "(o[0].clamp(0, 1), *o[1:])" if layer.returns_tuple else "o.clamp(0, 1)"
@@ -440,7 +560,9 @@ class _Writer:
         batch_first = self.own and d.chance("batch_first", 0.15)
         body = [HEAD]
         if self.form == "declared":
-            body.append("from fi.network import SpikingNetwork, Stage\nfrom fi.readout import MaxMembrane, SpikeCount\n")
+            body.append(
+                "from fi.network import SpikingNetwork, Stage\nfrom fi.readout import MaxMembrane, SpikeCount\n"
+            )
         body.append(self._write_build())
         if self.form == "declared":
             body += [self._write_declared(), self._write_loop("Twin", batch_first)]
@@ -456,7 +578,12 @@ class _Writer:
         body.append(self._write_batches())
         rounds = "membrane" in self.readout or self.readout in ("linear",)
         return DrawnNetwork(
-            d.seed, "\n\n".join(body), frozenset(d.features), int(batch_first), tuple(self.unread), rounds
+            d.seed,
+            "\n\n".join(body),
+            frozenset(d.features),
+            int(batch_first),
+            tuple(self.unread),
+            rounds,
         )
 
     def _write_build(self) -> str:
@@ -470,7 +597,9 @@ class _Writer:
                 if layer.make:
                     lines.append(f"self.{layer.neuron} = {layer.make}")
                 if layer.recurrent:
-                    lines.append(f"self.{layer.recurrent} = nn.Linear({layer.shape[0]}, {layer.shape[0]})")
+                    lines.append(
+                        f"self.{layer.recurrent} = nn.Linear({layer.shape[0]}, {layer.shape[0]})"
+                    )
         else:
             for layer in self.layers:
                 for op in layer.ops:
@@ -480,9 +609,14 @@ class _Writer:
             lines += made
         if self.readout == "two heads":
             size = self.layers[-2].shape if len(self.layers) > 1 else self.shape
-            lines += [f"self.other = nn.Linear({_product(size)}, {self.classes + 1})", "self.lif_other = snn.Leaky(0.8)"]
+            lines += [
+                f"self.other = nn.Linear({_product(size)}, {self.classes + 1})",
+                "self.lif_other = snn.Leaky(0.8)",
+            ]
         if self.readout == "linear":
-            lines.append(f"self.readout = nn.Linear({_product(self.layers[-1].shape)}, {self.classes})")
+            lines.append(
+                f"self.readout = nn.Linear({_product(self.layers[-1].shape)}, {self.classes})"
+            )
         lines.append(f"spread(self, {self.decide.seed})")
         lines += self.end_init
         if self.dtype != "float32":
@@ -524,10 +658,17 @@ class _Writer:
                 lines.append(f"held{layer.number} = 0")
         if self.readout == "two heads":
             lines.append("others = []")
-        body = {"layerwise": self._layerwise, "before": self._before}.get(self.form, self._stepwise)()
+        body = {"layerwise": self._layerwise, "before": self._before}.get(
+            self.form, self._stepwise
+        )()
         lines += ["spikes, membranes = [], []", *body, *self._write_readout()]
         head = f"class {name}(nn.Module):\n    def __init__(self):\n        super().__init__()\n        build(self)\n\n"
-        return head + "    def forward(self, events):\n" + textwrap.indent("\n".join(lines), "        ") + "\n"
+        return (
+            head
+            + "    def forward(self, events):\n"
+            + textwrap.indent("\n".join(lines), "        ")
+            + "\n"
+        )
 
     def _stepwise(self, layers: Sequence[Layer] | None = None, over: str = "events") -> list[str]:
         lines = [f"for step, x in enumerate({over}):"]
@@ -540,7 +681,12 @@ class _Writer:
                 lines.append("    others.append(self.lif_other(self.other(x.flatten(1)))[0])")
             if layer.slow:
                 n = layer.number
-                lines += [f"    held{n} = held{n} + x", "    if step % 2 == 0:", "        continue", f"    x, held{n} = held{n}, 0"]
+                lines += [
+                    f"    held{n} = held{n} + x",
+                    "    if step % 2 == 0:",
+                    "        continue",
+                    f"    x, held{n} = held{n}, 0",
+                ]
             lines += ["    " + line for line in self._layer_lines(layer)]
         if self.readout == "linear":
             lines = ["total = 0", *lines, "    total = total + self.readout(x)"]
@@ -556,7 +702,11 @@ class _Writer:
 
     def _before(self) -> list[str]:
         first = self.layers[0]
-        lines = ["x = events.flatten(0, 1)", *(_assign(op) for op in first.ops), "currents = x.unflatten(0, events.shape[:2])"]
+        lines = [
+            "x = events.flatten(0, 1)",
+            *(_assign(op) for op in first.ops),
+            "currents = x.unflatten(0, events.shape[:2])",
+        ]
         kept, first.ops = first.ops, []
         lines += self._stepwise(None, "currents")
         first.ops = kept
@@ -566,7 +716,9 @@ class _Writer:
         lines = [_assign(op) for op in layer.ops]
         if layer.recurrent:
             n = layer.number
-            lines.append(f"x = x + self.{layer.recurrent}(torch.zeros_like(x) if last{n} is None else last{n})")
+            lines.append(
+                f"x = x + self.{layer.recurrent}(torch.zeros_like(x) if last{n} is None else last{n})"
+            )
         lines += self._fire(layer)
         if layer.twice:
             lines += self._fire(layer)
@@ -619,7 +771,9 @@ class _Writer:
         if d.chance("two_batches", 0.6):
             lengths = [self.steps, self.steps]
         if len(lengths) == 2 and d.chance("lengths", 0.12):
-            lengths = d._draw("length order").choice([[self.steps, self.steps + 2], [self.steps + 2, self.steps]])
+            lengths = d._draw("length order").choice(
+                [[self.steps, self.steps + 2], [self.steps + 2, self.steps]]
+            )
         kind = d.pick("events", ["float32"] * 7 + ["float64", "uint8"])
         if self.form == "declared" or d.features & {"weights_clamped", "events_in_place"}:
             kind = kind if kind == "float32" else "float64"
@@ -630,7 +784,7 @@ class _Writer:
             def batches():
                 draw, made = torch.Generator().manual_seed({d.seed}), []
                 for steps, samples in [{rows}]:
-                    rates = torch.full((steps, samples, {', '.join(map(str, self.shape))}), 0.4)
+                    rates = torch.full((steps, samples, {", ".join(map(str, self.shape))}), 0.4)
                     labels = torch.randint({self.classes}, (samples,), generator=draw)
                     made.append((torch.poisson(rates, generator=draw).to(torch.{kind}), labels))
                 return made

@@ -18,8 +18,8 @@ from typing import Any
 
 import snntorch
 import torch
-from module_oracle import COUNTS, ModuleOracle, Outcomes
 from network_grammar import DrawnNetwork, draw_network
+from oracle import COUNTS, ModuleOracle, Outcomes
 from torch import nn
 
 from fi.base.errors import UserError
@@ -89,6 +89,8 @@ def draw_fit(seed: int) -> DrawnNetwork:
 def takes_transient(network: DrawnNetwork) -> bool:
     """Whether the tool is to get transient faults right, too."""
     return not any(network.features.issuperset(features) for features in NOT_YET_TRANSIENT)
+
+
 #: Bits of a float32 word that faults prefer: others are nearly always masked.
 TELLING = (31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21)
 
@@ -306,7 +308,9 @@ class _Trial:
                    if row[name] != wanted.counts[name]}  # fmt: skip
             distance = sum(abs(got - own) for got, own in off.values())
             if off and distance > 4 * oracle.count_doubtful(fault, widths[fault.layer]):
-                wrong.append(f"{fault}: " + ", ".join(f"{n} {g} not {o}" for n, (g, o) in off.items()))
+                wrong.append(
+                    f"{fault}: " + ", ".join(f"{n} {g} not {o}" for n, (g, o) in off.items())
+                )
         self.verdict.faults = len(faults)
         self.verdict.affected = sum(
             self.wanted[fault].counts["fully_masked"] < oracle.samples for fault in faults
@@ -339,7 +343,9 @@ def _draw_fault(
     return Fault(number, family.name, index, bits, model, when)
 
 
-def shrink(network: DrawnNetwork, verdict: Verdict, without: Collection[str] = (), **options: Any) -> Verdict:
+def shrink(
+    network: DrawnNetwork, verdict: Verdict, without: Collection[str] = (), **options: Any
+) -> Verdict:
     """The verdict on the smallest network that fails likewise: features are left out one by one."""
     dropped, best, tried = set(without), verdict, set[str]()
     while left := sorted(best.network.features - tried):
