@@ -151,7 +151,7 @@ class _Writer:
         d = decide
         self.form = d.pick(
             "form",
-            ["loop", "loop", "loop", "declared", "declared", "layerwise", "before", "one_step"],
+            ["loop"] * 5 + ["declared"] * 4 + ["layerwise", "layerwise", "before", "one_step"],
         )
         self.own = self.form in ("loop", "layerwise", "before")
         self.steps = d.number("steps", 4, 7)
@@ -186,7 +186,7 @@ class _Writer:
         self.population = self.readout == "population"
         self.dtype = "float32"
         if self.own:
-            self.dtype = d.pick("dtype", ["float32"] * 9 + ["float64", "float16", "bfloat16"])
+            self.dtype = d.pick("dtype", ["float32"] * 27 + ["float64", "float16", "bfloat16"])
         self.layers: list[Layer] = []
         before = self.shape
         for number in range(1, depth + 1):
@@ -749,15 +749,17 @@ class _Writer:
 
     def _write_readout(self) -> list[str]:
         spikes = "torch.stack(spikes)"
+        # A declared readout computes its softmax in float64.
+        softmax = ".double().softmax(-1)" if self.form == "declared" else ".softmax(-1)"
         return {
             "spikes": [f"return {spikes}"],
             "pair": [f"return {spikes}, torch.stack(membranes)"],
             "counted": [f"return {spikes}.sum(0)"],
             "mean": [f"return {spikes}.mean(0)"],
-            "softmax": [f"return {spikes}.sum(0).softmax(-1)"],
+            "softmax": [f"return {spikes}.sum(0){softmax}"],
             "last membrane": ["return membranes[-1]"],
             "largest membrane": ["return torch.stack(membranes).amax(0)"],
-            "softmax of largest membrane": ["return torch.stack(membranes).amax(0).softmax(-1)"],
+            "softmax of largest membrane": [f"return torch.stack(membranes).amax(0){softmax}"],
             "summed membrane": ["return sum(membranes)"],
             "population": [f"return {spikes}.sum(0).unflatten(1, ({self.classes}, 2)).sum(-1)"],
             "two heads": [f"return {spikes}, torch.stack(others)"],
