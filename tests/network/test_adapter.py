@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from campaigns import Run, subject_of
-from oracle import every_case
+from oracle_formulas import every_case
 from small_networks import PlainLinear, SmallLinear, event_batches, small
 from torch import Tensor, nn
 
