@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from fi.base.errors import UserError
-from fi.base.user_classes import find_class
+from fi.base.user_makers import find_maker
 from fi.callbacks import standard_callbacks
 from fi.campaign import runner
 from fi.campaign.fault_source import GivenFaults, make_fault_source
@@ -143,10 +143,11 @@ def _load_network(given: nn.Module | str) -> nn.Module:
     """Take the network, or load the trained one of that name."""
     if not isinstance(given, str):
         return given
-    network = find_class(given, "models")()
+    maker = find_maker(given, "models")
+    network = maker()
     if not isinstance(network, nn.Module):
         raise UserError(f"{given} is no torch.nn.Module")
-    path = checkpoint_of(network, None)
+    path = checkpoint_of(network, None) if isinstance(maker, type) else None
     if path is not None:
         load_checkpoint(network, path)
     return network
@@ -157,4 +158,4 @@ def _find_data(given: Any, network: nn.Module) -> Any:
     given = getattr(network, "default_data", None) if given is None else given
     if given is None:
         raise UserError(f"{type(network).__name__} names no default data: give a datamodule")
-    return find_class(given, "datamodules")() if isinstance(given, str) else given
+    return find_maker(given, "datamodules")() if isinstance(given, str) else given

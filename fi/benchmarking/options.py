@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from fi.base.user_makers import Maker
 from fi.cli.parser import CommandParser
 from fi.faults.word_formats import FORMATS
 from fi.sampling.plan import DEFAULT_SEED
@@ -9,7 +12,7 @@ from fi.sampling.plan import DEFAULT_SEED
 COMMAND = "python -m fi.benchmark"
 
 
-def make_parser(classes: dict[str, type]) -> CommandParser:
+def make_parser(classes: Mapping[str, Maker]) -> CommandParser:
     """The parser; ``classes`` are the network and the datamodule where these are known."""
     parser = CommandParser(COMMAND, "Time both engines on the same faults.", classes)
     parser.add_argument("--config", action="config", help="a YAML file of options, or one of ours")

@@ -17,12 +17,13 @@ from fi.cli.chosen_classes import find_chosen_classes
 from fi.cli.option_values import parse_bit_sets, parse_times
 from fi.cli.overridden import warn_of_overridden
 from fi.cli.parser import CommandParser
+from fi.cli.subject_options import find_weights
 from fi.engine.differential.engine import DifferentialEngine
 from fi.faults.fault import Trial
 from fi.faults.fault_space import FaultSpace
 from fi.faults.user_models import load_model
 from fi.network.batches import Batch
-from fi.network.checkpoint import checkpoint_of, load_checkpoint
+from fi.network.checkpoint import load_checkpoint
 from fi.network.stages import SpikingNetwork
 from fi.sampling.plan import SamplingPlan
 
@@ -78,7 +79,7 @@ def load_workload(parser: CommandParser, options: Namespace) -> Workload:
     if options.threads:
         torch.set_num_threads(options.threads)
     network = parser.build(options, "model")
-    path = checkpoint_of(network, options.checkpoint)
+    path = find_weights(parser.classes["model"], network, options.checkpoint)
     if path is not None:
         load_checkpoint(network, path)
         warn_of_overridden(parser, options, path)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fi.base.errors import FailedElsewhere, UserError
+from fi.base.user_code import describe_user_error, was_raised_by_user
 from fi.cli.error_text import describe_error, make_printable
 from fi.cli.option_names import TRACEBACK
 
@@ -76,6 +77,14 @@ def run_command(
         if argv != given:
             traceback.print_exception(error)
         print(f"error: {make_printable(describe_error(error))}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if not was_raised_by_user(error):  # an error of ours: all of it is to be seen
+            raise
+        if argv != given:
+            traceback.print_exception(error)
+        text = make_printable(describe_user_error("code that is not ours", error))
+        print(f"error: {text}; --{TRACEBACK} shows all of it", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         kept = shlex.join(word for word in argv if word != "--overwrite")

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from jsonargparse import Namespace
 from torch import nn
 
 from fi.base.errors import UserError
+from fi.base.user_makers import Maker
 from fi.campaign.subject import Subject
 from fi.cli.overridden import warn_of_overridden
 from fi.cli.parser import CommandParser
 from fi.network.checkpoint import checkpoint_of, load_checkpoint
+
+
+def find_weights(maker: Maker, network: nn.Module, given: str | None) -> Path | None:
+    """The file of the weights; what a function or a module has made keeps its own by default."""
+    if given is None and not isinstance(maker, type):
+        return None
+    return checkpoint_of(network, given)
 
 
 def load_subject(parser: CommandParser, options: Namespace) -> Subject:
@@ -23,13 +33,15 @@ def load_subject(parser: CommandParser, options: Namespace) -> Subject:
     network = parser.build(options, "model")
     if not isinstance(network, nn.Module):
         raise UserError(f"--model {options.model} is no torch.nn.Module")
-    path = checkpoint_of(network, options.checkpoint)
+    maker = parser.classes["model"]
+    path = find_weights(maker, network, options.checkpoint)
     if path is not None:
         load_checkpoint(network, path)
         warn_of_overridden(parser, options, path)
     return Subject(
         network,
         parser.build(options, "data"),
+        name=None if isinstance(maker, type) else maker.__name__,
         readout=options.readout,
         time_axis=options.time_axis,
         limit=options.limit_samples,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jsonargparse import Namespace
 
+from fi.base.user_makers import Maker
 from fi.campaign.settings import PRECISIONS, Hardware
 from fi.cli.parser import CommandParser
 from fi.engine.base import ENGINES
@@ -20,7 +21,7 @@ COMMAND = "python -m fi.test"
 NOT_REPLAYED = ("dry_run", "overwrite", "quiet", "verify")
 
 
-def make_parser(classes: dict[str, type]) -> CommandParser:
+def make_parser(classes: Mapping[str, Maker]) -> CommandParser:
     """The parser; ``classes`` are the network and the datamodule where these are known."""
     more = "" if classes else " Name a network to see its arguments: --model MODEL --help."
     parser = CommandParser(
@@ -38,7 +39,7 @@ def make_parser(classes: dict[str, type]) -> CommandParser:
     return parser
 
 
-def parse_early_options(argv: Sequence[str], classes: dict[str, type]) -> Namespace:
+def parse_early_options(argv: Sequence[str], classes: Mapping[str, Maker]) -> Namespace:
     """The options in ``argv``, before the datamodule is known: its arguments are not checked.
 
     Datamodules import Lightning, which takes three times as long as PyTorch; an option that is

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 from fi.base.errors import UserError
+from fi.base.notes import note
+from fi.base.user_code import report_user_code
+from fi.network.batch_forms import Layout, find_layouts, split_batch
 
 Batch = tuple[Tensor, Tensor]
 #: A test set up to this size is kept in memory, so that test runs need not load it again.
@@ -20,9 +23,11 @@ class Batches:
     """Checked batches ``(events [time, batch, ...], labels [batch])`` of a test loader.
 
     Args:
-        loader: yields such pairs.
+        loader: yields such pairs, or what ``split_batch`` makes them of.
         source: what to call it in errors, the name of the datamodule.
         limit: take the first ``limit`` samples only.
+        layout: where time and the samples are in what the loader gives; ``None`` tells it from the
+            first batch and its labels.
 
     Attributes:
         digest: hash of all events and labels, known after the first complete pass.
@@ -38,12 +43,20 @@ class Batches:
         [(torch.Size([5, 4, 12]), 4), (torch.Size([5, 2, 12]), 2)]
     """
 
-    def __init__(self, loader: Iterable[Any], source: str, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        loader: Iterable[Any],
+        source: str,
+        limit: int | None = None,
+        layout: Layout | None = None,
+    ) -> None:
         if limit is not None and limit < 1:
             raise UserError(f"--limit-samples {limit}: at least 1 sample is needed")
         self.loader = loader
         self.source = source
         self.limit = limit
+        self.layout = layout
+        self._told = False
         self.digest: str | None = None
         self._kept: list[Batch] | None = None
 
@@ -77,7 +90,7 @@ class Batches:
     def _load(self) -> Iterator[Batch]:
         """Checked batches of the loader, up to the limit."""
         left = self.limit
-        for number, batch in enumerate(self.loader):
+        for number, batch in enumerate(self._iterate()):
             events, labels = self._check(batch, number)
             if left is not None:
                 events, labels = events[:, :left], labels[:left]
@@ -86,31 +99,48 @@ class Batches:
             if left == 0:
                 return
 
+    def _iterate(self) -> Iterator[Any]:
+        """What the loader gives; ``UserCodeError`` for whatever it raises."""
+        number = 0
+        with report_user_code(f"{self.source}, the test loader"):
+            loader = iter(self.loader)
+        while True:
+            with report_user_code(f"{self.source}, batch {number}"):
+                try:
+                    batch = next(loader)
+                except StopIteration:
+                    return
+            yield batch
+            number += 1
+
+    def load_raw(self) -> Batch:
+        """Events of the first batch as the loader gives them, and its labels."""
+        for batch in self._iterate():
+            events, labels, _ = split_batch(batch, f"{self.source}, batch 0")
+            return events, labels
+        raise UserError(f"{self.source}: the test loader has no samples")
+
     def _check(self, batch: Any, number: int) -> Batch:
         """The batch, its events as floats and its labels as int64; ``UserError`` if malformed."""
         where = f"{self.source}, batch {number}"
-        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-            raise UserError(f"{where}: a batch must be (events, labels), not {_describe(batch)}")
-        events, labels = batch
-        if not isinstance(events, Tensor) or not isinstance(labels, Tensor):
-            kinds = f"({_describe(events)}, {_describe(labels)})"
-            raise UserError(f"{where}: a batch must be two tensors (events, labels), not {kinds}")
-        fits = events.ndim >= 3 and labels.ndim == 1 and events.shape[1] == len(labels)
-        if not fits or labels.is_floating_point() or not len(events):
+        events, labels, rest = split_batch(batch, where)
+        if rest and not self._told:
+            note(f"{self.source}: what else is in a batch is not used: {rest}")
+            self._told = True
+        layouts = find_layouts(events, len(labels))
+        if self.layout is None and layouts:
+            self.layout = layouts[0]
+        if self.layout not in layouts or not len(labels) or not events.numel():
+            wanted = self.layout or Layout.TIME_FIRST
             raise UserError(
-                f"{where}: events must be [time, batch, ...] and labels integer [batch], not "
+                f"{where}: events must be {wanted.value} and labels integer [batch], not "
                 f"{list(events.shape)} and {labels.dtype} {list(labels.shape)}"
             )
-        events = events if events.is_floating_point() else events.to(torch.get_default_dtype())
-        return events, labels.to(torch.int64)
-
-
-def _describe(value: Any) -> str:
-    return (
-        f"{type(value).__name__} {list(value.shape)}"
-        if isinstance(value, Tensor)
-        else repr(type(value).__name__)
-    )
+        assert self.layout is not None
+        events = self.layout.arrange(events)
+        if not events.is_floating_point():
+            events = events.to(torch.get_default_dtype())
+        return events, labels
 
 
 def _encode_header(events: Tensor) -> bytes:

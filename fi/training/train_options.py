@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from fi.base.user_makers import Maker
 from fi.cli.parser import CommandParser
 from fi.network.foreign import READOUTS
 from fi.training.recipe import Recipe, default_recipe
@@ -35,7 +37,7 @@ def training_folder(options: Namespace, network: str) -> Path:
     return Path(options.output) / network / "training" / f"seed{options.seed}"
 
 
-def make_parser(classes: dict[str, type]) -> CommandParser:
+def make_parser(classes: Mapping[str, Maker]) -> CommandParser:
     """The parser; ``classes`` are the network and the datamodule where these are known."""
     more = "" if classes else " Name a network to see its arguments: --model MODEL --help."
     parser = CommandParser(
