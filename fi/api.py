@@ -40,7 +40,9 @@ class Campaign:
         engine, memory, threads: as in ``fi.campaign.Settings``.
         overwrite: run a finished campaign again.
         accelerator, devices, precision: as Lightning's Trainer takes them.
-        readout, time_axis: for a network that is no ``SpikingNetwork``.
+        readout, time_axis, forward, forward_seed, decision_threshold: for a network that is no
+            ``SpikingNetwork``, see ``fi.network.foreign.Adapter``; most is found out by a trial.
+        batch_axis: of the samples in the events, 1 or 0.
         word_format: of stored words, as float16; another than float32 rounds the network's.
         quiet: say nothing and draw no bar.
 
@@ -65,8 +67,12 @@ class Campaign:
         devices: int | str = 1,
         precision: str = "32-true",
         readout: str = "auto",
-        time_axis: int = 0,
+        time_axis: int | str = "auto",
         word_format: str = "float32",
+        forward: str = "auto",
+        batch_axis: int | str = "auto",
+        forward_seed: int | None = None,
+        decision_threshold: float | None = None,
         quiet: bool = False,
     ) -> None:
         network = _load_network(network)
@@ -78,6 +84,10 @@ class Campaign:
             time_axis=time_axis,
             limit=samples,
             word_format=word_format,
+            forward=forward,
+            batch_axis=batch_axis,
+            forward_seed=forward_seed,
+            decision_threshold=decision_threshold,
         )
         settings = Settings(
             output=Path(output),

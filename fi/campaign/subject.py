@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from fi.base.errors import UserError, first_line, report_errors
+from fi.base.errors import UserError, report_errors
+from fi.base.user_code import describe_user_error, report_user_code
+from fi.campaign.form_choice import AskedForm, settle_form
 from fi.engine.base import Infer
 from fi.faults.fault_sites import INPUT, Kind, SiteFamily, find_site_families, observe_activity
 from fi.faults.word_formats import FLOAT32, convert
@@ -38,6 +40,7 @@ class Subject:
         readout, time_axis: for a network that is no ``SpikingNetwork``, see ``Adapter``.
         limit: take the first ``limit`` test samples only.
         word_format: of the stored words; another than float32 rounds the network's, in place.
+        forward, batch_axis, forward_seed, decision_threshold: see ``AskedForm``.
 
     Attributes:
         accuracy_before: part of the test samples classified right before the words were rounded;
@@ -58,9 +61,13 @@ class Subject:
         data: Any,
         name: str | None = None,
         readout: str = "auto",
-        time_axis: int = 0,
+        time_axis: int | str = "auto",
         limit: int | None = None,
         word_format: str = "float32",
+        forward: str = "auto",
+        batch_axis: int | str = "auto",
+        forward_seed: int | None = None,
+        decision_threshold: float | None = None,
     ) -> None:
         self.network = network.eval()
         self.name = name or type(network).__name__
@@ -69,8 +76,10 @@ class Subject:
         if not spiking_neurons(network):
             raise UserError(f"{self.name} has no snnTorch neuron: there is no spike to compare")
         make_parameters_float(network)
-        self.infer: Infer = self._choose_infer(readout, time_axis)
+        asked = AskedForm(readout, time_axis, forward, batch_axis, forward_seed, decision_threshold)
+        self.infer: Infer = asked.make_infer(network, self.name)
         self.batches = Batches(get_test_loader(data), self.data_name, limit)
+        settle_form(asked, self.infer, self.batches, self.name)
         self.word_format = word_format
         self.accuracy_before: float | None = None
         if word_format != FLOAT32.name:
@@ -83,16 +92,6 @@ class Subject:
     def __repr__(self) -> str:
         families = f"{len(self.families)} site families"
         return f"Subject({self.name} on {self.data_name}, {self.steps} time steps, {families})"
-
-    def _choose_infer(self, readout: str, time_axis: int) -> Infer:
-        if isinstance(self.network, SpikingNetwork):
-            if readout != "auto" or time_axis:
-                raise UserError(
-                    f"--readout and --time-axis are for networks that are no SpikingNetwork; "
-                    f"{self.name} is one and has its own readout"
-                )
-            return self.network
-        return Adapter(self.network, readout, time_axis)
 
     def _round_words(self) -> None:
         """Convert the stored words; what they were before is in no result but this accuracy."""
@@ -117,15 +116,18 @@ class Subject:
 
         try:
             activity = observe_activity(self.network, infer, events[:, :1].to(self.dtype))
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
-            raise UserError(
+        except UserError:
+            raise
+        except Exception as error:  # whatever the network raises
+            doing = (
                 f"{self.name} cannot take the events of {self.data_name}, [time, batch, ...] = "
-                f"{list(events.shape)}: {first_line(error)}"
-            ) from error
+                f"{list(events.shape)}"
+            )
+            raise UserError(describe_user_error(doing, error)) from error
         if scores[0].ndim != 2 or len(scores[0]) != 1:
             raise UserError(
                 f"{self.name} must give scores [batch, classes]: for 1 sample it gave "
-                f"{list(scores[0].shape)}; see --readout and --time-axis"
+                f"{list(scores[0].shape)}; see --readout, --time-axis and --forward"
             )
         self.families = find_site_families(self.network, activity)
         self.inputs = SiteFamily(INPUT, self._find_input_shape(events[:, :1]), Kind.INPUT)
@@ -140,6 +142,8 @@ class Subject:
     @property
     def sites(self) -> list[SiteFamily]:
         """The site families and the input lines, which have faults only where that is asked for."""
+        if isinstance(self.infer, Adapter) and not self.infer.sees_time:
+            return self.families
         return [*self.families, self.inputs]
 
     @property
@@ -169,19 +173,26 @@ def keep_network(subject: Subject, precision: str) -> Iterator[str]:
 
 
 def get_test_loader(data: Any) -> Iterable[Any]:
-    """The test batches of a datamodule, which needs only ``setup`` and ``test_dataloader``."""
+    """The test batches of a datamodule, which needs only ``setup`` and ``test_dataloader``.
+
+    Raises:
+        UserError: it is none, gives several loaders, or raises an error.
+    """
+    name = type(data).__name__
     if not hasattr(data, "test_dataloader"):
         if isinstance(data, Iterable):
             return data
-        raise UserError(f"{type(data).__name__} is no datamodule: it has no test_dataloader")
-    if isinstance(data, pl.LightningDataModule) or hasattr(data, "prepare_data"):
-        data.prepare_data()
-    data.setup("test")
-    loader: Iterable[Any] = data.test_dataloader()
+        raise UserError(f"{name} is no datamodule: it has no test_dataloader")
+    with report_user_code(name):
+        if isinstance(data, pl.LightningDataModule) or hasattr(data, "prepare_data"):
+            data.prepare_data()
+        if hasattr(data, "setup"):
+            data.setup("test")
+        loader: Iterable[Any] = data.test_dataloader()
     if isinstance(loader, (list, tuple)) and any(isinstance(part, DataLoader) for part in loader):
         if len(loader) != 1:
-            raise UserError(
-                f"{type(data).__name__}: test_dataloader must give one loader, not {len(loader)}"
-            )
+            raise UserError(f"{name}: test_dataloader must give one loader, not {len(loader)}")
         loader = loader[0]
+    if not isinstance(loader, Iterable) and not hasattr(loader, "__getitem__"):
+        raise UserError(f"{name}: test_dataloader gave a {type(loader).__name__}, no batches")
     return loader

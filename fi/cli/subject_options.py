@@ -14,6 +14,7 @@ from fi.campaign.subject import Subject
 from fi.cli.overridden import warn_of_overridden
 from fi.cli.parser import CommandParser
 from fi.network.checkpoint import checkpoint_of, load_checkpoint
+from fi.sampling.plan import DEFAULT_SEED
 
 
 def find_weights(maker: Maker, network: nn.Module, given: str | None) -> Path | None:
@@ -29,12 +30,13 @@ def load_subject(parser: CommandParser, options: Namespace) -> Subject:
     Raises:
         UserError: the network is none, its weights do not fit, or it cannot take the data.
     """
-    torch.manual_seed(options.seed)
+    torch.manual_seed(options.model_seed)
     network = parser.build(options, "model")
     if not isinstance(network, nn.Module):
         raise UserError(f"--model {options.model} is no torch.nn.Module")
     maker = parser.classes["model"]
     path = find_weights(maker, network, options.checkpoint)
+    _check_model_seed(options, path)
     if path is not None:
         load_checkpoint(network, path)
         warn_of_overridden(parser, options, path)
@@ -46,4 +48,17 @@ def load_subject(parser: CommandParser, options: Namespace) -> Subject:
         time_axis=options.time_axis,
         limit=options.limit_samples,
         word_format=options.format,
+        forward=options.forward,
+        batch_axis=options.batch_axis,
+        forward_seed=options.forward_seed,
+        decision_threshold=options.decision_threshold,
     )
+
+
+def _check_model_seed(options: Namespace, path: Path | None) -> None:
+    if options.model_seed < 0:
+        raise UserError(f"--model-seed {options.model_seed}: allowed is 0 or more")
+    if path is not None and options.model_seed != DEFAULT_SEED:
+        raise UserError(
+            f"--model-seed {options.model_seed} is for random weights; these are from {path}"
+        )

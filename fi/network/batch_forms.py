@@ -12,8 +12,10 @@ from torch import Tensor
 from fi.base.errors import UserError
 
 #: What a dict calls the events, and the labels.
-_EVENT_KEYS = ("events", "event", "frames", "spikes", "data", "inputs", "input", "images", "image")
-_EVENT_KEYS += ("x",)
+_EVENT_KEYS = (
+    *("events", "event", "frames", "spikes", "data"),
+    *("inputs", "input", "images", "image", "x"),
+)
 _LABEL_KEYS = ("labels", "label", "targets", "target", "classes", "y")
 
 

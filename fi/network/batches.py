@@ -120,6 +120,16 @@ class Batches:
             return events, labels
         raise UserError(f"{self.source}: the test loader has no samples")
 
+    def narrow(self, layouts: list[Layout]) -> list[Layout]:
+        """Those of ``layouts`` that all batches may have, as far as a pass has to go to tell."""
+        for number, batch in enumerate(self._iterate()):
+            events, labels, _ = split_batch(batch, f"{self.source}, batch {number}")
+            possible = find_layouts(events, len(labels))
+            layouts = [layout for layout in layouts if layout in possible] or layouts
+            if Layout.TIME_FIRST not in layouts or layouts == [Layout.TIME_FIRST]:
+                break
+        return layouts
+
     def _check(self, batch: Any, number: int) -> Batch:
         """The batch, its events as floats and its labels as int64; ``UserError`` if malformed."""
         where = f"{self.source}, batch {number}"

@@ -11,7 +11,7 @@ from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat,
 
 from fi.base.user_makers import Maker
 from fi.cli.parser import CommandParser
-from fi.network.foreign import READOUTS
+from fi.network.adapting.outputs import READOUTS
 from fi.training.recipe import Recipe, default_recipe
 
 COMMAND = "python -m fi.train"
@@ -57,7 +57,13 @@ def _add_subject(parser: CommandParser) -> None:
     add("--data", type=str, help="a datamodule, named likewise; default: the network's own")
     allowed = ", ".join(READOUTS)
     add("--readout", default="auto", type=str, help=f"what a forward of its own returns: {allowed}")
-    add("--time-axis", default=0, metavar="N", type=int, help="where such a forward wants time")
+    add(
+        "--time-axis",
+        default="auto",
+        metavar="N",
+        type=int | str,
+        help="where such a forward wants time; none: images",
+    )
 
 
 def _add_recipe(parser: CommandParser, recipe: Recipe) -> None:
