@@ -20,6 +20,13 @@ def make_parser(classes: Mapping[str, Maker]) -> CommandParser:
     add("--model", type=str, help="a network, as in fi.test")
     add("--data", type=str, help="a datamodule; default: the network's own")
     add("--checkpoint", metavar="FILE", type=str, help="weights, or 'none'; default: the network's")
+    add(
+        "--model-seed",
+        default=DEFAULT_SEED,
+        metavar="N",
+        type=int,
+        help="of random weights, for --checkpoint none",
+    )
     add("--faults", default=16000, metavar="K", type=int, help="faults, drawn network-wise")
     add("--samples", default=1000, metavar="S", type=int, help="the first test samples")
     add(

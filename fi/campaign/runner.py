@@ -10,6 +10,7 @@ import pandas as pd
 import pytorch_lightning as pl
 
 from fi.base.checkouts import checkouts
+from fi.base.notes import warn_user
 from fi.base.provenance import machine
 from fi.campaign.callback_api import CampaignRecord
 from fi.campaign.fault_injection import FaultInjection
@@ -20,6 +21,7 @@ from fi.campaign.running.basis import RunBasis, find_basis, hold_folder
 from fi.campaign.running.decision_counts import DecisionCounts, read_earlier_counts
 from fi.campaign.running.group_runs import GroupRuns
 from fi.campaign.running.listeners import Listeners
+from fi.campaign.running.score_warnings import find_score_warnings
 from fi.campaign.running.session import Session, StoringSession
 from fi.campaign.running.summary_entries import summarise_subject
 from fi.campaign.schedule import make_schedule
@@ -79,6 +81,7 @@ class Campaign:
         self.processes = Processes(self.trainer)
         self._source, self._say = source or ListRecord(), say
         self._basis: RunBasis | None = None
+        self._score_warnings: list[str] = []
 
     @property
     def faults(self) -> list[Fault]:
@@ -155,6 +158,9 @@ class Campaign:
         subject = self.subject
         golden = run_golden(self.trainer, subject.network, subject.infer, subject.batches)
         self.say(describe_golden(subject, golden))
+        self._score_warnings = find_score_warnings(subject, golden)
+        for text in self._score_warnings:
+            warn_user(text)
         parts = (self.schedule, self.settings, self.engine.name, self._source)
         return find_basis(subject, weights, golden, *parts)
 
@@ -214,6 +220,7 @@ class Campaign:
         return {
             **summarise_subject(self.subject, basis),
             **self.schedule.summary_entries(),
+            "score_warnings": self._score_warnings,
             "shard": str(shard) if shard else None,
             "engine": self.engine.name,
             "engine_why": self.why,

@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 
 from fi.base.errors import UserError, report_errors
 from fi.base.user_code import describe_user_error, report_user_code
-from fi.campaign.form_choice import AskedForm, settle_form
 from fi.engine.base import Infer
 from fi.faults.fault_sites import INPUT, Kind, SiteFamily, find_site_families, observe_activity
 from fi.faults.word_formats import FLOAT32, convert
+from fi.network.adapting.form_choice import AskedForm, settle_form
 from fi.network.batches import Batches
 from fi.network.foreign import Adapter
 from fi.network.neurons import make_parameters_float, reset_neurons, spiking_neurons

@@ -24,22 +24,38 @@ def find_weights(maker: Maker, network: nn.Module, given: str | None) -> Path | 
     return checkpoint_of(network, given)
 
 
+def load_network(parser: CommandParser, options: Namespace) -> nn.Module:
+    """The network with its weights, random ones drawn from ``--model-seed``.
+
+    Raises:
+        UserError: it is none, or its weights do not fit.
+    """
+    if options.model_seed < 0:
+        raise UserError(f"--model-seed {options.model_seed}: allowed is 0 or more")
+    torch.manual_seed(options.model_seed)
+    network = parser.build(options, "model")
+    if not isinstance(network, nn.Module):
+        raise UserError(f"--model {options.model} is no torch.nn.Module")
+    path = find_weights(parser.classes["model"], network, options.checkpoint)
+    if path is None:
+        return network
+    if options.model_seed != DEFAULT_SEED:
+        raise UserError(
+            f"--model-seed {options.model_seed} is for random weights; these are from {path}"
+        )
+    load_checkpoint(network, path)
+    warn_of_overridden(parser, options, path)
+    return network
+
+
 def load_subject(parser: CommandParser, options: Namespace) -> Subject:
     """The network with its weights, and the data, as the options name them.
 
     Raises:
         UserError: the network is none, its weights do not fit, or it cannot take the data.
     """
-    torch.manual_seed(options.model_seed)
-    network = parser.build(options, "model")
-    if not isinstance(network, nn.Module):
-        raise UserError(f"--model {options.model} is no torch.nn.Module")
+    network = load_network(parser, options)
     maker = parser.classes["model"]
-    path = find_weights(maker, network, options.checkpoint)
-    _check_model_seed(options, path)
-    if path is not None:
-        load_checkpoint(network, path)
-        warn_of_overridden(parser, options, path)
     return Subject(
         network,
         parser.build(options, "data"),
@@ -53,12 +69,3 @@ def load_subject(parser: CommandParser, options: Namespace) -> Subject:
         forward_seed=options.forward_seed,
         decision_threshold=options.decision_threshold,
     )
-
-
-def _check_model_seed(options: Namespace, path: Path | None) -> None:
-    if options.model_seed < 0:
-        raise UserError(f"--model-seed {options.model_seed}: allowed is 0 or more")
-    if path is not None and options.model_seed != DEFAULT_SEED:
-        raise UserError(
-            f"--model-seed {options.model_seed} is for random weights; these are from {path}"
-        )

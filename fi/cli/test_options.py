@@ -8,6 +8,7 @@ from jsonargparse import Namespace
 
 from fi.base.user_makers import Maker
 from fi.campaign.settings import PRECISIONS, Hardware
+from fi.cli.ignored_options import check_heeded
 from fi.cli.parser import CommandParser
 from fi.engine.base import ENGINES
 from fi.faults.word_formats import FORMATS
@@ -49,7 +50,9 @@ def parse_early_options(argv: Sequence[str], classes: Mapping[str, Maker]) -> Na
     parser = make_parser(classes)
     if "data" not in classes:
         parser.accept_any("data")
-    return parser.parse(argv)
+    options = parser.parse(argv)
+    check_heeded(options, parser.get_defaults())
+    return options
 
 
 def _add_subject_options(parser: CommandParser) -> None:

@@ -57,6 +57,7 @@ class Batches:
         self.limit = limit
         self.layout = layout
         self._told = False
+        self._raw: Batch | None = None
         self.digest: str | None = None
         self._kept: list[Batch] | None = None
 
@@ -71,7 +72,7 @@ class Batches:
 
     def forget(self) -> None:
         """Load everything anew in the next pass."""
-        self._kept = None
+        self._kept = self._raw = None
 
     def _pass(self) -> Iterator[Batch]:
         """One pass over the loader; a complete one sets the digest and keeps small test sets."""
@@ -115,10 +116,13 @@ class Batches:
 
     def load_raw(self) -> Batch:
         """Events of the first batch as the loader gives them, and its labels."""
-        for batch in self._iterate():
+        if self._raw is None:
+            batch = next(self._iterate(), None)
+            if batch is None:
+                raise UserError(f"{self.source}: the test loader has no samples")
             events, labels, _ = split_batch(batch, f"{self.source}, batch 0")
-            return events, labels
-        raise UserError(f"{self.source}: the test loader has no samples")
+            self._raw = events, labels
+        return self._raw
 
     def narrow(self, layouts: list[Layout]) -> list[Layout]:
         """Those of ``layouts`` that all batches may have, as far as a pass has to go to tell."""

@@ -123,6 +123,20 @@ class Adapter:
             found.append(f"{names}() changes words of the network: it is not called")
         return found
 
+    def warn(self) -> list[str]:
+        """What makes the scores other than one may think, a sentence each."""
+        if self.form is None:
+            return []
+        output = self.form.output
+        found = list(output.notes)
+        if output.graded and self.reader.readout == "auto":
+            found.append(
+                "what the forward returns for each step is added up as if it were spikes, but has "
+                "other values: --readout membrane-last, membrane-max or mean reads membranes, and "
+                "count says that the sum is meant"
+            )
+        return found
+
     def _is_unusual(self, form: Form) -> bool:
         asked = self.asked.forward != "auto" or self.asked.time_axis != "auto"
         return not asked and (form.step or form.time_axis != 0)

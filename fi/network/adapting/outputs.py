@@ -44,6 +44,7 @@ class Output:
         membranes: the place of its membranes; ``None`` where there are none.
         batch_axis: of the samples in what has time: 1, or 0 for ``[batch, time, classes]``.
         single: the output layer has one output, and no axis for it.
+        graded: what it gives for each step is no spikes: it takes several values.
         notes: what a user has to know, a sentence each.
     """
 
@@ -52,6 +53,7 @@ class Output:
     membranes: int | None = None
     batch_axis: int = 1
     single: bool = False
+    graded: bool = False
     notes: tuple[str, ...] = ()
 
     def tensors(self, returned: Any) -> list[Tensor]:
@@ -103,6 +105,8 @@ def find_output(returned: Any, samples: int, steps: int, looped: bool) -> Output
     layers = isinstance(returned, list) and len({tensor.shape for tensor in tensors}) > 1
     output = replace(output, spikes=len(tensors) - 1) if layers else _find_pair(output, tensors)
     chosen = tensors[output.spikes]
+    timed = looped or chosen.ndim == 3
+    output = replace(output, graded=timed and not _is_spikes(chosen))
     if looped:
         return replace(output, single=chosen.ndim == 1)
     batch_first = chosen.ndim >= 2 and chosen.shape[0] == samples != chosen.shape[1]
@@ -144,6 +148,11 @@ def _find_pair(output: Output, tensors: Sequence[Tensor]) -> Output:
     graded = [place for place in rest if place not in heads]
     membranes = graded[-1] if graded else None
     return replace(output, spikes=spikes, membranes=membranes, notes=tuple(notes))
+
+
+def _is_spikes(tensor: Tensor) -> bool:
+    """Whether all that is not 0 has one value, as graded spikes have, too."""
+    return len(tensor[tensor != 0].unique()) <= 1
 
 
 def _is_binary(tensor: Tensor) -> bool:

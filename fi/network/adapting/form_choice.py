@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -9,12 +10,14 @@ from torch import Tensor, nn
 from fi.base.errors import UserError
 from fi.base.notes import note
 from fi.base.user_code import describe_user_error
-from fi.engine.base import Infer
 from fi.network.adapting.forms import NoForm
 from fi.network.batch_forms import Layout, find_layouts
 from fi.network.batches import Batches
 from fi.network.foreign import Adapter
 from fi.network.stages import SpikingNetwork
+
+#: Scores ``[batch, classes]`` of events ``[time, batch, ...]``.
+Infer = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
