@@ -23,7 +23,16 @@ _PLACE = re.compile(r'File "([^"]+)", line (\d+)')
 
 
 class UserCodeError(UserError):
-    """Code that a user wrote has raised an error: its cause. The message says where."""
+    """Code that a user wrote has raised an error: its cause. The message says where.
+
+    Args:
+        text: the message.
+        kept: whether it also says where all of the error was written to.
+    """
+
+    def __init__(self, text: str, kept: bool = False) -> None:
+        super().__init__(text)
+        self.kept = kept
 
 
 @contextmanager
@@ -69,6 +78,12 @@ def find_user_line(error: BaseException) -> str | None:
     passed = [*_walk(error.__traceback__), *_read_lines(_text_of(error))]
     lines = [line for line in passed if _is_users(line[0])]
     return _format_place(*lines[-1]) if lines else None
+
+
+def is_users_error(error: BaseException) -> bool:
+    """Whether ``error`` is one of the user's code that nobody has put into words yet."""
+    told = isinstance(error, (UserError, KeyboardInterrupt, GeneratorExit))
+    return not told and was_raised_by_user(error)
 
 
 def was_raised_by_user(error: BaseException) -> bool:
@@ -127,4 +142,6 @@ def _summarise(error: BaseException) -> str:
     text = _text_of(error).strip()
     if isinstance(error, SyntaxError):
         return error.msg
-    return (text.splitlines() or [""])[-1 if _ELSEWHERE in text else 0].strip()
+    if _ELSEWHERE in text:
+        return text.splitlines()[-1].removeprefix(f"{type(error).__name__}: ")
+    return (text.splitlines() or [""])[0].strip()

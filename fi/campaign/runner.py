@@ -24,6 +24,7 @@ from fi.campaign.running.listeners import Listeners
 from fi.campaign.running.score_warnings import find_score_warnings
 from fi.campaign.running.session import Session, StoringSession
 from fi.campaign.running.summary_entries import summarise_subject
+from fi.campaign.running.user_errors import keep_traceback
 from fi.campaign.schedule import make_schedule
 from fi.campaign.settings import Settings
 from fi.campaign.subject import Subject, keep_network
@@ -135,6 +136,7 @@ class Campaign:
             with (
                 report_disk_errors(basis.files.path),
                 hold_folder(basis, self.schedule, self.processes, overwrite) as earlier,
+                keep_traceback(basis.files.path),
             ):
                 return self._continue(basis, earlier)
 

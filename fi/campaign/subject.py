@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from fi.base.errors import UserError, report_errors
-from fi.base.user_code import describe_user_error, report_user_code
+from fi.base.user_code import UserCodeError, describe_user_error, report_user_code
 from fi.engine.base import Infer
 from fi.faults.fault_sites import INPUT, Kind, SiteFamily, find_site_families, observe_activity
 from fi.faults.word_formats import FLOAT32, convert
@@ -123,7 +123,7 @@ class Subject:
                 f"{self.name} cannot take the events of {self.data_name}, [time, batch, ...] = "
                 f"{list(events.shape)}"
             )
-            raise UserError(describe_user_error(doing, error)) from error
+            raise UserCodeError(describe_user_error(doing, error)) from error
         if scores[0].ndim != 2 or len(scores[0]) != 1:
             raise UserError(
                 f"{self.name} must give scores [batch, classes]: for 1 sample it gave "

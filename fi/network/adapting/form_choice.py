@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fi.base.errors import UserError
 from fi.base.notes import note
-from fi.base.user_code import describe_user_error
+from fi.base.user_code import UserCodeError, describe_user_error
 from fi.network.adapting.forms import NoForm
 from fi.network.batch_forms import Layout, find_layouts
 from fi.network.batches import Batches
@@ -112,7 +112,9 @@ def settle_form(asked: AskedForm, infer: Infer, batches: Batches, name: str) -> 
     except NoForm as error:
         shape = f"{layouts[0].value} = {list(events.shape)}"
         doing = f"{name} cannot take the events of {batches.source}, {shape}"
-        raise UserError(describe_user_error(doing, error.__cause__ or error)) from error.__cause__
+        raise UserCodeError(
+            describe_user_error(doing, error.__cause__ or error)
+        ) from error.__cause__
     batches.layout = form.layout
     _note_ambiguity(layouts, batches, asked)
     for text in adapter.describe():

@@ -87,7 +87,7 @@ class Asked:
             Form(layout, step, axis)
             for layout, step, axis in _list_usual(layouts)
             if self.forward in ("auto", "step" if step else "sequence")
-            and (step or self.time_axis == "auto" or self._matches(axis))
+            and (self.time_axis == "auto" or (not step and self._matches(axis)))
         ] or self._list_asked(layouts)
 
     def _matches(self, axis: int | None) -> bool:
@@ -140,18 +140,21 @@ def find_form(
         NoForm: the forward raises an error in all of them.
         UserError: an axis that the events have not, or what is returned can be no scores.
     """
-    raised: list[Exception] = []
+    raised: list[BaseException] = []
     ran: list[Form] = []
     for form in asked.list_forms(layouts):
         _check_axis(form, events)
         try:
             trial = _try_form(network, form, events, before)
-        except UserError:
+        except (UserError, KeyboardInterrupt, GeneratorExit):
             raise
-        except Exception as error:  # whatever the network raises
+        except BaseException as error:  # whatever the network raises
             raised.append(error)
             continue
-        if trial.fits or (trial.runs and asked.time_axis == "none"):
+        fits = trial.fits and (
+            _is_sure(form) or _follows_time(network, form, events, before, trial)
+        )
+        if fits or (trial.runs and asked.time_axis == "none"):
             return trial.form
         ran.append(trial.form)
     if ran:
@@ -170,11 +173,40 @@ def _check_axis(form: Form, events: Tensor) -> None:
 
 @dataclass(frozen=True)
 class _FormTrial:
-    """A trial: whether it ``runs``, and ``fits`` in every respect, and the form with its output."""
+    """A trial: the form with its output, the most calls of a neuron, and whether it ``fits``."""
 
     form: Form
-    runs: bool
+    calls: int
     fits: bool
+
+    @property
+    def runs(self) -> bool:
+        """Whether a neuron was called at all."""
+        return self.calls > 0
+
+
+def _is_sure(form: Form) -> bool:
+    """Whether the axis of time is beyond doubt: it may be the channels of an image otherwise."""
+    return form.layout is not Layout.BATCH_FIRST or form.step
+
+
+def _follows_time(
+    network: nn.Module,
+    form: Form,
+    events: Tensor,
+    before: Callable[[int], object],
+    trial: _FormTrial,
+) -> bool:
+    """Whether neurons are called less often where the events have one step less."""
+    if events.shape[1] < 2:
+        return trial.calls == 1
+    try:
+        shorter = _try_form(network, form, events[:, :-1], before)
+    except (UserError, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException:  # an image without a channel
+        return False
+    return shorter.calls < trial.calls
 
 
 def _try_form(
@@ -190,12 +222,20 @@ def _try_form(
             returned = form.call(network, few)
         finally:
             reset_neurons(network)
-    steps = len(few) if form.time_axis is not None else max(map(len, shapes.values()), default=1)
+    calls = max(map(len, shapes.values()), default=0)
+    steps = calls if form.time_axis is None else len(few)
     output = find_output(returned[-1] if form.step else returned, samples, steps, form.step)
     first = all(_has_samples_first(network, name, shapes[name], samples) for name in shapes)
-    several = form.time_axis is not None or steps > 1
+    enough = calls > 1 if form.time_axis is None else calls >= steps or _has_whole(network)
     returns = _returns_samples(output, returned, samples, form.step)
-    return _FormTrial(replace(form, output=output), bool(shapes), first and several and returns)
+    return _FormTrial(replace(form, output=output), calls, first and enough and returns)
+
+
+def _has_whole(network: nn.Module) -> bool:
+    """Whether a neuron takes all steps in one call."""
+    return any(
+        type(neuron).__name__ in _WHOLE_SEQUENCE for neuron in spiking_neurons(network).values()
+    )
 
 
 def _has_samples_first(

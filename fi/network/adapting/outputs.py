@@ -201,7 +201,7 @@ class ScoreReader:
             return recorded[-1]
         if name == "membrane-max":
             return recorded.amax(dim=0)
-        counts = recorded.sum(dim=0) if recorded.ndim == 3 else recorded
+        counts = recorded.sum(dim=0) if recorded.ndim == 3 and name != "scores" else recorded
         if name.startswith("population:"):
             return self._add_groups(counts)
         return _check(counts, 2, f"--readout {name}", "scores [batch, classes]")
