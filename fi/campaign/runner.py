@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -24,7 +25,6 @@ from fi.campaign.running.listeners import Listeners
 from fi.campaign.running.score_warnings import find_score_warnings
 from fi.campaign.running.session import Session, StoringSession
 from fi.campaign.running.summary_entries import summarise_subject
-from fi.campaign.running.user_errors import keep_traceback
 from fi.campaign.schedule import make_schedule
 from fi.campaign.settings import Settings
 from fi.campaign.subject import Subject, keep_network
@@ -116,6 +116,11 @@ class Campaign:
         return self.basis.files
 
     @property
+    def folder(self) -> Path | None:
+        """The folder of the newest run; ``None`` before its golden run."""
+        return None if self._basis is None else self._basis.files.path
+
+    @property
     def source(self) -> ListRecord:
         """Where the list comes from, under the name that is known so far."""
         return self._source if self._basis is None else self._basis.source
@@ -136,7 +141,6 @@ class Campaign:
             with (
                 report_disk_errors(basis.files.path),
                 hold_folder(basis, self.schedule, self.processes, overwrite) as earlier,
-                keep_traceback(basis.files.path),
             ):
                 return self._continue(basis, earlier)
 

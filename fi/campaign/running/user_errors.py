@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,10 +14,13 @@ TRACEBACK_FILE = "traceback.txt"
 
 
 @contextmanager
-def keep_traceback(folder: Path) -> Iterator[None]:
-    """Write what a user's code raises into ``folder``, and say in one line where it was raised.
+def keep_traceback(find_folder: Callable[[], Path | None]) -> Iterator[None]:
+    """Write what a user's code raises into a folder, and say in one line where it was raised.
 
-    Errors of our own pass.
+    Errors of our own pass. In a program, as opposed to a command, the error itself says more.
+
+    Args:
+        find_folder: the folder of the campaign, as far as there is one by then.
 
     Raises:
         UserCodeError: the user's code has raised an error, of whatever kind.
@@ -25,7 +28,8 @@ def keep_traceback(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if not is_users_error(error):
+        folder = find_folder()
+        if not is_users_error(error) or folder is None:
             raise
         path = folder / TRACEBACK_FILE
         write_text(path, "".join(traceback.format_exception(error)))
