@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from fi.base.errors import UserError
-from fi.base.user_classes import find_class
+from fi.base.user_makers import find_maker
 from fi.callbacks import standard_callbacks
 from fi.campaign import runner
 from fi.campaign.fault_source import GivenFaults, make_fault_source
@@ -40,7 +40,9 @@ class Campaign:
         engine, memory, threads: as in ``fi.campaign.Settings``.
         overwrite: run a finished campaign again.
         accelerator, devices, precision: as Lightning's Trainer takes them.
-        readout, time_axis: for a network that is no ``SpikingNetwork``.
+        readout, time_axis, forward, forward_seed, decision_threshold: for a network that is no
+            ``SpikingNetwork``, see ``fi.network.foreign.Adapter``; most is found out by a trial.
+        batch_axis: of the samples in the events, 1 or 0.
         word_format: of stored words, as float16; another than float32 rounds the network's.
         quiet: say nothing and draw no bar.
 
@@ -65,8 +67,12 @@ class Campaign:
         devices: int | str = 1,
         precision: str = "32-true",
         readout: str = "auto",
-        time_axis: int = 0,
+        time_axis: int | str = "auto",
         word_format: str = "float32",
+        forward: str = "auto",
+        batch_axis: int | str = "auto",
+        forward_seed: int | None = None,
+        decision_threshold: float | None = None,
         quiet: bool = False,
     ) -> None:
         network = _load_network(network)
@@ -78,6 +84,10 @@ class Campaign:
             time_axis=time_axis,
             limit=samples,
             word_format=word_format,
+            forward=forward,
+            batch_axis=batch_axis,
+            forward_seed=forward_seed,
+            decision_threshold=decision_threshold,
         )
         settings = Settings(
             output=Path(output),
@@ -143,10 +153,11 @@ def _load_network(given: nn.Module | str) -> nn.Module:
     """Take the network, or load the trained one of that name."""
     if not isinstance(given, str):
         return given
-    network = find_class(given, "models")()
+    maker = find_maker(given, "models")
+    network = maker()
     if not isinstance(network, nn.Module):
         raise UserError(f"{given} is no torch.nn.Module")
-    path = checkpoint_of(network, None)
+    path = checkpoint_of(network, None) if isinstance(maker, type) else None
     if path is not None:
         load_checkpoint(network, path)
     return network
@@ -157,4 +168,4 @@ def _find_data(given: Any, network: nn.Module) -> Any:
     given = getattr(network, "default_data", None) if given is None else given
     if given is None:
         raise UserError(f"{type(network).__name__} names no default data: give a datamodule")
-    return find_class(given, "datamodules")() if isinstance(given, str) else given
+    return find_maker(given, "datamodules")() if isinstance(given, str) else given

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from fi.benchmarking.options import COMMAND, make_parser
 from fi.cli.chosen_classes import find_chosen_classes
 from fi.cli.execution import run_command
+from fi.cli.ignored_options import check_heeded_by_benchmark
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,6 +22,7 @@ def run(argv: list[str]) -> None:
     """Measure, print the table, then the JSON line."""
     parser = make_parser(find_chosen_classes(argv, ("model", "data")))
     options = parser.parse(argv)
+    check_heeded_by_benchmark(options, parser.get_defaults())
     # The engines are slow to load: only once there is something to measure.
     from rich.console import Console
 

@@ -86,6 +86,7 @@ def prepare(argv: list[str]) -> tuple[Campaign, FaultSource, Namespace]:
 
 def run_campaign(campaign: Campaign, source: FaultSource, options: Namespace) -> None:
     """Write the list, run the campaign, and show what it found."""
+    from fi.campaign.running.user_errors import keep_traceback
     from fi.campaign.verify import verify_and_record
     from fi.report.terminal.campaign_end import show_end
 
@@ -93,7 +94,8 @@ def run_campaign(campaign: Campaign, source: FaultSource, options: Namespace) ->
         print(f"no such fault in: {', '.join(source.space.left_out)}")
     if campaign.processes.first:
         source.write()
-    results = campaign.run()
+    with keep_traceback(lambda: campaign.folder):
+        results = campaign.run()
     if campaign.processes.first:
         show_end(campaign.files, campaign.settings.figures, options.quiet)
     if options.verify:

@@ -23,7 +23,10 @@ class ContractBroken(RuntimeError):
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, its type where there is none."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    try:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    except Exception:  # of a class of the user's, whose text cannot be made
+        lines = []
     return lines[0] if lines else type(error).__name__
 
 

@@ -12,10 +12,12 @@ import importlib
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
+from typing import Any
 
 from fi.base.checkout_folders import FOLDERS, folder_of
-from fi.base.errors import UserError, first_line
+from fi.base.errors import UserError
+from fi.base.user_code import report_user_code
 from fi.base.user_files import import_file
 
 _NOUNS = {
@@ -64,7 +66,7 @@ def _defined(node: ast.ClassDef) -> set[str]:
 
 
 def find_class(name: str, kind: str) -> type:
-    """The class that ``--model`` or ``--data`` names.
+    """The class of a name.
 
     Args:
         name: a class of our package (``CSNN``), a dotted path (``my_package.MyNet``) or a file and
@@ -73,6 +75,18 @@ def find_class(name: str, kind: str) -> type:
 
     Raises:
         UserError: there is no such class; the message names the known ones.
+    """
+    found = find_object(name, kind)
+    if isinstance(found, type):
+        return found
+    raise UserError(f"{_NOUNS[kind]} {name!r} is a {type(found).__name__}; wanted is a class")
+
+
+def find_object(name: str, kind: str) -> Any:
+    """What stands under a name: a class, or anything else in a user's module; else ``find_class``.
+
+    Raises:
+        UserError: there is nothing of that name; the message says what there is.
     """
     if ".py:" in name:
         return _from_file(name, kind)
@@ -84,8 +98,7 @@ def find_class(name: str, kind: str) -> type:
             f"unknown {_NOUNS[kind]} {name!r}; known: {', '.join(known)}, "
             "or a dotted path (my_package.MyClass) or a file (./my_file.py:MyClass)"
         )
-    cls: type = getattr(importlib.import_module(f"fi.{kind}.{known[name]}"), name)
-    return cls
+    return getattr(importlib.import_module(f"fi.{kind}.{known[name]}"), name)
 
 
 def full_name(module: str) -> str:
@@ -105,38 +118,39 @@ def _is_ours(top: str, module: str) -> bool:
     return folder_of(top) in [Path(folder).resolve() for folder in folders]
 
 
-def _from_path(name: str, kind: str) -> type:
+def _from_path(name: str, kind: str) -> Any:
     module_name, _, class_name = name.rpartition(".")
     module = _import(
         lambda: importlib.import_module(full_name(module_name)), repr(module_name), name, kind
     )
-    return _class_in(module, class_name, name, kind)
+    return _get_from(module, class_name, name, kind)
 
 
-def _from_file(name: str, kind: str) -> type:
+def _from_file(name: str, kind: str) -> Any:
     file_name, _, class_name = name.rpartition(":")
     path = Path(file_name).expanduser().resolve()
     if not path.is_file():
         raise UserError(f"{_NOUNS[kind]} {name!r}: no such file: {file_name}")
     module = _import(lambda: import_file(path), file_name, name, kind)
-    return _class_in(module, class_name, name, kind)
+    return _get_from(module, class_name, name, kind)
 
 
 def _import(load: Callable[[], ModuleType], place: str, name: str, kind: str) -> ModuleType:
     """The module that ``load`` gives; ``UserError`` for whatever it raises."""
-    try:
+    with report_user_code(f"{_NOUNS[kind]} {name!r}: cannot import {place}"):
         return load()
-    except Exception as error:  # whatever a user's module raises when it is imported
-        raise UserError(
-            f"{_NOUNS[kind]} {name!r}: cannot import {place}: "
-            f"{type(error).__name__}: {first_line(error)}"
-        ) from error
 
 
-def _class_in(module: ModuleType, class_name: str, name: str, kind: str) -> type:
-    found = getattr(module, class_name, None)
-    if isinstance(found, type):
-        return found
+def _get_from(module: ModuleType, attribute: str, name: str, kind: str) -> Any:
+    if hasattr(module, attribute):
+        return getattr(module, attribute)
     classes = [key for key, value in vars(module).items() if isinstance(value, type)]
-    known = ", ".join(classes) or "none"
-    raise UserError(f"{_NOUNS[kind]} {name!r}: no class {class_name!r} there; classes: {known}")
+    functions = [
+        key
+        for key, value in vars(module).items()
+        if isinstance(value, FunctionType) and value.__module__ == module.__name__
+    ]
+    known = f"classes: {', '.join(classes) or 'none'}"
+    if functions and kind in _METHODS:
+        known += f"; functions: {', '.join(functions)}"
+    raise UserError(f"{_NOUNS[kind]} {name!r}: no class {attribute!r} there; {known}")

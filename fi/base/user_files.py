@@ -14,9 +14,10 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec, spec_from_file_location
+from importlib.util import cache_from_source, find_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
@@ -56,6 +57,8 @@ def import_file(path: Path) -> ModuleType:
     stamp = (state.st_mtime_ns, state.st_size)
     if _imported.get(name, stamp) != stamp:
         sys.modules.pop(name, None)
+        with suppress(OSError):  # Python tells a file by its size and the second of its change
+            Path(cache_from_source(str(path))).unlink(missing_ok=True)
     module = importlib.import_module(name)
     _imported[name] = stamp
     return module

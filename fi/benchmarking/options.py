@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from fi.base.user_makers import Maker
 from fi.cli.parser import CommandParser
 from fi.faults.word_formats import FORMATS
 from fi.sampling.plan import DEFAULT_SEED
@@ -9,7 +12,7 @@ from fi.sampling.plan import DEFAULT_SEED
 COMMAND = "python -m fi.benchmark"
 
 
-def make_parser(classes: dict[str, type]) -> CommandParser:
+def make_parser(classes: Mapping[str, Maker]) -> CommandParser:
     """The parser; ``classes`` are the network and the datamodule where these are known."""
     parser = CommandParser(COMMAND, "Time both engines on the same faults.", classes)
     parser.add_argument("--config", action="config", help="a YAML file of options, or one of ours")
@@ -17,6 +20,13 @@ def make_parser(classes: dict[str, type]) -> CommandParser:
     add("--model", type=str, help="a network, as in fi.test")
     add("--data", type=str, help="a datamodule; default: the network's own")
     add("--checkpoint", metavar="FILE", type=str, help="weights, or 'none'; default: the network's")
+    add(
+        "--model-seed",
+        default=DEFAULT_SEED,
+        metavar="N",
+        type=int,
+        help="of random weights, for --checkpoint none",
+    )
     add("--faults", default=16000, metavar="K", type=int, help="faults, drawn network-wise")
     add("--samples", default=1000, metavar="S", type=int, help="the first test samples")
     add(

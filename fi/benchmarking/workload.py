@@ -15,14 +15,13 @@ from fi.campaign.settings import PRECISIONS
 from fi.campaign.subject import Subject
 from fi.cli.chosen_classes import find_chosen_classes
 from fi.cli.option_values import parse_bit_sets, parse_times
-from fi.cli.overridden import warn_of_overridden
 from fi.cli.parser import CommandParser
+from fi.cli.subject_options import load_network
 from fi.engine.differential.engine import DifferentialEngine
 from fi.faults.fault import Trial
 from fi.faults.fault_space import FaultSpace
 from fi.faults.user_models import load_model
 from fi.network.batches import Batch
-from fi.network.checkpoint import checkpoint_of, load_checkpoint
 from fi.network.stages import SpikingNetwork
 from fi.sampling.plan import SamplingPlan
 
@@ -77,15 +76,11 @@ def load_workload(parser: CommandParser, options: Namespace) -> Workload:
     _check_options(options)
     if options.threads:
         torch.set_num_threads(options.threads)
-    network = parser.build(options, "model")
-    path = checkpoint_of(network, options.checkpoint)
-    if path is not None:
-        load_checkpoint(network, path)
-        warn_of_overridden(parser, options, path)
+    network = load_network(parser, options)
     data = parser.build(options, "data")
     subject = Subject(network, data, limit=options.samples, word_format=options.format)
     reason = DifferentialEngine.why_not(network)
-    if reason:
+    if reason or not isinstance(network, SpikingNetwork):
         raise UserError(f"there is only the full engine to measure: {reason}")
     dtype = torch.float64 if options.precision == "64-true" else torch.float32
     network.to(device=options.device, dtype=dtype)

@@ -94,6 +94,8 @@ def make_fault_source(given: GivenFaults, subject: Subject, output: Path) -> Fau
     """
     lists = output / "fault_list" / subject.name
     with report_errors(ValueError):
+        if not _is_permanent(given):
+            subject.measure_steps()
         if isinstance(given, IterativePlan):
             return _make_iterative_source(given, subject, lists)
         if isinstance(given, SamplingPlan):
@@ -107,6 +109,15 @@ def make_fault_source(given: GivenFaults, subject: Subject, output: Path) -> Fau
         else:
             path, faults, design = Path("faults"), check_faults(given, subject), None
         return FaultSource(faults, infer_space(faults, subject), path, None, design)
+
+
+def _is_permanent(given: GivenFaults) -> bool:
+    """Whether no fault lasts for some steps only, as far as that is known."""
+    if isinstance(given, IterativePlan):
+        return _is_permanent(given.plan)
+    if isinstance(given, SamplingPlan):
+        return not given.transient and given.during is None
+    return not isinstance(given, (str, Path)) and all(fault.steps is None for fault in given)
 
 
 def _make_iterative_source(given: IterativePlan, subject: Subject, lists: Path) -> FaultSource:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytorch_lightning as pl
@@ -9,10 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from fi.base.errors import UserError
+from fi.base.user_code import report_user_code
 from fi.campaign.trainer import run_test
 from fi.engine.base import Infer
 from fi.metrics.fault_counts import find_correct
 from fi.network.batches import Batch, Batches
+from fi.network.randomness import explain, find_causes
+from fi.network.stages import SpikingNetwork
 from fi.store.identity import tensors_hash
 
 
@@ -66,7 +70,9 @@ class GoldenTest(pl.LightningModule):
 
     def test_step(self, batch: Batch, number: int) -> None:
         events, labels = batch
-        self.record.scores.append(self.infer(events).detach().cpu().clone())
+        with report_user_code(f"the golden run, batch {number}"):
+            scores = self.infer(events)
+        self.record.scores.append(scores.detach().cpu().clone())
         self.record.labels.append(labels.cpu())
 
 
@@ -92,12 +98,24 @@ def run_golden(
             f"{batches.source}: the test loader gave other samples, or another order, in a second "
             "pass; it must not shuffle or augment"
         )
-    check_golden(*records)
+    check_golden(records[0], records[1], lambda: _explain_difference(network, infer, batches))
     return records[0]
 
 
-def check_golden(first: GoldenRun, second: GoldenRun) -> None:
-    """Raise ``UserError`` where two golden runs differ or a score is not finite."""
+def _explain_difference(network: nn.Module, infer: Infer, batches: Batches) -> str:
+    """What to look at where two golden runs differ."""
+    device = next((word.device for word in network.parameters()), torch.device("cpu"))
+    events = batches.first()[0].to(device)
+    return explain(find_causes(network, infer, events), not isinstance(network, SpikingNetwork))
+
+
+def check_golden(
+    first: GoldenRun, second: GoldenRun, say_why: Callable[[], str] = lambda: ""
+) -> None:
+    """Raise ``UserError`` where two golden runs differ or a score is not finite.
+
+    ``say_why`` says what to look at where they differ.
+    """
     for number, (one, two) in enumerate(zip(first.scores, second.scores, strict=True)):
         finite = one.isfinite().all(dim=1)
         if not finite.all():
@@ -110,5 +128,6 @@ def check_golden(first: GoldenRun, second: GoldenRun) -> None:
             sample = int((one != two).any(dim=1).long().argmax())
             raise UserError(
                 f"the golden run is not reproducible: scores of batch {number}, sample {sample} "
-                f"are {one[sample].tolist()} in one run and {two[sample].tolist()} in the next"
+                f"are {one[sample].tolist()} in one run and {two[sample].tolist()} in the next; "
+                f"{say_why()}"
             )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytorch_lightning as pl
 
 from fi.base.checkouts import checkouts
+from fi.base.notes import warn_user
 from fi.base.provenance import machine
 from fi.campaign.callback_api import CampaignRecord
 from fi.campaign.fault_injection import FaultInjection
@@ -21,6 +23,7 @@ from fi.campaign.running.decision_counts import DecisionCounts, read_earlier_cou
 from fi.campaign.running.family_check import FamilyCheck, check_families
 from fi.campaign.running.group_runs import GroupRuns
 from fi.campaign.running.listeners import Listeners
+from fi.campaign.running.score_warnings import find_score_warnings
 from fi.campaign.running.session import Session, StoringSession
 from fi.campaign.running.summary_entries import summarise_subject
 from fi.campaign.schedule import make_schedule
@@ -87,6 +90,7 @@ class Campaign:
         self._source, self._say = source or ListRecord(), say
         self._basis: RunBasis | None = None
         self._checked: FamilyCheck | None = None
+        self._score_warnings: list[str] = []
 
     @property
     def faults(self) -> list[Fault]:
@@ -118,6 +122,11 @@ class Campaign:
     def files(self) -> CampaignFiles:
         """The files of the campaign; errors as ``basis``."""
         return self.basis.files
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the newest run; ``None`` before its golden run."""
+        return None if self._basis is None else self._basis.files.path
 
     @property
     def source(self) -> ListRecord:
@@ -165,6 +174,9 @@ class Campaign:
         self.say(describe_golden(subject, golden))
         for note in subject.notes:
             self.say(note)
+        self._score_warnings = find_score_warnings(subject, golden)
+        for text in self._score_warnings:
+            warn_user(text)
         parts = (self.schedule, self.settings, self.engine.name, self._source)
         return find_basis(subject, weights, golden, *parts)
 
@@ -234,6 +246,7 @@ class Campaign:
         return {
             **summarise_subject(self.subject, basis),
             **self.schedule.summary_entries(),
+            "score_warnings": self._score_warnings,
             "shard": str(shard) if shard else None,
             "engine": self.engine.name,
             "engine_why": self.why,

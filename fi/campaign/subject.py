@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from fi.base.errors import UserError, first_line, report_errors
+from fi.base.user_code import UserCodeError, describe_user_error, report_user_code
 from fi.engine.base import Infer
 from fi.faults.fault_sites import INPUT, Kind, SiteFamily, find_sites, observe_activity
 from fi.faults.injecting.word_checks import prepare_words
 from fi.faults.word_formats import FLOAT32, convert
+from fi.network.adapting.form_choice import AskedForm, settle_form
 from fi.network.batches import Batches
 from fi.network.foreign import Adapter
 from fi.network.inference import Inference
@@ -24,7 +26,7 @@ from fi.network.neurons import make_parameters_float, spiking_neurons
 from fi.network.precision import computing_in
 from fi.network.stages import SpikingNetwork
 from fi.network.trial.own_state import OwnState
-from fi.network.trial.trial_run import TrialRun
+from fi.network.trial.trial_run import TrialRun, UnknownShape
 from fi.store.identity import weights_hash
 
 
@@ -43,6 +45,7 @@ class Subject:
         readout, time_axis: for a network that is no ``SpikingNetwork``, see ``Adapter``.
         limit: take the first ``limit`` test samples only.
         word_format: of the stored words; another than float32 rounds the network's, in place.
+        forward, batch_axis, forward_seed, decision_threshold: see ``AskedForm``.
 
     Attributes:
         accuracy_before: part of the test samples classified right before the words were rounded;
@@ -52,7 +55,7 @@ class Subject:
         trial: what a first inference showed.
         families: the site families, in the order of the network's modules.
         left_out: why other tensors of words have no faults, by name.
-        steps: the number of time steps.
+        steps: the number of time steps; of the first batch, until ``measure_steps`` has been called.
 
     Raises:
         UserError: the network cannot take the data.
@@ -64,9 +67,13 @@ class Subject:
         data: Any,
         name: str | None = None,
         readout: str = "auto",
-        time_axis: int = 0,
+        time_axis: int | str = "auto",
         limit: int | None = None,
         word_format: str = "float32",
+        forward: str = "auto",
+        batch_axis: int | str = "auto",
+        forward_seed: int | None = None,
+        decision_threshold: float | None = None,
     ) -> None:
         self.network = network.eval()
         self.name = name or type(network).__name__
@@ -77,11 +84,16 @@ class Subject:
         make_parameters_float(network)
         with report_errors(ValueError, prefix=f"{self.name}: "):
             prepare_words(network)
-        run = self._choose_forward(readout, time_axis)
+        asked = AskedForm(readout, time_axis, forward, batch_axis, forward_seed, decision_threshold)
+        run = asked.make_infer(network, self.name)
+        self.adapter = run if isinstance(run, Adapter) else None
         self.own = OwnState(network)  # with what the adapter has put into it
+        self.batches = Batches(get_test_loader(data), self.data_name, limit, self.dtype)
+        settle_form(asked, run, self.batches, self.name)
+        self.own.find_changes()
+        self.own.reset()
         by_stage = isinstance(network, SpikingNetwork) and network.runs_by_stage
         self.infer: Infer = run if by_stage else Inference(run, self.own)
-        self.batches = Batches(get_test_loader(data), self.data_name, limit, self.dtype)
         self.word_format = word_format
         self.accuracy_before: float | None = None
         self.trial = self._run_trial()
@@ -96,17 +108,6 @@ class Subject:
     def __repr__(self) -> str:
         families = f"{len(self.families)} site families"
         return f"Subject({self.name} on {self.data_name}, {self.steps} time steps, {families})"
-
-    def _choose_forward(self, readout: str, time_axis: int) -> Infer:
-        network = self.network
-        if isinstance(network, SpikingNetwork):
-            if readout != "auto" or time_axis:
-                raise UserError(
-                    f"--readout and --time-axis are for networks that are no SpikingNetwork; "
-                    f"{self.name} is one and has its own readout"
-                )
-            return network
-        return Adapter(network, readout, time_axis)
 
     def _round_words(self) -> None:
         """Convert the stored words; what they were before is in no result but this accuracy."""
@@ -135,16 +136,20 @@ class Subject:
             return scores[-1]
 
         try:
-            trial = observe_activity(self.network, infer, events)
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
-            raise UserError(
+            timed = self.adapter is None or self.adapter.has_steps
+            trial = observe_activity(self.network, infer, events, timed)
+        except (UserError, UnknownShape) as error:
+            raise UserError(f"{self.name}: {first_line(error)}") from error
+        except Exception as error:  # whatever the network raises
+            doing = (
                 f"{self.name} cannot take the events of {self.data_name}, [time, batch, ...] = "
-                f"{list(events.shape)}: {first_line(error)}"
-            ) from error
+                f"{list(events.shape)}"
+            )
+            raise UserCodeError(describe_user_error(doing, error)) from error
         if scores[0].ndim != 2 or len(scores[0]) != trial.samples:
             raise UserError(
                 f"{self.name} must give scores [batch, classes]: for {trial.samples} samples it "
-                f"gave {list(scores[0].shape)}; see --readout and --time-axis"
+                f"gave {list(scores[0].shape)}; see --readout, --time-axis and --forward"
             )
         if self.own.find_changes() or changed:
             self._isolate_inferences()
@@ -183,6 +188,15 @@ class Subject:
         seen = self.network.encode(few) if isinstance(self.network, SpikingNetwork) else few
         return SiteFamily(INPUT, tuple(seen.shape[2:]), Kind.INPUT)
 
+    def measure_steps(self) -> None:
+        """Take the steps of the longest batch; a shorter one does not reach the last of them.
+
+        One pass over the test set: for faults that last for some steps only.
+        """
+        events, _ = self.batches.first()
+        if self.trial.steps == len(events):
+            self.steps = max(len(events) for events, _ in self.batches)
+
     def check_times(self, layers: Iterable[str]) -> None:
         """Raise ``UserError`` for a family in which no fault can last for some steps only."""
         for layer in layers:
@@ -196,6 +210,8 @@ class Subject:
     @property
     def sites(self) -> list[SiteFamily]:
         """The site families and the input lines, which have faults only where that is asked for."""
+        if self.adapter is not None and not self.adapter.has_steps:
+            return self.families
         return [*self.families, self.inputs]
 
     @property
@@ -225,19 +241,26 @@ def keep_network(subject: Subject, precision: str) -> Iterator[str]:
 
 
 def get_test_loader(data: Any) -> Iterable[Any]:
-    """The test batches of a datamodule, which needs only ``setup`` and ``test_dataloader``."""
+    """The test batches of a datamodule, which needs only ``setup`` and ``test_dataloader``.
+
+    Raises:
+        UserError: it is none, gives several loaders, or raises an error.
+    """
+    name = type(data).__name__
     if not hasattr(data, "test_dataloader"):
         if isinstance(data, Iterable):
             return data
-        raise UserError(f"{type(data).__name__} is no datamodule: it has no test_dataloader")
-    if isinstance(data, pl.LightningDataModule) or hasattr(data, "prepare_data"):
-        data.prepare_data()
-    data.setup("test")
-    loader: Iterable[Any] = data.test_dataloader()
+        raise UserError(f"{name} is no datamodule: it has no test_dataloader")
+    with report_user_code(name):
+        if isinstance(data, pl.LightningDataModule) or hasattr(data, "prepare_data"):
+            data.prepare_data()
+        if hasattr(data, "setup"):
+            data.setup("test")
+        loader: Iterable[Any] = data.test_dataloader()
     if isinstance(loader, (list, tuple)) and any(isinstance(part, DataLoader) for part in loader):
         if len(loader) != 1:
-            raise UserError(
-                f"{type(data).__name__}: test_dataloader must give one loader, not {len(loader)}"
-            )
+            raise UserError(f"{name}: test_dataloader must give one loader, not {len(loader)}")
         loader = loader[0]
+    if not isinstance(loader, Iterable) and not hasattr(loader, "__getitem__"):
+        raise UserError(f"{name}: test_dataloader gave a {type(loader).__name__}, no batches")
     return loader

@@ -15,6 +15,7 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from fi.base.errors import UserError, report_errors
+from fi.base.user_code import was_raised_by_user
 from fi.campaign.settings import PRECISIONS, Hardware
 from fi.network.batches import Batches
 
@@ -91,7 +92,7 @@ def run_test(trainer: pl.Trainer, module: pl.LightningModule, batches: Batches) 
             warnings.filterwarnings("ignore", message=_LIGHTNINGS_OWN)
             trainer.test(module, dataloaders=batches, verbose=False)
     except SystemExit as stop:
-        if trainer.interrupted:
+        if trainer.interrupted and not was_raised_by_user(stop):
             raise KeyboardInterrupt from stop
         raise
     finally:

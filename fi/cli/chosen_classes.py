@@ -1,4 +1,4 @@
-"""The classes that a command line names: without them a parser does not know its options."""
+"""What a command line names: without it a parser does not know its options."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from pathlib import Path
 import yaml
 
 from fi.base.errors import UserError
-from fi.base.user_classes import find_class, list_own_classes, resolve_config
+from fi.base.user_classes import list_own_classes, resolve_config
+from fi.base.user_makers import Maker, find_maker
 from fi.cli.argv import asks_for_help, find_value
 from fi.cli.error_text import summarise_parser_error
 
 _OPTIONS = ("model", "data")
 
 
-def find_chosen_classes(argv: Sequence[str], options: Sequence[str]) -> dict[str, type]:
-    """The classes that ``--model`` and ``--data`` name, in ``argv`` or its ``--config``.
+def find_chosen_classes(argv: Sequence[str], options: Sequence[str]) -> dict[str, Maker]:
+    """What makes the network and the data that ``argv`` or its ``--config`` names.
 
     Without ``--data`` it is the datamodule that the network names as its default. Empty where
     only help is asked for and no network is named.
@@ -26,20 +27,20 @@ def find_chosen_classes(argv: Sequence[str], options: Sequence[str]) -> dict[str
         if asks_for_help(argv):
             return {}
         raise UserError(f"--model is missing; known: {', '.join(list_own_classes('models'))}")
-    classes = {"model": find_class(given["model"], "models")}
+    classes = {"model": find_maker(given["model"], "models")}
     if "data" in options:
         classes["data"] = find_chosen_data(argv, classes["model"])
     return classes
 
 
-def find_chosen_data(argv: Sequence[str], network: type) -> type:
-    """The datamodule that ``--data`` names, or else the network as its default."""
+def find_chosen_data(argv: Sequence[str], network: Maker) -> Maker:
+    """What ``--data`` names, or else the network as its default."""
     given = _read_names(argv)
     data = given.get("data") or getattr(network, "default_data", None)
     if data is None:
         known = ", ".join(list_own_classes("datamodules"))
         raise UserError(f"{given['model']} names no default data: give --data; known: {known}")
-    return find_class(data, "datamodules")
+    return find_maker(data, "datamodules")
 
 
 def _read_names(argv: Sequence[str]) -> dict[str, str]:

@@ -32,7 +32,7 @@ def summarise_parser_error(text: str) -> str:
     return f"{format_option(key[1])} {value[1] or value[2] or value[3]}: wanted is {types}"
 
 
-def describe_error(error: Exception) -> str:
+def describe_error(error: BaseException) -> str:
     """An error in words; one of the operating system with the file that it is about."""
     if not isinstance(error, OSError):
         return str(error)

@@ -14,6 +14,7 @@ from typing import Any
 
 from fi.base.errors import FailedElsewhere, UserError
 from fi.base.garbage import skip_last_collection
+from fi.base.user_code import UserCodeError, describe_user_error, is_users_error
 from fi.cli.error_text import describe_error, make_printable
 from fi.cli.option_names import TRACEBACK
 
@@ -74,11 +75,6 @@ def run_command(
             run(argv)
     except FailedElsewhere:
         return 2
-    except (UserError, OSError) as error:
-        if argv != given:
-            traceback.print_exception(error)
-        print(f"error: {make_printable(describe_error(error))}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         kept = shlex.join(word for word in argv if word != "--overwrite")
         print(
@@ -86,4 +82,22 @@ def run_command(
             file=sys.stderr,
         )
         return 130
+    except BaseException as error:
+        if not isinstance(error, (UserError, OSError)) and not is_users_error(error):
+            raise  # an error of ours: all of it is to be seen
+        if argv != given:
+            traceback.print_exception(error)
+        print(f"error: {_say(error, argv != given)}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _say(error: BaseException, shown: bool) -> str:
+    """An error in one line; of a user's code with where the rest of it is, unless it was shown."""
+    if is_users_error(error):
+        text = make_printable(describe_user_error("code that is not ours", error))
+        has_more = True
+    else:
+        text = make_printable(describe_error(error))
+        has_more = isinstance(error, UserCodeError) and not error.kept
+    return f"{text}; --{TRACEBACK} shows all of it" if has_more and not shown else text

@@ -65,6 +65,10 @@ def parse_bit_sets(text: str, burst: int = 1) -> tuple[int | Bits, ...]:
             bits.update(range(int(first), int(last or first) + 1))
     if not 1 <= burst <= WORD_BITS:
         raise UserError(f"--faults.burst {burst}: allowed is 1 to {WORD_BITS}")
+    if burst > 1 and not bits:
+        raise UserError(
+            f"--faults.burst {burst} is of bits as 0-31; --faults.bits {text} has sets alone"
+        )
     if burst == 1:
         return (*sorted(bits), *sets)
     starts = (bit for bit in sorted(bits) if bit + burst <= WORD_BITS)

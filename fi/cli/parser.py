@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from fi.base.errors import UserError, first_line
+from fi.base.errors import UserError
+from fi.base.user_code import report_user_code
+from fi.base.user_makers import Maker, list_required
 from fi.cli.argv import find_value, put_config_first
 from fi.cli.error_text import summarise_parser_error
 from fi.cli.help_format import HelpFormatter
@@ -21,7 +23,7 @@ class CommandParser(ArgumentParser):
     Args:
         command: the command, ``python -m fi.test``.
         description: what it does.
-        classes: for ``model`` and ``data``, the class whose constructor arguments are options.
+        classes: for ``model`` and ``data``, the class or function whose arguments are options.
         usage: the first line of the help.
     """
 
@@ -29,7 +31,7 @@ class CommandParser(ArgumentParser):
         self,
         command: str,
         description: str,
-        classes: dict[str, type],
+        classes: Mapping[str, Maker],
         usage: str = "%(prog)s --model MODEL [options]",
     ) -> None:
         super().__init__(
@@ -53,7 +55,10 @@ class CommandParser(ArgumentParser):
         """Add the constructor arguments of the classes, the last groups of the help."""
         for option, cls in self.classes.items():
             key = ARGUMENTS[option]
-            self.add_class_arguments(cls, key, fail_untyped=False)
+            if isinstance(cls, type):
+                self.add_class_arguments(cls, key, fail_untyped=False)
+            else:
+                self.add_function_arguments(cls, key, fail_untyped=False)
             for group in self._action_groups:
                 if any(action.dest.startswith(f"{key}.") for action in group._group_actions):
                     group.title = f"Arguments of {cls.__name__}"
@@ -99,13 +104,24 @@ class CommandParser(ArgumentParser):
     def build(self, options: Namespace, which: str) -> Any:
         """The network or the datamodule that ``options`` describe."""
         cls, key = self.classes[which], ARGUMENTS[which]
-        try:
+        self._check_required(options, which)
+        with report_user_code(f"--{which} {options[which] or cls.__name__}"):
             arguments = Namespace({key: options[key]}) if key in options else Namespace()
             made = self.instantiate(arguments).get(key)
-            return made if isinstance(made, cls) else cls()
-        except Exception as error:  # whatever a user's constructor raises
-            what = f"--{which} {options[which] or cls.__name__}"
-            raise UserError(f"{what}: {type(error).__name__}: {first_line(error)}") from error
+            if isinstance(cls, type) and isinstance(made, cls):
+                return made
+            return cls(**vars(made)) if isinstance(made, Namespace) else cls()
+
+    def _check_required(self, options: Namespace, which: str) -> None:
+        """Raise ``UserError`` for an argument of the constructor that it cannot be without."""
+        cls, given = self.classes[which], options.get(ARGUMENTS[which])
+        for name in list_required(cls):
+            if given is None or given.get(name) is None:
+                option = f"--{which}.{name}"
+                raise UserError(
+                    f"--{which} {options[which] or cls.__name__} wants an argument {name!r}: give "
+                    f"{option} VALUE, or name a function that makes one and needs no argument"
+                )
 
     def dump_replayable(self, options: Namespace, without: Sequence[str]) -> str:
         """The options as YAML that ``--config`` reads."""

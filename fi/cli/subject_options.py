@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from jsonargparse import Namespace
 from torch import nn
 
 from fi.base.errors import UserError
+from fi.base.user_makers import Maker
 from fi.campaign.subject import Subject
 from fi.cli.overridden import warn_of_overridden
 from fi.cli.parser import CommandParser
 from fi.network.checkpoint import checkpoint_of, load_checkpoint
+from fi.sampling.plan import DEFAULT_SEED
+
+
+def find_weights(maker: Maker, network: nn.Module, given: str | None) -> Path | None:
+    """The file of the weights; what a function or a module has made keeps its own by default."""
+    if given is None and not isinstance(maker, type):
+        return None
+    return checkpoint_of(network, given)
+
+
+def load_network(parser: CommandParser, options: Namespace) -> nn.Module:
+    """The network with its weights, random ones drawn from ``--model-seed``.
+
+    Raises:
+        UserError: it is none, or its weights do not fit.
+    """
+    if options.model_seed < 0:
+        raise UserError(f"--model-seed {options.model_seed}: allowed is 0 or more")
+    torch.manual_seed(options.model_seed)
+    network = parser.build(options, "model")
+    if not isinstance(network, nn.Module):
+        raise UserError(f"--model {options.model} is no torch.nn.Module")
+    path = find_weights(parser.classes["model"], network, options.checkpoint)
+    if path is None:
+        return network
+    if options.model_seed != DEFAULT_SEED:
+        raise UserError(
+            f"--model-seed {options.model_seed} is for random weights; these are from {path}"
+        )
+    load_checkpoint(network, path)
+    warn_of_overridden(parser, options, path)
+    return network
 
 
 def load_subject(parser: CommandParser, options: Namespace) -> Subject:
@@ -19,19 +54,18 @@ def load_subject(parser: CommandParser, options: Namespace) -> Subject:
     Raises:
         UserError: the network is none, its weights do not fit, or it cannot take the data.
     """
-    torch.manual_seed(options.seed)
-    network = parser.build(options, "model")
-    if not isinstance(network, nn.Module):
-        raise UserError(f"--model {options.model} is no torch.nn.Module")
-    path = checkpoint_of(network, options.checkpoint)
-    if path is not None:
-        load_checkpoint(network, path)
-        warn_of_overridden(parser, options, path)
+    network = load_network(parser, options)
+    maker = parser.classes["model"]
     return Subject(
         network,
         parser.build(options, "data"),
+        name=None if isinstance(maker, type) else maker.__name__,
         readout=options.readout,
         time_axis=options.time_axis,
         limit=options.limit_samples,
         word_format=options.format,
+        forward=options.forward,
+        batch_axis=options.batch_axis,
+        forward_seed=options.forward_seed,
+        decision_threshold=options.decision_threshold,
     )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jsonargparse import Namespace
 
+from fi.base.user_makers import Maker
 from fi.campaign.settings import PRECISIONS, Hardware
+from fi.cli.ignored_options import check_heeded
 from fi.cli.option_names import TEST
 from fi.cli.parser import CommandParser
 from fi.engine.base import ENGINES
 from fi.faults.word_formats import FORMATS
-from fi.network.foreign import READOUTS
+from fi.network.adapting.forms import FORWARDS
+from fi.network.adapting.outputs import READOUTS
 from fi.sampling.plan import DEFAULT_SEED, SCHEMES, SamplingPlan
 from fi.sampling.sequential_plan import TRACKABLE, TRACKED
 from fi.statistics.sample_size import CONFIDENCE
@@ -20,7 +23,7 @@ from fi.statistics.sample_size import CONFIDENCE
 NOT_REPLAYED = ("dry_run", "overwrite", "quiet", "verify")
 
 
-def make_parser(classes: dict[str, type]) -> CommandParser:
+def make_parser(classes: Mapping[str, Maker]) -> CommandParser:
     """The parser; ``classes`` are the network and the datamodule where these are known."""
     more = "" if classes else " Name a network to see its arguments: --model MODEL --help."
     parser = CommandParser(
@@ -38,7 +41,7 @@ def make_parser(classes: dict[str, type]) -> CommandParser:
     return parser
 
 
-def parse_early_options(argv: Sequence[str], classes: dict[str, type]) -> Namespace:
+def parse_early_options(argv: Sequence[str], classes: Mapping[str, Maker]) -> Namespace:
     """The options in ``argv``, before the datamodule is known: its arguments are not checked.
 
     Datamodules import Lightning, which takes three times as long as PyTorch; an option that is
@@ -47,7 +50,9 @@ def parse_early_options(argv: Sequence[str], classes: dict[str, type]) -> Namesp
     parser = make_parser(classes)
     if "data" not in classes:
         parser.accept_any("data")
-    return parser.parse(argv)
+    options = parser.parse(argv)
+    check_heeded(options, parser.get_defaults())
+    return options
 
 
 def _add_subject_options(parser: CommandParser) -> None:
@@ -63,12 +68,56 @@ def _add_subject_options(parser: CommandParser) -> None:
         help=f"of stored words: {', '.join(FORMATS)}; computing stays in float32",
     )
     add(
+        "--model-seed",
+        default=DEFAULT_SEED,
+        metavar="N",
+        type=int,
+        help="of random weights, for --checkpoint none",
+    )
+    _add_form_options(parser)
+
+
+def _add_form_options(parser: CommandParser) -> None:
+    """Options on a forward that is a network's own; most is found out by a trial."""
+    add = parser.add_argument_group("A network with its own forward").add_argument
+    add(
+        "--forward",
+        default="auto",
+        type=str,
+        help=f"what it takes in one call: {', '.join(FORWARDS)}",
+    )
+    add(
         "--readout",
         default="auto",
         type=str,
-        help=f"what a forward of its own returns: {', '.join(READOUTS)}",
+        help=f"how what it returns becomes scores: {', '.join(READOUTS)}",
     )
-    add("--time-axis", default=0, metavar="N", type=int, help="where such a forward wants time")
+    add(
+        "--time-axis",
+        default="auto",
+        metavar="N",
+        type=int | str,
+        help="where it wants time; none: images",
+    )
+    add(
+        "--batch-axis",
+        default="auto",
+        metavar="N",
+        type=int | str,
+        help="where the samples are in the loader's events: 1, or 0",
+    )
+    add(
+        "--decision-threshold",
+        metavar="X",
+        type=float,
+        help="of one output for two classes: above it is class 1",
+    )
+    add(
+        "--forward-seed",
+        metavar="N",
+        type=int,
+        help="of random numbers that it draws, anew for each batch",
+    )
 
 
 def _add_fault_options(parser: CommandParser) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
 
 from torch import Tensor
@@ -12,7 +11,7 @@ from torch import Tensor
 from fi.base.garbage import pause_collection
 from fi.faults.bits import WORD_BITS, WordMasks, corrupt
 from fi.faults.family_names import common_family
-from fi.faults.models import FAULT_MODELS, fault_model
+from fi.faults.models import FAULT_MODELS, cached_by_model, fault_model
 
 Index = tuple[int, ...]
 Bits = tuple[int, ...]
@@ -109,19 +108,19 @@ def family_of(trial: Trial) -> str:
     return common_family([fault.layer for fault in trial])
 
 
-@lru_cache(maxsize=65536)
+@cached_by_model(65536)
 def masks_of(model: str, bits: Bits) -> WordMasks:
     """What a fault model does to a word of which ``bits`` are hit."""
     return fault_model(model).masks(sum(1 << bit for bit in bits))
 
 
-@lru_cache(maxsize=65536)
+@cached_by_model(65536)
 def signed_masks(model: str, bits: Bits) -> tuple[int, int, int]:
     """The same as int32 values, ``keep, force, flip``: quick to ask for many faults."""
     return masks_of(model, bits).signed()
 
 
-@lru_cache(maxsize=65536)
+@cached_by_model(65536)
 def _check_bits(bits: Bits, model: str) -> None:
     """Raise ``ValueError`` where the bits are none of a word, or not what the model takes."""
     if list(bits) != sorted(set(bits)):

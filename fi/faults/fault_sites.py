@@ -175,16 +175,15 @@ def observe_activity(
         infer: runs the network on events and gives scores ``[batch, classes]``.
         events: ``[time, batch, ...]``; of the first sample or two some copies are run, in another
             number than there are steps.
-        timed: whether the events have time; else they are ``[batch, ...]``.
+        timed: whether the events have time; else the network makes the steps.
 
     Raises:
         UnknownShape: the first axis of an output or a state is not the batch.
     """
-    axis = int(timed)
     steps = len(events) if timed else None
     samples = 3 if steps == 2 else 2
-    chosen = torch.arange(samples) % min(2, events.shape[axis])
-    few = events.index_select(axis, chosen.to(events.device))
+    chosen = torch.arange(samples) % min(2, events.shape[1])
+    few = events.index_select(1, chosen.to(events.device))
     trial = observe(network, lambda: infer(few), samples, steps, named_words(network))
     by_stage = isinstance(network, SpikingNetwork) and network.runs_by_stage
     return replace(trial, by_stages=by_stage)

@@ -7,16 +7,22 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
-from collections.abc import Collection
+import sys
+from collections.abc import Callable, Collection
 from functools import lru_cache
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, ParamSpec, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from fi.faults.bits import WordMasks, float_pattern
 from fi.faults.fault_sites import Kind
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 #: Words whose value is known before a run; states, spikes and inputs differ by sample and step.
 STORED = frozenset({Kind.SYNAPSE, Kind.NEURON})
@@ -152,6 +158,25 @@ class Scale(FaultModel):
         return (golden.double() * self.rho).float()
 
 
+class _Clearable(Protocol):
+    def cache_clear(self) -> None: ...
+
+
+#: What is to be forgotten where a model takes the place of another one of its name.
+_caches: list[_Clearable] = []
+
+
+def cached_by_model(size: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """``lru_cache`` of so many entries for what depends on fault models by name."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        cached = lru_cache(maxsize=size)(function)
+        _caches.append(cached)
+        return cast("Callable[P, R]", cached)
+
+    return decorate
+
+
 #: Name -> class of every fault model that is known; ``register_model`` adds to it.
 FAULT_MODELS: dict[str, type[FaultModel]] = {
     model.name: model for model in (BitFlip, StuckAt0, StuckAt1, Dead, Saturated, StuckValue, Scale)
@@ -177,7 +202,8 @@ def register_model(model: type[FaultModel]) -> str:
             "lower case and hyphens"
         )
     FAULT_MODELS[model.name] = model
-    fault_model.cache_clear()
+    for cache in _caches:
+        cache.cache_clear()
     return model.name
 
 
@@ -191,6 +217,20 @@ def user_model_sources(names: Collection[str]) -> list[str]:
 
 
 def _source(model: type[FaultModel]) -> str:
+    """All files that a model and its bases of the user's stand in, wherever these are.
+
+    A whole file, since a model may read constants and call functions that stand beside it.
+    """
+    own = [base for base in model.__mro__ if issubclass(base, FaultModel)]
+    texts = dict.fromkeys(_read_module(base) for base in own if base.__module__ != __name__)
+    return "\n".join([model.__qualname__, *texts])
+
+
+def _read_module(model: type) -> str:
+    """The text of a class's file; that of the class alone where it was typed into a notebook."""
+    file = getattr(sys.modules.get(model.__module__), "__file__", None)
+    if file is not None and os.path.isfile(file):
+        return Path(file).read_text(encoding="utf-8", errors="surrogateescape")
     try:
         return inspect.getsource(model)
     except (OSError, TypeError):  # typed into an interpreter
@@ -202,7 +242,7 @@ def list_models() -> str:
     return ", ".join(f"{n}{':' * bool(m.parameter)}{m.parameter}" for n, m in FAULT_MODELS.items())
 
 
-@lru_cache(maxsize=4096)
+@cached_by_model(4096)
 def fault_model(name: str) -> FaultModel:
     """The fault model of a name as in fault lists; ``ValueError`` names the known ones.
 

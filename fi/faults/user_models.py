@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fi.base.errors import UserError, report_errors
 from fi.base.user_classes import find_class
-from fi.faults.fault import masks_of
 from fi.faults.models import FAULT_MODELS, FaultModel, register_model
 
 
@@ -27,5 +26,4 @@ def load_model(name: str) -> str:
         raise UserError(f"fault model {name!r}: {cls.__name__} is no FaultModel")
     with report_errors(ValueError):
         listed = register_model(cls)
-    masks_of.cache_clear()
     return listed + colon + parameter

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from fi.base.errors import UserError
 from fi.base.garbage import return_freed_memory
+from fi.base.notes import note
+from fi.base.user_code import report_user_code
+from fi.network.batch_forms import Layout, find_layouts, split_batch
 
 Batch = tuple[Tensor, Tensor]
 #: A test set up to this size is kept in memory, so that test runs need not load it again.
@@ -22,10 +25,12 @@ class Batches:
     """Checked batches ``(events [time, batch, ...], labels [batch])`` of a test loader.
 
     Args:
-        loader: yields such pairs.
+        loader: yields such pairs, or what ``split_batch`` makes them of.
         source: what to call it in errors, the name of the datamodule.
         limit: take the first ``limit`` samples only.
         dtype: floating-point type of the events; the default one where not given.
+        layout: where time and the samples are in what the loader gives; ``None`` tells it from the
+            first batch and its labels.
 
     Attributes:
         digest: hash of all events and labels, known after the first complete pass.
@@ -47,6 +52,7 @@ class Batches:
         source: str,
         limit: int | None = None,
         dtype: torch.dtype | None = None,
+        layout: Layout | None = None,
     ) -> None:
         if limit is not None and limit < 1:
             raise UserError(f"--limit-samples {limit}: at least 1 sample is needed")
@@ -54,6 +60,9 @@ class Batches:
         self.source = source
         self.limit = limit
         self.dtype = dtype or torch.get_default_dtype()
+        self.layout = layout
+        self._told = False
+        self._raw: Batch | None = None
         self.digest: str | None = None
         self._kept: list[Batch] | None = None
 
@@ -68,7 +77,7 @@ class Batches:
 
     def forget(self) -> None:
         """Keep no batch: everything is loaded anew in the next pass."""
-        self._kept = None
+        self._kept = self._raw = None
         return_freed_memory()
 
     def _pass(self) -> Iterator[Batch]:
@@ -89,7 +98,7 @@ class Batches:
     def _load(self) -> Iterator[Batch]:
         """Checked batches of the loader, up to the limit."""
         left = self.limit
-        for number, batch in enumerate(self.loader):
+        for number, batch in enumerate(self._iterate()):
             events, labels = self._check(batch, number)
             if left is not None:
                 events, labels = events[:, :left], labels[:left]
@@ -98,22 +107,58 @@ class Batches:
             if left == 0:
                 return
 
+    def _iterate(self) -> Iterator[Any]:
+        """What the loader gives; ``UserCodeError`` for whatever it raises."""
+        number = 0
+        with report_user_code(f"{self.source}, the test loader"):
+            loader = iter(self.loader)
+        while True:
+            with report_user_code(f"{self.source}, batch {number}"):
+                try:
+                    batch = next(loader)
+                except StopIteration:
+                    return
+            yield batch
+            number += 1
+
+    def load_raw(self) -> Batch:
+        """Events of the first batch as the loader gives them, and its labels."""
+        if self._raw is None:
+            batch = next(self._iterate(), None)
+            if batch is None:
+                raise UserError(f"{self.source}: the test loader has no samples")
+            events, labels, _ = split_batch(batch, f"{self.source}, batch 0")
+            self._raw = events, labels
+        return self._raw
+
+    def narrow(self, layouts: list[Layout]) -> list[Layout]:
+        """Those of ``layouts`` that all batches may have, as far as a pass has to go to tell."""
+        for number, batch in enumerate(self._iterate()):
+            events, labels, _ = split_batch(batch, f"{self.source}, batch {number}")
+            possible = find_layouts(events, len(labels))
+            layouts = [layout for layout in layouts if layout in possible] or layouts
+            if Layout.TIME_FIRST not in layouts or layouts == [Layout.TIME_FIRST]:
+                break
+        return layouts
+
     def _check(self, batch: Any, number: int) -> Batch:
         """The batch, its events as floats and its labels as int64; ``UserError`` if malformed."""
         where = f"{self.source}, batch {number}"
-        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-            raise UserError(f"{where}: a batch must be (events, labels), not {_describe(batch)}")
-        events, labels = batch
-        if not isinstance(events, Tensor) or not isinstance(labels, Tensor):
-            kinds = f"({_describe(events)}, {_describe(labels)})"
-            raise UserError(f"{where}: a batch must be two tensors (events, labels), not {kinds}")
-        fits = events.ndim >= 3 and labels.ndim == 1 and events.shape[1] == len(labels)
-        if not fits or labels.is_floating_point() or not len(events):
+        events, labels, rest = split_batch(batch, where)
+        if rest and not self._told:
+            note(f"{self.source}: what else is in a batch is not used: {rest}")
+            self._told = True
+        layouts = find_layouts(events, len(labels))
+        if self.layout is None and layouts:
+            self.layout = layouts[0]
+        if self.layout not in layouts or not len(labels) or not events.numel():
+            wanted = self.layout or Layout.TIME_FIRST
             raise UserError(
-                f"{where}: events must be [time, batch, ...] and labels integer [batch], not "
+                f"{where}: events must be {wanted.value} and labels integer [batch], not "
                 f"{list(events.shape)} and {labels.dtype} {list(labels.shape)}"
             )
-        return events.to(self.dtype), labels.to(torch.int64)
+        assert self.layout is not None
+        return self.layout.arrange(events).to(self.dtype), labels
 
 
 class _Digest:
@@ -148,14 +193,6 @@ class _Digest:
         self._hash.update(f"{events.dtype}{list(events.shape)}".encode())
         self._hash.update(_view_words(events))
         self._hash.update(_view_words(labels))
-
-
-def _describe(value: Any) -> str:
-    return (
-        f"{type(value).__name__} {list(value.shape)}"
-        if isinstance(value, Tensor)
-        else repr(type(value).__name__)
-    )
 
 
 def _view_words(tensor: Tensor) -> memoryview:

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import inspect
-import os
-import pickle
-import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
 
-import torch
 from torch import Tensor, nn
 
-from fi.base.errors import UserError, first_line
-from fi.network.neurons import spiking_neurons
+from fi.base.errors import UserError, report_errors
+from fi.base.notes import note
+from fi.network.checkpoint_file import State, read_states
+from fi.network.checkpoint_names import AmbiguousNames, NamedState, optional_names, rename_state
 
-#: Where a Lightning module keeps the network, in the names of its checkpoint.
-_PREFIXES = ("network.", "model.", "net.")
-#: Constants that snnTorch saves with a neuron; a file may have or lack them.
-_CONSTANTS = ("graded_spikes_factor", "reset_mechanism_val")
 _SHOWN = 5
 
 
@@ -49,9 +42,10 @@ def checkpoint_of(network: nn.Module, given: str | None) -> Path | None:
 
 
 def load_checkpoint(network: nn.Module, path: str | Path) -> None:
-    """Load a state dict, or the one in a Lightning checkpoint, into ``network``.
+    """Load a state dict, or the one in a checkpoint of a training, into ``network``.
 
-    Nothing in the file is executed. Where anything does not fit, the network is left as it was.
+    Nothing in the file is executed. What stands in front of all names is taken off, and a note on
+    stderr says so. Where anything does not fit, the network is left as it was.
 
     Raises:
         UserError: no such file, not a state dict, or tensors that are missing, extra, of another
@@ -70,60 +64,37 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> None:
     """
     path = Path(path)
     wanted = network.state_dict()
-    state = _remove_prefix(read_state(path), wanted)
-    _check_names(state, wanted, path, _optional_names(network))
-    network.load_state_dict(_check_values(state, wanted, path), strict=False)
+    named = _choose_state(read_states(path), network, path)
+    _check_names(named.tensors, wanted, path, optional_names(network))
+    values = _check_values(named.tensors, wanted, path)
+    for text in named.notes:
+        note(f"--checkpoint {path}: {text}")
+    network.load_state_dict(values, strict=False)
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors in a checkpoint file, on the CPU.
+def _choose_state(states: Mapping[str, State], network: nn.Module, path: Path) -> NamedState:
+    """The state dict of the file that is the network's, under the network's names.
 
     Raises:
-        UserError: there is no such file, or it has anything but tensors by name.
+        UserError: there are several.
     """
-    if not os.path.isfile(path):  # that of pathlib raises for a name that is too long
-        raise UserError(f"--checkpoint {path}: no such file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the pickle protocol: what follows says enough
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, ValueError, EOFError, OSError, KeyError) as error:
-        raise UserError(f"--checkpoint {path} cannot be read: {first_line(error)}") from error
-    except (pickle.UnpicklingError, BadZipFile) as error:
+    with report_errors(AmbiguousNames, prefix=f"--checkpoint {path}: "):
+        named = {place: rename_state(state, network) for place, state in states.items()}
+    fitting = [place for place, state in named.items() if _shares_names(state, network)]
+    if len(fitting) > 1:
         raise UserError(
-            f"--checkpoint {path} is not a file of weights alone (torch.save of a state dict)"
-        ) from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    return _check_tensors(content, path)
+            f"--checkpoint {path} has several state dicts that may be meant, "
+            f"{_list_some(fitting)}: save the one that is"
+        )
+    place = fitting[0] if fitting else next(iter(named))
+    chosen = named[place]
+    if not place or place == "state_dict":  # a state dict, or Lightning's checkpoint around one
+        return chosen
+    return replace(chosen, notes=(f"the weights are its {place!r}", *chosen.notes))
 
 
-def _check_tensors(content: Any, path: Path) -> dict[str, Tensor]:
-    """The content of a file as a state dict; ``UserError`` where it is none."""
-    if not isinstance(content, Mapping) or not content:
-        kind = type(content).__name__
-        raise UserError(f"--checkpoint {path} holds a {kind}; wanted is a state dict")
-    for name, value in content.items():
-        if not isinstance(value, Tensor):
-            raise UserError(
-                f"--checkpoint {path}: {name!r} is a {type(value).__name__}; "
-                "wanted is a state dict, tensors by name"
-            )
-    return dict(content)
-
-
-def _remove_prefix(state: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the names of the network, where all carry a Lightning module's prefix."""
-    for prefix in _PREFIXES:
-        of_network = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        if of_network and not any(name in wanted for name in state):
-            return of_network
-    return state
-
-
-def _optional_names(network: nn.Module) -> set[str]:
-    """Tensors that a file may have or lack."""
-    return {f"{neuron}.{name}" for neuron in spiking_neurons(network) for name in _CONSTANTS}
+def _shares_names(state: NamedState, network: nn.Module) -> bool:
+    return not state.tensors.keys().isdisjoint(network.state_dict())
 
 
 def _check_names(

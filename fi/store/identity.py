@@ -15,7 +15,7 @@ from fi.faults.fault import Fault
 
 def text_hash(text: str) -> str:
     """SHA-256 of a text, hexadecimal."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def json_hash(value: Any) -> str:

@@ -31,7 +31,11 @@ class Training(pl.LightningModule):
     """
 
     def __init__(
-        self, network: nn.Module, recipe: Recipe, readout: str = "auto", time_axis: int = 0
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        readout: str = "auto",
+        time_axis: int | str = "auto",
     ) -> None:
         super().__init__()
         self.network = network

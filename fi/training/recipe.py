@@ -29,7 +29,7 @@ class Recipe:
     seed: int = 51196
 
 
-def default_recipe(network: type | None) -> Recipe:
+def default_recipe(network: object) -> Recipe:
     """The recipe of a network's class attribute ``default_training``, by name of the option.
 
     Example:

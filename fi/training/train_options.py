@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from fi.base.user_makers import Maker
 from fi.cli.parser import CommandParser
-from fi.network.foreign import READOUTS
+from fi.network.adapting.outputs import READOUTS
 from fi.training.recipe import Recipe, default_recipe
 
 COMMAND = "python -m fi.train"
@@ -35,7 +37,7 @@ def training_folder(options: Namespace, network: str) -> Path:
     return Path(options.output) / network / "training" / f"seed{options.seed}"
 
 
-def make_parser(classes: dict[str, type]) -> CommandParser:
+def make_parser(classes: Mapping[str, Maker]) -> CommandParser:
     """The parser; ``classes`` are the network and the datamodule where these are known."""
     more = "" if classes else " Name a network to see its arguments: --model MODEL --help."
     parser = CommandParser(
@@ -55,7 +57,13 @@ def _add_subject(parser: CommandParser) -> None:
     add("--data", type=str, help="a datamodule, named likewise; default: the network's own")
     allowed = ", ".join(READOUTS)
     add("--readout", default="auto", type=str, help=f"what a forward of its own returns: {allowed}")
-    add("--time-axis", default=0, metavar="N", type=int, help="where such a forward wants time")
+    add(
+        "--time-axis",
+        default="auto",
+        metavar="N",
+        type=int | str,
+        help="where such a forward wants time; none: images",
+    )
 
 
 def _add_recipe(parser: CommandParser, recipe: Recipe) -> None:

@@ -248,9 +248,9 @@ def test_a_limit_takes_the_first_samples(limit: int) -> None:
     ("batch", "message"),
     [
         ((torch.zeros(6, 4, 12), torch.zeros(3, dtype=torch.long)), r"\[6, 4, 12\] and"),
-        ((torch.zeros(6, 4, 12), torch.zeros(4)), "labels integer"),
+        ((torch.zeros(6, 4, 12), torch.full((4,), 0.5)), "labels must be class numbers"),
         (torch.zeros(6, 4, 12), r"must be \(events, labels\)"),
-        ((torch.zeros(6, 4, 12), [1, 2, 3, 4]), "two tensors"),
+        ((torch.zeros(6, 4, 12), list("abcd")), "two tensors"),
         ((torch.zeros(6, 4, 9), torch.zeros(4, dtype=torch.long)), "SmallLinear cannot take"),
     ],
 )

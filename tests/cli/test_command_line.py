@@ -240,7 +240,7 @@ def test_a_bad_fault_list_names_file_and_line(
     home: Path, capsys: pytest.CaptureFixture[str], row: str, message: str
 ) -> None:
     (home / "mine.csv").write_text(f"Injection,Layer,TensorIndex,Bit\n{row}\n")
-    assert main([*SMALL, "--fault-list", "./mine.csv"]) == 2
+    assert main([*MINE, "--fault-list", "./mine.csv"]) == 2
     error = capsys.readouterr().err
     assert "mine.csv" in error
     assert message in error

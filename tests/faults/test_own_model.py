@@ -10,7 +10,14 @@ import pytest
 import torch
 from places import ROOT
 
-from fi.faults.models import FAULT_MODELS, FaultModel, fault_model, register_model
+from fi.faults.fault import Fault, signed_masks
+from fi.faults.models import (
+    FAULT_MODELS,
+    FaultModel,
+    fault_model,
+    register_model,
+    user_model_sources,
+)
 from fi.faults.user_models import load_model
 from fi.test import main
 
@@ -102,3 +109,58 @@ def test_a_bad_name_is_one_line(
     text = capsys.readouterr().err
     assert message in text
     assert text.count("\n") == 1
+
+
+BESIDE = """
+from fi.fault_models import FaultModel
+{constant}
+class Shifted(FaultModel):
+    takes_bits = {takes_bits}
+    def value(self, golden, tensor):
+        return golden + BY
+    def masks(self, bits):
+        from fi.faults.bits import WordMasks
+        return WordMasks.{masks}
+"""
+
+
+def test_what_stands_beside_a_model_is_part_of_its_hash(
+    tmp_path: Path, no_new_models: None
+) -> None:
+    hashes = []
+    for constant in ("BY = 0.5", "BY = 2.5", "BY = 0.5"):
+        text = BESIDE.format(constant=constant, takes_bits=False, masks="holding(0)")
+        (tmp_path / "beside.py").write_text(text)
+        name = load_model(f"{tmp_path}/beside.py:Shifted")
+        hashes.append("\n".join(user_model_sources([name])))
+        shift = float(constant.partition("=")[2])  # a file of the same size, of the same second
+        assert fault_model(name).value(torch.zeros(1), torch.zeros(1)).item() == shift
+    assert hashes[0] == hashes[2] != hashes[1]
+
+
+def test_the_same_model_in_another_folder_is_the_same(tmp_path: Path, no_new_models: None) -> None:
+    sources = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        text = BESIDE.format(constant="BY = 0.5", takes_bits=False, masks="holding(0)")
+        (folder / "beside.py").write_text(text)
+        sources.append(user_model_sources([load_model(f"{folder}/beside.py:Shifted")]))
+    assert sources[0] == sources[1]
+
+
+def test_a_model_that_takes_the_place_of_another_is_the_one_that_runs(
+    tmp_path: Path, no_new_models: None
+) -> None:
+    signed = []
+    for place, masks in enumerate(("clearing(bits)", "setting(bits)")):
+        text = BESIDE.format(constant=f"BY = {place}", takes_bits=True, masks=masks)
+        (tmp_path / "beside.py").write_text(text)
+        name = load_model(f"{tmp_path}/beside.py:Shifted")
+        Fault(0, "fc1.weight", (0,), 2, model=name)  # a model that takes a bit
+        signed.append(signed_masks(name, (2,)))
+    assert signed == [(~4, 0, 0), (~0, 4, 0)]
+    text = BESIDE.format(constant="BY = 3", takes_bits=False, masks="holding(0)")
+    (tmp_path / "beside.py").write_text(text)
+    name = load_model(f"{tmp_path}/beside.py:Shifted")
+    with pytest.raises(ValueError, match="takes no bit"):
+        Fault(0, "fc1.weight", (0,), 2, model=name)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,3 +97,93 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path, save: Callable[[Any, Path
     with pytest.raises(UserError, match="not a file of weights alone"):
         load_checkpoint(small(SmallLinear), tmp_path / "a.pt")
     assert not target.exists()
+
+
+def _adam(state: State) -> dict[str, Any]:
+    words = [torch.nn.Parameter(value.float()) for value in state.values()]
+    return torch.optim.Adam(words).state_dict()
+
+
+@pytest.mark.parametrize(
+    ("wrap", "said"),
+    [
+        (lambda s: {f"module.{k}": v for k, v in s.items()}, "behind 'module.'"),
+        (lambda s: {f"model._orig_mod.{k}": v for k, v in s.items()}, "'model._orig_mod.'"),
+        (lambda s: {f"my.own.{k}": v for k, v in s.items()}, "'my.own.'"),
+        (lambda s: {k.replace(".", "._orig_mod."): v for k, v in s.items()}, "wrappers"),
+        (
+            lambda s: {"criterion.weight": torch.ones(4), **{f"net.{k}": v for k, v in s.items()}},
+            "left out is criterion.weight",
+        ),
+        (lambda s: s | {"lif1.mem": torch.zeros(8)}, "states of neurons are left out: lif1.mem"),
+        (
+            lambda s: {"epoch": 3, "model_state_dict": s, "optimizer": _adam(s), "loss": 0.5},
+            "the weights are its 'model_state_dict'",
+        ),
+        (lambda s: {"best": {"net": s}, "acc": 91.2}, "the weights are its 'best.net'"),
+        (
+            lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}, "epoch": 3},
+            "behind 'module.'",
+        ),
+    ],
+)
+def test_what_trainings_write_loads_and_a_note_says_how(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    wrap: Callable[[State], Any],
+    said: str,
+) -> None:
+    wanted, network = small(SmallLinear, seed=5), small(SmallLinear, seed=6)
+    load_checkpoint(network, saved(tmp_path / "a.pt", wrap(wanted.state_dict())))
+    assert weights_hash(network) == weights_hash(wanted)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("note: --checkpoint")
+    assert said in line
+
+
+def test_a_wrapped_network_takes_the_weights_of_the_bare_one(tmp_path: Path) -> None:
+    trained = small(SmallLinear, seed=5)
+    wrapped = torch.nn.DataParallel(small(SmallLinear, seed=6))
+    load_checkpoint(wrapped, saved(tmp_path / "a.pt", trained.state_dict()))
+    assert weights_hash(wrapped.module) == weights_hash(trained)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "message"),
+    [
+        (
+            lambda s: {f"{n}.{k}": v for n in ("student", "teacher") for k, v in s.items()},
+            r"behind student\. and teacher\.",
+        ),
+        (lambda s: {"model": s, "ema": s}, "several state dicts that may be meant, model, ema"),
+        (
+            lambda s: {f"module.{k}": v for k, v in s.items() if k != "fc1.bias"},
+            r"does not fit the network: missing fc1\.bias$",
+        ),
+    ],
+)
+def test_what_may_mean_several_things_is_refused(
+    tmp_path: Path, wrap: Callable[[State], Any], message: str
+) -> None:
+    network = small(SmallLinear)
+    before = weights_hash(network)
+    with pytest.raises(UserError, match=message):
+        load_checkpoint(network, saved(tmp_path / "a.pt", wrap(network.state_dict())))
+    assert weights_hash(network) == before
+
+
+def test_the_line_that_converts_a_checkpoint_with_classes_in_it_does(tmp_path: Path) -> None:
+    trained, network = small(SmallLinear, seed=5), small(SmallLinear, seed=6)
+    content = {
+        "state_dict": {f"net.{k}": v for k, v in trained.state_dict().items()},
+        "hyper_parameters": {"loss": torch.nn.MSELoss()},
+    }
+    path = saved(tmp_path / "last.ckpt", content)
+    with pytest.raises(
+        UserError, match=r"would run code of torch\.nn\.modules\.loss\.MSELoss"
+    ) as error:
+        load_checkpoint(network, path)
+    words = shlex.split(str(error.value).partition("converts it: python ")[2])
+    subprocess.run([sys.executable, *words], check=True)
+    load_checkpoint(network, tmp_path / "last-weights.pt")
+    assert weights_hash(network) == weights_hash(trained)

@@ -1,0 +1,68 @@
+"""Options that a command would not heed beside others: these are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jsonargparse import Namespace
+
+from fi.base.errors import UserError
+from fi.cli.option_names import format_option
+
+#: Options on a list that is to be drawn.
+_DRAW = (
+    *("scheme", "margin", "t", "p", "rounding", "minimum_per_stratum", "prior", "seed"),
+    *("faults.models", "faults.bits", "faults.burst", "faults.layers", "faults.steps"),
+    *("faults.together", "faults.within"),
+)
+#: Options on the size of a sample. The margin is none here: an exhaustive draw keeps any.
+_SIZE = ("t", "p", "rounding", "minimum_per_stratum")
+
+
+def check_heeded(options: Namespace, usual: Namespace) -> None:
+    """Raise ``UserError`` for options of ``fi.test`` that are set and would change nothing.
+
+    Args:
+        options: of the command.
+        usual: their defaults.
+    """
+    given = _list_given(options, usual)
+    if options.fault_list:
+        _refuse(given, _DRAW, "not with --fault-list, which says which faults are run")
+    if options.scheme == "exhaustive":
+        _refuse(given, _SIZE, "not with --scheme exhaustive, which takes every fault")
+    if options.faults.together == 1 and options.faults.within == "layer":
+        _refuse(given, ("faults.within",), "is for trials of several faults: --faults.together")
+    if options.engine == "full":
+        _refuse(given, ("memory",), "is for the differential engine, not for --engine full")
+    if options.quiet:
+        _refuse(given, ("progress",), "not with --quiet, which draws no bar")
+    if options.time_axis == "none":
+        _refuse(given, ("batch_axis",), "not with --time-axis none: images are [batch, ...]")
+
+
+def check_heeded_by_benchmark(options: Namespace, usual: Namespace) -> None:
+    """The same for ``fi.benchmark``."""
+    given = _list_given(options, usual)
+    if options.scaling:
+        _refuse(given, ("faults", "samples", "check"), "not with --scaling, which has its own")
+    if options.transient:
+        _refuse(given, ("steps",), "not with --transient, which says when faults are active")
+
+
+def _list_given(options: Namespace, usual: Namespace) -> dict[str, Any]:
+    """Name -> value of the options that are not as usual."""
+    defaults = vars(usual.as_flat())
+    return {
+        name: value
+        for name, value in vars(options.as_flat()).items()
+        if name in defaults and value != defaults[name]
+    }
+
+
+def _refuse(given: Mapping[str, Any], names: tuple[str, ...], reason: str) -> None:
+    """Raise ``UserError`` where an option of these ``names`` is given."""
+    ignored = [f"{format_option(name)} {given[name]}" for name in names if name in given]
+    if ignored:
+        raise UserError(f"{', '.join(ignored)}: {reason}")

@@ -1,0 +1,1 @@
+"""How a network that is no ``SpikingNetwork`` is called, and what its forward returns."""
