@@ -55,7 +55,7 @@ class Subject:
         trial: what a first inference showed.
         families: the site families, in the order of the network's modules.
         left_out: why other tensors of words have no faults, by name.
-        steps: the number of time steps; of the first batch, until ``measure_steps`` has been called.
+        steps: the number of time steps; those of the first batch before ``measure_steps``.
 
     Raises:
         UserError: the network cannot take the data.
