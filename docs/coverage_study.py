@@ -31,7 +31,7 @@ from fi.sampling.plan import SamplingPlan  # noqa: E402
 from fi.sampling.prior import Prior, derive_prior  # noqa: E402
 from fi.sampling.sequential import IterativeDraw  # noqa: E402
 from fi.sampling.strata import describe_design  # noqa: E402
-from fi.statistics.group_estimates import GroupMeans, estimate_groups  # noqa: E402
+from fi.statistics.group_estimates import GroupHistograms, estimate_groups  # noqa: E402
 from fi.statistics.survey_design import Design  # noqa: E402
 from fi.store.campaign_reader import newest_campaign  # noqa: E402
 
@@ -238,7 +238,7 @@ def _score(rate: Array, n: Array, level: float) -> tuple[Array, Array]:
 def run_repetition(population: Population, cells: Cells, draw: Draw, seed: int) -> Tally:
     """One draw, its estimates, and whether their intervals hold the true rates."""
     results, design = simulate_draw(population, draw, seed)
-    means = [GroupMeans.of(results, design, by, RATES) for by in GROUPINGS]
+    means = [GroupHistograms.of(results, design, by, RATES) for by in GROUPINGS]
     tables = [pd.concat([group.estimate(level) for group in means]) for level in LEVELS]
     faults, sizes = _numbers(tables[0], ["faults"]), _numbers(tables[0], ["population"])
     counted = cells.varied & (faults > 0) & (faults < sizes)

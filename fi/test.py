@@ -75,7 +75,7 @@ def prepare(argv: list[str]) -> tuple[Campaign, FaultSource, Namespace]:
         subject,
         source.runnable,
         settings,
-        replace(source.record, confidence=options.confidence),
+        replace(source.record, confidence=options.confidence, interval=options.interval),
         config=parser.dump_replayable(options, NOT_REPLAYED),
         options=list_set_options(options),
         callbacks=standard_callbacks(settings),

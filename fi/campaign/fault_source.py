@@ -123,7 +123,7 @@ def _is_permanent(given: GivenFaults) -> bool:
 def _make_iterative_source(given: IterativePlan, subject: Subject, lists: Path) -> FaultSource:
     plan = replace(given.plan, word_format=subject.word_format)
     space = plan.space(subject.sites, subject.steps)
-    draw = IterativeDraw(space, plan, given.confidence, given.rates)
+    draw = IterativeDraw(space, plan, given.confidence, given.rates, given.interval)
     return FaultSource([], space, lists / plan.list_name, plan, draw.design, draw)
 
 

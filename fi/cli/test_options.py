@@ -17,6 +17,7 @@ from fi.network.adapting.forms import FORWARDS
 from fi.network.adapting.outputs import READOUTS
 from fi.sampling.plan import DEFAULT_SEED, SCHEMES, SamplingPlan
 from fi.sampling.sequential_plan import TRACKABLE, TRACKED
+from fi.statistics.intervals import DEFAULT_METHOD, METHODS
 from fi.statistics.sample_size import CONFIDENCE
 
 #: Options that are no part of what a config file replays.
@@ -132,6 +133,13 @@ def _add_fault_options(parser: CommandParser) -> None:
         metavar="C",
         type=float,
         help="of the intervals, and of the sample size",
+    )
+    add(
+        "--interval",
+        default=DEFAULT_METHOD,
+        metavar="METHOD",
+        type=str,
+        help=f"how intervals are found: {', '.join(METHODS)}; betting has a proof",
     )
     add(
         "--t",

@@ -8,7 +8,7 @@ from jsonargparse import Namespace
 
 from fi.base.errors import UserError, report_errors
 from fi.campaign.settings import Hardware, Settings
-from fi.cli.option_values import parse_bit_sets, parse_size, parse_times, split_words
+from fi.cli.option_values import parse_bit_sets, parse_size, parse_times, read_method, split_words
 from fi.faults.user_models import load_model
 from fi.faults.word_formats import FORMATS
 from fi.sampling.plan import SamplingPlan
@@ -55,6 +55,7 @@ def make_plan(options: Namespace) -> SamplingPlan:
         raise UserError(f"--format {options.format}: allowed are {', '.join(FORMATS)}")
     if options.prior and options.scheme != "data-aware":
         raise UserError(f"--prior is for --scheme data-aware, not {options.scheme}")
+    read_method(options.interval)
     if faults.within not in ("network", "layer"):
         raise UserError(f"--faults.within {faults.within}: allowed are network, layer")
     with report_errors(ValueError):
@@ -92,4 +93,4 @@ def make_iterative_plan(options: Namespace, plan: SamplingPlan) -> IterativePlan
                 "the list from what it sees"
             )
     with report_errors(ValueError):
-        return IterativePlan(plan, options.confidence, rates)
+        return IterativePlan(plan, options.confidence, rates, options.interval)

@@ -20,6 +20,7 @@ from fi.report.headline import SPACE, accuracy_percent, headline, percent
 from fi.report.palette import severity_map
 from fi.report.picture import NARROW, WIDE, Picture
 from fi.report.rates import by_family, sdc_by
+from fi.statistics.intervals import METHODS
 from fi.statistics.result_table import FAULTY_ACCURACY, OUTCOME_ROWS
 from fi.store.campaign_reader import PastCampaign
 
@@ -66,6 +67,7 @@ def page(found: Findings) -> str:
             narrow=NARROW,
             stands_on=found.stands_on,
             confidence=percent(found.confidence),
+            method=METHODS[found.interval],
             facts=facts(found),
             provenance=provenance(found.entries),
             config=options(found.path),

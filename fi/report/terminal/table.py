@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fi.metrics.outcomes import OUTCOMES
+from fi.statistics.intervals import DEFAULT_METHOD, METHODS, Method
 from fi.statistics.result_table import ACCURACY, FAULTS, FAULTY_ACCURACY, OUTCOME_ROWS, OVERALL
 
 _HEADINGS = dict(
@@ -48,9 +49,10 @@ def print_table(
     confidence: float = 0.99,
     console: Console | None = None,
     corrected: bool = True,
+    method: str = DEFAULT_METHOD,
 ) -> None:
     """Print the table of ``result_table``; no colour and no escape codes outside a terminal."""
-    (console or Console()).print(view(table, title, confidence, corrected))
+    (console or Console()).print(view(table, title, confidence, corrected, method))
 
 
 def plain_console() -> Console:
@@ -59,7 +61,11 @@ def plain_console() -> Console:
 
 
 def view(
-    table: pd.DataFrame, title: str, confidence: float = 0.99, corrected: bool = True
+    table: pd.DataFrame,
+    title: str,
+    confidence: float = 0.99,
+    corrected: bool = True,
+    method: str = DEFAULT_METHOD,
 ) -> Group:
     """Rates by family, their intervals, and what the numbers mean.
 
@@ -71,7 +77,7 @@ def view(
         _rates(columns),
         Text(f"\n{confidence * 100:g} % intervals", style="bold"),
         _intervals(columns),
-        Text(f"\n{_footer(columns, confidence, corrected)}", style="dim"),
+        Text(f"\n{_footer(columns, confidence, METHODS[method], corrected)}", style="dim"),
     )
 
 
@@ -130,13 +136,13 @@ def _percent(rate: float) -> str:
     return f"{rate * 100:.0f}" if rate in (0.0, 1.0) else f"{rate * 100:.3f}"
 
 
-def _footer(columns: _Columns, confidence: float, corrected: bool) -> str:
+def _footer(columns: _Columns, confidence: float, method: Method, corrected: bool) -> str:
     golden = _percent(columns[OVERALL][ACCURACY])
     return (
         "In % of the samples, mean over faults. masked: top class and score unchanged. SDC-1: "
         "another class. 0-5% and so on: the same class, its score changed by so much. facc: "
         f"accuracy under a fault ({golden} without); the other columns count what changed, not "
         "what is wrong. "
-        f"Intervals: {confidence * 100:g} % Wilson by fault, wider where faults are rare, "
-        f"{_CORRECTION[corrected]}; they hold over faults, for this test set."
+        f"Intervals: {confidence * 100:g} %, {method.title}, {_CORRECTION[corrected]}; "
+        f"{method.basis}. They hold over faults, for this test set."
     )
