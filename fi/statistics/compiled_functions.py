@@ -30,6 +30,8 @@ _GAFFKE: tuple[Any, ...] = (
     gaffke.root_and_total,
     gaffke.start_tilt,
     gaffke.upper_total,
+    gaffke.fill_urn,
+    gaffke.upper_end,
 )
 
 
@@ -41,8 +43,8 @@ def compile_upper_half_width() -> Callable[[NDArray[np.float64], float], float]:
 
 
 @lru_cache(maxsize=1)
-def compile_upper_total() -> Callable[..., float]:
-    """``gaffke.upper_total`` for float64 arrays, ``starts`` int64, kept on disk."""
+def compile_upper_end() -> Callable[..., float]:
+    """``gaffke.upper_end`` for float64 arrays, ``starts`` int64, kept on disk."""
     compiled: Callable[..., float] = _compile(gaffke, _GAFFKE)
     return compiled
 

@@ -19,6 +19,10 @@ to ``R``; a tilt ``s > 0`` makes large rates likelier, ``u_j`` is their mean und
 and ``r*`` of the tilt whose mean is ``t`` is the normal quantile of P(T <= t). Of several strata
 the totals are independent, each counts as much as a fault of it stands for, and one tilt is shared.
 
+What is seen of a stratum is beyond doubt: the end is the total of the rates that were seen, the
+quantile, and one whole fault more, since faults come whole, over ``N``; at most what there would be
+if all others were at 1.
+
 Each function is plain Python, and is compiled as it stands where there is much to compute
 (``compiled_functions``): both give the same bits.
 """
@@ -26,14 +30,38 @@ Each function is plain Python, and is compiled as it stands where there is much 
 from __future__ import annotations
 
 from math import exp, expm1, inf, log, log1p, sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 #: Numbers ``[n]``: a list, or an array where it is compiled.
 Numbers = Any
+#: So many times as many faults as were run are as good as endlessly many.
+_ENDLESS = 1e6
+
+
+class Urns(NamedTuple):
+    """The strata whose others are searched, with room for as many as there are.
+
+    Attributes:
+        values: rates of each stratum, ascending ``[values]``.
+        counts: faults at each of them, the extra one among them ``[values]``.
+        drops: room for ``1 - exp(-s (x_max - x_j))`` ``[values]``.
+        starts: where the values of each stratum start, and the end of the last ``[strata + 1]``.
+        unrun: faults that were not run ``[strata]``.
+        scales: how much the rate of a fault counts, 1 at most ``[strata]``.
+        betas: room for the last solution of each stratum ``[strata]``.
+    """
+
+    values: Numbers
+    counts: Numbers
+    drops: Numbers
+    starts: Numbers
+    unrun: Numbers
+    scales: Numbers
+    betas: Numbers
 
 
 def solve_beta(
-    counts: Numbers, drops: Numbers, first: int, last: int, seen: float, unrun: float
+    counts: Numbers, drops: Numbers, first: int, last: int, seen: float, unrun: float, guess: float
 ) -> float:
     """``exp(b) - 1`` at which the tilted counts of a stratum add up to ``unrun``.
 
@@ -46,9 +74,10 @@ def solve_beta(
         first, last: the values of the stratum, ``last`` left out.
         seen: sum of its counts.
         unrun: faults of the stratum that were not run.
+        guess: where to start, if it is inside the bracket.
     """
     low, high = counts[last - 1] / unrun, seen / unrun
-    beta = high
+    beta = guess if low < guess < high else high
     for _ in range(100):
         total, slope = 0.0, 0.0
         for j in range(first, last):
@@ -71,34 +100,24 @@ def solve_beta(
     return beta
 
 
-def root_and_total(
-    s: float,
-    values: Numbers,
-    counts: Numbers,
-    drops: Numbers,
-    starts: Numbers,
-    unrun: Numbers,
-    scales: Numbers,
-) -> tuple[float, float, float]:
+def root_and_total(s: float, strata: int, urns: Urns) -> tuple[float, float, float]:
     """``r``, ``r*`` and the total rate of all faults that were not run, under the tilt ``s``.
 
     Args:
         s: the tilt, above 0.
-        values: rates of each stratum, ascending ``[values]``.
-        counts: faults at each of them ``[values]``.
-        drops: room for ``solve_beta`` ``[values]``.
-        starts: where the values of each stratum start, and their end ``[strata + 1]``.
-        unrun: faults that were not run ``[strata]``.
-        scales: how much the rate of a fault counts, 1 at most ``[strata]``.
+        strata: how many ``urns`` has.
+        urns: the strata.
     """
+    values, counts, drops, starts, unrun, scales, betas = urns
     half, spread, factor, total = 0.0, 0.0, 1.0, 0.0
-    for h in range(len(unrun)):
+    for h in range(strata):
         first, last, rest = starts[h], starts[h + 1], unrun[h]
         tilt, top, seen = s * scales[h], values[starts[h + 1] - 1], 0.0
         for j in range(first, last):
             drops[j] = -expm1(-tilt * (top - values[j]))
             seen += counts[j]
-        beta = solve_beta(counts, drops, first, last, seen, rest)
+        beta = solve_beta(counts, drops, first, last, seen, rest, betas[h])
+        betas[h] = beta
         logs = log1p(beta)
         level = logs + log(seen / (seen + rest))
         below, mean, square, weight = 0.0, 0.0, 0.0, 0.0
@@ -123,15 +142,14 @@ def root_and_total(
     return r, (r + log(w / r) / r if w > 0 else inf), total
 
 
-def start_tilt(
-    z: float, values: Numbers, counts: Numbers, starts: Numbers, unrun: Numbers, scales: Numbers
-) -> float:
+def start_tilt(z: float, strata: int, urns: Urns) -> float:
     """About the tilt of the quantile: where a normal distribution has it; infinite without spread.
 
     Arguments as ``root_and_total``; ``z`` is the normal quantile.
     """
+    values, counts, _, starts, unrun, scales, _ = urns
     variance = 0.0
-    for h in range(len(unrun)):
+    for h in range(strata):
         seen, mean, square = 0.0, 0.0, 0.0
         for j in range(starts[h], starts[h + 1]):
             drop = values[starts[h + 1] - 1] - values[j]
@@ -143,49 +161,34 @@ def start_tilt(
     return z / sqrt(variance) if variance > 0 else inf
 
 
-def upper_total(
-    z: float,
-    values: Numbers,
-    counts: Numbers,
-    drops: Numbers,
-    starts: Numbers,
-    unrun: Numbers,
-    scales: Numbers,
-) -> float:
+def upper_total(z: float, strata: int, urns: Urns) -> float:
     """The quantile of the total rate of all faults that were not run; infinite for the largest.
 
     Where no tilt reaches ``z`` the quantile is next to the largest total that there is. Arguments
     as ``root_and_total``; ``z`` is the normal quantile.
     """
-    s = start_tilt(z, values, counts, starts, unrun, scales)
-    if s == inf:
-        return inf
+    s = start_tilt(z, strata, urns)
     low, high, below, above, total = 0.0, 0.0, 0.0, 0.0, 0.0
-    for _ in range(400):  # r* rises with the tilt until it is next to the end, r always does
-        r, root, total = root_and_total(s, values, counts, drops, starts, unrun, scales)
+    while low == 0 or high == 0:
+        if s > 1e8:
+            return inf
+        r, root, total = root_and_total(s, strata, urns)
+        # r* rises with the tilt until it is next to the end, where it falls again; r always rises
         excess = 1.0 if r > z + 1 or root == inf else root - z
-        if abs(excess) <= 1e-9:
+        if abs(excess) <= 1e-8:
             return total
         if excess > 0:
             high, above = s, excess
-            if low > 0:
-                break
-            s /= 2
+            s = s / 2 if low == 0 else s
         else:
-            if low > 0 and s > 1e4 and root <= below:
-                return inf
             low, below = s, excess
-            if high > 0:
-                break
-            s *= 2
-        if s > 1e8:
-            return inf
+            s = 2 * s if high == 0 else s
     side = 0
     for _ in range(200):
         s = (low * above - high * below) / (above - below)
-        r, root, total = root_and_total(s, values, counts, drops, starts, unrun, scales)
+        r, root, total = root_and_total(s, strata, urns)
         excess = 1.0 if r > z + 1 or root == inf else root - z
-        if abs(excess) <= 1e-9 or high - low <= 1e-13 * high:
+        if abs(excess) <= 1e-8 or high - low <= 1e-13 * high:
             break
         if excess > 0:
             high, above = s, excess
@@ -196,3 +199,109 @@ def upper_total(
             above = above / 2 if side < 0 else above
             side = -1
     return total
+
+
+def fill_urn(
+    values: Numbers,
+    counts: Numbers,
+    first: int,
+    last: int,
+    factor: float,
+    mirror: bool,
+    extra: bool,
+    urns: Urns,
+    place: int,
+) -> int:
+    """Put a stratum's rates (or ``1 - rate``) and counts, times ``factor``, from ``place`` on.
+
+    Returns:
+        The place behind them; ``extra`` adds a fault of rate 1.
+    """
+    for k in range(last - first):
+        j = last - 1 - k if mirror else first + k
+        urns.values[place] = 1.0 - values[j] if mirror else values[j]
+        urns.counts[place] = counts[j] * factor
+        place += 1
+    if extra and urns.values[place - 1] == 1.0:
+        urns.counts[place - 1] += 1.0
+    elif extra:
+        urns.values[place] = 1.0
+        urns.counts[place] = 1.0
+        place += 1
+    return place
+
+
+def upper_end(
+    z: float,
+    values: Numbers,
+    counts: Numbers,
+    starts: Numbers,
+    populations: Numbers,
+    weights: Numbers,
+    mirror: bool,
+    urns: Urns,
+) -> float:
+    """The upper end of the mean rate, or of the mean of ``1 - rate``.
+
+    A stratum of which nothing was run, or a single fault among several strata, may have any rate.
+    With several strata a count has the factor ``(n - 1) / n``, since the spread within a sample is
+    too small by that (Bessel's correction). The extra fault is in the stratum in which it counts
+    the most, as the one of Fay and Feuer (Stat. Med. 16, 1997).
+
+    Args:
+        z: the normal quantile.
+        values: rates of each stratum, ascending ``[values]``.
+        counts: faults at each of them ``[values]``.
+        starts: where the values of each stratum start, and the end of the last ``[strata + 1]``.
+        populations: faults of each ``[strata]``.
+        weights: its part of all faults ``[strata]``.
+        mirror: whether ``1 - rate`` is meant.
+        urns: room for all of them, and one value more.
+    """
+    left, most, largest, extra, steepest = 0, 0.0, -1.0, -1, 0.0
+    for h in range(len(populations)):
+        n = 0.0
+        for j in range(starts[h], starts[h + 1]):
+            n += counts[j]
+        left += 0 < n < populations[h]
+    base, strata, place = 0.0, 0, 0
+    for h in range(len(populations)):
+        n, total = 0.0, 0.0
+        for j in range(starts[h], starts[h + 1]):
+            n += counts[j]
+            total += counts[j] * (1.0 - values[j] if mirror else values[j])
+        size, seen = populations[h], weights[h] * (total / populations[h]) if n > 0 else 0.0
+        rest = weights[h] * (1.0 - n / size) if size > 0 else 0.0
+        most += seen + rest
+        base += seen
+        if not 0 < n < size or (n == 1 and left > 1):
+            base += rest
+            continue
+        if rest / n > largest:
+            largest, extra = rest / n, h
+        unrun = min(size - n, _ENDLESS * n)
+        steepest = max(steepest, rest / unrun)
+    if extra < 0:
+        return min(most, 1.0)
+    for h in range(len(populations)):
+        n = 0.0
+        for j in range(starts[h], starts[h + 1]):
+            n += counts[j]
+        if not 0 < n < populations[h] or (n == 1 and left > 1):
+            continue
+        factor = 1.0 - 1.0 / n if left > 1 else 1.0
+        urns.starts[strata] = place
+        place = fill_urn(
+            values, counts, starts[h], starts[h + 1], factor, mirror, h == extra, urns, place
+        )
+        rest, unrun = weights[h] * (1.0 - n / populations[h]), min(populations[h] - n, _ENDLESS * n)
+        urns.unrun[strata], urns.scales[strata], urns.betas[strata] = (
+            unrun,
+            rest / unrun / steepest,
+            0.0,
+        )
+        strata += 1
+    urns.starts[strata] = place
+    whole = weights[extra] / populations[extra]  # faults come whole
+    end: float = base + steepest * upper_total(z, strata, urns) + whole
+    return min(end, most, 1.0)

@@ -16,10 +16,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fi.statistics.betting import betting_interval
-from fi.statistics.compiled_functions import compile_upper_total
-from fi.statistics.gaffke import upper_total
+from fi.statistics.compiled_functions import compile_upper_end
+from fi.statistics.gaffke import Urns, upper_end
 from fi.statistics.histogram import FloatArray, Histogram
 from fi.statistics.profile_interval import Sample, profile_interval
 from fi.statistics.sample_size import normal_quantile
@@ -55,11 +56,11 @@ METHODS = {
 }
 DEFAULT_METHOD = "gaffke"
 
-#: A population that is not known, or larger, counts as so many times what was run.
-_ENDLESS = 1e6
+#: Stands for a population that is not known: as good as endless.
+_UNKNOWN = 1e300
 #: So many values are searched in plain Python before numba is loaded to search the others: as much
 #: time as loading it takes.
-_PLAIN = 10_000
+_PLAIN = 5_000
 _searched = 0
 
 
@@ -105,9 +106,17 @@ def _gaffke(strata: Sequence[Histogram], confidence: float) -> tuple[float, floa
     if all(s.n == s.population for s in strata):
         rate = min(sum(s.weight * s.rate for s in strata if s.n), 1.0)
         return rate, rate
-    z = _quantile(confidence)
-    high = _gaffke_end(strata, z)
-    return max(0.0, 1 - _gaffke_end([stratum.mirrored() for stratum in strata], z)), high
+    z, (values, counts, starts) = _quantile(confidence), _join(strata)
+    populations = np.array([_population(s) for s in strata])
+    weights = np.array([s.weight for s in strata])
+    urns = _make_urns(len(values) + 1, len(strata))
+    end = _choose_search(len(values))
+    if end is upper_end:
+        given = [each.tolist() for each in (values, counts, starts, populations, weights)]
+        urns = Urns(*(each.tolist() for each in urns))
+    else:
+        given = [values, counts, starts, populations, weights]
+    return max(0.0, 1 - end(z, *given, True, urns)), end(z, *given, False, urns)
 
 
 @lru_cache
@@ -116,81 +125,35 @@ def _quantile(confidence: float) -> float:
     return normal_quantile(confidence)
 
 
-def _gaffke_end(strata: Sequence[Histogram], z: float) -> float:
-    """The upper end: what was seen, the quantile of the faults that were not run, one fault more.
-
-    A stratum of which nothing was run, or a single fault among several strata, may have any rate.
-    With several strata a count has the factor ``(n - 1) / n``, since the spread within a sample is
-    too small by that (Bessel's correction).
-    """
-    most = sum(_largest_rate(stratum) for stratum in strata)
-    left = [s for s in strata if s.n and s.n != s.population]
-    several = len(left) > 1
-    searched = [s for s in left if s.n > 1 or not several]
-    if not searched:
-        return min(most, 1.0)
-    extra = max(range(len(searched)), key=lambda h: _extra_weight(searched[h]))
-    scales = np.array([s.weight * (1 - _part_run(s)) / _unrun(s) for s in searched])
-    total = _largest_total(searched, extra, several, scales / scales.max(), z)
-    seen = sum(s.weight * s.rate * _part_run(s) for s in searched)
-    others = sum(_largest_rate(s) for s in strata if s not in searched)
-    whole = searched[extra].weight / _population(searched[extra])  # faults come whole
-    return min(others + seen + float(scales.max()) * total + whole, most, 1.0)
+def _choose_search(values: int) -> Callable[..., float]:
+    """``upper_end`` as it is, or compiled once more is searched than loading numba takes."""
+    global _searched
+    if _searched < _PLAIN and "numba" not in sys.modules:
+        _searched += values
+        return upper_end
+    return compile_upper_end()
 
 
-def _largest_rate(stratum: Histogram) -> float:
-    """What the stratum has at most of the whole: all that was not run is faulty."""
-    unseen = (1 - stratum.rate) * _part_run(stratum) if stratum.n else 0.0
-    return stratum.weight * (1 - unseen)
+def _join(strata: Sequence[Histogram]) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
+    """Values and counts of all strata, and where each starts."""
+    if len(strata) == 1:
+        only = strata[0]
+        return only.values, only.counts, np.array([0, len(only.values)])
+    starts = np.cumsum([0, *(len(s.values) for s in strata)])
+    values = np.concatenate([s.values for s in strata])
+    counts = np.concatenate([s.counts for s in strata])
+    return values, counts, starts
+
+
+def _make_urns(values: int, strata: int) -> Urns:
+    starts = np.empty(strata + 1, dtype=np.int64)
+    (rates, counts, drops), (unrun, scales, betas) = np.empty((3, values)), np.empty((3, strata))
+    return Urns(rates, counts, drops, starts, unrun, scales, betas)
 
 
 def _population(stratum: Histogram) -> float:
     """How many faults there are, as a float; of an unknown number, as good as endless."""
-    return 1e300 if stratum.population is None else float(min(stratum.population, 1e300))
-
-
-def _part_run(stratum: Histogram) -> float:
-    return stratum.n / _population(stratum)
-
-
-def _unrun(stratum: Histogram) -> float:
-    """Faults that were not run; many more than were run are as good as endless."""
-    return min(_population(stratum) - stratum.n, _ENDLESS * stratum.n)
-
-
-def _extra_weight(stratum: Histogram) -> float:
-    """How much a fault more counts in a stratum: the extra one is where that is the most."""
-    return stratum.weight / stratum.n * (1 - _part_run(stratum))
-
-
-def _largest_total(
-    strata: Sequence[Histogram], extra: int, several: bool, scales: FloatArray, z: float
-) -> float:
-    """The quantile of the total rate of the faults that were not run, each with its scale."""
-    global _searched
-    parts = [
-        _add_fault(s.values, s.counts * (1 - 1 / s.n if several else 1.0), h == extra)
-        for h, s in enumerate(strata)
-    ]
-    values, counts = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
-    starts = np.cumsum([0, *(len(part[0]) for part in parts)])
-    unrun = np.array([_unrun(s) for s in strata])
-    arguments = (z, values, counts, np.zeros(len(values)), starts, unrun, scales)
-    if _searched < _PLAIN and "numba" not in sys.modules:
-        _searched += len(values)
-        total = upper_total(*(a if isinstance(a, float) else a.tolist() for a in arguments))
-    else:
-        total = compile_upper_total()(*arguments)
-    return total
-
-
-def _add_fault(values: FloatArray, counts: FloatArray, one: bool) -> tuple[FloatArray, FloatArray]:
-    """The histogram with ``one`` fault of rate 1 more."""
-    if not one:
-        return values, counts
-    if values[-1] < 1:
-        return np.append(values, 1.0), np.append(counts, 1.0)
-    return values, np.append(counts[:-1], counts[-1] + 1)
+    return _UNKNOWN if stratum.population is None else float(min(stratum.population, _UNKNOWN))
 
 
 _FUNCTIONS: dict[str, Callable[[Sequence[Histogram], float], tuple[float, float]]] = {

@@ -89,7 +89,7 @@ SCHEMES = [("network-wise", 0.02), ("layer-wise", 0.04), ("data-unaware", 0.15)]
 def test_the_same_again_and_no_fault_twice(scheme: str, margin: float) -> None:
     parts, _ = run_draw(make_draw(scheme, margin), high_bits)
     faults = [fault for part in parts for fault in part]
-    assert len(parts) > 2
+    assert len(parts) >= (2 if scheme == "data-unaware" else 3)
     assert run_draw(make_draw(scheme, margin), high_bits)[0] == parts
     assert run_draw(make_draw(scheme, margin, seed=3), high_bits)[0] != parts
     assert len({SPACE.number(fault) for fault in faults}) == len(faults)

@@ -6,7 +6,6 @@ import struct
 from collections.abc import Sequence
 from itertools import pairwise
 from math import exp, log, sqrt
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import binom, hypergeom, norm
 
-from fi.statistics.compiled_functions import compile_upper_total
-from fi.statistics.gaffke import upper_total
+from fi.statistics.compiled_functions import compile_upper_end
+from fi.statistics.gaffke import Urns, upper_end, upper_total
 from fi.statistics.histogram import Histogram
 from fi.statistics.intervals import interval
 
@@ -62,15 +61,14 @@ def reference(parts: Sequence[Part], z: float) -> float:
     return sum(part[3] * tilted(part, s)[3] for part in parts)
 
 
-def arguments(parts: Sequence[Part], z: float) -> tuple[Any, ...]:
+def find_total(parts: Sequence[Part], z: float) -> float:
+    """The quantile of the total by the search of the tool."""
     values, counts = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
     starts = np.cumsum([0, *(len(part[0]) for part in parts)])
     rest, scales = (np.array([part[i] for part in parts]) for i in (2, 3))
-    return z, values, counts, np.zeros(len(values)), starts, rest, scales
-
-
-def as_lists(given: Sequence[Any]) -> list[Any]:
-    return [each if isinstance(each, float) else each.tolist() for each in given]
+    room = (np.zeros(len(values)), np.zeros(len(parts)))
+    given = (values, counts, room[0], starts, rest, scales, room[1])
+    return upper_total(z, len(parts), Urns(*(each.tolist() for each in given)))
 
 
 def some_parts(rng: np.random.Generator, strata: int) -> list[Part]:
@@ -92,7 +90,7 @@ def test_the_search_against_the_formulas(strata: int) -> None:
     exact = 0
     for _ in range(40):
         parts = some_parts(rng, strata)
-        found, wanted = upper_total(*as_lists(arguments(parts, z))), reference(parts, z)
+        found, wanted = find_total(parts, z), reference(parts, z)
         largest = sum(values[-1] * rest * scale for values, _, rest, scale in parts)
         exact += found == pytest.approx(wanted, rel=1e-8)
         # r* may exceed z for a moment only, next to the largest total, which is taken then
@@ -111,19 +109,32 @@ def test_the_quantile_against_polyas_urn(strata: int, level: float) -> None:
         for values, counts, rest, scale in parts:
             shares = rng.dirichlet(counts, len(totals))
             totals += scale * (rng.multinomial(int(rest), shares) @ values)
-        found = upper_total(*as_lists(arguments(parts, float(norm.ppf(level)))))
+        found = find_total(parts, float(norm.ppf(level)))
         least, most = np.quantile(totals, [level - 0.0015, min(level + 0.0015, 1.0)])
         assert least <= found <= most + 1
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.integers(0, 10**6), st.integers(1, 6), st.floats(0.3, 5))
+@given(st.integers(0, 10**6), st.integers(1, 6), st.floats(0.3, 5), st.booleans())
 def test_the_compiled_search_gives_the_bits_of_the_plain_one(
-    seed: int, strata: int, z: float
+    seed: int, strata: int, z: float, mirror: bool
 ) -> None:
-    given = arguments(some_parts(np.random.default_rng(seed), strata), z)
-    compiled, plain = compile_upper_total()(*given), upper_total(*as_lists(given))
+    rng = np.random.default_rng(seed)
+    parts = some_parts(rng, strata)
+    values, counts = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+    starts = np.cumsum([0, *(len(part[0]) for part in parts)])
+    sizes = np.array([part[1].sum() + rng.choice([0, part[2], 1e300]) for part in parts])
+    weights = rng.dirichlet(np.ones(strata))
+    given = (values, counts, starts, sizes, weights)
+    each, room = np.zeros((3, len(values) + 1)), np.zeros((3, strata))
+    urns = Urns(*each, np.zeros(strata + 1, dtype=np.int64), *room)
+    compiled = compile_upper_end()(z, *given, mirror, urns)
+    lists = Urns(*(part.tolist() for part in urns))
+    plain = upper_end(z, *(part.tolist() for part in given), mirror, lists)
     assert struct.pack("d", compiled) == struct.pack("d", plain)
+    rates = [1 - part[0] if mirror else part[0] for part in parts]
+    means = [rate @ part[1] / part[1].sum() for rate, part in zip(rates, parts, strict=True)]
+    assert means @ weights - 1e-12 <= plain <= 1
 
 
 def yes_or_no(critical: int, n: int, population: int | None) -> Histogram:
