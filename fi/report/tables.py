@@ -9,6 +9,7 @@ from rich.console import Console
 
 from fi.base.text_files import FileError, write_text
 from fi.report.terminal.table import print_table
+from fi.report.terminal.wide_intervals import describe_wide
 from fi.statistics.result_table import FAULTS, OVERALL, result_table, table_csv
 from fi.store.campaign_reader import PastCampaign
 
@@ -68,5 +69,7 @@ def show_table(
     title = f"{summary.model}, {campaign.list_name}: {faults} faults x {summary.samples} samples"
     console = console or Console()
     level, known = confidence or summary.confidence, summary.design.known
-    print_table(table, title + state, level, console, known, method or summary.interval)
+    rule = (level, method or summary.interval)
+    note = describe_wide(table, campaign.results.load(whole=False), summary.design, *rule)
+    print_table(table, title + state, level, console, known, rule[1], note)
     console.print(f"Written to {campaign.table_path}", highlight=False, soft_wrap=True)

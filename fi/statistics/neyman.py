@@ -86,6 +86,24 @@ def expected_size(
     return _find_least(is_enough, population)
 
 
+def pool(strata: Sequence[Histogram]) -> Histogram:
+    """The faults of several strata as those of one, each stratum with its part of all faults.
+
+    >>> halves = [Histogram.of([0.0] * 30, 100, 0.5), Histogram.of([1.0] * 10, 100, 0.5)]
+    >>> pool(halves)
+    Histogram of 40 of an unknown number of faults, mean rate 0.5
+    """
+    seen = [stratum for stratum in strata if stratum.n]
+    if not seen:
+        return Histogram.of([])
+    n, weight = sum(s.n for s in seen), sum(s.weight for s in seen)
+    values, place = np.unique(np.concatenate([s.values for s in seen]), return_inverse=True)
+    counts = np.zeros(len(values))
+    shares = [s.counts / s.n * (s.weight / weight * n) for s in seen]
+    np.add.at(counts, place, np.concatenate(shares))
+    return Histogram(values, counts)
+
+
 def observed_deviations(seen: Sequence[Histogram]) -> FloatArray:
     """The standard deviations that strata are planned with, of the rates that were seen, never 0.
 

@@ -10,7 +10,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from fi.metrics.outcomes import OUTCOMES
+from fi.report.terminal.wide_intervals import MARK, SHOWN, is_wide
 from fi.statistics.intervals import DEFAULT_METHOD, METHODS, Method
 from fi.statistics.result_table import ACCURACY, FAULTS, FAULTY_ACCURACY, OUTCOME_ROWS, OVERALL
 
@@ -21,9 +21,6 @@ _HEADINGS = dict(
         strict=True,
     )
 )
-#: Rates whose intervals are shown; the CSV has all of them.
-_INTERVALS = (OUTCOME_ROWS[OUTCOMES[0]], OUTCOME_ROWS[OUTCOMES[1]], FAULTY_ACCURACY)
-
 _MASKED = OUTCOME_ROWS["fully_masked"]
 _MILD = "yellow"
 #: From yellow to magenta with the severity of the outcome; names that every terminal has.
@@ -50,9 +47,10 @@ def print_table(
     console: Console | None = None,
     corrected: bool = True,
     method: str = DEFAULT_METHOD,
+    note: str = "",
 ) -> None:
     """Print the table of ``result_table``; no colour and no escape codes outside a terminal."""
-    (console or Console()).print(view(table, title, confidence, corrected, method))
+    (console or Console()).print(view(table, title, confidence, corrected, method, note))
 
 
 def plain_console() -> Console:
@@ -66,10 +64,12 @@ def view(
     confidence: float = 0.99,
     corrected: bool = True,
     method: str = DEFAULT_METHOD,
+    note: str = "",
 ) -> Group:
     """Rates by family, their intervals, and what the numbers mean.
 
-    ``corrected`` says whether it is known from how many faults the list was drawn.
+    ``corrected`` says whether it is known from how many faults the list was drawn; ``note`` is a
+    line below the intervals, of those that are marked as wide.
     """
     columns: _Columns = {str(name): dict(table[name]) for name in table.columns}
     return Group(
@@ -77,6 +77,7 @@ def view(
         _rates(columns),
         Text(f"\n{confidence * 100:g} % intervals", style="bold"),
         _intervals(columns),
+        *([Text(f"\n{note}")] if note else []),
         Text(f"\n{_footer(columns, confidence, METHODS[method], corrected)}", style="dim"),
     )
 
@@ -90,11 +91,23 @@ def _rates(columns: _Columns) -> Table:
 
 
 def _intervals(columns: _Columns) -> Table:
-    cells = {
-        name: [Text(f"{_percent(c[f'{m} low'])} to {_percent(c[f'{m} high'])}") for m in _INTERVALS]
-        for name, c in columns.items()
+    headings = [_HEADINGS[metric] for metric in SHOWN.values()]
+    ends = {
+        name: [(column[f"{metric} low"], column[f"{metric} high"]) for metric in SHOWN.values()]
+        for name, column in columns.items()
     }
-    return _by_family([_HEADINGS[metric] for metric in _INTERVALS], cells)
+    marked = [any(is_wide(*row[place]) for row in ends.values()) for place in range(len(headings))]
+    cells = {
+        name: [Text(_ends(*each, mark)) for each, mark in zip(row, marked, strict=True)]
+        for name, row in ends.items()
+    }
+    return _by_family(headings, cells)
+
+
+def _ends(low: float, high: float, marked: bool) -> str:
+    """The ends of an interval, in a column in which wide ones have a mark or not."""
+    mark = f" {MARK if is_wide(low, high) else ' '}" if marked else ""
+    return f"{_percent(low)} to {_percent(high)}{mark}"
 
 
 def _by_family(headings: Sequence[str], cells: dict[str, list[Text]]) -> Table:
