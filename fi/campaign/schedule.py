@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +132,7 @@ class IterativeFaults(ListedFaults):
         rule: dict[str, Any] = {"pilot": PILOT, "growth": GROWTH, "stopping": STOPPING_ERROR}
         if self.draw.interval != "wilson":  # which was the only one, of stored campaigns as well
             rule |= {"interval": self.draw.interval}
-        plan = {**asdict(self.draw.plan), "rates": self.draw.rates, **rule}
+        plan = {**self.draw.plan.record(), "rates": self.draw.rates, **rule}
         return json_hash([plan, self.draw.confidence, self.draw.design.record()])
 
     @property

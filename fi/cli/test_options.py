@@ -163,6 +163,12 @@ def _add_fault_options(parser: CommandParser) -> None:
         help="expected rates of a data-aware draw, CSV Layer,Bit,P; default: from the weights",
     )
     add(
+        "--pilot",
+        metavar="RUN",
+        type=str,
+        help="folder of an earlier campaign: as many faults as the spread of its rates asks for",
+    )
+    add(
         "--iterative",
         action="store_true",
         help="draw step by step, with an interim analysis after each, until the intervals are as "
