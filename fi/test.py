@@ -51,12 +51,13 @@ def prepare(argv: list[str]) -> tuple[Campaign, FaultSource, Namespace]:
     """Parse and plan: the campaign, where its faults come from, the options."""
     from fi.cli.chosen_classes import find_chosen_classes, find_chosen_data
     from fi.cli.test_options import NOT_REPLAYED, make_parser, parse_early_options
-    from fi.cli.test_plan import make_iterative_plan, make_plan, make_settings
+    from fi.cli.test_plan import make_iterative_plan, make_pilot_plan, make_plan, make_settings
 
     classes = find_chosen_classes(argv, ("model", "data") if asks_for_help(argv) else ("model",))
     early = parse_early_options(argv, classes)
     plan, settings = make_plan(early), make_settings(early)
-    given = make_iterative_plan(early, plan) or early.fault_list or plan
+    pilot = make_pilot_plan(early, plan)
+    given = pilot or make_iterative_plan(early, plan) or early.fault_list or plan
     parser = make_parser({**classes, "data": find_chosen_data(argv, classes["model"])})
     options = parser.parse(argv)
 
@@ -75,7 +76,7 @@ def prepare(argv: list[str]) -> tuple[Campaign, FaultSource, Namespace]:
         subject,
         source.runnable,
         settings,
-        replace(source.record, confidence=options.confidence),
+        replace(source.record, confidence=options.confidence, interval=options.interval),
         config=parser.dump_replayable(options, NOT_REPLAYED),
         options=list_set_options(options),
         callbacks=standard_callbacks(settings),

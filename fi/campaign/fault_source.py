@@ -14,6 +14,7 @@ from fi.faults.fault_list import check_trials, read_fault_list, write_fault_list
 from fi.faults.fault_sites import Kind
 from fi.faults.fault_space import FaultSpace
 from fi.sampling.fault_draw import draw
+from fi.sampling.pilot import PilotPlan
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.plan_file import read_plan, write_plan
 from fi.sampling.prior import derive_prior
@@ -24,7 +25,7 @@ from fi.statistics.survey_design import Design
 from fi.store.run_summary import ListRecord
 
 #: What a user may give: a plan, the name or path of a list, or the faults themselves.
-GivenFaults = SamplingPlan | IterativePlan | str | Path | Sequence[Fault]
+GivenFaults = SamplingPlan | IterativePlan | PilotPlan | str | Path | Sequence[Fault]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class FaultSource:
         design: how it was drawn, and from which faults; ``None`` where that is not known.
         draw: what draws the list by interim analyses; ``faults`` are none then, and the campaign
             names and writes the list.
+        pilot: what the sizes of the draw were planned by.
     """
 
     faults: list[Fault]
@@ -47,6 +49,7 @@ class FaultSource:
     plan: SamplingPlan | None
     design: Design | None = None
     draw: IterativeDraw | None = None
+    pilot: PilotPlan | None = None
 
     @property
     def runnable(self) -> Sequence[Fault] | IterativeDraw:
@@ -83,9 +86,9 @@ def make_fault_source(given: GivenFaults, subject: Subject, output: Path) -> Fau
     """Find the faults that ``given`` means for this network.
 
     Args:
-        given: a plan draws a list, an iterative one by interim analyses; a bare name is looked up
-            in ``output/fault_list/<model>``, a path is taken as it is; faults are taken as they
-            are, under the name ``faults``.
+        given: a plan draws a list, an iterative one by interim analyses, one with a pilot as many
+            faults as that asks for; a bare name is looked up in ``output/fault_list/<model>``, a
+            path is taken as it is; faults are taken as they are, under the name ``faults``.
         subject: the network and its data.
         output: the root of all results.
 
@@ -98,6 +101,10 @@ def make_fault_source(given: GivenFaults, subject: Subject, output: Path) -> Fau
             subject.measure_steps()
         if isinstance(given, IterativePlan):
             return _make_iterative_source(given, subject, lists)
+        if isinstance(given, PilotPlan):
+            space = given.plan.space(subject.sites, subject.steps)
+            sized = replace(given.size(space), word_format=subject.word_format)
+            return replace(draw_source(sized, space, lists), pilot=given)
         if isinstance(given, SamplingPlan):
             given = replace(given, word_format=subject.word_format)
             space = given.space(subject.sites, subject.steps)
@@ -123,7 +130,7 @@ def _is_permanent(given: GivenFaults) -> bool:
 def _make_iterative_source(given: IterativePlan, subject: Subject, lists: Path) -> FaultSource:
     plan = replace(given.plan, word_format=subject.word_format)
     space = plan.space(subject.sites, subject.steps)
-    draw = IterativeDraw(space, plan, given.confidence, given.rates)
+    draw = IterativeDraw(space, plan, given.confidence, given.rates, given.interval)
     return FaultSource([], space, lists / plan.list_name, plan, draw.design, draw)
 
 

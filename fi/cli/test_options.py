@@ -17,6 +17,7 @@ from fi.network.adapting.forms import FORWARDS
 from fi.network.adapting.outputs import READOUTS
 from fi.sampling.plan import DEFAULT_SEED, SCHEMES, SamplingPlan
 from fi.sampling.sequential_plan import TRACKABLE, TRACKED
+from fi.statistics.intervals import DEFAULT_METHOD, METHODS
 from fi.statistics.sample_size import CONFIDENCE
 
 #: Options that are no part of what a config file replays.
@@ -134,6 +135,13 @@ def _add_fault_options(parser: CommandParser) -> None:
         help="of the intervals, and of the sample size",
     )
     add(
+        "--interval",
+        default=DEFAULT_METHOD,
+        metavar="METHOD",
+        type=str,
+        help=f"how intervals are found: {', '.join(METHODS)}; betting has a proof",
+    )
+    add(
         "--t",
         "--confidence-t",
         metavar="T",
@@ -153,6 +161,12 @@ def _add_fault_options(parser: CommandParser) -> None:
         metavar="FILE",
         type=str,
         help="expected rates of a data-aware draw, CSV Layer,Bit,P; default: from the weights",
+    )
+    add(
+        "--pilot",
+        metavar="RUN",
+        type=str,
+        help="folder of an earlier campaign: as many faults as the spread of its rates asks for",
     )
     add(
         "--iterative",
