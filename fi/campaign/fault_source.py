@@ -120,7 +120,7 @@ def make_fault_source(given: GivenFaults, subject: Subject, output: Path) -> Fau
 
 def _is_permanent(given: GivenFaults) -> bool:
     """Whether no fault lasts for some steps only, as far as that is known."""
-    if isinstance(given, IterativePlan):
+    if isinstance(given, (IterativePlan, PilotPlan)):
         return _is_permanent(given.plan)
     if isinstance(given, SamplingPlan):
         return not given.transient and given.during is None
