@@ -97,7 +97,7 @@ class TrialRun:
         return steps
 
     def _has_time(self, shape: Shape, in_loop: bool) -> bool:
-        """Whether what was computed has all steps in it; in a loop ``[batch, channels]`` has not."""
+        """Whether all steps are in what was computed; ``[batch, channels]`` of a loop is not."""
         if len(shape) < 2:
             return False
         if shape[0] == self.steps * self.samples:
