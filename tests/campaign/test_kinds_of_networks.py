@@ -193,7 +193,8 @@ def test_counts_are_those_of_the_oracle(kind: str) -> None:
 REFUSED = {
     "whole sequences a call": (
         plain("self.lif1 = snn.LinearLeaky(0.9, 8, 8, output=True)",
-              "s = self.lif1(self.fc1(x))[0]\nreturn torch.stack([self.lif2(self.fc2(f))[0] for f in s])"),
+              "s = self.lif1(self.fc1(x))[0]\n"
+              "return torch.stack([self.lif2(self.fc2(f))[0] for f in s])"),
         "lif1: its output has shape",
     ),
     "float16 words": (plain("self.half()", "return self.loop(x.half())"), "--format float16"),
@@ -210,7 +211,8 @@ REFUSED = {
     "one neuron for layers of two shapes": (
         plain("self.fc3 = nn.Linear(4, 4)",
               "out = []\nfor f in x:\n"
-              "    a, _ = self.lif1(self.fc1(f), torch.zeros(f.shape[0], 8))\n    out.append(self.lif1(self.fc2(a), torch.zeros(f.shape[0], 4))[0])\n"
+              "    a, _ = self.lif1(self.fc1(f), torch.zeros(f.shape[0], 8))\n"
+              "    out.append(self.lif1(self.fc2(a), torch.zeros(f.shape[0], 4))[0])\n"
               "return torch.stack(out)"),
         "lif1 is called for layers of different shapes",
     ),
@@ -239,7 +241,8 @@ BEFORE_THE_LOOP = "return torch.stack([self.lif2(self.fc2(self.lif1(c)[0]))[0] f
         ),
         (
             "held, out = 0, []\nfor t, f in enumerate(x):\n"
-            "    held = held + self.lif1(self.fc1(f))[0]\n    if t % 2:\n        out.append(self.lif2(self.fc2(held))[0])\n        held = 0\n"
+            "    held = held + self.lif1(self.fc1(f))[0]\n    if t % 2:\n"
+            "        out.append(self.lif2(self.fc2(held))[0])\n        held = 0\n"
             "return torch.stack(out)",
             "lif2.potential",
         ),
