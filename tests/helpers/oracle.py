@@ -263,7 +263,7 @@ def _replace(module: nn.Module, word: str, tensor: Tensor) -> Tensor:
 
 def scores_of(out: Any) -> Tensor:
     """Scores of what a forward returned; spikes are counted."""
-    out = out[0] if isinstance(out, tuple) else out
+    out = out[0] if isinstance(out, (tuple, list)) else out
     return (out.sum(0) if out.ndim == 3 else out).detach().float()
 
 

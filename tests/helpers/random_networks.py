@@ -93,7 +93,8 @@ def load_module(source: str, folder: Path, name: str) -> ModuleType:
     path = folder / f"{name}.py"
     path.write_text(source)
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
@@ -107,7 +108,15 @@ def try_network(
     engines: Sequence[str] = ENGINES,
     transient: bool = True,
 ) -> Verdict:
-    """Run both engines and the oracle on faults of all families, ``each`` permanent and transient."""
+    """Run both engines and the oracle on faults of all families.
+
+    Args:
+        network: that is tried.
+        each: permanent faults of each family, and transient ones.
+        most: faults in all, drawn from these.
+        engines: that run them.
+        transient: whether there are transient faults.
+    """
     folder = Path(tempfile.mkdtemp(prefix="network"))
     name = f"drawn_{network.seed}_{folder.name}"
     try:
@@ -154,6 +163,8 @@ class _Trial:
                 self._run_engine(engine)
         except _Ended as end:
             verdict.kind, verdict.said, verdict.details = end.kind, end.said, end.details
+        if self.network.random and verdict.kind == "right":
+            verdict.kind, verdict.said = "wrong", "not reproducible, but not refused"
         return verdict
 
     def _run_engine(self, engine: str) -> None:
@@ -298,7 +309,8 @@ class _Trial:
             self.wanted[fault].counts["fully_masked"] < oracle.samples for fault in faults
         )
         if wrong:
-            said = f"{engine} engine ({self.verdict.engines[-1]}): {len(wrong)} of {len(faults)} faults, first {wrong[0]}"
+            ran = f"{engine} engine ({self.verdict.engines[-1]})"
+            said = f"{ran}: {len(wrong)} of {len(faults)} faults, first {wrong[0]}"
             raise _Ended("wrong", said, "\n".join(wrong))
 
 
