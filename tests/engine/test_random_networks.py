@@ -45,9 +45,9 @@ def try_chunk(first: int, faults: int, note: Callable[[str, object], None]) -> N
 
 
 def shorten(verdict: Verdict) -> str:
-    """The kind of reason for a refusal: without names, shapes and what may be done."""
-    reason = verdict.said.partition("Net")[2].partition("]: ")[2] or verdict.said
-    return re.sub(r"[\w.]*[\d.\[\]]+[\w.]*,? ?", "", reason)[:60].strip()
+    """The kind of reason for a refusal, without names, numbers and shapes."""
+    reason = re.sub(r"\[[^]]*\]|\S*\d\S*", "", verdict.said.partition("Net")[2])
+    return " ".join(reason.split())[:90]
 
 
 def describe(verdict: Verdict) -> str:

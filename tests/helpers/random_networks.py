@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
 import random
 import re
 import shutil
@@ -11,8 +12,8 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Collection, Sequence
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -141,6 +142,17 @@ def try_network(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """``folder`` as the current one while the context lasts."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
 class _Ended(Exception):
     """The verdict is there."""
 
@@ -243,7 +255,7 @@ class _Trial:
         argv = ["--model", f"{file}:Net", "--data", f"{file}:Data", "--checkpoint", "none"]
         argv += ["--time-axis", "1"] if self.network.time_axis else []
         said = io.StringIO()
-        with chdir(self.folder), redirect_stdout(said), redirect_stderr(said):
+        with working_in(self.folder), redirect_stdout(said), redirect_stderr(said):
             status = main([*argv, "--margin", "0.3", "--no-figures", "--output", "refused"])
         text = said.getvalue()
         errors = [line for line in text.splitlines() if line.startswith("error:")]
