@@ -52,7 +52,7 @@ def _draw_design(d: Decisions) -> Design:
     depth = 3 if equal else int(d.pick("depth", ["2", "2", "1", "3"]))
     side, width = d.number("side", 5, 6), d.number("width", 5, 8)
     lines = width if equal else d.number("inputs", 5, 9)
-    readout = "counted"
+    readout, classes = "counted", d.number("classes", 3, 4)
     if form != "one_step":
         readout = d.pick("readout", READOUTS if own else DECLARED_READOUTS)
     design = Design(
@@ -62,9 +62,9 @@ def _draw_design(d: Decisions) -> Design:
         one_neuron=one_neuron,
         readout=readout,
         shape=(d.number("channels", 1, 2), side, side) if image else (lines,),
-        steps=d.number("steps", 4, 7),
+        steps=classes if d.chance("classes_as_steps", 0.05) else d.number("steps", 5, 7),
         samples=d.number("samples", 9, 14),
-        classes=d.number("classes", 3, 4),
+        classes=classes,
         dtype=d.pick("dtype", DTYPES) if own else "float32",
         batch_first=own and d.chance("batch_first", 0.15),
     )

@@ -39,21 +39,17 @@ ENGINES = ("full", "auto")
 #: Features, alone or together, that the tool does not get right yet, and what happens. The last
 #: one of them is left out of drawn networks.
 NOT_YET: dict[tuple[str, ...], str] = {
-    ("called_twice",): "transient words: a neuron called twice a step, last of all, ends no step",
     ("dropout_left_on",): "refused with words that name nothing of the network",
+    ("classes_as_steps",): "scores of each class are taken for scores of each step",
 }
 #: Features with which transient faults are wrong or end in a traceback, while permanent ones run:
 #: networks of odd seeds have permanent faults only, those of even seeds are without the feature.
 NOT_YET_TRANSIENT: dict[tuple[str, ...], str] = {
-    ("form=before", "norm=layer"): "words of a norm that is called once are not refused",
-    ("form=before", "norm=batch"): "words of a norm that is called once are not refused",
-    ("form=before", "norm=group"): "words of a norm that is called once are not refused",
-    ("form=before", "tie"): "a word read for all steps at once and in each: not refused",
+    ("form=before", "hardening=pruned"): "words of a synapse that is called once: not refused",
+    ("form=before", "hardening=weight norm"): "words of a synapse that is called once: not refused",
+    ("form=before", "hardening=parametrized"): "words of a synapse called once: not refused",
     ("form=layerwise", "tie"): "a word read for all steps at once and in each: not refused",
-    (
-        "form=layerwise",
-        "shared_beta",
-    ): "a word read for all steps at once and in each: not refused",
+    ("form=layerwise", "shared_beta"): "a word read for all steps at once and in each: not refused",
 }
 
 
@@ -223,7 +219,7 @@ class _Trial:
 
     def _make_subject(self) -> Subject:
         network: nn.Module = self.module.Net()
-        return Subject(network, self.module.Data(), time_axis=self.network.time_axis)
+        return Subject(network, self.module.Data(), time_axis=self.network.time_axis or "auto")
 
     def _guard(self, where: str, work: Callable[[], Any]) -> Any:
         """What ``work`` gives; the user's error is a refusal, any other a crash."""
