@@ -60,7 +60,7 @@ def describe(verdict: Verdict) -> str:
 def test_networks_are_right_or_refused(
     first: int, record_property: Callable[[str, object], None]
 ) -> None:
-    try_chunk(first, faults=12, note=record_property)
+    try_chunk(first, faults=10, note=record_property)
 
 
 @pytest.mark.slow

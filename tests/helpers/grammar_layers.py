@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from grammar_parts import Decisions, Layer, Op
 
-_KINDS = ("Leaky",) * 5 + ("Synaptic",) * 2
-_KINDS += ("Lapicque", "Alpha", "RLeaky", "RSynaptic", "HalfLeaky")
-_BETAS = ("scalar",) * 7 + ("each neuron",) * 7 + ("above one", "batch axis", "expanded")
-_THRESHOLDS = ("scalar",) * 9 + ("each neuron",) * 7
-_THRESHOLDS += ("whole number", "whole number", "zero", "negative")
+_KINDS = (
+    *("Leaky",) * 5,
+    *("Synaptic",) * 2,
+    *("Lapicque", "Alpha", "RLeaky", "RSynaptic", "HalfLeaky"),
+)
+_BETAS = (*("scalar",) * 7, *("each neuron",) * 7, "above one", "batch axis", "expanded")
+_THRESHOLDS = (
+    *("scalar",) * 9,
+    *("each neuron",) * 7,
+    *("whole number", "whole number", "zero", "negative"),
+)
 _POOLS = ("none", "max", "average", "max functional", "average functional", "adaptive", "overlap")
 
 

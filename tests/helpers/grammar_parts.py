@@ -87,6 +87,7 @@ class DrawnNetwork:
         unread: modules and words that no inference reads.
         rounds: whether scores hang on the order of summation: they are membranes, not counts.
         random: whether it is not reproducible and has to be refused.
+        without: features that were left out.
     """
 
     seed: int
@@ -96,6 +97,7 @@ class DrawnNetwork:
     unread: tuple[str, ...] = ()
     rounds: bool = False
     random: bool = False
+    without: frozenset[str] = frozenset()
 
 
 class Decisions:

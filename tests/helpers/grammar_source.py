@@ -82,6 +82,7 @@ def write_source(design: Design) -> DrawnNetwork:
         unread=tuple(design.unread),
         rounds="membrane" in design.readout or design.readout in ("linear", "own readout"),
         random=design.random,
+        without=frozenset(design.decide.without),
     )
 
 

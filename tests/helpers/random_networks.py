@@ -12,7 +12,7 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,8 @@ from fi.faults.fault_sites import Kind, SiteFamily
 from fi.test import main
 
 ENGINES = ("full", "auto")
+#: Rows of the results by injection.
+Counts = dict[int, dict[str, Any]]
 
 #: Features, alone or together, that the tool does not get right yet, and what happens. The last
 #: one of them is left out of drawn networks.
@@ -260,7 +262,7 @@ class _Trial:
             self.verdict.said = f"refused from Python; as a command exit {status}: {errors}"
             self.verdict.details = text
 
-    def _campaign(self, subject: Subject, faults: list[Fault], engine: str) -> dict | None:
+    def _campaign(self, subject: Subject, faults: list[Fault], engine: str) -> Counts | None:
         """Counts by injection; ``None`` where this engine is the full one, which has run."""
         output = Path(tempfile.mkdtemp(dir=self.folder))
         settings = Settings(
@@ -268,7 +270,7 @@ class _Trial:
             hardware=Hardware(accelerator="cpu"),
         )  # fmt: skip
 
-        def run() -> dict | None:
+        def run() -> Counts | None:
             callbacks = standard_callbacks(settings)
             campaign = Campaign(
                 subject, faults, settings, callbacks=callbacks, say=lambda line: None
@@ -319,7 +321,7 @@ class _Trial:
             raise _Ended("wrong", f"words of 16 bits that have {stored[0].width}: {stored[0].name}")
 
     def _compare(
-        self, engine: str, faults: list[Fault], counts: dict, widths: dict[str, int]
+        self, engine: str, faults: list[Fault], counts: Counts, widths: dict[str, int]
     ) -> None:
         oracle = ModuleOracle(
             self.module.Twin, self.module.batches(), self.network.time_axis, self.network.rounds
@@ -373,11 +375,15 @@ def _draw_fault(
     return Fault(number, family.name, index, bits, model, when)
 
 
-def shrink(
-    network: DrawnNetwork, verdict: Verdict, without: Collection[str] = (), **options: Any
-) -> Verdict:
-    """The verdict on the smallest network that fails likewise: features are left out one by one."""
-    dropped, best, tried = set(without), verdict, set[str]()
+def shrink(network: DrawnNetwork, verdict: Verdict, **options: Any) -> Verdict:
+    """The verdict on the smallest network that fails likewise: features are left out one by one.
+
+    Args:
+        network: that fails.
+        verdict: on it.
+        options: of ``try_network``.
+    """
+    dropped, best, tried = set(network.without), verdict, set[str]()
     while left := sorted(best.network.features - tried):
         tried.add(left[0])
         smaller = try_network(draw_network(network.seed, dropped | {left[0]}), **options)
