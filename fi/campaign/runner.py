@@ -37,6 +37,9 @@ from fi.statistics.result_table import merge_trials
 from fi.store.campaign_folder import CampaignFiles, report_disk_errors
 from fi.store.run_summary import ListRecord, RunSummary
 
+#: Samples on which it is checked that a network can be run by its differences.
+_FEW = 4
+
 
 class Campaign:
     """Runs a fault list.
@@ -73,10 +76,12 @@ class Campaign:
         self.subject = subject
         self.settings = chosen = settings or Settings()
         self.schedule = make_schedule(faults, chosen.shard)
+        check_times(subject, faults)
         self.config, self.options = config, dict(options or {})
         self.callbacks = [FaultInjection(), *callbacks]
+        few = subject.batches.first()[0][:, :_FEW]
         self.engine, self.why = choose_engine(
-            chosen.engine, subject.network, subject.infer, chosen.memory, chosen.threads
+            chosen.engine, subject.network, subject.infer, chosen.memory, chosen.threads, few
         )
         self.trainer = make_trainer(chosen.hardware, self.callbacks)
         self.processes = Processes(self.trainer)
@@ -167,6 +172,8 @@ class Campaign:
         self._score_warnings = find_score_warnings(subject, golden)
         for text in self._score_warnings:
             warn_user(text)
+        for note in subject.notes:
+            self.say(note)
         parts = (self.schedule, self.settings, self.engine.name, self._source)
         return find_basis(subject, weights, golden, *parts)
 
@@ -252,6 +259,16 @@ class Campaign:
             figures=self.settings.figures,
             process=self.processes.rank,
         )
+
+
+def check_times(subject: Subject, faults: Sequence[Fault] | IterativeDraw) -> None:
+    """Raise ``UserError`` where a fault lasts for some steps of words that have none."""
+    if isinstance(faults, IterativeDraw):
+        transient = any(time is not None for time in faults.space.steps)
+        layers = [family.name for family in faults.space.families] if transient else []
+    else:
+        layers = list(dict.fromkeys(fault.layer for fault in faults if fault.steps is not None))
+    subject.check_times(layers)
 
 
 def say_nothing(line: str) -> None:

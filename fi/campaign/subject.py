@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,14 +15,18 @@ from torch.utils.data import DataLoader
 from fi.base.errors import UserError, report_errors
 from fi.base.user_code import UserCodeError, describe_user_error, report_user_code
 from fi.engine.base import Infer
-from fi.faults.fault_sites import INPUT, Kind, SiteFamily, find_site_families, observe_activity
+from fi.faults.fault_sites import INPUT, Kind, SiteFamily, find_sites, observe_activity
+from fi.faults.injecting.word_checks import prepare_words
 from fi.faults.word_formats import FLOAT32, convert
 from fi.network.adapting.form_choice import AskedForm, settle_form
 from fi.network.batches import Batches
 from fi.network.foreign import Adapter
-from fi.network.neurons import make_parameters_float, reset_neurons, spiking_neurons
+from fi.network.inference import Inference
+from fi.network.neurons import make_parameters_float, spiking_neurons
 from fi.network.precision import computing_in
 from fi.network.stages import SpikingNetwork
+from fi.network.trial.own_state import OwnState
+from fi.network.trial.trial_run import TrialRun, UnknownShape
 from fi.store.identity import weights_hash
 
 
@@ -46,9 +51,11 @@ class Subject:
         accuracy_before: part of the test samples classified right before the words were rounded;
             ``None`` in float32.
         infer: scores of events.
+        adapter: what calls a network that is no ``SpikingNetwork``; ``None`` for one that is.
         batches: the test set.
+        trial: what a first inference showed.
         families: the site families, in the order of the network's modules.
-        inputs: the site family of the input lines, as the first stage sees them.
+        left_out: why other tensors of words have no faults, by name.
         steps: the number of time steps.
 
     Raises:
@@ -76,18 +83,26 @@ class Subject:
         if not spiking_neurons(network):
             raise UserError(f"{self.name} has no snnTorch neuron: there is no spike to compare")
         make_parameters_float(network)
+        with report_errors(ValueError, prefix=f"{self.name}: "):
+            prepare_words(network)
         asked = AskedForm(readout, time_axis, forward, batch_axis, forward_seed, decision_threshold)
-        self.infer: Infer = asked.make_infer(network, self.name)
-        self.batches = Batches(get_test_loader(data), self.data_name, limit)
-        settle_form(asked, self.infer, self.batches, self.name)
+        run = asked.make_infer(network, self.name)
+        self.adapter = run if isinstance(run, Adapter) else None
+        self.own = OwnState(network)  # with what the adapter has put into it
+        by_stage = isinstance(network, SpikingNetwork) and network.runs_by_stage
+        self.infer: Infer = run if by_stage else Inference(run, self.own)
+        self.batches = Batches(get_test_loader(data), self.data_name, limit, dtype=self.dtype)
+        settle_form(asked, self.adapter, self.batches, self.name)
         self.word_format = word_format
         self.accuracy_before: float | None = None
+        self.trial = self._run_trial()
         if word_format != FLOAT32.name:
             self._round_words()
-        self.families: list[SiteFamily] = []
-        self.inputs = SiteFamily(INPUT, (), Kind.INPUT)
-        self.steps = 0
-        self._run_one_sample()
+            self.trial = self._run_trial()
+        with report_errors(ValueError, prefix=f"{self.name}: "):
+            sites = find_sites(network, self.trial)
+        self.families, self.left_out = sites.families, sites.left_out
+        self.steps = self.trial.steps
 
     def __repr__(self) -> str:
         families = f"{len(self.families)} site families"
@@ -99,23 +114,28 @@ class Subject:
             right = samples = 0
             with torch.no_grad():
                 for events, labels in self.batches:
-                    right += int((self.infer(events.to(self.dtype)).argmax(1) == labels).sum())
+                    right += int((self.infer(events).argmax(1) == labels).sum())
                     samples += len(labels)
+            self.own.reset()
             convert(self.network, self.word_format)
-        reset_neurons(self.network)
+        self.own.take_anew()
         self.accuracy_before = right / max(1, samples)
 
-    def _run_one_sample(self) -> None:
-        """Note families and steps of the first sample."""
+    def _run_trial(self) -> TrialRun:
+        """Watch an inference of two samples, and isolate inferences that change something."""
         events, _ = self.batches.first()
         scores: list[Tensor] = []
+        changed = False
 
-        def infer(sample: Tensor) -> Tensor:
-            scores.append(self.infer(sample))
+        def infer(samples: Tensor) -> Tensor:
+            nonlocal changed
+            given = samples.clone()
+            scores.append(self.infer(samples))
+            changed = not torch.equal(samples, given)
             return scores[-1]
 
         try:
-            activity = observe_activity(self.network, infer, events[:, :1].to(self.dtype))
+            trial = observe_activity(self.network, infer, events, self.has_time)
         except UserError:
             raise
         except Exception as error:  # whatever the network raises
@@ -123,26 +143,70 @@ class Subject:
                 f"{self.name} cannot take the events of {self.data_name}, [time, batch, ...] = "
                 f"{list(events.shape)}"
             )
+            if isinstance(error, UnknownShape):
+                raise UserError(f"{doing}: {error}") from error
             raise UserCodeError(describe_user_error(doing, error)) from error
-        if scores[0].ndim != 2 or len(scores[0]) != 1:
+        if scores[0].ndim != 2 or len(scores[0]) != trial.samples:
             raise UserError(
-                f"{self.name} must give scores [batch, classes]: for 1 sample it gave "
-                f"{list(scores[0].shape)}; see --readout, --time-axis and --forward"
+                f"{self.name} must give scores [batch, classes]: for {trial.samples} samples it "
+                f"gave {list(scores[0].shape)}; see --readout, --time-axis and --forward"
             )
-        self.families = find_site_families(self.network, activity)
-        self.inputs = SiteFamily(INPUT, self._find_input_shape(events[:, :1]), Kind.INPUT)
-        self.steps = max(activity.steps.values(), default=0)
+        if self.own.find_changes() or changed:
+            self._isolate_inferences()
+        if isinstance(self.infer, Inference):
+            self.infer.clock = trial.clock
+        self.own.reset()
+        return trial
 
-    def _find_input_shape(self, events: Tensor) -> tuple[int, ...]:
-        """Of one frame of ``events`` as the first stage sees it."""
-        if isinstance(self.network, SpikingNetwork):
-            events = self.network.encode(events.to(self.dtype))
-        return tuple(events.shape[2:])
+    def _isolate_inferences(self) -> None:
+        """Give every inference events of its own, and the network as it was before the first."""
+        if self.own.changed:
+            kept = f"{', '.join(self.own.changed)} is kept from one inference to the next"
+        else:
+            kept = "its events are changed in place"
+        if not isinstance(self.infer, Inference):
+            self.infer = Inference(self.infer, self.own)
+        self.infer.isolates = kept
+
+    @property
+    def has_time(self) -> bool:
+        """Whether the events have time; else the forward makes the steps of an image itself."""
+        return self.adapter is None or self.adapter.sees_time
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user has to know of the network, a line each."""
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in self.left_out.items():
+            by_reason.setdefault(reason, []).append(name)
+        notes = [f"left out: {', '.join(names)}: {why}" for why, names in by_reason.items()]
+        if isinstance(self.infer, Inference) and self.own.changed:
+            kept = ", ".join(self.own.changed)
+            notes.append(f"reset before every inference, as the network keeps it: {kept}")
+        return notes
+
+    @cached_property
+    def inputs(self) -> SiteFamily:
+        """The site family of the input lines, as the first stage sees them."""
+        events, _ = self.batches.first()
+        few = events[:, :1].clone()
+        seen = self.network.encode(few) if isinstance(self.network, SpikingNetwork) else few
+        return SiteFamily(INPUT, tuple(seen.shape[2:]), Kind.INPUT)
+
+    def check_times(self, layers: Iterable[str]) -> None:
+        """Raise ``UserError`` for a family in which no fault can last for some steps only."""
+        for layer in layers:
+            reason = self.trial.why_not_for_a_step(layer)
+            if reason:
+                raise UserError(
+                    f"{self.name}: no fault in {layer} can last for some steps only: {reason}; "
+                    f"leave it out with --faults.layers, or take --faults.steps permanent"
+                )
 
     @property
     def sites(self) -> list[SiteFamily]:
         """The site families and the input lines, which have faults only where that is asked for."""
-        if isinstance(self.infer, Adapter) and not self.infer.sees_time:
+        if not self.has_time:
             return self.families
         return [*self.families, self.inputs]
 
@@ -165,7 +229,7 @@ def keep_network(subject: Subject, precision: str) -> Iterator[str]:
     """
     before = weights_hash(subject.network)
     try:
-        with computing_in(subject.network, precision):
+        with computing_in(subject.network, precision), subject.own.renewed():
             yield before
     finally:
         if weights_hash(subject.network) != before:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fi.engine.base import Engine, as_trials
 from fi.faults.fault import Fault, Trial
@@ -44,7 +44,10 @@ class FullEngine(Engine):
     @contextmanager
     def injected(self, faults: Sequence[Fault | Trial]) -> Iterator[None]:
         (trial,) = as_trials(faults)
-        with injected(self.network, *trial, time_axis=getattr(self.infer, "time_axis", 0)):
+        infer = self.infer
+        root = infer if isinstance(infer, nn.Module) else self.network
+        axis, clock = getattr(infer, "time_axis", 0), getattr(infer, "clock", None)
+        with injected(self.network, *trial, time_axis=axis, root=root, clock=clock):
             yield
 
     def pairs(self, events: Tensor, batch: int) -> Iterator[Pairs]:

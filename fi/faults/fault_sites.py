@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
 import torch
 from snntorch import SpikingNeuron
@@ -14,13 +15,10 @@ from torch import Tensor, nn
 from fi.faults.bits import WORD_BITS
 from fi.faults.family_names import attribute_of, layer_of
 from fi.faults.word_formats import format_of, stored_names
-from fi.network.neurons import (
-    neuron_words,
-    output_spikes,
-    reset_neurons,
-    spiking_neurons,
-    state_attributes,
-)
+from fi.network.neurons import neuron_words
+from fi.network.stages import SpikingNetwork
+from fi.network.trial.same_words import check_layout, find_same_words
+from fi.network.trial.trial_run import TrialRun, observe
 
 
 class Kind(Enum):
@@ -80,77 +78,115 @@ class SiteFamily:
 
 
 @dataclass(frozen=True)
-class Activity:
-    """What a trial run of the network showed.
+class Sites:
+    """The words of a network that may have faults, and those that may not.
 
     Attributes:
-        shapes: neuron name -> shape of its output, batch left out.
-        steps: how often each neuron was called: the number of time steps.
+        families: every family of words that hardware would store, in the order of the modules.
+        left_out: why other tensors are none, by name.
     """
 
-    shapes: dict[str, tuple[int, ...]]
-    steps: dict[str, int]
+    families: list[SiteFamily]
+    left_out: dict[str, str]
 
 
-def observe_activity(
-    network: nn.Module, infer: Callable[[Tensor], Tensor], events: Tensor
-) -> Activity:
-    """Run ``infer(events)`` and note the output shape and the calls of every neuron.
-
-    Args:
-        network: the neurons are in; they are reset afterwards.
-        infer: runs the network on events and gives scores ``[batch, classes]``.
-        events: of a few samples, in the shape that ``infer`` takes.
-    """
-    shapes: dict[str, tuple[int, ...]] = {}
-    steps: dict[str, int] = {}
-
-    def watch(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: object, output: Tensor | tuple[Tensor, ...]) -> None:
-            shapes[name] = tuple(output_spikes(output).shape[1:])
-            steps[name] = steps.get(name, 0) + 1
-
-        return hook
-
-    neurons = spiking_neurons(network)
-    handles = [neuron.register_forward_hook(watch(name)) for name, neuron in neurons.items()]
-    try:
-        with torch.no_grad():
-            infer(events)
-    finally:
-        for handle in handles:
-            handle.remove()
-        reset_neurons(network)
-    return Activity(shapes, steps)
-
-
-def find_site_families(network: nn.Module, activity: Activity) -> list[SiteFamily]:
-    """Every family of words that hardware would store, in the order of the network's modules.
-
-    Parameters and saved buffers count whether learnable or not; neurons add their states and their
-    output. Neurons that the trial run did not reach have no state and are left out.
+def find_site_families(network: nn.Module, trial: TrialRun) -> list[SiteFamily]:
+    """The families of ``find_sites``.
 
     >>> import snntorch
     >>> network = nn.Sequential(nn.Linear(5, 3), snntorch.Leaky(beta=0.9, init_hidden=True))
-    >>> activity = observe_activity(network, network, torch.zeros(1, 5))
-    >>> families = find_site_families(network, activity)
+    >>> trial = observe_activity(network, network, torch.zeros(1, 2, 5))
+    >>> families = find_site_families(network, trial)
     >>> [(family.name, family.shape) for family in families if family.kind is Kind.SYNAPSE]
     [('0.weight', (3, 5)), ('0.bias', (3,))]
     >>> [(family.name, family.shape) for family in families if family.kind is Kind.STATE]
     [('1.potential', (3,))]
     """
+    return find_sites(network, trial).families
+
+
+def find_sites(network: nn.Module, trial: TrialRun) -> Sites:
+    """Every family of words that hardware would store, in the order of the network's modules.
+
+    Parameters and saved buffers count whether learnable or not; neurons add their states and their
+    output. Left out are words that are those of another family (tied weights are one word of
+    hardware, whatever tensor reads it), words that the trial run did not read, and words that the
+    network's own forward changes.
+
+    Args:
+        network: of the trial run.
+        trial: as ``observe_activity`` makes it.
+
+    Raises:
+        ValueError: some words of one tensor are those of another, or a tensor is sparse or
+            quantised.
+    """
     families: list[SiteFamily] = []
-    seen: set[int] = set()
+    left_out: dict[str, str] = {}
+    seen: dict[str, Tensor] = {}
     for name, module in network.named_modules():
         for family, tensor in _stored(name, module):
-            if id(tensor) not in seen:  # tied weights are one word of hardware
-                seen.add(id(tensor))
+            reason = _why_not(family.name, tensor, seen, trial)
+            seen.setdefault(family.name, tensor)
+            if reason:
+                left_out[family.name] = reason
+            else:
                 families.append(family)
-        if name in activity.shapes and isinstance(module, SpikingNeuron):
-            shape = activity.shapes[name]
-            families += [_family(name, s, shape, Kind.STATE) for s in state_attributes(module)]
-            families.append(_family(name, "spike", shape, Kind.SPIKE))
-    return families
+        if name in trial.outputs and isinstance(module, SpikingNeuron):
+            states = trial.states[name].items()
+            families += [_family(name, state, shape, Kind.STATE) for state, shape in states]
+            families.append(_family(name, "spike", trial.outputs[name], Kind.SPIKE))
+    return Sites(families, left_out)
+
+
+def _why_not(name: str, tensor: Tensor, seen: Mapping[str, Tensor], trial: TrialRun) -> str | None:
+    """Why a tensor's words are no family; ``None`` where they are."""
+    check_layout(name, tensor)
+    other = find_same_words(name, tensor, seen)
+    if other is not None:
+        return f"its words are those of {other}"
+    access = trial.access.get(name)
+    if access is None:
+        return None
+    if access.written:
+        return "the network's own forward changes it, so that no fault would stay"
+    return None if access.used else "no inference reads it"
+
+
+def named_words(network: nn.Module) -> dict[str, Tensor]:
+    """Every tensor of stored words by the name of its family."""
+    return {
+        family.name: tensor
+        for name, module in network.named_modules()
+        for family, tensor in _stored(name, module)
+    }
+
+
+def observe_activity(
+    network: nn.Module,
+    infer: Callable[[Tensor], Any],
+    events: Tensor,
+    timed: bool = True,
+) -> TrialRun:
+    """Run ``infer`` on two samples and watch every neuron and every stored word.
+
+    Args:
+        network: the neurons are in; they are reset afterwards.
+        infer: runs the network on events and gives scores ``[batch, classes]``.
+        events: ``[time, batch, ...]``; of the first sample or two some copies are run, in another
+            number than there are steps.
+        timed: whether they have time; else they are images, one step.
+
+    Raises:
+        UnknownShape: the first axis of an output or a state is not the batch.
+    """
+    steps = len(events) if timed else None
+    samples = 3 if steps == 2 else 2
+    chosen = torch.arange(samples) % min(2, events.shape[1])
+    few = events.index_select(1, chosen.to(events.device))
+    trial = observe(network, lambda: infer(few), samples, steps, named_words(network))
+    by_stage = isinstance(network, SpikingNetwork) and network.runs_by_stage
+    return replace(trial, by_stages=by_stage)
 
 
 def _family(layer: str, attribute: str, shape: tuple[int, ...], kind: Kind) -> SiteFamily:

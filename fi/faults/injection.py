@@ -11,15 +11,18 @@ from torch import Tensor, nn
 from fi.faults.family_names import attribute_of, layer_of
 from fi.faults.fault import Fault, Index
 from fi.faults.fault_sites import INPUT
-from fi.faults.injection_hooks import (
+from fi.faults.injecting.injection_hooks import (
+    Clock,
+    calls_per_step,
     corrupt_inputs,
     corrupt_output,
-    hold_words_by_call,
-    hold_words_by_slice,
+    hold_words_by_stage,
+    hold_words_by_step,
 )
 from fi.faults.stored_words import StoredWord
 from fi.network.neurons import output_spikes, reset_neurons, spiking_neurons, state_attributes
 from fi.network.stages import SpikingNetwork, Stage, StageActivity
+from fi.network.trial.step_clock import StepClock
 
 #: Module, attribute and index of a stored word -> the faults that act on it.
 _FaultsByWord = dict[tuple[nn.Module, str, Index], list[Fault]]
@@ -27,7 +30,11 @@ _FaultsByWord = dict[tuple[nn.Module, str, Index], list[Fault]]
 
 @contextmanager
 def injected(
-    network: nn.Module, *faults: Fault, time_axis: int = 0, within: StageRun | None = None
+    network: nn.Module,
+    *faults: Fault,
+    time_axis: int = 0,
+    root: nn.Module | None = None,
+    clock: StepClock | None = None,
 ) -> Iterator[None]:
     """The network with the faults in place; they are taken out again whatever happens.
 
@@ -35,11 +42,17 @@ def injected(
     are changed after their neuron's update, inputs before the first stage sees them. Faults of one
     word act on it in the order in which they are given.
 
+    Words that change for some steps do so at the boundaries of steps, whoever reads them. A step
+    ends with the last call of the neuron that is called last; a network of stages that runs layer
+    by layer knows its steps.
+
     Args:
         network: to be changed.
         faults: one trial.
-        time_axis: where time is in the events of a network that is no ``SpikingNetwork``.
-        within: the stage that is run instead of the network; it has all the faults.
+        time_axis: where time is in the events that a network that is no ``SpikingNetwork`` takes.
+        root: what is called once for every inference; the network itself where not given.
+        clock: what ends a step of a network that is no ``SpikingNetwork``; where that is needed
+            and not given, the first inference is run once more, without faults, to find out.
 
     Raises:
         FaultNotApplied: an inference ran without a fault.
@@ -55,7 +68,7 @@ def injected(
     1.0
     """
     with ExitStack() as placed:
-        for changer in _Changers(network, faults, time_axis, within).make_all():
+        for changer in _Changers(network, faults, time_axis, root or network, clock).make_all():
             placed.enter_context(changer)
         yield
 
@@ -71,23 +84,29 @@ class StageRun(nn.Module):
     def forward(self, inputs: Tensor) -> StageActivity:
         """What the stage does on ``inputs`` ``[time, batch, ...]``."""
         reset_neurons(self)
-        return self.stage.run(inputs)
+        return self.run_stage(self.stage, inputs)
+
+    def run_stage(self, stage: Stage, inputs: Tensor) -> StageActivity:
+        """All steps of the stage; faults that last for some steps replace this."""
+        return stage.run(inputs)
 
 
 class _Changers:
     """Makes the context managers that put the faults of a trial in place.
 
     Making them changes nothing yet, so that all words are read as they are.
-
-    Attributes:
-        root: the module that is called once in every inference.
     """
 
     def __init__(
-        self, network: nn.Module, faults: Sequence[Fault], time_axis: int, within: StageRun | None
+        self,
+        network: nn.Module,
+        faults: Sequence[Fault],
+        time_axis: int,
+        root: nn.Module,
+        clock: StepClock | None,
     ) -> None:
         self.network, self.faults, self.time_axis = network, faults, time_axis
-        self.root = network if within is None else within
+        self.root, self.clock = root, clock
 
     def make_all(self) -> list[AbstractContextManager[None]]:
         """Inputs, then states and spikes in the order of the faults, then stored words."""
@@ -95,7 +114,9 @@ class _Changers:
         words: _FaultsByWord = {}
         inputs = [fault for fault in self.faults if fault.layer == INPUT]
         if inputs:
-            changers.append(corrupt_inputs(self.network, inputs, self.time_axis))
+            axis = self.time_axis if self.root is self.network else 0
+            changers.append(corrupt_inputs(self.network, self.root, inputs, axis))
+        outputs: list[AbstractContextManager[None]] = []
         for fault in self.faults:
             if fault.layer == INPUT:
                 continue
@@ -103,35 +124,36 @@ class _Changers:
             module = self.network.get_submodule(layer)
             value_of = _find_output(self.network, layer, attribute)
             if value_of is not None:
-                changers.append(corrupt_output(self.root, module, value_of, fault))
+                calls = calls_per_step(self.clock, layer)
+                outputs.append(corrupt_output(self.root, module, value_of, fault, calls))
             else:
                 words.setdefault((module, attribute, fault.index), []).append(fault)
-        return changers + self._hold_words(words)
+        # Each goes before the hooks that are there: the last one that is placed acts first.
+        return changers + outputs[::-1] + self._hold_words(words)
 
     def _hold_words(self, words: _FaultsByWord) -> list[AbstractContextManager[None]]:
-        """Words held for the whole inference, or changed from step to step, by module."""
+        """Words held for the whole inference, or changed from step to step."""
         changers: list[AbstractContextManager[None]] = []
-        changing: dict[nn.Module, list[StoredWord]] = {}
+        changing: list[StoredWord] = []
         for (module, attribute, index), faults in words.items():
             word = StoredWord(module, attribute, index, faults)
             if word.is_constant:
                 changers.append(word.hold())
             else:
-                changing.setdefault(module, []).append(word)
-        for module, parts in changing.items():
-            at_once = self._sees_all_steps_at_once(module)
-            hold = hold_words_by_slice if at_once else hold_words_by_call
-            changers.append(hold(self.root, module, parts))
+                changing.append(word)
+        if changing and self._runs_by_stage():
+            by_stage = self.root if isinstance(self.root, StageRun) else self.network
+            changers.append(hold_words_by_stage(by_stage, changing))
+        elif changing:
+            clock = Clock(self.network, self.root, self.clock, self.time_axis)
+            changers.append(hold_words_by_step(clock, changing))
         return changers
 
-    def _sees_all_steps_at_once(self, module: nn.Module) -> bool:
-        """Whether ``module`` is part of the synapse of a stage that runs all steps in one call."""
-        if not isinstance(self.network, SpikingNetwork):
-            return False
-        if self.root is self.network and not self.network.layer_by_layer:
-            return False
-        synapses = (part for stage in self.network.stages() for part in stage.modules)
-        return any(module is inner for part in synapses for inner in part.modules())
+    def _runs_by_stage(self) -> bool:
+        """Whether a stage runs all steps before the next one begins."""
+        if isinstance(self.root, StageRun):
+            return True
+        return isinstance(self.network, SpikingNetwork) and self.network.runs_by_stage
 
 
 def _find_output(network: nn.Module, layer: str, attribute: str) -> Callable[[Any], Tensor] | None:

@@ -94,6 +94,12 @@ def format_of(module: nn.Module, attribute: str) -> WordFormat:
     return form
 
 
+def forget_formats(network: nn.Module) -> None:
+    """Take all words for float32 again, whatever an earlier conversion noted."""
+    for module in network.modules():
+        vars(module).pop(_ATTRIBUTE, None)
+
+
 def convert(network: nn.Module, name: str) -> None:
     """Round every stored word of ``network`` to the format ``name``, in place.
 

@@ -28,6 +28,7 @@ class Batches:
         limit: take the first ``limit`` samples only.
         layout: where time and the samples are in what the loader gives; ``None`` tells it from the
             first batch and its labels.
+        dtype: floating-point type of the events; the default one where not given.
 
     Attributes:
         digest: hash of all events and labels, known after the first complete pass.
@@ -48,6 +49,7 @@ class Batches:
         loader: Iterable[Any],
         source: str,
         limit: int | None = None,
+        dtype: torch.dtype | None = None,
         layout: Layout | None = None,
     ) -> None:
         if limit is not None and limit < 1:
@@ -58,6 +60,7 @@ class Batches:
         self.layout = layout
         self._told = False
         self._raw: Batch | None = None
+        self.dtype = dtype or torch.get_default_dtype()
         self.digest: str | None = None
         self._kept: list[Batch] | None = None
 
@@ -151,10 +154,7 @@ class Batches:
                 f"{list(events.shape)} and {labels.dtype} {list(labels.shape)}"
             )
         assert self.layout is not None
-        events = self.layout.arrange(events)
-        if not events.is_floating_point():
-            events = events.to(torch.get_default_dtype())
-        return events, labels
+        return self.layout.arrange(events).to(self.dtype), labels
 
 
 def _encode_header(events: Tensor) -> bytes:

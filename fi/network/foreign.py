@@ -80,8 +80,8 @@ class Adapter:
 
     @property
     def sees_time(self) -> bool:
-        """Whether one call of the forward gets all steps of the events."""
-        return self.form is None or not (self.form.step or self.form.time_axis is None)
+        """Whether the events have time: else they are images, of which the forward makes steps."""
+        return self.form is None or self.form.time_axis is not None
 
     def find_form(self, events: Tensor, layouts: Sequence[Layout]) -> Form:
         """Find out how the forward is called, of ``events`` as the loader gives them.

@@ -32,8 +32,14 @@ class Readout:
         raise NotImplementedError
 
     def scores(self, statistic: Tensor) -> Tensor:
-        """Scores ``[batch, classes]`` of a gathered statistic."""
-        return torch.softmax(statistic, dim=-1) if self.softmax else statistic
+        """Scores ``[batch, classes]`` of a gathered statistic.
+
+        A softmax is computed in float64 and rounded: float32 exponentials differ between processors
+        and between numbers of rows.
+        """
+        if not self.softmax:
+            return statistic
+        return torch.softmax(statistic, dim=-1, dtype=torch.float64).to(statistic.dtype)
 
     def gather(self, steps: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
         """The statistic ``[batch, classes]`` of ``(spikes, membrane)`` per step.

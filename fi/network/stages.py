@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -40,6 +40,16 @@ class StageActivity:
 IMAGES = 256
 
 
+def has_own_behaviour(module: nn.Module) -> bool:
+    """Whether a module does more than the forward of its class: hooks, or another forward."""
+    hooks = (
+        module._forward_pre_hooks,
+        module._forward_hooks,
+        module._forward_hooks_always_called,
+    )
+    return any(hooks) or "forward" in vars(module)
+
+
 @dataclass(frozen=True)
 class Stage:
     """A synapse, the neurons that it feeds, and optionally their recurrence.
@@ -69,7 +79,8 @@ class Stage:
         synapse = [self.synapse] if isinstance(self.synapse, nn.Module) else list(self.synapse)
         flat: list[nn.Module] = []
         for module in synapse:
-            flat.extend(module if isinstance(module, nn.Sequential) else [module])
+            plain = type(module) is nn.Sequential and not has_own_behaviour(module)
+            flat.extend(module.children() if plain else [module])
         return flat
 
     def conduct(self, signal: Tensor) -> Tensor:
@@ -101,6 +112,17 @@ class Stage:
         spikes = output_spikes(self.neuron(current))
         return spikes.to(current.dtype)  # snnTorch's surrogates return float32 for float64 too
 
+    def may_read(self, word: Tensor) -> bool:
+        """Whether the synapse may read the memory of ``word``: it has it, or may know it."""
+        storage = word.untyped_storage().data_ptr()
+        for module in (inner for part in self.modules for inner in part.modules()):
+            if not type(module).__module__.startswith("torch.nn.") or has_own_behaviour(module):
+                return True  # a forward or a hook of the user's may read anything
+            own = (*module._parameters.values(), *module._buffers.values())
+            if any(t is not None and t.untyped_storage().data_ptr() == storage for t in own):
+                return True
+        return False
+
     def states(self) -> dict[str, Tensor]:
         """The neuron's states after its last step."""
         names = self.neuron._non_persistent_buffers_set
@@ -108,13 +130,24 @@ class Stage:
 
     def run(self, inputs: Tensor) -> StageActivity:
         """All steps of this stage on ``inputs`` ``[time, batch, ...]``."""
-        currents = self.currents(inputs)
+        return self.integrate(inputs, self.currents(inputs))
+
+    def integrate(
+        self, inputs: Tensor, currents: Tensor, before: Callable[[int], None] | None = None
+    ) -> StageActivity:
+        """What the neurons make of ``currents`` ``[time, batch, ...]``; ``before`` every step."""
         spikes: list[Tensor] = []
         states: list[dict[str, Tensor]] = []
-        for current in currents:
+        for step, current in enumerate(currents):
+            if before is not None:
+                before(step)
             spikes.append(self.fire(current, spikes[-1] if spikes else None))
             states.append(self.states())
         return StageActivity(inputs, currents, torch.stack(spikes), states)
+
+
+#: Methods that say how stages become scores: a network that replaces one computes something else.
+DATA_FLOW = ("forward", "statistic", "activities")
 
 
 class SpikingNetwork(nn.Module):
@@ -182,9 +215,27 @@ class SpikingNetwork(nn.Module):
         reset_neurons(self)
         signal = self.encode(events)
         for stage in self.stages():
-            activity = stage.run(signal)
+            activity = self.run_stage(stage, signal)
             yield activity
             signal = activity.spikes
+
+    def run_stage(self, stage: Stage, inputs: Tensor) -> StageActivity:
+        """All steps of one stage; faults that last for some steps replace this."""
+        return stage.run(inputs)
+
+    @property
+    def runs_by_stage(self) -> bool:
+        """Whether its forward runs all steps of a stage before the next one begins."""
+        return self.layer_by_layer and not self.replaced_methods()
+
+    def replaced_methods(self) -> list[str]:
+        """Which methods that say how stages become scores are its own."""
+        kind = type(self)
+        return [
+            name
+            for name in DATA_FLOW
+            if getattr(kind, name) is not getattr(SpikingNetwork, name) or name in vars(self)
+        ]
 
     def _step_by_step(self, events: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """``(spikes, membrane)`` of the last stage per step."""

@@ -90,11 +90,8 @@ def test_a_network_that_calls_an_injector_runs_unchanged() -> None:
     ("options", "message"),
     [
         ({"readout": "scores"}, "--readout scores: wanted scores [batch, classes]"),
-        ({"readout": "pair"}, "--readout pair: the forward returned Tensor [6, 1, 4], no pair"),
-        (
-            {"readout": "votes"},
-            "--readout votes: allowed are auto, scores, count, mean, ",
-        ),
+        ({"readout": "pair"}, "--readout pair: the forward returned Tensor [6, 2, 4], no pair"),
+        ({"readout": "votes"}, "--readout votes: allowed are auto, scores, count, mean, "),
         ({"time_axis": 5}, "--time-axis 5: the events have 3 axes, allowed are -3 to 2"),
     ],
 )

@@ -6,7 +6,6 @@ import torch
 
 from fi.campaign.golden_run import GoldenRun
 from fi.campaign.subject import Subject
-from fi.network.foreign import Adapter
 
 #: How unlikely it must be that classes without a label are missing by chance.
 _CHANCE = 0.001
@@ -15,10 +14,9 @@ _MEMBRANES = "--readout membrane-last or membrane-max reads the membranes"
 
 def find_score_warnings(subject: Subject, golden: GoldenRun) -> list[str]:
     """What makes the numbers of a campaign misleading, a sentence each; usually none."""
-    infer = subject.infer
-    adapter = getattr(infer, "adapter", infer)
-    found = adapter.warn() if isinstance(adapter, Adapter) else []
-    return [*found, *_check_classes(golden), *_check_ties(golden, isinstance(adapter, Adapter))]
+    adapter = subject.adapter
+    found = [] if adapter is None else adapter.warn()
+    return [*found, *_check_classes(golden), *_check_ties(golden, adapter is not None)]
 
 
 def _check_classes(golden: GoldenRun) -> list[str]:

@@ -52,13 +52,12 @@ class FastPath:
         self.models = [stage_model(stage, activity) for stage, activity in pairs]
         self.threads = threads or torch.get_num_threads()
         self.maximum = type(network.readout) is MaxMembrane
-        reads_rows = self.maximum and LastLayer.fits(self.models[-1])
-        self.last_layer = LastLayer(self.models[-1]) if reads_rows else None
+        self.last_layer = LastLayer(self.models[-1]) if self.maximum else None
         frame = tuple(activities[0].inputs.shape[2:])
         steps = len(activities[0].inputs)
         self.planner = Planner(network, self.models, steps, frame, self.last_layer)
         budget = memory // self.threads
-        self.runner = StageRunner(self.models, self.maximum, budget, self.threads)
+        self.runner = StageRunner(self.models, self.last_layer, budget, self.threads)
         self.tally = Tally()
         self.sample_bytes = sum(
             _count_trace_bytes(model, activity)
@@ -83,6 +82,8 @@ class FastPath:
         last = stage_model(network.stages()[-1], activities[-1])
         if not last.has_one_cell:
             return "the last stage is not a linear one"
+        if type(network.readout) is MaxMembrane and not LastLayer.fits(last):
+            return "a largest membrane behind a norm or a pool has no kernel"
         return None
 
     def takes(self, fault: Fault) -> bool:

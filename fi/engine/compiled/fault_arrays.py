@@ -333,6 +333,7 @@ def _as_used(values: Array, attribute: str) -> Array:
 def find_affected(parameter: tuple[int, ...], neurons: tuple[int, ...]) -> list[Ints]:
     """Per word of a parameter the neurons that it broadcasts to."""
     words = int(np.prod(parameter))
+    parameter = parameter[-len(neurons) :] if len(parameter) > len(neurons) else parameter
     used = np.broadcast_to(np.arange(words).reshape(parameter), neurons).ravel()
     order = np.argsort(used, kind="stable").astype(np.int32)
     return np.split(order, np.cumsum(np.bincount(used, minlength=words))[:-1])

@@ -1,4 +1,4 @@
-"""Faults of the last linear layer where a membrane is read out: PyTorch's own products.
+"""The last linear layer where a membrane is read out: PyTorch's own products.
 
 A score is then a membrane, whose last bit depends on the order in which a product adds up its
 terms: ``golden + change * input`` rounds otherwise than the network does, and a pair that is masked
@@ -22,14 +22,19 @@ from fi.engine.compiled.fault_arrays import (
     find_parameter_values,
     find_window,
 )
-from fi.engine.compiled.kernels.arrays import NO_ROW, Array
+from fi.engine.compiled.kernels.arrays import NO_ROW, Array, PairList
+from fi.engine.compiled.kernels.pair_lists import choose_pairs
+from fi.engine.compiled.kernels.read_out import Statistics
 from fi.engine.compiled.stage_constants import StageModel
 from fi.engine.compiled.synapse_matrix import RESHAPING, Ints
+from fi.engine.generic.spike_differences import FEWEST_ROWS
 from fi.faults.fault import Fault
 from fi.network.stages import StageActivity
 
 #: Rows of a stacked product: enough for an efficient one.
 STACKED = 256
+#: Currents of pairs that are read out at a time.
+PORTION = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,40 @@ class LastLayer:
             largest = kernels.find_largest_membranes(currents.numpy(), neurons)
             yield part, largest[:, slot]
 
+    def read_out(self, golden: GoldenLayer, pairs: PairList, final: Array) -> Statistics:
+        """Carry differences through the layer: the pairs whose largest membranes are others.
+
+        Args:
+            golden: of the batch.
+            pairs: what differs in the inputs of the layer.
+            final: the golden statistic, ``f [B, N]``.
+        """
+        steps = len(golden.currents)
+        portion = max(1, PORTION // (steps * self.model.neurons))
+        number = np.arange(len(pairs.fault)) // portion
+        found = [
+            self._read_out(golden, choose_pairs(pairs, number == part), final)
+            for part in range(int(number.max(initial=0)) + 1)
+        ]
+        return Statistics(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+    @torch.no_grad()  # in a thread of its own, which knows nothing of the campaign's
+    def _read_out(self, golden: GoldenLayer, pairs: PairList, final: Array) -> Statistics:
+        sample = torch.from_numpy(pairs.sample).long()
+        currents = golden.currents[:, sample]
+        step, pair, frames = golden.frames(pairs)
+        currents[step, pair] = self._multiply(frames)
+        largest = kernels.find_largest_membranes(currents.numpy(), self.model.constants)
+        differs = (largest != final[pairs.sample]).any(axis=1)
+        return Statistics(pairs.fault[differs], pairs.sample[differs], largest[differs])
+
+    def _multiply(self, frames: Tensor) -> Tensor:
+        """The layer's product of ``frames [rows, inputs]``: few rows would take other kernels."""
+        missing = max(0, FEWEST_ROWS - len(frames))
+        padded = functional.pad(frames, (0, 0, 0, missing))
+        product: Tensor = self.model.synapse.weights(padded)
+        return product[: len(frames)]
+
 
 @dataclass(frozen=True)
 class GoldenLayer:
@@ -137,6 +176,17 @@ class GoldenLayer:
 
     seen: Tensor
     currents: Tensor
+
+    def frames(self, pairs: PairList) -> tuple[Tensor, Tensor, Tensor]:
+        """Step and pair of frames that differ, and what the layer sees ``[frames, inputs]``."""
+        steps, batch = self.currents.shape[:2]
+        owner = np.repeat(np.arange(len(pairs.fault)), np.diff(pairs.end, prepend=0))
+        places, frame = np.unique(owner * steps + pairs.step, return_inverse=True)
+        pair, step = np.divmod(places, steps)
+        frames = self.seen[torch.from_numpy(step * batch + pairs.sample[pair])]
+        entry = torch.from_numpy(frame.reshape(-1)), torch.from_numpy(pairs.neuron).long()
+        frames[entry] += torch.from_numpy(pairs.change)
+        return torch.from_numpy(step), torch.from_numpy(pair), frames
 
     def run_faulty(self, faults: RowFaults, slot: Array, weights: nn.Module, copies: int) -> Tensor:
         """Currents ``[time, batch, copies * N]``, of each fault in its ``slot``."""

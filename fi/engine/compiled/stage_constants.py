@@ -9,6 +9,7 @@ import numpy as np
 import snntorch as snn
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from fi.engine.compiled.kernels.arrays import (
     NO_RESET,
@@ -19,11 +20,14 @@ from fi.engine.compiled.kernels.arrays import (
     NeuronConstants,
 )
 from fi.engine.compiled.synapse_matrix import Ints, Synapse, normal_form
+from fi.engine.generic.eligible import are_close, is_plain_module
 from fi.network.neurons import spiking_neurons
 from fi.network.stages import Stage, StageActivity
 
 #: How many decay rates the bounds distinguish; each neuron uses the next one above its own.
 DECAY_LEVELS = 4
+#: Inputs of golden frames on which a normal form is checked.
+_CHECKED = 20_000
 _MODES = {"subtract": SUBTRACT, "zero": ZERO, "none": NO_RESET}
 
 
@@ -106,8 +110,14 @@ def why_not_fast(stage: Stage, activity: StageActivity) -> str | None:
         return f"{kind} with modules of its own has no kernel"
     if normal_form(stage, activity.inputs.shape[2:]) is None:
         return "its synapse is no (conv or linear, norm, pool) chain"
+    if not all(map(is_plain_module, (*stage.modules, *filter(None, [stage.recurrent])))):
+        return "a layer has hooks, a forward or words of its own"
     if not _fires_at_threshold(activity, neuron):
         return f"{kind}'s spikes are not (membrane > threshold)"
+    if not _follows_rule(stage, activity):
+        return f"{kind}'s membranes are not those of its rule"
+    if not _conducts_as_normal_form(stage, activity):
+        return "its currents are not those of its weights"
     return None
 
 
@@ -120,6 +130,52 @@ def _fires_at_threshold(activity: StageActivity, neuron: snn.Leaky) -> bool:
     """Whether the golden spikes are what the kernels would compute (unusual surrogates differ)."""
     fires = torch.stack([state["mem"] - neuron.threshold > 0 for state in activity.states])
     return bool(torch.equal(fires.to(activity.spikes.dtype), activity.spikes))
+
+
+def _follows_rule(stage: Stage, activity: StageActivity) -> bool:
+    """Whether the golden membranes are what the kernels' own step gives, bit for bit."""
+    neuron = stage.neuron
+    currents = activity.currents
+    if stage.recurrent is not None:
+        fed = torch.cat([torch.zeros_like(activity.spikes[:1]), activity.spikes[:-1]])
+        currents = torch.stack([c + stage.recurrent(f) for c, f in zip(currents, fed, strict=True)])
+    synaptic = isinstance(neuron, snn.Synaptic)
+    mem = syn = torch.zeros_like(currents[0])
+    threshold, beta = neuron.threshold, neuron.beta.clamp(0, 1)
+    for current, state in zip(currents, activity.states, strict=True):
+        fired = (mem - threshold > 0).to(mem.dtype)
+        if neuron._reset_mechanism == "zero" and not synaptic:
+            mem = (1 - fired) * mem
+        if synaptic:
+            current = syn = neuron.alpha.clamp(0, 1) * syn + current
+            if not torch.equal(syn, state["syn"]):
+                return False
+        mem = beta * mem + current
+        if neuron._reset_mechanism == "subtract":
+            mem = mem - fired * threshold
+        elif neuron._reset_mechanism == "zero" and synaptic:
+            mem = mem - mem * fired
+        if not torch.equal(mem, state["mem"]):
+            return False
+    return True
+
+
+def _conducts_as_normal_form(stage: Stage, activity: StageActivity) -> bool:
+    """Whether the layers make of golden and of random inputs what their normal form says."""
+    synapse = normal_form(stage, activity.inputs.shape[2:])
+    assert synapse is not None
+    golden = activity.inputs[: max(1, _CHECKED // max(1, activity.inputs[0].numel()))]
+    draw = torch.Generator().manual_seed(0)
+    noise = torch.rand((2, *golden.shape[2:]), generator=draw) < 0.3
+    inputs = torch.cat([golden.flatten(0, 1), noise.to(golden.dtype)])
+    silent = synapse.before(torch.zeros_like(inputs[:1]))[0].double()
+    windows, taps = (torch.from_numpy(places).long() for places in (synapse.windows, synapse.taps))
+    seen = pad(inputs.flatten(1).double(), (0, 1))[:, taps]
+    before = torch.einsum("brnk,rc->bcnk", seen, synapse.rows.double())
+    before = before + pad(silent.reshape(synapse.channels, -1), (0, 1))[:, windows]
+    before = before.masked_fill(windows < 0, float("-inf"))
+    found = before.mean(-1) if synapse.mean else before.amax(-1)
+    return are_close(found, stage.conduct(inputs).reshape(found.shape).double())
 
 
 def stage_model(stage: Stage, activity: StageActivity) -> StageModel:
@@ -169,6 +225,8 @@ def _feedback(stage: Stage, dtype: torch.dtype) -> Array | None:
 
 def _spread(parameter: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
     """A neuron parameter as ``[N]``."""
+    if parameter.ndim == len(shape) + 1:  # a batch dimension of one
+        parameter = parameter.squeeze(0)
     spread = parameter.detach().to(dtype).expand(shape).flatten()
     return np.ascontiguousarray(spread.cpu().numpy())
 

@@ -28,6 +28,7 @@ from fi.engine.compiled.kernels.arrays import (
 )
 from fi.engine.compiled.kernels.read_out import Statistics
 from fi.engine.compiled.kernels.simd import WIDTH
+from fi.engine.compiled.output_layer import LastLayer
 from fi.engine.compiled.planner import EVENTS
 from fi.engine.compiled.proof_margins import find_impulse_response, find_slack
 from fi.engine.compiled.stage_constants import StageModel
@@ -71,15 +72,16 @@ class StageRunner:
 
     Args:
         models: of the stages.
-        maximum: whether the readout is the largest membrane, else it counts spikes.
+        last_layer: reads out the largest membrane; ``None`` where spikes are counted.
         memory: budget in bytes for the differences of one thread.
         threads: number of threads that share the work.
     """
 
     def __init__(
-        self, models: Sequence[StageModel], maximum: bool, memory: int, threads: int
+        self, models: Sequence[StageModel], last_layer: LastLayer | None, memory: int, threads: int
     ) -> None:
-        self.models, self.maximum = models, maximum
+        self.models, self.last_layer = models, last_layer
+        self.maximum = last_layer is not None
         self.memory, self.threads = memory, threads
         self.last = len(models) - 1
         self.linear = {
@@ -229,10 +231,11 @@ class StageRunner:
 
     def read_out(self, pairs: PairList, trace: Trace) -> Statistics:
         """Carry differences through the last stage: the pairs whose statistic is another."""
+        if self.last_layer is not None:
+            assert trace.layer is not None
+            return self.last_layer.read_out(trace.layer, pairs, trace.prefix[:, -1])
         stage, golden = self.linear[self.last], trace.passed[self.last]
-        return kernels.read_out(
-            pairs, stage.fan_out, golden, trace.padded_prefix, stage.constants, self.maximum
-        )
+        return kernels.read_out(pairs, stage.fan_out, golden, trace.padded_prefix, stage.constants)
 
     def replace_classes(self, pairs: PairList, trace: Trace) -> Statistics:
         """Statistics of pairs that list classes of the last stage."""

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from fi.engine.base import Engine, Infer, as_trials
+from fi.engine.compiled.fast_path import FastPath
 from fi.engine.differential.golden_block import GoldenBlock, TraceStore
 from fi.engine.differential.group_plan import GroupPlan
 from fi.engine.differential.paths import Paths
+from fi.engine.generic.eligible import why_not_apart
 from fi.engine.generic.path import GenericPath
 from fi.engine.tally import Tally
 from fi.faults.fault import Fault, Trial
@@ -97,11 +99,28 @@ class DifferentialEngine(Engine):
         self._plans: dict[EventKind, GroupPlan] = {}
 
     @staticmethod
-    def why_not(network: nn.Module) -> str | None:
-        """Why this engine cannot take the network; ``None`` where it can."""
+    def why_not(network: nn.Module, events: Tensor | None = None) -> str | None:
+        """Why this engine cannot take the network; ``None`` where it can.
+
+        Args:
+            network: that has the faults.
+            events: some samples of the test set, ``[time, batch, ...]``, on which to see whether
+                the stages compute each sample and step on its own.
+        """
         if not isinstance(network, SpikingNetwork):
             return f"{type(network).__name__} is no SpikingNetwork: it declares no stages"
-        return GenericPath.why_not(network)
+        reason = GenericPath.why_not(network)
+        if reason is None and events is not None:
+            reason = why_not_apart(network, events)
+        return reason
+
+    @staticmethod
+    def why_no_kernels(network: nn.Module, events: Tensor) -> str | None:
+        """Why the compiled kernels cannot take a network that this engine takes."""
+        if not isinstance(network, SpikingNetwork):
+            return "it declares no stages"
+        with torch.no_grad():
+            return FastPath.why_not(network, list(network.activities(events[:, :1])))
 
     @property
     def tally(self) -> Tally:

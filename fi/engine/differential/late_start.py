@@ -11,8 +11,8 @@ from fi.engine.generic.fault_groups import find_stage
 from fi.engine.tally import Tally
 from fi.faults.fault import Fault, Trial
 from fi.faults.fault_sites import INPUT
+from fi.faults.injecting.injection_hooks import apply_input_faults
 from fi.faults.injection import StageRun, injected
-from fi.faults.injection_hooks import apply_input_faults
 from fi.metrics.pairs import Pairs
 from fi.network.stages import SpikingNetwork, StageActivity
 
@@ -115,7 +115,7 @@ class LateStart:
         lines = [fault for fault in faults if fault.layer == INPUT]
         inside = [fault for fault in faults if fault.layer != INPUT]
         stage = StageRun(self.stages[number])
-        with injected(self.network, *inside, within=stage):
+        with injected(self.network, *inside, root=stage):
             activity: StageActivity = stage(apply_input_faults(signal, lines) if lines else signal)
         return activity
 

@@ -19,6 +19,7 @@ from fi.engine.compiled.fast_path import FastPath, Scorable
 from fi.engine.compiled.fault_arrays import PARAMETERS, FaultArrays, find_affected, join_trials
 from fi.engine.compiled.golden_trace import Trace
 from fi.engine.compiled.kernels.arrays import Array, PairList, TrialFaults
+from fi.engine.compiled.kernels.pair_lists import choose_pairs
 from fi.engine.compiled.planner import EVENTS, Need, Part
 from fi.engine.compiled.stage_runner import StageRunner
 from fi.engine.compiled.synapse_matrix import Ints
@@ -306,20 +307,7 @@ def _list_nothing(trace: Trace) -> PairList:
 
 def _split(pairs: PairList, chosen: Array) -> tuple[PairList, PairList]:
     """The chosen pairs, bool ``[pairs]``, and the others."""
-    return _choose(pairs, chosen), _choose(pairs, ~chosen)
-
-
-def _choose(pairs: PairList, chosen: Array) -> PairList:
-    sizes = np.diff(pairs.end, prepend=0)
-    entries = np.repeat(chosen, sizes)
-    return PairList(
-        pairs.fault[chosen],
-        pairs.sample[chosen],
-        np.cumsum(sizes[chosen]),
-        pairs.step[entries],
-        pairs.neuron[entries],
-        pairs.change[entries],
-    )
+    return choose_pairs(pairs, chosen), choose_pairs(pairs, ~chosen)
 
 
 def _join(parts: Sequence[PairList]) -> PairList:

@@ -40,7 +40,7 @@ def _choose_of_family(fast: FastPath, layer: str, faults: Sequence[Fault]) -> Ar
     if not owners:
         return np.ones(len(faults), bool)
     if owners[0] is fast.models[-1] and fast.maximum:
-        return np.full(len(faults), fast.last_layer is not None)
+        return np.ones(len(faults), bool)
     if _is_plain(owners[0]):
         return np.ones(len(faults), bool)
     _, faulty, _ = find_parameter_values(module, attribute, faults)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fi.engine.generic.eligible import is_plain_module
 from fi.engine.generic.fault_batch import FaultBatch
 from fi.engine.generic.golden_stage import GoldenStage
 from fi.engine.generic.stage_changes import Change
@@ -169,6 +170,8 @@ def choose_channel_change(golden: GoldenStage, depth: int) -> type[ChannelChange
     modules = golden.stage.modules
     module, after = modules[depth], modules[depth + 1 :]
     if sum(other is module for other in modules) > 1 or not _keep_channels(after):
+        return None
+    if not all(map(is_plain_module, modules[depth:])):
         return None
     dims = golden.signal_at(depth).ndim
     if type(module) is nn.Linear and dims == 2:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from snntorch import Alpha, Lapicque, Leaky, SpikingNeuron, Synaptic
-from torch import nn
+from torch import Tensor, nn
 
-from fi.network.neurons import spiking_neurons
-from fi.network.stages import SpikingNetwork, Stage
+from fi.network.neurons import reset_neurons, spiking_neurons
+from fi.network.stages import SpikingNetwork, Stage, has_own_behaviour
+from fi.network.trial.word_access import extent_of, overlaps
 
 #: Neurons of which each computes on its own. A class of your own says so by ``elementwise = True``.
 ELEMENTWISE = (Leaky, Synaptic, Lapicque, Alpha)
-#: Methods that say how stages become scores: a network that replaces one computes something else.
-_DATA_FLOW = ("forward", "statistic", "activities")
+
+#: The words of PyTorch's own layers; others (pruned, normed) are made into these by hooks.
+PLAIN_WORDS = frozenset({"weight", "bias", "running_mean", "running_var", "num_batches_tracked"})
 
 
 def stage_modules(stage: Stage) -> Iterator[nn.Module]:
@@ -29,9 +32,9 @@ def why_not(network: SpikingNetwork) -> str | None:
 
 
 def _list_reasons(network: SpikingNetwork) -> Iterator[str]:
-    for method in _DATA_FLOW:
-        if getattr(type(network), method) is not getattr(SpikingNetwork, method):
-            yield f"{type(network).__name__} has a {method}() of its own"
+    for method in network.replaced_methods():
+        yield f"{type(network).__name__} has a {method}() of its own"
+    yield from _check_own_behaviour(network)
     yield from _check_neurons(network)
     yield from _check_all_in_stages(network)
     yield from _check_nothing_shared(network)
@@ -55,21 +58,89 @@ def _check_all_in_stages(network: SpikingNetwork) -> Iterator[str]:
             yield f"{name or type(network).__name__} has {words[0]}, but is part of no stage"
 
 
+def _check_own_behaviour(network: SpikingNetwork) -> Iterator[str]:
+    """Hooks and replaced forwards where the paths compute themselves instead of calling."""
+    names = {id(module): name for name, module in network.named_modules()}
+    if has_own_behaviour(network):
+        yield f"{type(network).__name__} itself has a hook or a forward of its own"
+    for stage in network.stages():
+        for module in (stage.neuron, *(stage.recurrent.modules() if stage.recurrent else ())):
+            if has_own_behaviour(module):
+                name = names.get(id(module), type(module).__name__)
+                yield f"{name} has a hook or a forward of its own"
+
+
 def _check_nothing_shared(network: SpikingNetwork) -> Iterator[str]:
-    """Modules or words that are used in two places."""
+    """Modules, or words of memory, that are used in two places."""
     names = {id(module): name for name, module in network.named_modules()}
     users: dict[int, str] = {}
-    for stage in network.stages():
-        with_words = {
-            id(module): module
-            for module in stage_modules(stage)
-            if module._parameters or module._buffers
-        }
-        for key, module in with_words.items():
-            name = names.get(key, type(module).__name__)
+    words: dict[str, Tensor] = {}
+    for number, stage in enumerate(network.stages()):
+        for module in {id(module): module for module in stage_modules(stage)}.values():
+            name = names.get(id(module), type(module).__name__)
             if isinstance(module, SpikingNeuron) and module is not stage.neuron:
                 yield f"{name} is a neuron within a synapse"
-            for used in (module, *module.parameters(recurse=False)):
-                if id(used) in users:
-                    yield f"{name} shares its words with {users[id(used)]} of another place"
-                users[id(used)] = name
+            own = _own_words(module)
+            if own and id(module) in users:
+                yield f"{name} shares its words with {users[id(module)]} of another place"
+            users[id(module)] = name
+            for attribute, tensor in own.items():
+                for other, taken in words.items():
+                    if overlaps(extent_of(tensor), extent_of(taken)):
+                        owner = other.partition(":")[2].rpartition(".")[0]
+                        yield f"{name} shares its words with {owner} of another place"
+                words[f"{number}:{name}.{attribute}"] = tensor
+
+
+def _own_words(module: nn.Module) -> dict[str, Tensor]:
+    """The module's own parameters and saved buffers that have any words."""
+    stored = {**module._parameters, **module._buffers}
+    transient = module._non_persistent_buffers_set
+    return {
+        name: tensor
+        for name, tensor in stored.items()
+        if tensor is not None and tensor.numel() and name not in transient
+    }
+
+
+def is_plain_module(module: nn.Module) -> bool:
+    """Whether a module computes what PyTorch's class of that name does, from the words it has.
+
+    Hooks, another forward, pruning, a weight norm and subclasses make it another one.
+    """
+    known = type(module).__module__.startswith("torch.nn.modules.")
+    words = {*module._parameters, *module._buffers} <= PLAIN_WORDS
+    return known and words and not has_own_behaviour(module) and not list(module.children())
+
+
+@torch.no_grad()
+def why_not_apart(network: SpikingNetwork, events: Tensor) -> str | None:
+    """Why samples or steps of a stage cannot be computed on their own; ``None`` if they can.
+
+    Args:
+        network: of stages.
+        events: ``[time, batch, ...]``, some samples of the test set.
+    """
+    for number, activity in enumerate(network.activities(events), start=1):
+        stage = network.stages()[number - 1]
+        inputs, half = activity.inputs, len(events) // 2
+        parts = (
+            ("a sample", inputs[:, :1], activity.currents[:, :1]),
+            ("a step", inputs[half:], activity.currents[half:]),
+        )
+        for what, part, currents in parts:
+            if not are_close(stage.currents(part), currents):
+                return f"stage {number}: {what} alone has other currents than in its batch"
+        if stage.recurrent is None:
+            reset_neurons(stage.neuron)
+            alone = stage.integrate(inputs[:, :1], activity.currents[:, :1])
+            reset_neurons(stage.neuron)
+            if not torch.equal(alone.spikes, activity.spikes[:, :1]):
+                return f"stage {number}: a sample alone spikes otherwise than in its batch"
+    return None
+
+
+def are_close(one: Tensor, other: Tensor) -> bool:
+    """Whether two currents are the same but for the order of summation."""
+    scale = 1 + other[other.isfinite()].abs().max() if other.isfinite().any() else 1.0
+    return torch.allclose(one, other, rtol=0.0, atol=float(1e-4 * scale), equal_nan=True)

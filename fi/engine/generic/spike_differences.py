@@ -9,6 +9,9 @@ from torch import Tensor
 
 from fi.engine.generic.golden_stage import GoldenStage, InputEvents
 
+#: A product of fewer rows rounds otherwise than that of a whole batch.
+FEWEST_ROWS = 64
+
 
 @dataclass(frozen=True)
 class SpikeDifferences:
@@ -87,8 +90,10 @@ class Frames:
         number[step, pair] = torch.arange(len(step), device=before.device)
         inputs = before.spikes[start + step, spikes.sample[pair]]
         inputs[number[spikes.step, spikes.pair], spikes.neuron] = spikes.value
-        currents = after.stage.conduct(torch.unflatten(inputs, 1, before.shape)).flatten(1)
-        return cls(step, pair, currents)
+        missing = max(0, FEWEST_ROWS - len(inputs))
+        padded = torch.nn.functional.pad(inputs, (0, 0, 0, missing))
+        currents = after.stage.conduct(torch.unflatten(padded, 1, before.shape)).flatten(1)
+        return cls(step, pair, currents[: len(inputs)])
 
     def fill_in(self, golden: GoldenStage, start: int, sample: Tensor) -> Tensor:
         """Currents ``[time, pairs, neurons]`` of whole pairs: the golden ones with the frames."""

@@ -85,3 +85,17 @@ def cut_pairs(out: PairList, pairs: int, entries: int) -> PairList:
         out.neuron[:entries],
         out.change[:entries],
     )
+
+
+def choose_pairs(pairs: PairList, chosen: Array) -> PairList:
+    """Some of the pairs, bool ``[pairs]``."""
+    sizes = np.diff(pairs.end, prepend=0)
+    entries = np.repeat(chosen, sizes)
+    return PairList(
+        pairs.fault[chosen],
+        pairs.sample[chosen],
+        np.cumsum(sizes[chosen]),
+        pairs.step[entries],
+        pairs.neuron[entries],
+        pairs.change[entries],
+    )

@@ -19,7 +19,6 @@ from fi.engine.compiled.kernels.simd import (
     WIDTH,
     bits,
     differing,
-    larger,
     load,
     select,
     spread,
@@ -76,11 +75,11 @@ def _drive_through_runs(
 @compiled
 def read_out(
     pairs: PairList, fan_out: LinearFanOut, golden: GoldenByStep, prefix: Array,
-    neurons: NeuronConstants, maximum: bool,
+    neurons: NeuronConstants,
 ) -> Statistics:  # fmt: skip
-    """Carry differences through the last stage, a linear one, to the readout's statistic.
+    """Carry differences through the last stage, a linear one, to the counts of its spikes.
 
-    ``prefix f [B, T + 1, padded]``: what the readout has gathered before each step, and in the end.
+    ``prefix f [B, T + 1, padded]``: the counts before each step, and in the end.
     Only pairs whose statistic is another are listed.
     """
     alpha, beta, threshold, synaptic, reset = neurons
@@ -111,10 +110,7 @@ def read_out(
             for t in range(start, steps):
                 now = load(drive, t * padded + c)
                 syn, mem = vector_step(syn, mem, now, a, b, limit, synaptic, reset)
-                if maximum:
-                    statistic = larger(mem, statistic)
-                else:
-                    statistic = statistic + select(mem > limit, one, zero)
+                statistic = statistic + select(mem > limit, one, zero)
             store(final, c, statistic)
             usual = load(prefix, (sample * (steps + 1) + steps) * padded + c)
             real = np.uint32((1 << min(classes - c, WIDTH)) - 1)

@@ -1,0 +1,99 @@
+"""What time step a running network is at, told from the calls of its neurons."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from fi.network.neurons import reset_neurons, spiking_neurons
+
+
+@dataclass(frozen=True)
+class StepClock:
+    """When a step ends: with every call of one neuron, the one called last and once a step.
+
+    Attributes:
+        neuron: name of that neuron.
+        calls: calls of each neuron in a step; neurons that are not called as often in every step
+            are missing.
+        steps: time steps of the inference that showed it.
+
+    Example:
+        >>> StepClock.of(["lif1", "lif2"] * 3, steps=3)
+        StepClock(neuron='lif2', calls={'lif1': 1, 'lif2': 1}, steps=3)
+        >>> StepClock.of(["lif", "lif", "out"] * 3, steps=3).calls
+        {'lif': 2, 'out': 1}
+    """
+
+    neuron: str
+    calls: Mapping[str, int]
+    steps: int
+
+    @classmethod
+    def of(cls, order: Sequence[str], steps: int | None = None) -> StepClock:
+        """The clock of an inference that called the neurons in this order.
+
+        Args:
+            order: name of the neuron of every call.
+            steps: time steps of the events; ``None`` where they have no time.
+
+        Raises:
+            ValueError: no neuron was called.
+        """
+        if not order:
+            raise ValueError("no neuron was called: there is no time step")
+        neuron = _choose_neuron(order, steps)
+        segments = [Counter[str]()]
+        for name in order:
+            segments[-1][name] += 1
+            if name == neuron:
+                segments.append(Counter())
+        whole = segments[:-1]
+        regular = {
+            name: whole[0][name]
+            for name in dict.fromkeys(order)
+            if whole[0][name] and all(part[name] == whole[0][name] for part in whole)
+        }
+        return cls(neuron, regular, len(whole))
+
+
+def _choose_neuron(order: Sequence[str], steps: int | None) -> str:
+    """Of the neurons called once a step the one called last; else of those called most often."""
+    calls = Counter(order)
+    wanted = steps if steps in calls.values() else max(calls.values())
+    last = order[-1]
+    if steps is None and list(order) == list(order[: len(order) // calls[last]]) * calls[last]:
+        return last  # a round of calls for every call of the last one
+    return next(name for name in reversed(order) if calls[name] == wanted)
+
+
+@contextmanager
+def record_calls(network: nn.Module) -> Iterator[list[str]]:
+    """The names of the neurons in the order in which they are called within the context."""
+    order: list[str] = []
+
+    def watch(name: str) -> Callable[..., None]:
+        return lambda module, args, output: order.append(name)
+
+    neurons = spiking_neurons(network)
+    handles = [neuron.register_forward_hook(watch(name)) for name, neuron in neurons.items()]
+    try:
+        yield order
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def find_clock(network: nn.Module, run: Callable[[], Any], steps: int | None) -> StepClock:
+    """Run one inference and tell the clock; the neurons are reset before and after it."""
+    reset_neurons(network)
+    with record_calls(network) as order, torch.no_grad():
+        run()
+    reset_neurons(network)
+    return StepClock.of(order, steps)
