@@ -94,6 +94,8 @@ def make_fault_source(given: GivenFaults, subject: Subject, output: Path) -> Fau
     """
     lists = output / "fault_list" / subject.name
     with report_errors(ValueError):
+        if _has_times(given):
+            subject.measure_longest()
         if isinstance(given, IterativePlan):
             return _make_iterative_source(given, subject, lists)
         if isinstance(given, SamplingPlan):
@@ -102,11 +104,31 @@ def make_fault_source(given: GivenFaults, subject: Subject, output: Path) -> Fau
             return draw_source(add_prior(given, space, subject), space, lists)
         if isinstance(given, (str, Path)):
             path = find_list(str(given), lists)
-            faults = read_fault_list(path, subject.sites, subject.steps)
+            faults = _read_list(path, subject)
             design = read_plan(path, subject.sites)
         else:
             path, faults, design = Path("faults"), check_faults(given, subject), None
         return FaultSource(faults, infer_space(faults, subject), path, None, design)
+
+
+def _has_times(given: GivenFaults) -> bool:
+    """Whether faults that ``given`` draws, or is, last for some steps only."""
+    if isinstance(given, (str, Path)):
+        return False  # a look at the list tells
+    if isinstance(given, (SamplingPlan, IterativePlan)):
+        plan = given.plan if isinstance(given, IterativePlan) else given
+        return plan.transient or plan.during is not None
+    return any(fault.steps is not None for fault in given)
+
+
+def _read_list(path: Path, subject: Subject) -> list[Fault]:
+    """The faults of a file; steps that the first batch has not may be in a longer one."""
+    try:
+        return read_fault_list(path, subject.sites, subject.steps)
+    except (UserError, ValueError):
+        if not path.is_file() or not subject.measure_longest():
+            raise
+    return read_fault_list(path, subject.sites, subject.steps)
 
 
 def _make_iterative_source(given: IterativePlan, subject: Subject, lists: Path) -> FaultSource:

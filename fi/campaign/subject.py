@@ -121,9 +121,12 @@ class Subject:
         self.own.take_anew()
         self.accuracy_before = right / max(1, samples)
 
-    def _run_trial(self) -> TrialRun:
-        """Watch an inference of two samples, and isolate inferences that change something."""
-        events, _ = self.batches.first()
+    def _run_trial(self, given: Tensor | None = None) -> TrialRun:
+        """Watch an inference of two samples, and isolate inferences that change something.
+
+        They are of the first batch, or of ``given`` events.
+        """
+        events = self.batches.first()[0] if given is None else given
         scores: list[Tensor] = []
         changed = False
 
@@ -192,6 +195,20 @@ class Subject:
         few = events[:, :1].clone()
         seen = self.network.encode(few) if isinstance(self.network, SpikingNetwork) else few
         return SiteFamily(INPUT, tuple(seen.shape[2:]), Kind.INPUT)
+
+    def measure_longest(self) -> bool:
+        """Take the time steps of the longest batch for those of the network; whether it has more.
+
+        Batches of other lengths are found by a pass over all of them.
+        """
+        first = longest = self.batches.first()[0]
+        for events, _ in self.batches:
+            longest = events if len(events) > len(longest) else longest
+        if len(longest) == len(first):
+            return False
+        self.trial = self._run_trial(longest)
+        self.steps = self.trial.steps
+        return True
 
     def check_times(self, layers: Iterable[str]) -> None:
         """Raise ``UserError`` for a family in which no fault can last for some steps only."""
