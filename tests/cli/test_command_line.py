@@ -172,7 +172,10 @@ def test_ctrl_c_keeps_what_is_done(
         (["--model", "Nothing"], "unknown model 'Nothing'; known: CSNN, MLP, NMNIST"),
         (["--data", "Nothing"], "unknown datamodule 'Nothing'; known: DVSGesture"),
         (["--checkpoint", "nothing.pt"], "--checkpoint nothing.pt: no such file"),
-        (["--fault-list", "nothing.csv"], "there is no such list in output/fault_list/MyNet"),
+        (
+            ["--margin=0.01", "--fault-list=nothing.csv"],
+            "there is no such list in output/fault_list/MyNet",
+        ),
         (["--engine", "differential"], "MyNet is no SpikingNetwork"),
         (["--engine", "warp"], "--engine warp: allowed are auto, full, differential"),
         (["--accelerator", "warp"], "--accelerator warp"),
