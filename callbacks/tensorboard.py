@@ -37,7 +37,9 @@ class CampaignBoard(CampaignCallback):
     def on_campaign_start(self, record: CampaignRecord) -> None:
         self._record = record
         source = record.source
-        self._rates = RunningRates(source.design or Design.of_list(()), source.confidence)
+        self._rates = RunningRates(
+            source.design or Design.of_list(()), source.confidence, source.interval
+        )
         self._drops = {}
         # whatever a killed run wrote behind the last fault that it stored does not count
         self._writer = SummaryWriter(str(record.folder / "tensorboard"), purge_step=record.done + 1)

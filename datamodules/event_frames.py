@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -19,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from fi.base.errors import UserError, first_line
 
+from .lightning_data import LightningData
 from .recordings import Recordings, frame_shape, frames_of, tonic, tonic_version
 from .sparse_frames import FrameDataset, Frames, Integers, Sample, SparseFrames, kept, time_first
 
@@ -26,7 +26,7 @@ VERSION = 1
 """Of the frames. It is part of a cache file's name: raise it when they change."""
 
 
-class EventFrames(pl.LightningDataModule, ABC):
+class EventFrames(LightningData, ABC):
     """Frames of a recorded data set; a subclass says where its recordings are.
 
     Batches are ``(events [time, batch, ...] float32 counts, labels [batch] int64)``; the last one

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from .lightning_data import LightningData
 from .sparse_frames import Sample, time_first
 
 Like = Literal["NMNIST", "DVSGesture", "SHD"]
@@ -35,7 +35,7 @@ NATURES: dict[Like, Nature] = {
 }
 
 
-class RandomEvents(pl.LightningDataModule):
+class RandomEvents(LightningData):
     """Independent Poisson event counts and random labels: for benchmarks and the mechanics.
 
     Nothing can be recognised in them, so that accuracies are those of guessing, and rates of masked

@@ -4,11 +4,11 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
 from .event_camera import SENSOR, Bytes, record
+from .lightning_data import LightningData
 from .sparse_frames import FrameDataset, Integers, Sample, SparseFrames, kept, time_first
 
 log = logging.getLogger(__name__)
@@ -18,9 +18,15 @@ VERSION = 1
 CLASSES = 10
 TEST_PER_CLASS = 100
 SPLIT_SEED = 51196
+SPLITS = ("train", "validation", "test")
+_STAGES: dict[str | None, tuple[str, ...]] = {
+    "fit": SPLITS[:2],
+    "validate": SPLITS[1:2],
+    "test": SPLITS[2:],
+}
 
 
-class SaccadeMNIST(pl.LightningDataModule):
+class SaccadeMNIST(LightningData):
     """Event counts of 5,000 MNIST digits: 1,000 for the test, the rest for training and validation.
 
     Batches are `(events [time, batch, 2, 34, 34] float32 counts, labels [batch] int64)`; the last
@@ -58,7 +64,7 @@ class SaccadeMNIST(pl.LightningDataModule):
         self.threshold = float(threshold)
         self.validation = validation
         self.seed = seed
-        self._splits: dict[str, Subset[Sample]] = {}
+        self._splits: dict[str, FrameDataset] = {}
 
     @property
     def cache_file(self) -> Path:
@@ -68,16 +74,19 @@ class SaccadeMNIST(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Emulate the events, unless the cache has them: Lightning's first process goes ahead."""
-        self.setup()
+        if not self.cache_file.exists():
+            cached(self.cache_file, self.num_steps, self.threshold)
 
     def setup(self, stage: str | None = None) -> None:
-        """Load the events, once: Lightning calls this before every run."""
-        if self._splits:
+        """Load what is tested, or trained on, once: Lightning calls this before every run."""
+        wanted = [name for name in _STAGES.get(stage, SPLITS) if name not in self._splits]
+        if not wanted:
             return
         frames, labels = cached(self.cache_file, self.num_steps, self.threshold)
         indices = split(labels, self.validation)
-        digits = FrameDataset(frames, labels)
-        self._splits = {name: Subset(digits, chosen.tolist()) for name, chosen in indices.items()}
+        for name in wanted:  # copies, so that the rest is not kept
+            chosen = indices[name]
+            self._splits[name] = FrameDataset(frames.take(chosen), labels[chosen])
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """The training digits, in another order each epoch; the orders follow from the seed."""
@@ -92,7 +101,8 @@ class SaccadeMNIST(pl.LightningDataModule):
         return self._loader("test")
 
     def _loader(self, name: str, shuffle: torch.Generator | None = None) -> DataLoader[Sample]:
-        self.setup()
+        if name not in self._splits:
+            self.setup()
         return DataLoader(
             self._splits[name],
             batch_size=self.batch_size,

@@ -53,6 +53,16 @@ class SparseFrames:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
+    def take(self, recordings: Integers) -> SparseFrames:
+        """These recordings alone, in this order."""
+        parts = [slice(self.starts[one], self.starts[one + 1]) for one in recordings.tolist()]
+        starts = np.cumsum([0, *(part.stop - part.start for part in parts)], dtype=np.int64)
+        cells, counts = (
+            np.concatenate([values[:0], *(values[part] for part in parts)])
+            for values in (self.cells, self.counts)
+        )
+        return SparseFrames(self.shape, starts, cells, counts)
+
     def frames(self, recording: int) -> npt.NDArray[np.float32]:
         """Event counts ``[time, ...]`` of one recording."""
         flat = np.zeros(math.prod(self.shape), np.float32)

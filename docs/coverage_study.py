@@ -31,7 +31,8 @@ from fi.sampling.plan import SamplingPlan  # noqa: E402
 from fi.sampling.prior import Prior, derive_prior  # noqa: E402
 from fi.sampling.sequential import IterativeDraw  # noqa: E402
 from fi.sampling.strata import describe_design  # noqa: E402
-from fi.statistics.group_estimates import GroupMeans, estimate_groups  # noqa: E402
+from fi.statistics.group_estimates import GroupHistograms, estimate_groups  # noqa: E402
+from fi.statistics.intervals import DEFAULT_METHOD  # noqa: E402
 from fi.statistics.survey_design import Design  # noqa: E402
 from fi.store.campaign_reader import newest_campaign  # noqa: E402
 
@@ -84,6 +85,11 @@ class Population:
     def prior(self) -> Prior:
         """Of a data-aware draw."""
         return derive_prior(self.space, self.subject.network)
+
+    @cached_property
+    def cells(self) -> Cells:
+        """The groups of faults whose rates are estimated."""
+        return make_cells(self)
 
     def rows(self, numbers: Sequence[int], first: int = 0) -> pd.DataFrame:
         """The results of these faults, as injections from ``first`` on."""
@@ -215,8 +221,10 @@ OTHERS: dict[str, Callable[[Array, Array, Array, int, float], tuple[Array, Array
     "Wald": wald,
     "Wilson by pair": by_pair,
 }
+#: What the tool can take -> its method; all but the default for network-wise draws only.
+OWN = {"default": DEFAULT_METHOD, "score and deviance": "wilson"}
 #: The tool's own intervals, and what others would take from a network-wise draw.
-METHODS = ("default", *OTHERS)
+METHODS = (*OWN, *OTHERS)
 
 
 def _z(level: float) -> float:
@@ -238,24 +246,31 @@ def _score(rate: Array, n: Array, level: float) -> tuple[Array, Array]:
 def run_repetition(population: Population, cells: Cells, draw: Draw, seed: int) -> Tally:
     """One draw, its estimates, and whether their intervals hold the true rates."""
     results, design = simulate_draw(population, draw, seed)
-    means = [GroupMeans.of(results, design, by, RATES) for by in GROUPINGS]
-    tables = [pd.concat([group.estimate(level) for group in means]) for level in LEVELS]
-    faults, sizes = _numbers(tables[0], ["faults"]), _numbers(tables[0], ["population"])
+    groups = [GroupHistograms.of(results, design, by, RATES) for by in GROUPINGS]
+    table = _estimate(groups, LEVELS[0], DEFAULT_METHOD)
+    faults, sizes = _numbers(table, ["faults"]), _numbers(table, ["population"])
     counted = cells.varied & (faults > 0) & (faults < sizes)
     ends = np.full((len(METHODS), len(LEVELS), 2, *counted.shape), np.nan)
-    for place, (table, level) in enumerate(zip(tables, LEVELS, strict=True)):
-        for end, name in enumerate(("low", "high")):
-            ends[0, place, end] = _numbers(table, [f"{rate} {name}" for rate in RATES])
-        if design.scheme == "network-wise":  # the others have no formula for several strata
+    single = design.scheme == "network-wise"  # others have no formula for several strata
+    for place, level in enumerate(LEVELS):
+        for number, method in enumerate(OWN.values()):
+            if single or method == DEFAULT_METHOD:
+                table = _estimate(groups, level, method)
+                for end, name in enumerate(("low", "high")):
+                    ends[number, place, end] = _numbers(table, [f"{rate} {name}" for rate in RATES])
+        if single:
             rates = _numbers(table, RATES)
-            for method, interval in enumerate(OTHERS.values(), start=1):
+            for number, interval in enumerate(OTHERS.values(), start=len(OWN)):
                 with np.errstate(all="ignore"):  # where nothing or everything was run
-                    both = interval(rates, faults, sizes, population.samples, level)
-                ends[method, place] = both
+                    ends[number, place] = interval(rates, faults, sizes, population.samples, level)
     low, high = np.where(counted, ends, 0.0).swapaxes(0, 2)
     inside = (low <= cells.truth + 1e-12) & (cells.truth - 1e-12 <= high)
     covered = (counted & inside).astype(float).swapaxes(0, 1)
     return Tally([len(results)], counted.astype(float), covered, ((high - low) / 2).swapaxes(0, 1))
+
+
+def _estimate(groups: Sequence[GroupHistograms], level: float, method: str) -> pd.DataFrame:
+    return pd.concat([group.estimate(level, method) for group in groups])
 
 
 def _numbers(table: pd.DataFrame, columns: Sequence[str]) -> Array:
@@ -277,13 +292,13 @@ def add_up(tallies: Iterable[Tally]) -> Tally:
 
 
 def run_study(
-    population: Population, draws: Sequence[Draw], repetitions: int, processes: int = 2
+    population: Population, draws: Sequence[Draw], seeds: range, processes: int = 2
 ) -> Iterator[tuple[Draw, Tally]]:
-    """Repeat every draw with the seeds 0 to ``repetitions - 1``; the sum for each, in order."""
+    """Repeat every draw with these seeds; the sum for each, in order."""
     global _shared
-    _shared = population, make_cells(population)
+    _shared = population, population.cells
     population.prior  # noqa: B018 - made before the processes are, which share the population
-    chunks = [range(start, min(start + 10, repetitions)) for start in range(0, repetitions, 10)]
+    chunks = [seeds[start : start + 10] for start in range(0, len(seeds), 10)]
     if processes == 1:
         yield from ((draw, add_up(map(_chunk, [(draw, c) for c in chunks]))) for draw in draws)
         return

@@ -20,8 +20,8 @@ from coverage_study import (
     Finding,
     Population,
     Tally,
+    add_up,
     assess_coverage,
-    make_cells,
     run_study,
 )
 
@@ -32,10 +32,14 @@ from fi.statistics.sample_size import sample_size
 PAGE = ROOT / "docs" / "coverage.md"
 BEGIN, END = "<!-- tables: written by docs/coverage_tables.py -->\n", "<!-- end of the tables -->\n"
 REPETITIONS = 400
+#: So many repetitions of every draw are kept in a file: a study that was stopped goes on.
+PART = 50
 POPULATIONS = {
     "trained": "--model NMNIST --limit-samples 200",
     "untrained": "--model NMNIST --model.hidden 10 --checkpoint none --faults.bits 23-31 "
     "--limit-samples 1",
+    "convolutional": "--model CSNN --limit-samples 100 --faults.layers "
+    "conv1.*,lif1.beta,lif1.threshold,conv2.bias,lif2.*,fc1.bias,lif3.*",
 }
 DRAWS = (
     Draw("network-wise", 0.01),
@@ -63,14 +67,19 @@ def conduct_study(name: str, options: str, arguments: argparse.Namespace) -> Stu
     """The study of a population; draws of which the tally is kept are not repeated."""
     folder = Path(arguments.output) / name
     population = Population.from_campaign(options.split(), folder)
-    kept = {draw: folder / f"{draw.tag}-{arguments.repetitions}.npz" for draw in DRAWS}
-    missing = [draw for draw in DRAWS if arguments.again or not kept[draw].exists()]
-    start = time.perf_counter()
-    for draw, tally in run_study(population, missing, arguments.repetitions, arguments.processes):
-        tally.save(kept[draw])
-        print(f"{name}: {draw.tag} after {time.perf_counter() - start:.0f} s", flush=True)
-    tallies = {draw: Tally.load(path) for draw, path in kept.items()}
-    return Study(name, options, population, make_cells(population), tallies)
+    start, parts = time.perf_counter(), {draw: list[Path]() for draw in DRAWS}
+    for first in range(0, arguments.repetitions, PART):
+        seeds = range(first, min(first + PART, arguments.repetitions))
+        kept = {d: folder / f"{d.tag}-{seeds.start}-{seeds.stop}.npz" for d in DRAWS}
+        missing = [draw for draw in DRAWS if arguments.again or not kept[draw].exists()]
+        for draw, tally in run_study(population, missing, seeds, arguments.processes):
+            tally.save(kept[draw])
+            seconds = time.perf_counter() - start
+            print(f"{name}: {draw.tag}, {seeds.stop} draws after {seconds:.0f} s", flush=True)
+        for draw, path in kept.items():
+            parts[draw].append(path)
+    tallies = {draw: add_up(map(Tally.load, paths)) for draw, paths in parts.items()}
+    return Study(name, options, population, population.cells, tallies)
 
 
 def format_tables(studies: Sequence[Study]) -> str:

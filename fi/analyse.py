@@ -10,10 +10,12 @@ from rich.console import Console
 
 from fi.base.errors import UserError
 from fi.cli.execution import run_command
+from fi.cli.option_values import read_method
 from fi.cli.parser import CommandParser
 from fi.report.tables import show_table, write_table
 from fi.report.terminal.groups import show_critical, show_rates
 from fi.statistics.group_estimates import GROUPINGS
+from fi.statistics.intervals import METHODS
 from fi.store.campaign_reader import newest_campaign
 
 
@@ -24,6 +26,7 @@ def analyse(
     by: Sequence[str] = (),
     top: int = 0,
     confidence: float | None = None,
+    interval: str | None = None,
 ) -> None:
     """Print and write the table of the newest campaign of ``model`` on ``fault_list``.
 
@@ -31,13 +34,14 @@ def analyse(
         model, fault_list, output: which campaign.
         by: further, the rates by these groupings, see ``fi.statistics.group_estimates``.
         top: further, so many of the most critical faults.
-        confidence: of the intervals; the campaign's own by default.
+        confidence, interval: of the intervals, and their method; the campaign's own by default.
     """
     campaign, console = newest_campaign(Path(output), model, fault_list), Console()
-    level = confidence or campaign.summary().confidence
-    show_table(campaign.path, write_table(campaign.path, level), console, level)
+    summary = campaign.summary()
+    rule = (confidence or summary.confidence, interval or summary.interval)
+    show_table(campaign.path, write_table(campaign.path, *rule), console, *rule)
     if by:
-        show_rates(campaign, by, level, console)
+        show_rates(campaign, by, *rule, console)
     if top:
         show_critical(campaign, top, console)
 
@@ -55,7 +59,8 @@ def run(argv: list[str]) -> None:
     if options.confidence is not None and not 0 < options.confidence < 1:
         raise UserError(f"--confidence {options.confidence}: allowed is above 0 and below 1")
     by = groupings_of(options.by)
-    analyse(options.model, options.fault_list, options.output, by, options.top, options.confidence)
+    rule = (options.confidence, read_method(options.interval))
+    analyse(options.model, options.fault_list, options.output, by, options.top, *rule)
 
 
 def groupings_of(text: str) -> tuple[str, ...]:
@@ -91,6 +96,12 @@ def _parser() -> CommandParser:
     )
     parser.add_argument(
         "--confidence", type=float, help="of the intervals; default: the campaign's own"
+    )
+    parser.add_argument(
+        "--interval",
+        type=str,
+        metavar="METHOD",
+        help=f"how intervals are found: {', '.join(METHODS)}; default: the campaign's own",
     )
     return parser
 

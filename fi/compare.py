@@ -15,8 +15,10 @@ from rich.text import Text
 from fi.base.errors import UserError
 from fi.base.text_files import csv_text, write_text
 from fi.cli.execution import run_command
+from fi.cli.option_values import read_method
 from fi.cli.parser import CommandParser
 from fi.report.comparison import RATES, Comparison, Side, compare, footer
+from fi.statistics.intervals import METHODS
 from fi.statistics.result_table import OVERALL
 
 COMMAND = "python -m fi.compare"
@@ -35,8 +37,9 @@ def run(argv: list[str]) -> None:
     if len(options.campaigns) != 2:
         given = ", ".join(options.campaigns) or "none"
         raise UserError(f"two campaigns are compared, A and B; given: {given}")
+    method = read_method(options.interval)
     first, second = (Side.read(Path(path)) for path in options.campaigns)
-    found = compare(first, second, options.confidence)
+    found = compare(first, second, options.confidence, method)
     Console().print(view(found))
     if options.csv:
         _write(Path(options.csv), comparison_csv(found))
@@ -114,6 +117,12 @@ def _parser() -> CommandParser:
         "campaigns", nargs="*", metavar="A B", type=str, help="differences are B - A"
     )
     parser.add_argument("--confidence", metavar="C", type=float, help="default: that of A, 0.99")
+    parser.add_argument(
+        "--interval",
+        metavar="METHOD",
+        type=str,
+        help=f"how intervals are found: {', '.join(METHODS)}; default: as for A",
+    )
     parser.add_argument("--csv", metavar="FILE", type=str, help="write the table as CSV")
     parser.add_argument("--html", metavar="FILE", type=str, help="write a page with a figure")
     return parser

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-from jsonargparse import Namespace
-
 from fi.base.errors import ContractBroken
+from fi.base.garbage import exempt_from_collection, pause_collection
 from fi.cli.argv import asks_for_help
-from fi.cli.chosen_classes import find_chosen_classes, find_chosen_data
 from fi.cli.execution import run_command
-from fi.cli.test_options import COMMAND, NOT_REPLAYED, make_parser, parse_early_options
-from fi.cli.test_plan import make_iterative_plan, make_plan, make_settings
+from fi.cli.option_names import TEST
 
 if TYPE_CHECKING:
+    from jsonargparse import Namespace
+
     from fi.campaign.fault_source import FaultSource
     from fi.campaign.runner import Campaign
 
-# What runs a campaign imports Lightning, which takes three times as long as PyTorch: not before all
-# options are known to be right.
+# Nothing is imported before it is needed: PyTorch for the options, then, for what runs a campaign,
+# Lightning, which takes three times as long. Imports are a part of what ``prepare`` makes.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit status 2 after an error, 1 where ``--verify`` finds the contract broken."""
     try:
-        return run_command(COMMAND, run, arguments)
+        return run_command(TEST, run, arguments)
     except ContractBroken as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -36,20 +35,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(argv: list[str]) -> None:
     """Parse, plan, run, and print the table."""
+    with ExitStack() as stack:
+        with pause_collection():
+            campaign, source, options = prepare(argv)
+            stack.enter_context(exempt_from_collection())  # else all of it is walked over once
+        if options.dry_run:
+            from fi.campaign.dry_run import show_plan
+
+            show_plan(campaign, source)
+        else:
+            run_campaign(campaign, source, options)
+
+
+def prepare(argv: list[str]) -> tuple[Campaign, FaultSource, Namespace]:
+    """Parse and plan: the campaign, where its faults come from, the options."""
+    from fi.cli.chosen_classes import find_chosen_classes, find_chosen_data
+    from fi.cli.test_options import NOT_REPLAYED, make_parser, parse_early_options
+    from fi.cli.test_plan import make_iterative_plan, make_pilot_plan, make_plan, make_settings
+
     classes = find_chosen_classes(argv, ("model", "data") if asks_for_help(argv) else ("model",))
     early = parse_early_options(argv, classes)
     plan, settings = make_plan(early), make_settings(early)
-    given = make_iterative_plan(early, plan) or early.fault_list or plan
+    pilot = make_pilot_plan(early, plan)
+    given = pilot or make_iterative_plan(early, plan) or early.fault_list or plan
+    parser = make_parser({**classes, "data": find_chosen_data(argv, classes["model"])})
+    options = parser.parse(argv)
 
-    from fi.base.garbage import exempt_from_collection
+    import torch
+
     from fi.callbacks import standard_callbacks
-    from fi.campaign.dry_run import show_plan
     from fi.campaign.fault_source import make_fault_source
     from fi.campaign.runner import Campaign, say_nothing
     from fi.cli.subject_options import load_subject
 
-    parser = make_parser({**classes, "data": find_chosen_data(argv, classes["model"])})
-    options = parser.parse(argv)
     subject = load_subject(parser, options)
     source = make_fault_source(given, subject, settings.output)
     if options.threads:
@@ -58,17 +76,13 @@ def run(argv: list[str]) -> None:
         subject,
         source.runnable,
         settings,
-        replace(source.record, confidence=options.confidence),
+        replace(source.record, confidence=options.confidence, interval=options.interval),
         config=parser.dump_replayable(options, NOT_REPLAYED),
         options=list_set_options(options),
         callbacks=standard_callbacks(settings),
         say=say_nothing if options.quiet else print,
     )
-    with exempt_from_collection():
-        if options.dry_run:
-            show_plan(campaign, source)
-        else:
-            run_campaign(campaign, source, options)
+    return campaign, source, options
 
 
 def run_campaign(campaign: Campaign, source: FaultSource, options: Namespace) -> None:

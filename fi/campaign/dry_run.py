@@ -13,12 +13,17 @@ from fi.campaign.fault_source import FaultSource
 from fi.campaign.runner import Campaign
 from fi.faults.fault_space import FaultSpace
 from fi.network.batches import Batches
+from fi.sampling.pilot import PilotPlan
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.sequential import IterativeDraw
+from fi.statistics.histogram import Histogram
+from fi.statistics.neyman import expected_size, least_size
 
 #: What a test run costs beside its inference.
 _RUN_SECONDS = 0.003
 _PROBE = 256
+#: For which the dry run says how many faults they take.
+_HALF_WIDTHS = (0.05, 0.01, 0.005, 0.001)
 
 
 def show_plan(campaign: Campaign, source: FaultSource) -> None:
@@ -30,9 +35,10 @@ def show_plan(campaign: Campaign, source: FaultSource) -> None:
     if source.draw is not None:
         _show_pilot(console, campaign, source.draw)
     elif plan is not None:
+        expected = f"t {plan.t:g}, p {plan.p:g}" if source.pilot is None else "sizes by the pilot"
         console.print(
             f"{plan.scheme}: {_describe_draw(campaign, space, plan)} "
-            f"(margin {plan.margin:g}, t {plan.t:g}, p {plan.p:g}, seed {plan.seed})",
+            f"(margin {plan.margin:g}, {expected}, seed {plan.seed})",
             soft_wrap=True,
         )
         if plan.together == 1 and len(sizes := plan.sizes(space)) > 1:
@@ -41,9 +47,10 @@ def show_plan(campaign: Campaign, source: FaultSource) -> None:
         console.print(f"no such fault in: {', '.join(space.left_out)}", soft_wrap=True)
     if source.draw is None:
         console.print(f"{campaign.source.name}: {len(campaign.trials)} faults; {campaign.why}")
-        console.print(
-            f"estimated time: {_format_time(estimate_seconds(campaign))}; nothing was run"
-        )
+        seconds = estimate_seconds(campaign)
+        if plan is not None and plan.together == 1:
+            _show_half_widths(console, campaign, source, plan, seconds)
+        console.print(f"estimated time: {_format_time(seconds)}; nothing was run")
 
 
 def _show_pilot(console: Console, campaign: Campaign, draw: IterativeDraw) -> None:
@@ -67,6 +74,39 @@ def _show_pilot(console: Console, campaign: Campaign, draw: IterativeDraw) -> No
         f"estimated time: {_format_time(first)} for the pilot, "
         f"{_format_time(first * max(1.0, formula / pilot))} for {formula} faults; nothing was run"
     )
+
+
+def _show_half_widths(
+    console: Console, campaign: Campaign, source: FaultSource, plan: SamplingPlan, seconds: float
+) -> None:
+    """Say how many faults, and how long, a half-width of each rate would take."""
+    each = seconds / len(campaign.trials)
+    if source.pilot is not None:
+        console.print(_make_sizes_table(source.pilot, source.space, each))
+        return
+    sizes = [part.population for part, _ in plan.sizes(source.space)]
+    rule = (plan.margin, campaign.source.confidence, campaign.source.interval)
+    least = round(sum(least_size(float(size), *rule) for size in sizes))
+    most = sum(expected_size(Histogram.of([]), size, *rule) for size in sizes)
+    console.print(
+        f"a half-width of {plan.margin:g} takes {least} faults ({_format_time(least * each)}) of a "
+        f"rate of 0 or 1, {most} ({_format_time(most * each)}) in the worst case; --pilot RUN, an "
+        "earlier campaign, says how many of each rate",
+        soft_wrap=True,
+    )
+
+
+def _make_sizes_table(pilot: PilotPlan, space: FaultSpace, each: float) -> Table:
+    """Faults for some half-widths of each rate, and the time of the most; ``each`` in seconds."""
+    table = Table(title="Faults for a half-width, as the pilot was")
+    for name in ("half-width", *pilot.rates, "time"):
+        table.add_column(name, justify="right")
+    for margin in sorted({pilot.plan.margin, *_HALF_WIDTHS}, reverse=True):
+        sizes = pilot.expect_sizes(space, margin).values()
+        faults = [sum(of_rate[rate] for of_rate in sizes) for rate in pilot.rates]
+        most = sum(max(of_rate.values()) for of_rate in sizes)
+        table.add_row(f"{margin:g}", *map(str, faults), _format_time(most * each))
+    return table
 
 
 def _make_strata_table(sizes: Sequence[tuple[str, int, int]], drawn: str = "drawn") -> Table:

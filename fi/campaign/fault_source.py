@@ -14,6 +14,7 @@ from fi.faults.fault_list import check_trials, read_fault_list, write_fault_list
 from fi.faults.fault_sites import Kind
 from fi.faults.fault_space import FaultSpace
 from fi.sampling.fault_draw import draw
+from fi.sampling.pilot import PilotPlan
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.plan_file import read_plan, write_plan
 from fi.sampling.prior import derive_prior
@@ -24,7 +25,7 @@ from fi.statistics.survey_design import Design
 from fi.store.run_summary import ListRecord
 
 #: What a user may give: a plan, the name or path of a list, or the faults themselves.
-GivenFaults = SamplingPlan | IterativePlan | str | Path | Sequence[Fault]
+GivenFaults = SamplingPlan | IterativePlan | PilotPlan | str | Path | Sequence[Fault]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class FaultSource:
         design: how it was drawn, and from which faults; ``None`` where that is not known.
         draw: what draws the list by interim analyses; ``faults`` are none then, and the campaign
             names and writes the list.
+        pilot: what the sizes of the draw were planned by.
     """
 
     faults: list[Fault]
@@ -47,6 +49,7 @@ class FaultSource:
     plan: SamplingPlan | None
     design: Design | None = None
     draw: IterativeDraw | None = None
+    pilot: PilotPlan | None = None
 
     @property
     def runnable(self) -> Sequence[Fault] | IterativeDraw:
@@ -83,9 +86,9 @@ def make_fault_source(given: GivenFaults, subject: Subject, output: Path) -> Fau
     """Find the faults that ``given`` means for this network.
 
     Args:
-        given: a plan draws a list, an iterative one by interim analyses; a bare name is looked up
-            in ``output/fault_list/<model>``, a path is taken as it is; faults are taken as they
-            are, under the name ``faults``.
+        given: a plan draws a list, an iterative one by interim analyses, one with a pilot as many
+            faults as that asks for; a bare name is looked up in ``output/fault_list/<model>``, a
+            path is taken as it is; faults are taken as they are, under the name ``faults``.
         subject: the network and its data.
         output: the root of all results.
 
@@ -94,47 +97,40 @@ def make_fault_source(given: GivenFaults, subject: Subject, output: Path) -> Fau
     """
     lists = output / "fault_list" / subject.name
     with report_errors(ValueError):
-        if _has_times(given):
-            subject.measure_longest()
+        if not _is_permanent(given):
+            subject.measure_steps()
         if isinstance(given, IterativePlan):
             return _make_iterative_source(given, subject, lists)
+        if isinstance(given, PilotPlan):
+            space = given.plan.space(subject.sites, subject.steps)
+            sized = replace(given.size(space), word_format=subject.word_format)
+            return replace(draw_source(sized, space, lists), pilot=given)
         if isinstance(given, SamplingPlan):
             given = replace(given, word_format=subject.word_format)
             space = given.space(subject.sites, subject.steps)
             return draw_source(add_prior(given, space, subject), space, lists)
         if isinstance(given, (str, Path)):
             path = find_list(str(given), lists)
-            faults = _read_list(path, subject)
+            faults = read_fault_list(path, subject.sites, subject.steps)
             design = read_plan(path, subject.sites)
         else:
             path, faults, design = Path("faults"), check_faults(given, subject), None
         return FaultSource(faults, infer_space(faults, subject), path, None, design)
 
 
-def _has_times(given: GivenFaults) -> bool:
-    """Whether faults that ``given`` draws, or is, last for some steps only."""
-    if isinstance(given, (str, Path)):
-        return False  # a look at the list tells
-    if isinstance(given, (SamplingPlan, IterativePlan)):
-        plan = given.plan if isinstance(given, IterativePlan) else given
-        return plan.transient or plan.during is not None
-    return any(fault.steps is not None for fault in given)
-
-
-def _read_list(path: Path, subject: Subject) -> list[Fault]:
-    """The faults of a file; steps that the first batch has not may be in a longer one."""
-    try:
-        return read_fault_list(path, subject.sites, subject.steps)
-    except (UserError, ValueError):
-        if not path.is_file() or not subject.measure_longest():
-            raise
-    return read_fault_list(path, subject.sites, subject.steps)
+def _is_permanent(given: GivenFaults) -> bool:
+    """Whether no fault lasts for some steps only, as far as that is known."""
+    if isinstance(given, (IterativePlan, PilotPlan)):
+        return _is_permanent(given.plan)
+    if isinstance(given, SamplingPlan):
+        return not given.transient and given.during is None
+    return not isinstance(given, (str, Path)) and all(fault.steps is None for fault in given)
 
 
 def _make_iterative_source(given: IterativePlan, subject: Subject, lists: Path) -> FaultSource:
     plan = replace(given.plan, word_format=subject.word_format)
     space = plan.space(subject.sites, subject.steps)
-    draw = IterativeDraw(space, plan, given.confidence, given.rates)
+    draw = IterativeDraw(space, plan, given.confidence, given.rates, given.interval)
     return FaultSource([], space, lists / plan.list_name, plan, draw.design, draw)
 
 

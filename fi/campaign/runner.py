@@ -20,6 +20,7 @@ from fi.campaign.ranks import Processes
 from fi.campaign.running.announcements import describe_folder, describe_golden, describe_list
 from fi.campaign.running.basis import RunBasis, find_basis, hold_folder
 from fi.campaign.running.decision_counts import DecisionCounts, read_earlier_counts
+from fi.campaign.running.family_check import FamilyCheck, check_families
 from fi.campaign.running.group_runs import GroupRuns
 from fi.campaign.running.listeners import Listeners
 from fi.campaign.running.score_warnings import find_score_warnings
@@ -29,6 +30,7 @@ from fi.campaign.schedule import make_schedule
 from fi.campaign.settings import Settings
 from fi.campaign.subject import Subject, keep_network
 from fi.campaign.trainer import exact_arithmetic, make_trainer, on_gpu
+from fi.engine.full import FullEngine
 from fi.engine.select import choose_engine
 from fi.engine.warm_up import warm_up
 from fi.faults.fault import Fault, Trial
@@ -87,6 +89,7 @@ class Campaign:
         self.processes = Processes(self.trainer)
         self._source, self._say = source or ListRecord(), say
         self._basis: RunBasis | None = None
+        self._checked: FamilyCheck | None = None
         self._score_warnings: list[str] = []
 
     @property
@@ -169,11 +172,11 @@ class Campaign:
         subject = self.subject
         golden = run_golden(self.trainer, subject.network, subject.infer, subject.batches)
         self.say(describe_golden(subject, golden))
+        for note in subject.notes:
+            self.say(note)
         self._score_warnings = find_score_warnings(subject, golden)
         for text in self._score_warnings:
             warn_user(text)
-        for note in subject.notes:
-            self.say(note)
         parts = (self.schedule, self.settings, self.engine.name, self._source)
         return find_basis(subject, weights, golden, *parts)
 
@@ -188,6 +191,8 @@ class Campaign:
         for line in describe_folder(files, earlier, self.schedule) if self.processes.first else ():
             self.say(line)
         self._warm_up()
+        if self.settings.check_first and self.engine.name != FullEngine.name:
+            self._check_families()
         session = self._make_session(basis, earlier)
         with session.open(self._make_record(basis, earlier)):
             session.run(todo)
@@ -200,6 +205,14 @@ class Campaign:
         if not on_gpu(self.trainer):
             families = self.subject.families
             warm_up(self.engine, families, events.to(self.subject.dtype), self.say, several)
+
+    def _check_families(self) -> None:
+        """Some faults of every family on the full engine too."""
+        subject = self.subject
+        self._checked = check_families(
+            self.trainer, self.engine, subject.infer, self.trials, subject.batches.first()
+        )
+        self.say(str(self._checked))
 
     def _make_session(self, basis: RunBasis, earlier: pd.DataFrame) -> Session:
         files, golden, processes = basis.files, basis.golden, self.processes
@@ -237,6 +250,7 @@ class Campaign:
             "shard": str(shard) if shard else None,
             "engine": self.engine.name,
             "engine_why": self.why,
+            "checked": self._checked.summary_entry() if self._checked else None,
             "precision": self.settings.hardware.precision,
             "processes": self.processes.count,
             "hashes": basis.files.identity,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +129,10 @@ class IterativeFaults(ListedFaults):
 
     @property
     def digest(self) -> str:
-        rule = {"pilot": PILOT, "growth": GROWTH, "stopping": STOPPING_ERROR}
-        plan = {**asdict(self.draw.plan), "rates": self.draw.rates, **rule}
+        rule: dict[str, Any] = {"pilot": PILOT, "growth": GROWTH, "stopping": STOPPING_ERROR}
+        if self.draw.interval != "wilson":  # which was the only one, of stored campaigns as well
+            rule |= {"interval": self.draw.interval}
+        plan = {**self.draw.plan.record(), "rates": self.draw.rates, **rule}
         return json_hash([plan, self.draw.confidence, self.draw.design.record()])
 
     @property
@@ -155,7 +156,11 @@ class IterativeFaults(ListedFaults):
 
     def write(self, path: Path) -> None:
         grow_fault_list(path, self.listed)
-        iterative = {"confidence": self.draw.confidence, "rates": list(self.draw.rates)}
+        iterative = {
+            "confidence": self.draw.confidence,
+            "rates": list(self.draw.rates),
+            "interval": self.draw.interval,
+        }
         write_plan(path, self.draw.plan, self.draw.design, iterative)
 
     def summary_entries(self) -> dict[str, Any]:

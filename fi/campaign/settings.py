@@ -45,6 +45,7 @@ class Settings:
         overwrite: run a finished campaign again.
         figures: draw the figures of the report and of TensorBoard in the end.
         shard: the part of the list that is run; ``None`` is all of it.
+        check_first: run some faults of every family on the full engine before the campaign.
     """
 
     output: Path = Path("output")
@@ -57,3 +58,4 @@ class Settings:
     overwrite: bool = False
     figures: bool = True
     shard: Shard | None = None
+    check_first: bool = True

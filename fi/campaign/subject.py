@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from fi.base.errors import UserError, report_errors
+from fi.base.errors import UserError, first_line, report_errors
 from fi.base.user_code import UserCodeError, describe_user_error, report_user_code
 from fi.engine.base import Infer
 from fi.faults.fault_sites import INPUT, Kind, SiteFamily, find_sites, observe_activity
@@ -51,12 +51,11 @@ class Subject:
         accuracy_before: part of the test samples classified right before the words were rounded;
             ``None`` in float32.
         infer: scores of events.
-        adapter: what calls a network that is no ``SpikingNetwork``; ``None`` for one that is.
         batches: the test set.
         trial: what a first inference showed.
         families: the site families, in the order of the network's modules.
         left_out: why other tensors of words have no faults, by name.
-        steps: the number of time steps.
+        steps: the number of time steps; those of the first batch before ``measure_steps``.
 
     Raises:
         UserError: the network cannot take the data.
@@ -89,10 +88,12 @@ class Subject:
         run = asked.make_infer(network, self.name)
         self.adapter = run if isinstance(run, Adapter) else None
         self.own = OwnState(network)  # with what the adapter has put into it
+        self.batches = Batches(get_test_loader(data), self.data_name, limit, self.dtype)
+        settle_form(asked, self.adapter, self.batches, self.name)
+        self.own.find_changes()
+        self.own.reset()
         by_stage = isinstance(network, SpikingNetwork) and network.runs_by_stage
         self.infer: Infer = run if by_stage else Inference(run, self.own)
-        self.batches = Batches(get_test_loader(data), self.data_name, limit, dtype=self.dtype)
-        settle_form(asked, self.adapter, self.batches, self.name)
         self.word_format = word_format
         self.accuracy_before: float | None = None
         self.trial = self._run_trial()
@@ -121,12 +122,9 @@ class Subject:
         self.own.take_anew()
         self.accuracy_before = right / max(1, samples)
 
-    def _run_trial(self, given: Tensor | None = None) -> TrialRun:
-        """Watch an inference of two samples, and isolate inferences that change something.
-
-        They are of the first batch, or of ``given`` events.
-        """
-        events = self.batches.first()[0] if given is None else given
+    def _run_trial(self) -> TrialRun:
+        """Watch an inference of two samples, and isolate inferences that change something."""
+        events, _ = self.batches.first()
         scores: list[Tensor] = []
         changed = False
 
@@ -138,16 +136,15 @@ class Subject:
             return scores[-1]
 
         try:
-            trial = observe_activity(self.network, infer, events, self.has_time)
-        except UserError:
-            raise
+            timed = self.adapter is None or self.adapter.has_steps
+            trial = observe_activity(self.network, infer, events, timed)
+        except (UserError, UnknownShape) as error:
+            raise UserError(f"{self.name}: {first_line(error)}") from error
         except Exception as error:  # whatever the network raises
             doing = (
                 f"{self.name} cannot take the events of {self.data_name}, [time, batch, ...] = "
                 f"{list(events.shape)}"
             )
-            if isinstance(error, UnknownShape):
-                raise UserError(f"{doing}: {error}") from error
             raise UserCodeError(describe_user_error(doing, error)) from error
         if scores[0].ndim != 2 or len(scores[0]) != trial.samples:
             raise UserError(
@@ -172,11 +169,6 @@ class Subject:
         self.infer.isolates = kept
 
     @property
-    def has_time(self) -> bool:
-        """Whether the events have time; else the forward makes the steps of an image itself."""
-        return self.adapter is None or self.adapter.sees_time
-
-    @property
     def notes(self) -> list[str]:
         """What a user has to know of the network, a line each."""
         by_reason: dict[str, list[str]] = {}
@@ -196,19 +188,14 @@ class Subject:
         seen = self.network.encode(few) if isinstance(self.network, SpikingNetwork) else few
         return SiteFamily(INPUT, tuple(seen.shape[2:]), Kind.INPUT)
 
-    def measure_longest(self) -> bool:
-        """Take the time steps of the longest batch for those of the network; whether it has more.
+    def measure_steps(self) -> None:
+        """Take the steps of the longest batch; a shorter one does not reach the last of them.
 
-        Batches of other lengths are found by a pass over all of them.
+        One pass over the test set: for faults that last for some steps only.
         """
-        first = longest = self.batches.first()[0]
-        for events, _ in self.batches:
-            longest = events if len(events) > len(longest) else longest
-        if len(longest) == len(first):
-            return False
-        self.trial = self._run_trial(longest)
-        self.steps = self.trial.steps
-        return True
+        events, _ = self.batches.first()
+        if self.trial.steps == len(events):
+            self.steps = max(len(events) for events, _ in self.batches)
 
     def check_times(self, layers: Iterable[str]) -> None:
         """Raise ``UserError`` for a family in which no fault can last for some steps only."""
@@ -223,7 +210,7 @@ class Subject:
     @property
     def sites(self) -> list[SiteFamily]:
         """The site families and the input lines, which have faults only where that is asked for."""
-        if not self.has_time:
+        if self.adapter is not None and not self.adapter.has_steps:
             return self.families
         return [*self.families, self.inputs]
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fi.base.errors import FailedElsewhere, UserError
+from fi.base.garbage import skip_last_collection
 from fi.base.user_code import UserCodeError, describe_user_error, is_users_error
 from fi.cli.error_text import describe_error, make_printable
 from fi.cli.option_names import TRACEBACK
@@ -66,6 +67,7 @@ def run_command(
     An error is one line; with ``--traceback`` all of it stands before. ``SIGTERM``, which batch
     systems send before they kill, is taken for Ctrl-C.
     """
+    skip_last_collection()
     given = list(sys.argv[1:] if arguments is None else arguments)
     argv = [word for word in given if word != f"--{TRACEBACK}"]
     try:

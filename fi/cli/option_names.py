@@ -6,6 +6,8 @@ import re
 
 #: ``--model.beta`` is ``model_args.beta`` in a config file, beside ``model``.
 ARGUMENTS = {"model": "model_args", "data": "data_args"}
+#: The command that runs campaigns.
+TEST = "python -m fi.test"
 #: Of all commands; what runs them takes it.
 TRACEBACK = "traceback"
 

@@ -9,6 +9,7 @@ from fi.base.errors import UserError
 from fi.faults.bits import WORD_BITS
 from fi.faults.csv_row import parse_steps
 from fi.faults.fault import Bits
+from fi.statistics.intervals import METHODS
 
 
 def split_words(text: str) -> tuple[str, ...]:
@@ -73,3 +74,10 @@ def parse_bit_sets(text: str, burst: int = 1) -> tuple[int | Bits, ...]:
         return (*sorted(bits), *sets)
     starts = (bit for bit in sorted(bits) if bit + burst <= WORD_BITS)
     return (*(tuple(range(bit, bit + burst)) for bit in starts), *sets)
+
+
+def read_method(text: str | None) -> str | None:
+    """The method of intervals that ``--interval`` names; ``UserError`` for an unknown one."""
+    if text is not None and text not in METHODS:
+        raise UserError(f"--interval {text}: allowed are {', '.join(METHODS)}")
+    return text

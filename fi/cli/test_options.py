@@ -9,6 +9,7 @@ from jsonargparse import Namespace
 from fi.base.user_makers import Maker
 from fi.campaign.settings import PRECISIONS, Hardware
 from fi.cli.ignored_options import check_heeded
+from fi.cli.option_names import TEST
 from fi.cli.parser import CommandParser
 from fi.engine.base import ENGINES
 from fi.faults.word_formats import FORMATS
@@ -16,9 +17,9 @@ from fi.network.adapting.forms import FORWARDS
 from fi.network.adapting.outputs import READOUTS
 from fi.sampling.plan import DEFAULT_SEED, SCHEMES, SamplingPlan
 from fi.sampling.sequential_plan import TRACKABLE, TRACKED
+from fi.statistics.intervals import DEFAULT_METHOD, METHODS
 from fi.statistics.sample_size import CONFIDENCE
 
-COMMAND = "python -m fi.test"
 #: Options that are no part of what a config file replays.
 NOT_REPLAYED = ("dry_run", "overwrite", "quiet", "verify")
 
@@ -27,7 +28,7 @@ def make_parser(classes: Mapping[str, Maker]) -> CommandParser:
     """The parser; ``classes`` are the network and the datamodule where these are known."""
     more = "" if classes else " Name a network to see its arguments: --model MODEL --help."
     parser = CommandParser(
-        COMMAND,
+        TEST,
         "Inject the faults of a list into a spiking network, one campaign, and print what they did."
         + more,
         classes,
@@ -138,6 +139,13 @@ def _add_fault_options(parser: CommandParser) -> None:
         help="of the intervals, and of the sample size",
     )
     add(
+        "--interval",
+        default=DEFAULT_METHOD,
+        metavar="METHOD",
+        type=str,
+        help=f"how intervals are found: {', '.join(METHODS)}; betting has a proof",
+    )
+    add(
         "--t",
         "--confidence-t",
         metavar="T",
@@ -157,6 +165,12 @@ def _add_fault_options(parser: CommandParser) -> None:
         metavar="FILE",
         type=str,
         help="expected rates of a data-aware draw, CSV Layer,Bit,P; default: from the weights",
+    )
+    add(
+        "--pilot",
+        metavar="RUN",
+        type=str,
+        help="folder of an earlier campaign: as many faults as the spread of its rates asks for",
     )
     add(
         "--iterative",
@@ -224,10 +238,9 @@ def _add_run_options(parser: CommandParser) -> None:
     add("--overwrite", action="store_true", help="run a finished campaign again")
     add(
         "--verify",
-        default=0,
         metavar="K",
         type=int,
-        help="in the end compare K random faults with the full engine",
+        help="also compare K random faults with the full engine in the end; 0: none at all",
     )
 
 

@@ -8,14 +8,16 @@ from jsonargparse import Namespace
 
 from fi.base.errors import UserError, report_errors
 from fi.campaign.settings import Hardware, Settings
-from fi.cli.option_values import parse_bit_sets, parse_size, parse_times, split_words
+from fi.cli.option_values import parse_bit_sets, parse_size, parse_times, read_method, split_words
 from fi.faults.user_models import load_model
 from fi.faults.word_formats import FORMATS
+from fi.sampling.pilot import PilotPlan
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.prior import read_prior
 from fi.sampling.sequential_plan import TRACKED, IterativePlan
 from fi.sampling.shards import parse_shard
 from fi.statistics.sample_size import quantile
+from fi.store.campaign_reader import PastCampaign
 
 
 def make_settings(options: Namespace) -> Settings:
@@ -31,7 +33,7 @@ def make_settings(options: Namespace) -> Settings:
         options.precision,
     )
     for name in ("threads", "verify"):
-        if options[name] < 0:
+        if (options[name] or 0) < 0:
             raise UserError(f"--{name} {options[name]}: allowed is 0 or more")
     return Settings(
         output=Path(options.output),
@@ -44,6 +46,7 @@ def make_settings(options: Namespace) -> Settings:
         overwrite=options.overwrite,
         figures=not options.no_figures,
         shard=None if options.shard is None else parse_shard(options.shard),
+        check_first=options.verify != 0,
     )
 
 
@@ -54,6 +57,7 @@ def make_plan(options: Namespace) -> SamplingPlan:
         raise UserError(f"--format {options.format}: allowed are {', '.join(FORMATS)}")
     if options.prior and options.scheme != "data-aware":
         raise UserError(f"--prior is for --scheme data-aware, not {options.scheme}")
+    read_method(options.interval)
     if faults.within not in ("network", "layer"):
         raise UserError(f"--faults.within {faults.within}: allowed are network, layer")
     with report_errors(ValueError):
@@ -75,6 +79,32 @@ def make_plan(options: Namespace) -> SamplingPlan:
         )
 
 
+def make_pilot_plan(options: Namespace, plan: SamplingPlan) -> PilotPlan | None:
+    """The plan with the sizes that an earlier campaign asks for, where ``--pilot`` names one."""
+    if options.pilot is None:
+        return None
+    _refuse_formula(options, "pilot", "which takes the spread that was seen")
+    if options.iterative:
+        raise UserError("--pilot: not with --iterative, which has a pilot of its own")
+    campaign = PastCampaign(Path(options.pilot))
+    summary, results = campaign.summary(), campaign.results.load(whole=False)
+    if results.empty:
+        raise UserError(f"--pilot {options.pilot}: no fault of it is finished")
+    with report_errors(ValueError):
+        return PilotPlan(plan, results, summary.design, options.confidence, options.interval)
+
+
+def _refuse_formula(options: Namespace, name: str, why: str) -> None:
+    """``UserError`` for an option of the sample size formula, or a list that is given."""
+    default = SamplingPlan()
+    formula = {"t": None, "p": default.p, "rounding": default.rounding, "prior": None}
+    for other in ("fault_list", *formula):
+        if options[other] != formula.get(other):
+            raise UserError(
+                f"--{other.replace('_', '-')} {options[other]}: not with --{name}, {why}"
+            )
+
+
 def make_iterative_plan(options: Namespace, plan: SamplingPlan) -> IterativePlan | None:
     """The plan as one that is drawn step by step, where ``--iterative`` asks for that."""
     rates = split_words(options.iterative_rates)
@@ -82,13 +112,6 @@ def make_iterative_plan(options: Namespace, plan: SamplingPlan) -> IterativePlan
         if rates != TRACKED:
             raise UserError(f"--iterative-rates {options.iterative_rates}: --iterative is missing")
         return None
-    default = SamplingPlan()
-    formula = {"t": None, "p": default.p, "rounding": default.rounding, "prior": None}
-    for name in ("fault_list", *formula):
-        if options[name] != formula.get(name):
-            raise UserError(
-                f"--{name.replace('_', '-')} {options[name]}: not with --iterative, which draws "
-                "the list from what it sees"
-            )
+    _refuse_formula(options, "iterative", "which draws the list from what it sees")
     with report_errors(ValueError):
-        return IterativePlan(plan, options.confidence, rates)
+        return IterativePlan(plan, options.confidence, rates, options.interval)

@@ -59,6 +59,9 @@ class Engine(ABC):
             The pairs that were computed; those that are missing have the golden scores.
         """
 
+    def forget(self) -> None:  # noqa: B027  # most keep nothing
+        """Drop what is kept of the test set for later groups; it is made again where one comes."""
+
 
 def as_trial(fault: Fault | Trial) -> Trial:
     """A fault of its own as a trial of one; a trial as it is."""

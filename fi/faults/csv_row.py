@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain, islice
 
 from fi.base.text_files import csv_text
 from fi.faults.fault import Bits, Fault, Index, format_bits, format_steps
@@ -18,6 +19,7 @@ _TUPLE = re.compile(r"\((?:N,(?: ?N(?:, ?N)*,?)?)?\)".replace("N", "[0-9]{1,18}"
 _BITS = re.compile("[0-9]{1,2}(?:-[0-9]{1,2}|(?:[+][0-9]{1,2})+)?")
 _STEPS = re.compile("([0-9]{1,18})(?:-([0-9]{1,18}))?")
 _LONGEST_NAME = 200
+_PART = 10_000
 
 
 def shown(field: str) -> str:
@@ -103,7 +105,14 @@ def fault_lines(faults: Iterable[Fault]) -> Iterator[str]:
 
 def fault_list_text(faults: Iterable[Fault]) -> str:
     """The text of a fault list."""
-    return "\n".join([",".join(FAULT_COLUMNS), *fault_lines(faults), ""])
+    return "".join(fault_list_parts(faults))
+
+
+def fault_list_parts(faults: Iterable[Fault]) -> Iterator[str]:
+    """The text of a fault list, some thousand lines at a time: all of them take much memory."""
+    lines = chain([",".join(FAULT_COLUMNS)], fault_lines(faults))
+    while part := list(islice(lines, _PART)):
+        yield "\n".join([*part, ""])
 
 
 @lru_cache(maxsize=65536)

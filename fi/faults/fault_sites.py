@@ -175,7 +175,7 @@ def observe_activity(
         infer: runs the network on events and gives scores ``[batch, classes]``.
         events: ``[time, batch, ...]``; of the first sample or two some copies are run, in another
             number than there are steps.
-        timed: whether they have time; else they are images, one step.
+        timed: whether the events have time; else the network makes the steps.
 
     Raises:
         UnknownShape: the first axis of an output or a state is not the batch.

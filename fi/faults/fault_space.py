@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import accumulate
 
 from fi.faults.bits import WORD_BITS
@@ -13,7 +14,8 @@ from fi.faults.fault_sites import Kind, SiteFamily
 from fi.faults.models import fault_model
 
 
-def unravel(number: int, shape: Sequence[int]) -> Index:
+@lru_cache(maxsize=65536)  # the faults of a word share its index
+def unravel(number: int, shape: tuple[int, ...]) -> Index:
     """The index of the ``number``-th word of a tensor of ``shape``, in row-major order."""
     index: list[int] = []
     for size in reversed(shape):

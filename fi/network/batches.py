@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fi.base.errors import UserError
+from fi.base.garbage import return_freed_memory
 from fi.base.notes import note
 from fi.base.user_code import report_user_code
 from fi.network.batch_forms import Layout, find_layouts, split_batch
@@ -26,9 +28,9 @@ class Batches:
         loader: yields such pairs, or what ``split_batch`` makes them of.
         source: what to call it in errors, the name of the datamodule.
         limit: take the first ``limit`` samples only.
+        dtype: floating-point type of the events; the default one where not given.
         layout: where time and the samples are in what the loader gives; ``None`` tells it from the
             first batch and its labels.
-        dtype: floating-point type of the events; the default one where not given.
 
     Attributes:
         digest: hash of all events and labels, known after the first complete pass.
@@ -57,10 +59,10 @@ class Batches:
         self.loader = loader
         self.source = source
         self.limit = limit
+        self.dtype = dtype or torch.get_default_dtype()
         self.layout = layout
         self._told = False
         self._raw: Batch | None = None
-        self.dtype = dtype or torch.get_default_dtype()
         self.digest: str | None = None
         self._kept: list[Batch] | None = None
 
@@ -69,26 +71,28 @@ class Batches:
 
     def first(self) -> Batch:
         """The first batch; ``UserError`` where there is none."""
-        for batch in self:
+        for batch in self._load() if self._kept is None else self._kept:
             return batch
         raise UserError(f"{self.source}: the test loader has no samples")
 
     def forget(self) -> None:
-        """Load everything anew in the next pass."""
+        """Keep no batch: everything is loaded anew in the next pass."""
         self._kept = self._raw = None
+        return_freed_memory()
 
     def _pass(self) -> Iterator[Batch]:
         """One pass over the loader; a complete one sets the digest and keeps small test sets."""
-        digest, kept, size = hashlib.sha256(), list[Batch](), 0
-        for events, labels in self._load():
-            digest.update(_encode_header(events) + _encode(events) + _encode(labels))
-            size += events.nbytes
-            if size <= KEEP_BYTES:
-                kept.append((events, labels))
-            else:
-                kept.clear()
-            yield events, labels
-        self.digest = digest.hexdigest()
+        kept, size = list[Batch](), 0
+        with _Digest() as digest:
+            for events, labels in self._load():
+                digest.add(events, labels)
+                size += events.nbytes
+                if size <= KEEP_BYTES:
+                    kept.append((events, labels))
+                else:
+                    kept.clear()
+                yield events, labels
+            self.digest = digest.compute()
         self._kept = kept if size <= KEEP_BYTES else None
 
     def _load(self) -> Iterator[Batch]:
@@ -157,9 +161,40 @@ class Batches:
         return self.layout.arrange(events).to(self.dtype), labels
 
 
-def _encode_header(events: Tensor) -> bytes:
-    return f"{events.dtype}{list(events.shape)}".encode()
+class _Digest:
+    """Hashes batches in a thread of its own, each while the network computes on it."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._thread = ThreadPoolExecutor(1, "digest")
+        self._newest: Future[None] | None = None
+
+    def __enter__(self) -> _Digest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+
+    def add(self, events: Tensor, labels: Tensor) -> None:
+        """Take a batch, once the one before is hashed: no more than one waits in memory."""
+        self._wait()
+        self._newest = self._thread.submit(self._update, events, labels)
+
+    def compute(self) -> str:
+        """The hash of all that was added."""
+        self._wait()
+        return self._hash.hexdigest()
+
+    def _wait(self) -> None:
+        if self._newest is not None:
+            self._newest.result()
+
+    def _update(self, events: Tensor, labels: Tensor) -> None:
+        self._hash.update(f"{events.dtype}{list(events.shape)}".encode())
+        self._hash.update(_view_words(events))
+        self._hash.update(_view_words(labels))
 
 
-def _encode(tensor: Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().numpy().tobytes()
+def _view_words(tensor: Tensor) -> memoryview:
+    """The words of a tensor in the order of its indices."""
+    return tensor.detach().cpu().contiguous().numpy().data

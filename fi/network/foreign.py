@@ -79,9 +79,9 @@ class Adapter:
         return (self.form.time_axis or 0) if self.form else 0
 
     @property
-    def sees_time(self) -> bool:
-        """Whether the events have time: else they are images, of which the forward makes steps."""
-        return self.form is None or self.form.time_axis is not None
+    def has_steps(self) -> bool:
+        """Whether the events have time; images have none."""
+        return self.form is None or self.form.step or self.form.time_axis is not None
 
     def find_form(self, events: Tensor, layouts: Sequence[Layout]) -> Form:
         """Find out how the forward is called, of ``events`` as the loader gives them.

@@ -12,8 +12,10 @@ import pandas as pd
 
 from fi.base.errors import UserError
 from fi.base.text_files import FileError
-from fi.statistics.estimators import Estimate, Sample, estimate
-from fi.statistics.group_estimates import GroupMeans
+from fi.statistics.estimators import Estimate, estimate
+from fi.statistics.group_estimates import GroupHistograms
+from fi.statistics.histogram import Histogram
+from fi.statistics.intervals import DEFAULT_METHOD, METHODS, check_method
 from fi.statistics.rate_differences import (
     Difference,
     PairedSample,
@@ -46,12 +48,14 @@ class Side:
         results: one row a trial; ``Key`` says what its faults are.
         design: how the trials were drawn, the trial being the unit.
         confidence: nominal coverage that it was planned with.
+        method: of its intervals.
     """
 
     name: str
     results: pd.DataFrame
     design: Design
     confidence: float = 0.99
+    method: str = DEFAULT_METHOD
 
     @classmethod
     def read(cls, path: Path) -> Side:
@@ -70,11 +74,11 @@ class Side:
         summary = PastCampaign(file.parent).summary()
         results, design = group_by_trial(_keyed(results), summary.design)
         try:
-            GroupMeans.of(results, design, ["family"], list(RATES))
+            GroupHistograms.of(results, design, ["family"], list(RATES))
         except ValueError as problem:
             raise FileError(f"{file.parent}: {problem}") from None
         name = f"{summary.model}/{file.parent.name}"
-        return cls(name, results, design, summary.confidence)
+        return cls(name, results, design, summary.confidence, summary.interval)
 
     @property
     def golden(self) -> float:
@@ -126,6 +130,7 @@ class Comparison:
         first, second: the campaigns; differences are second minus first.
         paired: whether both ran the same faults, compared fault by fault.
         confidence: with which all intervals of one rate hold together.
+        method: of the intervals.
         table: one row for each family and rate: ``family``, ``rate``, ``faults_a``, ``faults_b``,
             ``a``, ``b``, ``difference``, ``low``, ``high``, ``certain``.
     """
@@ -134,6 +139,7 @@ class Comparison:
     second: Side
     paired: bool
     confidence: float
+    method: str
     table: pd.DataFrame
 
     @property
@@ -168,16 +174,25 @@ def corrected(confidence: float, families: int) -> float:
     return 1 - (1 - confidence) / max(1, families)
 
 
-def compare(first: Side, second: Side, confidence: float | None = None) -> Comparison:
+def compare(
+    first: Side, second: Side, confidence: float | None = None, method: str | None = None
+) -> Comparison:
     """Compare two campaigns by site family and as a whole.
 
     Where every fault of the smaller campaign ran in the other one as well, those faults are
     compared one by one; otherwise the campaigns are independent samples.
 
+    Args:
+        first, second: the campaigns.
+        confidence, method: of the intervals; those of the first campaign by default.
+
     Raises:
         UserError: no family has faults in both.
+        ValueError: an unknown method.
     """
     confidence = first.confidence if confidence is None else confidence
+    method = first.method if method is None else method
+    check_method(method)
     in_both = set(first.results["Layer"]) & set(second.results["Layer"])
     families = [family.name for family in first.design.families if family.name in in_both]
     if not families:
@@ -190,11 +205,11 @@ def compare(first: Side, second: Side, confidence: float | None = None) -> Compa
     sides = (first, second) if common is None else _restricted(first, second, common)
     each = corrected(confidence, len(families))
     rows = [
-        _row(*sides, name, rate, confidence if name == OVERALL else each, common is not None)
-        for name in [*families, OVERALL]
+        _row(*sides, name, rate, (level, method), common is not None)
+        for name, level in [*((family, each) for family in families), (OVERALL, confidence)]
         for rate in RATES
     ]
-    return Comparison(first, second, common is not None, confidence, pd.DataFrame(rows))
+    return Comparison(first, second, common is not None, confidence, method, pd.DataFrame(rows))
 
 
 def _common(first: Side, second: Side) -> pd.DataFrame | None:
@@ -214,17 +229,18 @@ def _restricted(first: Side, second: Side, common: pd.DataFrame) -> tuple[Side, 
     def part(side: Side) -> Side:
         rows = side.results[side.results["Injection"].isin(common["Injection"])]
         rows = rows.sort_values("Injection").reset_index(drop=True)
-        return Side(side.name, rows, smaller.design, side.confidence)
+        return Side(side.name, rows, smaller.design, side.confidence, side.method)
 
     return part(first), part(second)
 
 
 def _row(
-    first: Side, second: Side, family: str, rate: str, confidence: float, is_paired: bool
+    first: Side, second: Side, family: str, rate: str, rule: tuple[float, str], is_paired: bool
 ) -> dict[str, Any]:
-    one, other = (_estimate(side, family, rate, confidence) for side in (first, second))
+    """A row of the table; ``rule`` is confidence and method of its interval."""
+    one, other = (_estimate(side, family, rate, *rule) for side in (first, second))
     if is_paired:
-        found = compare_paired(_pairs(first, second, family, rate), confidence)
+        found = compare_paired(_pairs(first, second, family, rate), *rule)
     else:
         found = compare_independent(one, other)
     return _cells(first, second, family, rate, one, other, found)
@@ -253,16 +269,12 @@ def _cells(
     }
 
 
-def _estimate(side: Side, family: str, rate: str, confidence: float) -> Estimate:
+def _estimate(side: Side, family: str, rate: str, confidence: float, method: str) -> Estimate:
     strata = [
-        Sample(_mean(_rates(rows, rate)), len(rows), population, weight)
+        Histogram.of(_rates(rows, rate), population, weight)
         for rows, population, weight in side.parts(family)
     ]
-    return estimate(strata, confidence)
-
-
-def _mean(rates: np.ndarray) -> float:
-    return float(rates.mean()) if len(rates) else float("nan")
+    return estimate(strata, confidence, method)
 
 
 def _pairs(first: Side, second: Side, family: str, rate: str) -> list[PairedSample]:
@@ -281,17 +293,16 @@ def _rates(rows: pd.DataFrame, rate: str) -> np.ndarray:
 def footer(found: Comparison) -> str:
     """How the comparison was made, and how to read it."""
     number = len(found.families)
+    method = METHODS[found.method]
     how = (
-        "Both ran the same faults: each is compared with itself (Wilson by fault for what rises "
-        "and for what falls, combined by MOVER)."
+        "Both ran the same faults: each is compared with itself."
         if found.paired
-        else "The fault lists differ: two independent samples (Wilson by fault, combined by "
-        "Newcombe's method)."
+        else "The fault lists differ: two independent samples, combined by Newcombe's method."
     )
     only = f" Not compared, faults in one only: {', '.join(found.only)}." if found.only else ""
     return (
-        f"{how} Intervals of {number} families at {100 * found.each:.6g} % each, so that with "
-        f"{100 * found.confidence:g} % all of one rate hold (Bonferroni); that of all faults "
-        f"together at {100 * found.confidence:g} %. * leaves out 0: a difference. They hold over "
-        f"faults, for these test sets.{only}"
+        f"{how} Intervals: {method.title}, {method.basis}. Those of {number} families have "
+        f"{100 * found.each:.6g} % each, so that with {100 * found.confidence:g} % all of one rate "
+        f"hold (Bonferroni); that of all faults together has {100 * found.confidence:g} %. "
+        f"* leaves out 0: a difference. They hold over faults, for these test sets.{only}"
     )

@@ -9,6 +9,8 @@ from typing import Any
 
 from fi.report.findings import Findings
 from fi.report.headline import accuracy_percent, percent
+from fi.report.terminal.campaign_end import describe_check
+from fi.statistics.intervals import METHODS
 
 
 def subtitle(found: Findings) -> str:
@@ -50,8 +52,9 @@ def facts(found: Findings) -> list[tuple[str, str]]:
         "faults": f"{_count(found)} of {entries['fault_list']}, {entries['scheme']}",
         "fault models": ", ".join(sorted(set(found.results["Model"]))),
         "fault space": _space(found),
-        "confidence": percent(found.confidence),
+        "intervals": f"{percent(found.confidence)}, {METHODS[found.interval].title}",
         "engine": entries.get("engine_why"),
+        "checked": describe_check(entries) or None,
         "precision": entries.get("precision"),
         "status": entries["status"],
         "started": entries.get("started"),

@@ -16,12 +16,13 @@ from fi.faults.csv_row import parse_bits, parse_steps
 from fi.metrics.outcomes import OUTCOMES
 from fi.report.tables import table_of
 from fi.statistics.group_estimates import estimate_groups
+from fi.statistics.intervals import DEFAULT_METHOD
 from fi.statistics.result_table import FAULTS, OVERALL, merge_trials
 from fi.statistics.survey_design import Design
 from fi.store.campaign_reader import PastCampaign
 
 #: The entries of the summary that tables and figures show; others change when a run ends.
-_SHOWN_ENTRIES = ("samples", "confidence", "golden_accuracy", "families", "word_format")
+_SHOWN_ENTRIES = ("samples", "confidence", "interval", "golden_accuracy", "families", "word_format")
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,11 @@ class Findings:
         return float(self.entries["confidence"])
 
     @property
+    def interval(self) -> str:
+        """The method of the intervals."""
+        return str(self.entries.get("interval", DEFAULT_METHOD))
+
+    @property
     def listed(self) -> int:
         """The number of trials in the fault list."""
         return int(self.entries.get("trials", self.entries["faults"]))
@@ -142,7 +148,9 @@ class Findings:
 
     def _compute_sdc(self, keys: tuple[str, ...]) -> pd.DataFrame:
         try:
-            found = estimate_groups(self.results, self.design, keys, self.confidence, ["sdc_1"])
+            found = estimate_groups(
+                self.results, self.design, keys, self.confidence, ["sdc_1"], self.interval
+            )
         except ValueError as problem:
             raise FileError(f"{self.path}: {problem}") from None
         found = found[found["faults"] > 0].reset_index(drop=True)

@@ -20,6 +20,8 @@ from fi.report.headline import SPACE, accuracy_percent, headline, percent
 from fi.report.palette import severity_map
 from fi.report.picture import NARROW, WIDE, Picture
 from fi.report.rates import by_family, sdc_by
+from fi.report.terminal.wide_intervals import describe_wide
+from fi.statistics.intervals import METHODS
 from fi.statistics.result_table import FAULTY_ACCURACY, OUTCOME_ROWS
 from fi.store.campaign_reader import PastCampaign
 
@@ -66,6 +68,7 @@ def page(found: Findings) -> str:
             narrow=NARROW,
             stands_on=found.stands_on,
             confidence=percent(found.confidence),
+            method=METHODS[found.interval],
             facts=facts(found),
             provenance=provenance(found.entries),
             config=options(found.path),
@@ -105,6 +108,9 @@ def _parts(found: Findings) -> dict[str, Any]:
         "any_step": any(fault.step for fault in critical),
         "any_non_finite": any(fault.non_finite for fault in critical),
         "rates": by_family(found),
+        "note": describe_wide(
+            found.table, found.results, found.design, found.confidence, found.interval
+        ),
         "cells": [(key, table) for key in ("bit", "step") if (table := sdc_by(found, key))],
     }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fi.report.findings import Findings
+from fi.report.terminal.wide_intervals import MARK, is_wide
 from fi.statistics.result_table import FAULTY_ACCURACY, NON_FINITE, OUTCOME_ROWS, OVERALL
 
 _RATES = {
@@ -84,4 +85,5 @@ def _cell_of(row: Mapping[Any, Any]) -> Cell:
 
 def _cell(values: tuple[float, float, float]) -> Cell:
     rate, low, high = (f"{100 * value:.3f}" for value in values)
-    return Cell(rate, f"{low} to {high}")
+    mark = f" {MARK}" if is_wide(*values[1:]) else ""
+    return Cell(rate, f"{low} to {high}{mark}")

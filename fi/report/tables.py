@@ -9,14 +9,17 @@ from rich.console import Console
 
 from fi.base.text_files import FileError, write_text
 from fi.report.terminal.table import print_table
+from fi.report.terminal.wide_intervals import describe_wide
 from fi.statistics.result_table import FAULTS, OVERALL, result_table, table_csv
 from fi.store.campaign_reader import PastCampaign
 
 
-def write_table(folder: str | Path, confidence: float | None = None) -> pd.DataFrame:
+def write_table(
+    folder: str | Path, confidence: float | None = None, method: str | None = None
+) -> pd.DataFrame:
     """Make the result table of the campaign in ``folder`` and write it beside its fault list.
 
-    ``confidence`` of the intervals is the campaign's own where it is not given.
+    ``confidence`` and ``method`` of the intervals are the campaign's own where they are not given.
 
     Faults that are not finished are left out: the list is in random order, so that the finished
     ones are a sample of their own.
@@ -26,7 +29,7 @@ def write_table(folder: str | Path, confidence: float | None = None) -> pd.DataF
             cannot be written.
     """
     campaign = PastCampaign(Path(folder))
-    table = table_of(campaign, campaign.results.load(whole=False), confidence)
+    table = table_of(campaign, campaign.results.load(whole=False), confidence, method)
     try:
         write_text(campaign.table_path, table_csv(table))
     except OSError as problem:
@@ -35,15 +38,18 @@ def write_table(folder: str | Path, confidence: float | None = None) -> pd.DataF
 
 
 def table_of(
-    campaign: PastCampaign, results: pd.DataFrame, confidence: float | None = None
+    campaign: PastCampaign,
+    results: pd.DataFrame,
+    confidence: float | None = None,
+    method: str | None = None,
 ) -> pd.DataFrame:
     """The result table of a campaign's results; ``FileError`` where it cannot be made."""
     summary = campaign.summary()
     if results.empty:
         raise FileError(f"{campaign.results.path}: no fault is finished, there is nothing to show")
     try:
-        level = confidence or summary.confidence
-        return result_table(results, summary.design, summary.batches, level)
+        rule = (confidence or summary.confidence, method or summary.interval)
+        return result_table(results, summary.design, summary.batches, *rule)
     except ValueError as problem:
         raise FileError(f"{campaign.path}: {problem}") from None
 
@@ -53,6 +59,7 @@ def show_table(
     table: pd.DataFrame,
     console: Console | None = None,
     confidence: float | None = None,
+    method: str | None = None,
 ) -> None:
     """Print the table of the campaign in ``folder`` and where it was written."""
     campaign = PastCampaign(Path(folder))
@@ -61,7 +68,8 @@ def show_table(
     state = "" if summary.status == "finished" else f" ({summary.status})"
     title = f"{summary.model}, {campaign.list_name}: {faults} faults x {summary.samples} samples"
     console = console or Console()
-    known = summary.design.known
-    level = confidence or summary.confidence
-    print_table(table, title + state, level, console, corrected=known)
+    level, known = confidence or summary.confidence, summary.design.known
+    rule = (level, method or summary.interval)
+    note = describe_wide(table, campaign.results.load(whole=False), summary.design, *rule)
+    print_table(table, title + state, level, console, known, rule[1], note)
     console.print(f"Written to {campaign.table_path}", highlight=False, soft_wrap=True)

@@ -11,12 +11,14 @@ from fi.base.public_names import load_lazily
 
 if TYPE_CHECKING:
     from fi.sampling.fault_draw import draw
+    from fi.sampling.pilot import PilotPlan
     from fi.sampling.plan import SamplingPlan
     from fi.sampling.prior import read_prior
     from fi.sampling.sequential_plan import IterativePlan
 
 __all__ = [
     "IterativePlan",
+    "PilotPlan",
     "SamplingPlan",
     "draw",
     "read_prior",
@@ -27,6 +29,7 @@ if not TYPE_CHECKING:
         __name__,
         {
             "fault_draw": ("draw",),
+            "pilot": ("PilotPlan",),
             "plan": ("SamplingPlan",),
             "prior": ("read_prior",),
             "sequential_plan": ("IterativePlan",),

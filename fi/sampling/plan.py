@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 from fi.faults.bits import WORD_BITS
 from fi.faults.fault import Bits
@@ -45,6 +46,7 @@ class SamplingPlan:
         word_format: of the stored words; lists of another than float32 have another name.
         minimum: faults of every stratum, at least (all, of one that has fewer).
         prior: expected rates of a data-aware draw; 0.5 for what it leaves out.
+        planned: faults of strata, where these do not follow from the formula: see ``PilotPlan``.
 
     Raises:
         ValueError: a value outside its range; the message says what is allowed.
@@ -76,6 +78,7 @@ class SamplingPlan:
     word_format: str = "float32"
     minimum: int = 1
     prior: Prior = ()
+    planned: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.scheme not in SCHEMES:
@@ -110,6 +113,11 @@ class SamplingPlan:
         text = json.dumps(changed, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8] if changed else ""
 
+    def record(self) -> dict[str, Any]:
+        """Plain values; sizes that were planned only where there are any, as in older files."""
+        values = asdict(self)
+        return values if self.planned else {k: v for k, v in values.items() if k != "planned"}
+
     @property
     def list_name(self) -> str:
         """The file name of the list: ``51196_fault_list.csv``, ``51196-<tag>_fault_list.csv``."""
@@ -130,7 +138,11 @@ class SamplingPlan:
         """
         parts = stratify(space, self.scheme)
         if self.scheme != "data-aware":
-            return [(part, self.size(part.population)) for part in parts]
+            planned = dict(self.planned)
+            return [
+                (part, min(planned.get(part.name, self.size(part.population)), part.population))
+                for part in parts
+            ]
         total = self.size(space.size)
         sizes = []
         for part in parts:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ def write_plan(
         design: how it was drawn, for estimates.
         iterative: of an iterative draw, its confidence and tracked rates.
     """
-    record = {"list_sha256": _digest(fault_list), "plan": asdict(plan), "draw": design.record()}
+    record = {"list_sha256": _digest(fault_list), "plan": plan.record(), "draw": design.record()}
     if iterative is not None:
         record["iterative"] = dict(iterative)
     write_text(plan_path(fault_list), json.dumps(record, indent=1) + "\n")

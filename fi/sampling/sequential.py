@@ -16,7 +16,7 @@ analysis is wasted, and none can end a campaign by the luck of a handful of faul
 
 **Further parts** aim at the half-width: the variance must shrink by the square of how much it is
 too wide. Within the network Neyman's allocation says where, for the rate that is farthest from its
-margin; a stratum without an SDC counts as one that may have some (``planning_deviations``).
+margin; a stratum without an SDC counts as one that may have some (``observed_deviations``).
 
 **Few interim analyses.** Who analyses often and stops at the first narrow interval stops where the
 sample flatters the network. So each part adds at least a tenth to what its target has, and at most
@@ -41,10 +41,11 @@ from fi.sampling.plan import SamplingPlan
 from fi.sampling.sequential_plan import TRACKED, check_iterative, iterative_scheme
 from fi.sampling.shuffle import Shuffle
 from fi.sampling.strata import describe_design, stratify
-from fi.sampling.stratum_sizes import plan_growth, plan_pilot
+from fi.sampling.stratum_sizes import Rule, plan_growth, plan_pilot
 from fi.sampling.targets import shuffle_strata
-from fi.statistics.neyman import FloatArray
-from fi.statistics.sample_size import normal_quantile
+from fi.statistics.group_histograms import count_values
+from fi.statistics.histogram import Histogram
+from fi.statistics.intervals import DEFAULT_METHOD, check_method
 from fi.statistics.survey_design import Design
 
 #: The part of the error (1 - confidence) that the interval has by which a target stops. Below 1 it
@@ -80,9 +81,11 @@ class IterativeDraw:
             and ``prior`` are not used.
         confidence: of the intervals.
         rates: columns of the results whose intervals are to be as narrow as the margin.
+        interval: the method of these intervals, see ``fi.statistics.intervals``.
 
     Raises:
-        ValueError: an exhaustive plan, one with trials of several faults, or an unknown rate.
+        ValueError: an exhaustive plan, one with trials of several faults, an unknown rate or
+            method.
 
     Attributes:
         design: how the faults are drawn, for ``estimate_groups``.
@@ -95,18 +98,19 @@ class IterativeDraw:
         plan: SamplingPlan,
         confidence: float,
         rates: Sequence[str] = TRACKED,
+        interval: str = DEFAULT_METHOD,
     ) -> None:
         check_iterative(plan, confidence, rates)
+        check_method(interval)
         self.space, self.plan, self.rates = space, plan, tuple(rates)
-        self.confidence = confidence
+        self.confidence, self.interval = confidence, interval
         scheme = iterative_scheme(plan)
         self.design: Design = describe_design(space, scheme)
         self.analyses: list[InterimAnalysis] = []
         self._strata, self._targets = shuffle_strata(stratify(space, scheme), scheme, plan.seed)
         self._populations = np.array([float(s.stratum.population) for s in self._strata])
         self._stratum_of = np.zeros(0, dtype=np.int64)  # of every fault that was drawn
-        self._stopping = 1 - STOPPING_ERROR * (1 - confidence)
-        self._z = normal_quantile(self._stopping)
+        self._rule = Rule(1 - STOPPING_ERROR * (1 - confidence), interval)
 
     @property
     def targets(self) -> list[str]:
@@ -134,24 +138,18 @@ class IterativeDraw:
         Raises:
             ValueError: a fault that was drawn is not there, or the list would be too long.
         """
-        margin = self.plan.margin
+        plan, sizes = self.plan, self._populations
         if not self.size:
-            minimum = self.plan.minimum
-            return self._take(
-                plan_pilot(self._targets, self._populations, margin, minimum, self._z)
-            )
-        taken = np.array([float(s.order.taken) for s in self._strata])
-        counts = self._sum_counts(results)
-        rates = {rate: counts[rate] / counts["samples"] for rate in self.rates}
-        self._analyse(rates, taken)
+            pilot = plan_pilot(self._targets, sizes, plan.margin, plan.minimum, self._rule)
+            return self._take(pilot)
+        seen = self._collect_histograms(results)
+        self._analyse(seen)
         if not self.analyses[-1].open:
             return []
-        return self._take(
-            plan_growth(self._targets, rates, taken, self._populations, margin, self._z)
-        )
+        return self._take(plan_growth(self._targets, seen, sizes, plan.margin, self._rule))
 
-    def _sum_counts(self, results: pd.DataFrame) -> dict[str, FloatArray]:
-        """Counts summed over the faults of each stratum: integers, in any order the same."""
+    def _collect_histograms(self, results: pd.DataFrame) -> dict[str, list[Histogram]]:
+        """What the faults of each stratum have shown: rows in any order give the same."""
         numbers = results["Injection"].to_numpy(np.int64)
         here = numbers < self.size
         if (np.bincount(numbers[here], minlength=self.size) != 1).any():
@@ -159,23 +157,28 @@ class IterativeDraw:
                 f"the results have {here.sum()} of the {self.size} faults that were drawn; "
                 "allowed: each of them once"
             )
-        stratum, size = self._stratum_of[numbers[here]], len(self._strata)
-        columns = {
-            name: results[name].to_numpy(np.float64)[here] for name in (*self.rates, "samples")
-        }
+        rows = np.flatnonzero(here)
+        rows = rows[np.lexsort((numbers[rows], self._stratum_of[numbers[rows]]))]
+        part, size = self._stratum_of[numbers[rows]], len(self._strata)
+        samples = results["samples"].to_numpy(np.int64)[rows]
         return {
-            name: np.bincount(stratum, values, size).astype(np.float64)
-            for name, values in columns.items()
+            rate: [
+                histogram.within(s.stratum.population, 1.0)
+                for histogram, s in zip(
+                    count_values(results[rate].to_numpy(np.int64)[rows], samples, part, size),
+                    self._strata,
+                    strict=True,
+                )
+            ]
+            for rate in self.rates
         }
 
-    def _analyse(self, rates: Mapping[str, FloatArray], taken: FloatArray) -> None:
+    def _analyse(self, seen: Mapping[str, Sequence[Histogram]]) -> None:
         """Find the half-widths of the targets that are not done, and which of them are now."""
-        populations = [s.stratum.population for s in self._strata]
         for target in self._targets:
             if not target.done:
                 target.half_widths = {
-                    rate: target.half_width(rates[rate], taken, populations, self._stopping)
-                    for rate in self.rates
+                    rate: target.half_width(seen[rate], *self._rule) for rate in self.rates
                 }
                 target.done = max(target.half_widths.values()) <= self.plan.margin
         widest = {rate: max(t.half_widths[rate] for t in self._targets) for rate in self.rates}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fi.metrics.outcomes import RATES
 from fi.sampling.plan import SamplingPlan
+from fi.statistics.intervals import DEFAULT_METHOD, check_method
 from fi.statistics.sample_size import quantile
 from fi.statistics.survey_design import FAMILY_WISE
 
@@ -24,10 +25,11 @@ class IterativePlan:
         plan: scheme, margin, seed, minimum and what to draw from.
         confidence: of the intervals that are to be as narrow as the margin.
         rates: which intervals these are.
+        interval: by which method, see ``fi.statistics.intervals``.
 
     Raises:
         ValueError: an exhaustive plan, one with trials of several faults, a confidence that is not
-            between 0 and 1, or a rate that is unknown or named twice.
+            between 0 and 1, an unknown method, or a rate that is unknown or named twice.
 
     >>> IterativePlan(SamplingPlan(margin=0.05), confidence=0.95).rates
     ('fully_masked', 'sdc_1', 'correct')
@@ -40,8 +42,10 @@ class IterativePlan:
     plan: SamplingPlan = field(default_factory=SamplingPlan)
     confidence: float = 0.99
     rates: tuple[str, ...] = TRACKED
+    interval: str = DEFAULT_METHOD
 
     def __post_init__(self) -> None:
+        check_method(self.interval)
         check_iterative(self.plan, self.confidence, self.rates)
 
 

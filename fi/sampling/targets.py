@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from fi.sampling.shuffle import Shuffle
 from fi.sampling.strata import Stratum
-from fi.statistics.estimators import Sample, estimate
-from fi.statistics.neyman import FloatArray
+from fi.statistics.estimators import estimate
+from fi.statistics.histogram import Histogram
 from fi.statistics.survey_design import FAMILY_WISE, NETWORK
 
 
@@ -43,27 +43,18 @@ class Target:
     half_widths: dict[str, float] = field(default_factory=dict)
     done: bool = False
 
-    def half_width(
-        self,
-        rates: FloatArray,
-        taken: FloatArray,
-        populations: Sequence[int],
-        confidence: float,
-    ) -> float:
+    def half_width(self, seen: Sequence[Histogram], confidence: float, method: str) -> float:
         """Half the width of the interval of one rate.
 
         Args:
-            rates: mean rate of the faults that were run, of all strata ``[strata]``.
-            taken: how many were run ``[strata]``.
-            populations: how many there are, of any magnitude.
+            seen: what all strata have shown, with their populations ``[strata]``.
             confidence: nominal coverage.
+            method: of the interval.
         """
-        total = sum(populations[n] for n in self.strata)
-        samples = [
-            Sample(min(float(rates[n]), 1.0), int(taken[n]), populations[n], populations[n] / total)
-            for n in self.strata
-        ]
-        _, low, high = estimate(samples, confidence)
+        own = [seen[n] for n in self.strata]
+        sizes = [stratum.population or 0 for stratum in own]
+        parts = [s.within(size, size / sum(sizes)) for s, size in zip(own, sizes, strict=True)]
+        _, low, high = estimate(parts, confidence, method)
         return (high - low) / 2
 
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from math import inf, nan, sqrt
 from typing import NamedTuple
 
-from fi.statistics.intervals import Sample, interval
+from fi.statistics.histogram import Histogram
+from fi.statistics.intervals import DEFAULT_METHOD, interval
 from fi.statistics.sample_size import normal_quantile
-
-__all__ = ["Estimate", "Sample", "effective_size", "estimate", "score_interval", "wilson"]
 
 
 class Estimate(NamedTuple):
@@ -89,21 +88,24 @@ def score_interval(rate: float, size: float, confidence: float = 0.99) -> tuple[
     return min(max(0.0, centre - half), rate), max(min(1.0, centre + half), rate)
 
 
-def estimate(strata: Sequence[Sample], confidence: float = 0.99) -> Estimate:
+def estimate(
+    strata: Sequence[Histogram], confidence: float = 0.99, method: str = DEFAULT_METHOD
+) -> Estimate:
     """The rate of the whole population, from a sample of each of its strata.
 
     The rate is the stratified mean ``p = sum W_h p_h``, of those strata of which something was run;
-    for the interval see ``fi.statistics.intervals``: of one stratum it has ``wilson`` inside.
+    for the interval and its ``method`` see ``fi.statistics.intervals``.
 
-    >>> strata = [Sample(0.0, 100, 5_000, weight=0.5), Sample(0.2, 100, 5_000, weight=0.5)]
+    >>> rates = [0.0] * 80 + [1.0] * 20
+    >>> strata = [Histogram.of([0.0] * 100, 5_000, 0.5), Histogram.of(rates, 5_000, 0.5)]
     >>> rate, low, high = estimate(strata)
     >>> rate, round(low, 3), round(high, 3)
-    (0.1, 0.055, 0.16)
+    (0.1, 0.055, 0.163)
     """
     sampled = [stratum for stratum in strata if stratum.n]
     total = sum(stratum.weight for stratum in sampled)
     if not total:
         return Estimate(nan, 0.0, 1.0)
     rate = min(sum(stratum.weight * stratum.rate for stratum in sampled) / total, 1.0)
-    low, high = interval(strata, confidence)
+    low, high = interval(strata, confidence, method)
     return Estimate(rate, min(low, rate), max(high, rate))

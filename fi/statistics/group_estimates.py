@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import Any, Literal, get_args
@@ -10,17 +10,18 @@ from typing import Any, Literal, get_args
 import pandas as pd
 
 from fi.metrics.outcomes import RATES
-from fi.statistics.estimators import Sample, estimate
-from fi.statistics.group_means import (
+from fi.statistics.estimators import estimate
+from fi.statistics.group_histograms import (
     Group,
-    Mean,
-    Means,
+    Histograms,
     Sizes,
     check_groups,
-    compute_means,
+    compute_histograms,
     count_faults,
     order_groups,
 )
+from fi.statistics.histogram import Histogram
+from fi.statistics.intervals import DEFAULT_METHOD
 from fi.statistics.survey_design import Design
 
 Grouping = Literal["family", "layer", "bit", "model", "step"]
@@ -33,6 +34,7 @@ def estimate_groups(
     by: Sequence[str] = (),
     confidence: float = 0.99,
     rates: Sequence[str] = RATES,
+    method: str = DEFAULT_METHOD,
 ) -> pd.DataFrame:
     """The rates of every group of faults, with the ends of their intervals.
 
@@ -48,6 +50,7 @@ def estimate_groups(
             whole network.
         confidence: nominal coverage of the intervals.
         rates: which rates, columns of the results.
+        method: of the intervals, see ``fi.statistics.intervals``.
 
     Returns:
         One row a group: the columns ``by``, then ``faults`` (that were run) and ``population``
@@ -56,7 +59,7 @@ def estimate_groups(
         of steps.
 
     Raises:
-        ValueError: an unknown grouping, or a result that the design has not.
+        ValueError: an unknown grouping or method, or a result that the design has not.
 
     >>> from fi.statistics.survey_design import FamilyFaults
     >>> design = Design("network-wise", (FamilyFaults("fc1.bias", 50, {"bit-flip": ("30", "31")}),))
@@ -68,23 +71,23 @@ def estimate_groups(
     0  30       1         50    0.8       0.02        1.00
     1  31       1         50    0.0       0.00        0.98
     """
-    return GroupMeans.of(results, design, by, rates).estimate(confidence)
+    return GroupHistograms.of(results, design, by, rates).estimate(confidence, method)
 
 
 @dataclass(frozen=True)
-class GroupMeans:
+class GroupHistograms:
     """What was seen of every group, from which intervals of any confidence follow.
 
     Attributes:
         keys, rates: as ``by`` and ``rates`` of ``estimate_groups``.
-        seen: mean rates by group and stratum.
+        seen: histograms of the rates by group and stratum.
         sizes: faults of the space, likewise; ``None`` where they are not known.
         groups: in the order of the network, of bits and of steps.
     """
 
     keys: tuple[str, ...]
     rates: tuple[str, ...]
-    seen: Means
+    seen: Histograms
     sizes: Sizes | None
     groups: list[Group]
 
@@ -95,48 +98,46 @@ class GroupMeans:
         design: Design,
         by: Sequence[str] = (),
         rates: Sequence[str] = RATES,
-    ) -> GroupMeans:
+    ) -> GroupHistograms:
         """The groups of ``results``; arguments and errors as ``estimate_groups``."""
         wrong = [key for key in by if key not in GROUPINGS]
         if wrong:
             raise ValueError(f"faults are grouped by {wrong[0]!r}; allowed: {', '.join(GROUPINGS)}")
-        seen = compute_means(results, design, by, rates)
+        seen = compute_histograms(results, design, by, rates)
         sizes = count_faults(design, by) if design.known else None
         if sizes is not None:
             check_groups(seen, sizes, by)
         groups = sorted(seen if sizes is None else sizes, key=order_groups(by, design))
         return cls(tuple(by), tuple(rates), seen, sizes, groups)
 
-    def estimate(self, confidence: float = 0.99) -> pd.DataFrame:
+    def estimate(self, confidence: float = 0.99, method: str = DEFAULT_METHOD) -> pd.DataFrame:
         """The table of ``estimate_groups``."""
-        rows = [[*group, *self._row(group, confidence)] for group in self.groups]
+        rows = [[*group, *self._row(group, confidence, method)] for group in self.groups]
         ends = [name for rate in self.rates for name in (rate, f"{rate} low", f"{rate} high")]
         table = pd.DataFrame(rows, columns=[*self.keys, "faults", "population", *ends])
         return table.astype({"faults": "int64", "population": object})
 
-    def _row(self, group: Group, confidence: float) -> list[Any]:
+    def _row(self, group: Group, confidence: float, method: str) -> list[Any]:
         """``faults, population`` and the estimates of a group."""
-        seen = self.seen.get(group, {})
-        sizes = None if self.sizes is None else self.sizes[group]
-        faults = sum(mean.faults for mean in seen.values())
-        row: list[Any] = [faults, None if sizes is None else sum(sizes.values())]
+        strata = [self.strata(group, rate) for rate in range(len(self.rates))]
+        faults = round(sum(stratum.n for stratum in strata[0]))
+        size = None if self.sizes is None else sum(self.sizes[group].values())
         if not faults:
-            return [*row, *(nan, 0.0, 1.0) * len(self.rates)]
-        for rate in range(len(self.rates)):
-            row += estimate(_samples(seen, rate, sizes), confidence)
-        return row
+            return [faults, size, *(nan, 0.0, 1.0) * len(self.rates)]
+        ends = (estimate(each, confidence, method) for each in strata)
+        return [faults, size, *(value for each in ends for value in each)]
 
-
-def _samples(seen: Mapping[str, Mean], rate: int, sizes: Mapping[str, int] | None) -> list[Sample]:
-    """What was seen of every stratum of a group."""
-    if sizes is None:
-        total = sum(mean.faults for mean in seen.values())
-        return [Sample(m.rates[rate], m.faults, None, m.faults / total) for m in seen.values()]
-    total = sum(sizes.values())
-    unseen = Mean(0, (nan,) * (rate + 1))
-    return [
-        Sample(mean.rates[rate], mean.faults, size, size / total)
-        for name, size in sizes.items()
-        if size
-        for mean in (seen.get(name, unseen),)
-    ]
+    def strata(self, group: Group, rate: int) -> list[Histogram]:
+        """What was seen of every stratum of a group, of the rate of that number."""
+        seen = self.seen.get(group, {})
+        if self.sizes is None:
+            total = sum(each[rate].n for each in seen.values())
+            return [each[rate].within(None, each[rate].n / total) for each in seen.values()]
+        sizes = self.sizes[group]
+        total = sum(sizes.values())
+        unseen = (Histogram.of([]),) * (rate + 1)
+        return [
+            seen.get(name, unseen)[rate].within(size, size / total)
+            for name, size in sizes.items()
+            if size
+        ]

@@ -1,4 +1,4 @@
-"""How far a rate can be from what was seen: the search behind ``fi.statistics.intervals``.
+"""How far a rate can be from what was seen: the search behind ``fi.statistics.profile_interval``.
 
 A profile interval: the rate of the population is held at a value, and the rates of the strata are
 those with this mean that fit the samples best. ``n`` of the ``N`` faults of a stratum were run,
@@ -11,7 +11,7 @@ by
   were not run; its derivative is ``2 N log(odds(q) / odds(p))``.
 
 Both are convex in ``p``. All functions search upwards, ``p >= r``. Each is plain Python, and is
-compiled as it stands where there is much to compute (``compiled_profile``): both give the same
+compiled as it stands where there is much to compute (``compiled_functions``): both give the same
 bits, so that powers are products here, and nothing is divided by zero.
 """
 

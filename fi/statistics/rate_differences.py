@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fi.statistics.estimators import Estimate, Sample, estimate
+from fi.statistics.estimators import Estimate, estimate
+from fi.statistics.histogram import Histogram
+from fi.statistics.intervals import DEFAULT_METHOD
 
 
 class Difference(NamedTuple):
@@ -55,32 +57,46 @@ def compare_independent(first: Estimate, second: Estimate) -> Difference:
     return _combine(first, second, 0.0)
 
 
-def compare_paired(strata: Sequence[PairedSample], confidence: float) -> Difference:
+def compare_paired(
+    strata: Sequence[PairedSample], confidence: float, method: str = DEFAULT_METHOD
+) -> Difference:
     """The mean difference of faults that ran in both campaigns.
 
-    A fault's difference is what it adds, ``max(0, b - a)``, minus what it takes off,
-    ``max(0, a - b)``. Both means are rates in [0, 1] with a Wilson interval by fault; a fault does
-    not do both, so that their covariance is ``-up * down / n``, and the ends combine by MOVER (Zou
-    and Donner, Stat. Med. 27, 2008, doi 10.1002/sim.3095). Faults that do the same in both
-    campaigns cost no width, and no variance is estimated that could come out as zero.
+    A fault's difference ``d = b - a`` is in [-1, 1], and ``(1 + d) / 2`` a rate with an interval
+    by fault. Faults that do the same in both campaigns cost no width, and no variance is estimated
+    that could come out as zero. For ``wilson``, which takes rates for a yes or no, see
+    ``_compare_changes``.
 
     >>> before, after = np.zeros(100), np.array([1.0] * 20 + [0.0] * 80)
     >>> difference = compare_paired([PairedSample(before, after, population=10_000)], 0.99)
     >>> round(difference.value, 4), difference.is_certain
     (0.2, True)
     """
-    up = estimate([_sample_changes(stratum, 1) for stratum in strata], confidence)
-    down = estimate([_sample_changes(stratum, -1) for stratum in strata], confidence)
+    if method == "wilson":
+        return _compare_changes(strata, confidence)
+    halves = [Histogram.of((1 + s.second - s.first) / 2, s.population, s.weight) for s in strata]
+    rate, low, high = (2 * value - 1 for value in estimate(halves, confidence, method))
+    return Difference(rate, low, high)
+
+
+def _compare_changes(strata: Sequence[PairedSample], confidence: float) -> Difference:
+    """The difference as what faults add, ``max(0, b - a)``, minus what they take off.
+
+    Both means are rates in [0, 1] with a Wilson interval by fault; a fault does not do both, so
+    that their covariance is ``-up * down / n``, and the ends combine by MOVER (Zou and Donner,
+    Stat. Med. 27, 2008, doi 10.1002/sim.3095).
+    """
+    up = estimate([_sample_changes(stratum, 1) for stratum in strata], confidence, "wilson")
+    down = estimate([_sample_changes(stratum, -1) for stratum in strata], confidence, "wilson")
     if up.rate != up.rate:
         return Difference(float("nan"), -1.0, 1.0)
     odds = up.rate * down.rate / ((1 - up.rate) * (1 - down.rate)) if up.rate + down.rate < 1 else 1
     return _combine(down, up, -sqrt(odds))
 
 
-def _sample_changes(stratum: PairedSample, sign: int) -> Sample:
+def _sample_changes(stratum: PairedSample, sign: int) -> Histogram:
     change = np.maximum(0.0, sign * (stratum.second - stratum.first))
-    rate = float(change.mean()) if len(change) else float("nan")
-    return Sample(rate, len(change), stratum.population, stratum.weight)
+    return Histogram.of(change, stratum.population, stratum.weight)
 
 
 def _combine(first: Estimate, second: Estimate, correlation: float) -> Difference:

@@ -10,6 +10,7 @@ from fi.base.text_files import csv_text
 from fi.faults.family_names import common_family, is_several
 from fi.metrics.outcomes import OUTCOMES, RATES
 from fi.statistics.group_estimates import estimate_groups
+from fi.statistics.intervals import DEFAULT_METHOD
 from fi.statistics.survey_design import Design
 
 FAULTS, INJECTIONS = "# of faults", "# of injections"
@@ -30,7 +31,11 @@ _NO_FAULTS = pd.Series(
 
 
 def result_table(
-    results: pd.DataFrame, design: Design, batches: int, confidence: float = 0.99
+    results: pd.DataFrame,
+    design: Design,
+    batches: int,
+    confidence: float = 0.99,
+    method: str = DEFAULT_METHOD,
 ) -> pd.DataFrame:
     """The table of a campaign: metrics are rows, site families columns, ``all`` the last.
 
@@ -48,14 +53,15 @@ def result_table(
         design: how the faults were drawn, and from which; the columns are its families.
         batches: batches of the test set; an injection is one fault in one batch.
         confidence: nominal coverage of the intervals, over faults, for this test set.
+        method: of the intervals, see ``fi.statistics.intervals``.
 
     Raises:
         ValueError: a result is of a family that ``design`` has not.
     """
     results, design = group_by_trial(results, design)
-    by_family = estimate_groups(results, design, ["family"], confidence)
+    by_family = estimate_groups(results, design, ["family"], confidence, method=method)
     groups = {str(row["family"]): row for _, row in by_family.iterrows()}
-    overall = estimate_groups(results, design, [], confidence).iloc[0]
+    overall = estimate_groups(results, design, [], confidence, method=method).iloc[0]
     columns = {
         family.name: _column(groups.get(family.name, _NO_FAULTS), batches)
         for family in design.families

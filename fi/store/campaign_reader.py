@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fi.base.text_files import FileError, read_text
+from fi.statistics.intervals import DEFAULT_METHOD, check_method
 from fi.statistics.survey_design import Design
 from fi.store.results_file import ResultsFile
 
@@ -28,6 +29,7 @@ class Summary:
         status: started, finished, interrupted or failed.
         batches, samples: of the test set.
         confidence: nominal coverage of the intervals.
+        interval: the method of the intervals; the default where an older campaign names none.
         design: how the faults were drawn, and from which.
     """
 
@@ -37,6 +39,7 @@ class Summary:
     samples: int
     confidence: float
     design: Design
+    interval: str = DEFAULT_METHOD
 
     @property
     def scheme(self) -> str:
@@ -103,7 +106,15 @@ def _summary(entries: dict[str, Any]) -> Summary:
         entries["samples"],
         entries["confidence"],
         Design.from_record(entries["draw"]),
+        _read_method(entries),
     )
+
+
+def _read_method(entries: dict[str, Any]) -> str:
+    """The method of the intervals; ``ValueError`` for an unknown one."""
+    method = str(entries.get("interval", DEFAULT_METHOD))
+    check_method(method)
+    return method
 
 
 def class_name(model: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fi.faults.csv_row import fault_list_text
+from fi.faults.csv_row import fault_list_parts
 from fi.faults.fault import Fault
 
 
@@ -45,4 +45,7 @@ def network_hash(network: nn.Module) -> str:
 
 def faults_hash(faults: Sequence[Fault]) -> str:
     """Hash of a fault list: SHA-256 of the file that this tool writes of it."""
-    return text_hash(fault_list_text(faults))
+    digest = hashlib.sha256()
+    for part in fault_list_parts(faults):
+        digest.update(part.encode())
+    return digest.hexdigest()

@@ -13,6 +13,7 @@ import pandas as pd
 
 from fi.base.provenance import now, versions
 from fi.faults.fault import Trial
+from fi.statistics.intervals import DEFAULT_METHOD
 from fi.statistics.sample_size import CONFIDENCE
 from fi.statistics.survey_design import Design
 from fi.store.campaign_folder import CampaignFiles
@@ -29,6 +30,7 @@ class ListRecord:
         seed: of the draw; ``None`` for a list that was given.
         design: how it was drawn, and from which faults; ``None`` where that is not known.
         confidence: nominal coverage of the intervals in tables.
+        interval: the method of these intervals.
     """
 
     name: str = "faults"
@@ -37,6 +39,7 @@ class ListRecord:
     seed: int | None = None
     design: Design | None = None
     confidence: float = CONFIDENCE
+    interval: str = DEFAULT_METHOD
 
 
 class RunSummary:

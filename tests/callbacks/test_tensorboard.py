@@ -19,7 +19,8 @@ from fi.campaign.subject import Subject
 from fi.faults.fault import Fault, format_bits
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.metrics.outcomes import OUTCOMES
-from fi.statistics.intervals import Sample, interval
+from fi.statistics.histogram import Histogram
+from fi.statistics.intervals import interval
 from fi.statistics.result_table import OUTCOME_ROWS, OVERALL, result_table
 from fi.store import write_buffer as results_buffer
 from fi.store.results_file import ResultsFile
@@ -72,9 +73,10 @@ def check(events: EventAccumulator, results: pd.DataFrame, steps: list[int]) -> 
 def rates_of(results: pd.DataFrame, family: str, rate: str) -> tuple[float, float, float]:
     rows = results if family == OVERALL else results[results["Layer"] == family]
     column = "correct" if rate == "faulty_accuracy" else rate
-    mean = float((rows[column] / rows["samples"]).mean())
-    low, high = interval([Sample(mean, len(rows), None)])  # a list: drawn from it is not known what
-    return mean, low, high
+    seen = Histogram.of(
+        rows[column] / rows["samples"]
+    )  # a list: what it is drawn from is not known
+    return seen.rate, *interval([seen])
 
 
 def test_every_scalar_at_its_step(campaign: Run, subject: Subject, faults: list[Fault]) -> None:

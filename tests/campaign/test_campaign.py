@@ -18,6 +18,7 @@ from fi.base.errors import UserError
 from fi.campaign.callback_api import CampaignCallback
 from fi.campaign.running.group_runs import split_into_groups
 from fi.campaign.subject import NetworkChanged, Subject
+from fi.engine.differential.engine import DifferentialEngine
 from fi.faults.fault import Fault
 from fi.network.batches import Batches
 from fi.store.identity import weights_hash
@@ -145,6 +146,31 @@ def test_other_weights_are_another_campaign(
         subject.network.fc1.bias[0] += 1
     campaign(subject, faults[:3]).run()
     assert len(files(tmp_path)) == 2
+
+
+class HeldInTheEnd(CampaignCallback):
+    """Notes what is held of the test set while figures are drawn."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject, self.held = subject, True
+
+    def on_campaign_end(self) -> None:
+        self.held = self.subject.batches._kept is not None
+
+
+def test_the_test_set_is_dropped_before_figures_are_drawn(
+    campaign: Run, subject: Subject, faults: list[Fault]
+) -> None:
+    held = HeldInTheEnd(subject)
+    ended = campaign(subject, faults, engine="differential", callbacks=[held])
+    ended.run()
+    assert not held.held
+    assert isinstance(ended.engine, DifferentialEngine)
+    assert ended.engine.traces.bytes == 0
+    first = ended.files.results.path.read_bytes()
+    again = campaign(subject, faults, engine="differential", overwrite=True)
+    again.run()
+    assert again.files.results.path.read_bytes() == first
 
 
 def test_groups_keep_the_order_and_the_rest() -> None:

@@ -15,7 +15,7 @@ from fi.campaign.callback_api import CampaignCallback
 from fi.campaign.runner import Campaign
 from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
-from fi.engine import differential
+from fi.engine.differential import engine
 from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 
@@ -51,7 +51,7 @@ def soak(output: Path) -> None:
     plan = SamplingPlan(scheme="exhaustive", models=models, transient=True)
     faults = draw(plan.space(subject.families, subject.steps), plan)[:FAULTS]
     assert len(faults) == FAULTS
-    differential.LARGEST_GROUP = differential.SMALLEST_GROUP = GROUP
+    engine.LARGEST_GROUP = engine.SMALLEST_GROUP = GROUP
     watch = Watch()
     settings = Settings(output, "differential", hardware=Hardware("cpu"), progress=None)
     results = Campaign(subject, faults, settings, callbacks=[watch]).run()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from campaigns import Run
 from event_files import write_gestures, write_nmnist, write_shd
-from oracle import assert_oracle_agrees, every_case
+from oracle_formulas import assert_oracle_agrees, every_case
 from places import SHARED
 from small_networks import spread
 from torch import Tensor

@@ -38,9 +38,11 @@ def probe(command: list[str], packages: tuple[str, ...]) -> str:
     [
         (["--help"], 0, HEAVY),
         (["--model", "Nope"], 2, HEAVY),
+        (["--model", "NMNIST", "--help"], 0, HEAVY),
         (["--model", "NMNIST", "--margin", "5"], 2, (*HEAVY[:4], "matplotlib")),
+        (["--model", "NMNIST", "--data.seeds", "5"], 2, (*HEAVY[:4], "matplotlib")),
     ],
-    ids=["help", "unknown model", "margin"],
+    ids=["help", "unknown model", "a model's help", "margin", "option of the data"],
 )
 def test_help_and_errors_of_options_need_pytorch_at_most(
     options: list[str], status: int, packages: tuple[str, ...]

@@ -113,6 +113,19 @@ def test_a_sample_holds_the_events_of_its_digit(
     assert np.array_equal(labels.numpy(), few[1][index])
 
 
+def test_only_what_is_asked_for_is_kept(
+    few: tuple[Images, Labels], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saccade_mnist, "digits", lambda: few)
+    data = SaccadeMNIST(tmp_path, num_steps=6, validation=20)
+    data.prepare_data()
+    assert data.cache_file.exists()
+    data.setup("test")
+    assert [len(part.frames) for part in data._splits.values()] == [1000]
+    data.setup("fit")
+    assert sorted(len(part.frames) for part in data._splits.values()) == [20, 180, 1000]
+
+
 def test_training_order_follows_from_the_seed(data: SaccadeMNIST) -> None:
     def order() -> list[list[int]]:
         loader = data.train_dataloader()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from campaigns import Run, subject_of
-from oracle import assert_oracle_agrees, every_case
+from oracle_formulas import assert_oracle_agrees, every_case
 from shipped_networks import shipped
 from small_networks import SAMPLES, SmallConv, SmallLinear
 from torch import nn

@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 from campaigns import Run, subject_of
-from oracle import assert_oracle_agrees
+from oracle_formulas import assert_oracle_agrees
 from shipped_networks import shipped
 from small_networks import SmallConv, SmallLinear
 from torch import nn

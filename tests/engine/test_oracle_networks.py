@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 import torch
 from campaigns import Run
-from oracle import Oracle, assert_oracle_agrees
 from oracle_formats import word_of
+from oracle_formulas import Oracle, assert_oracle_agrees
 from shipped_networks import shipped
 from small_networks import spread
 

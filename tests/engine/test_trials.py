@@ -25,7 +25,8 @@ from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.strata import describe_design
 from fi.statistics.group_estimates import estimate_groups
-from fi.statistics.intervals import Sample, interval
+from fi.statistics.histogram import Histogram
+from fi.statistics.intervals import interval
 from fi.statistics.result_table import FAULTS, OVERALL, merge_trials, result_table
 from fi.statistics.survey_design import STRATUM, Design, FamilyFaults, stratum_name
 
@@ -198,14 +199,14 @@ def test_a_layer_wise_draw_of_trials_by_hand() -> None:
     design = Design("layer-wise", FAMILIES, together=2)
     table = result_table(SEEN, design, batches=1)
     assert table[OVERALL]["SDC_1"] == pytest.approx((15 * 0.2 + 3 * 1.0) / 18)
-    samples = [Sample(0.2, 3, 15, 15 / 18), Sample(1.0, 1, 3, 3 / 18)]
+    samples = [Histogram.of([0.2, 0.4, 0.0], 15, 15 / 18), Histogram.of([1.0], 3, 3 / 18)]
     low, high = interval(samples)
     assert table[OVERALL]["SDC_1 low"] == pytest.approx(low)
     assert table[OVERALL]["SDC_1 high"] == pytest.approx(high)
     # comb(4, 2) in a.weight, 1 in a.bias, 15 - 6 - 1 = 8 over both
     for name, rate, size in (("a.weight", 0.2, 6), ("a.bias", 0.0, 1), ("a.several", 0.4, 8)):
         assert table[name]["SDC_1"] == rate
-        ends = interval([Sample(rate, 1, size)])
+        ends = interval([Histogram.of([rate], size)])
         assert (table[name]["SDC_1 low"], table[name]["SDC_1 high"]) == pytest.approx(ends)
     by_bit = estimate_groups(SEEN, design, ["bit"]).set_index("bit")
     # with a fault of bit 0: 15 - comb(3, 2) = 12 in a at 0.2; of b none was run
@@ -234,7 +235,9 @@ def test_more_trials_than_a_float_can_say() -> None:
     found = estimate_groups(SEEN, design).iloc[0]
     # comb(3e6, 100) / comb(6e6, 100) is practically 0: layer a alone counts
     assert found["sdc_1"] == pytest.approx(0.2)
-    assert found["sdc_1 low"] == pytest.approx(interval([Sample(0.2, 3, None)])[0], abs=0.05)
+    assert found["sdc_1 low"] == pytest.approx(
+        interval([Histogram.of([0.2, 0.4, 0.0])])[0], abs=0.05
+    )
 
 
 def test_a_drawn_list_of_trials_keeps_its_design(subject: Subject, tmp_path: Path) -> None:

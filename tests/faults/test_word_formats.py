@@ -12,8 +12,8 @@ import torch
 from campaigns import Run, subject_of
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle import Oracle, expected, scores_of
 from oracle_formats import oracle_value, word_of
+from oracle_formulas import Oracle, expected, scores_of
 from small_networks import INPUT_SHAPES, SmallConv, SmallLinear, event_batches, small
 from torch import nn
 

@@ -114,7 +114,7 @@ def kill_at_write(place: str, number: int) -> None:
     def append(path: Path, data: bytes) -> None:
         last = next(left) == 0
         if last and place == "write":
-            data = data if path.exists() else results_file._HEADER.encode() + data
+            data = data if path.exists() else results_file.HEADER.encode() + data
             with path.open("ab") as file:
                 file.write(data[: len(data) // 2])
             die()

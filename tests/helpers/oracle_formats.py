@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from oracle import Oracle
+from oracle import change_bits
+from oracle_formulas import Oracle
 from torch import nn
 
 from fi.faults.word_formats import format_of
@@ -21,9 +22,7 @@ def oracle_value(value: float, form: str, scale: float, bits: tuple[int, ...], m
         (word,) = struct.unpack("<H", struct.pack("<e", value))
     else:
         word = struct.unpack("<I", struct.pack("<f", value))[0] >> 16
-    for bit in bits:
-        masked = {"bit-flip": word ^ 1 << bit, "stuck-at-0": word & ~(1 << bit)}
-        word = masked.get(model, word | 1 << bit)
+    word = change_bits(word, bits, model)
     if form == "int8":
         return float(np.float32(word - 256 if word > 127 else word) * np.float32(scale))
     if form == "float16":

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from campaigns import Run, subject_of
-from oracle import every_case
+from oracle_formulas import every_case
 from small_networks import PlainLinear, SmallLinear, event_batches, small
 from torch import Tensor, nn
 
@@ -91,7 +91,10 @@ def test_a_network_that_calls_an_injector_runs_unchanged() -> None:
     [
         ({"readout": "scores"}, "--readout scores: wanted scores [batch, classes]"),
         ({"readout": "pair"}, "--readout pair: the forward returned Tensor [6, 2, 4], no pair"),
-        ({"readout": "votes"}, "--readout votes: allowed are auto, scores, count, mean, "),
+        (
+            {"readout": "votes"},
+            "--readout votes: allowed are auto, scores, count, mean, ",
+        ),
         ({"time_axis": 5}, "--time-axis 5: the events have 3 axes, allowed are -3 to 2"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 import snntorch as snn
 import torch
 from campaigns import Run, subject_of
-from oracle import every_case
+from oracle_formulas import every_case
 from small_networks import CLASSES, STEPS, SmallLinear, event_batches, small
 from torch import Tensor, nn
 

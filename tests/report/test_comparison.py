@@ -19,7 +19,8 @@ from fi.faults.fault import Fault
 from fi.report.comparison import Comparison, Side, compare, corrected
 from fi.report.comparison_page import sentences
 from fi.statistics.estimators import Estimate, wilson
-from fi.statistics.intervals import Sample, interval
+from fi.statistics.histogram import Histogram
+from fi.statistics.intervals import interval
 from fi.statistics.rate_differences import PairedSample, compare_independent, compare_paired
 from fi.statistics.result_table import result_table
 from fi.statistics.survey_design import Design, FamilyFaults
@@ -89,7 +90,8 @@ def test_other_faults_are_independent_samples(tmp_path: Path) -> None:
     assert row(found, "all")["difference"] == pytest.approx(other - one)
     total = sum(family.words for family in found.first.design.families) * 32
     (low1, high1), (low2, high2) = (
-        interval([Sample(rate, n, total)]) for rate, n in ((one, 240), (other, 180))
+        interval([Histogram.of(side.results["sdc_1"] / SAMPLES, total)])
+        for side in (found.first, found.second)
     )
     below = ((other - low2) ** 2 + (high1 - one) ** 2) ** 0.5
     above = ((high2 - other) ** 2 + (one - low1) ** 2) ** 0.5
@@ -105,7 +107,7 @@ def test_families_share_the_risk_of_an_error(sides: tuple[Side, Side]) -> None:
     assert row(only, "all")["high"] > row(found, "all")["high"]
     text = io.StringIO()
     Console(file=text, width=80).print(view(found))
-    assert f"{len(found.families)} families at {100 * found.each:.6g} %" in " ".join(
+    assert f"{len(found.families)} families have {100 * found.each:.6g} %" in " ".join(
         text.getvalue().split()
     )
 

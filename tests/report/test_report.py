@@ -28,7 +28,8 @@ from fi.report.findings import Findings, first_step, highest_bit
 from fi.report.headline import headline
 from fi.report.page import page, pictures, write_figures, write_report
 from fi.report.rates import sdc_by
-from fi.statistics.intervals import Sample, interval
+from fi.statistics.histogram import Histogram
+from fi.statistics.intervals import interval
 from fi.statistics.survey_design import Design, FamilyFaults
 from fi.store.campaign_reader import PastCampaign
 from fi.store.results_file import ResultsFile
@@ -183,7 +184,7 @@ def test_a_cell_of_a_draw_by_bits_weighs_its_bits(tmp_path: Path) -> None:
     assert by_step["sdc_1"].tolist() == pytest.approx([0.1, 0.4])
     grid = Grid.of(by_step.assign(first=[0, 1]), ["fc1.weight"], "first", [0, 1])
     np.testing.assert_allclose(grid.rates, [[10.0, 40.0]])
-    samples = [Sample(0.0, 3, 240, 0.5), Sample(0.2, 1, 240, 0.5)]
+    samples = [Histogram.of([0.0] * 3, 240, 0.5), Histogram.of([0.2], 240, 0.5)]
     assert tuple(by_step.loc[0, ["sdc_1 low", "sdc_1 high"]]) == pytest.approx(interval(samples))
 
 
@@ -377,7 +378,7 @@ def test_bits_have_their_intervals_in_a_table(found: Findings) -> None:
     harm = [sdc for fault, sdc in zip(FAULTS, SDC, strict=True) if fault.bits == (30,)]
     words = sum(int(np.prod(shape, dtype=int)) for shape in FAMILIES.values())
     rate = float(np.mean(harm)) / SAMPLES
-    low, high = interval([Sample(rate, len(harm), words)])
+    low, high = interval([Histogram.of(np.array(harm) / SAMPLES, words)])
     cell = table.rows[1].cells[0]
     assert cell.rate == f"{100 * rate:.3f}"
     assert cell.ends == f"{100 * low:.3f} to {100 * high:.3f}"

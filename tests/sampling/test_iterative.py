@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fi.sampling.sequential
+from fi.campaign.schedule import IterativeFaults
 from fi.faults.csv_row import FAULT_COLUMNS, fault_row
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import Kind, SiteFamily
@@ -20,9 +21,16 @@ from fi.sampling.plan import SamplingPlan
 from fi.sampling.sequential import IterativeDraw
 from fi.sampling.sequential_plan import TRACKED
 from fi.sampling.stratum_sizes import GROWTH, PILOT
-from fi.statistics.estimators import wilson
 from fi.statistics.group_estimates import estimate_groups
-from fi.statistics.neyman import least_size, neyman_sizes, pilot_sizes, planning_deviations
+from fi.statistics.histogram import Histogram
+from fi.statistics.intervals import interval
+from fi.statistics.neyman import (
+    least_size,
+    neyman_sizes,
+    observed_deviations,
+    pilot_sizes,
+    yes_no_deviations,
+)
 from fi.store.results_file import ResultsFile
 
 FAMILIES = (
@@ -34,6 +42,8 @@ FAMILIES = (
 SPACE = FaultSpace(FAMILIES)  # 20,512 faults: 19,200, 640, 32, 640
 SAMPLES = 50
 Z = 2.5758293035489
+#: Of a network-wise plan of margin 0.03, as it was before there was another rule than Wilson's.
+WILSON_DIGEST = "e659a759d07c4644021e2c46c0ab4b7cb73b7cc221fce0a6b78991ec94f81d16"
 Rule = Callable[[Fault], int]
 
 
@@ -67,19 +77,19 @@ def run_draw(draw: IterativeDraw, rule: Rule) -> tuple[list[list[Fault]], pd.Dat
 def make_draw(
     scheme: str = "network-wise", margin: float = 0.03, **changes: object
 ) -> IterativeDraw:
-    rates = changes.pop("rates", TRACKED)
+    rates, interval = changes.pop("rates", TRACKED), changes.pop("interval", "gaffke")
     plan = SamplingPlan(scheme, margin=margin, **changes)  # type: ignore[arg-type]
-    return IterativeDraw(SPACE, plan, 0.99, rates)  # type: ignore[arg-type]
+    return IterativeDraw(SPACE, plan, 0.99, rates, interval)  # type: ignore[arg-type]
 
 
-SCHEMES = [("network-wise", 0.03), ("layer-wise", 0.05), ("data-unaware", 0.2)]
+SCHEMES = [("network-wise", 0.02), ("layer-wise", 0.04), ("data-unaware", 0.15)]
 
 
 @pytest.mark.parametrize(("scheme", "margin"), SCHEMES)
 def test_the_same_again_and_no_fault_twice(scheme: str, margin: float) -> None:
     parts, _ = run_draw(make_draw(scheme, margin), high_bits)
     faults = [fault for part in parts for fault in part]
-    assert len(parts) > 2
+    assert len(parts) >= (2 if scheme == "data-unaware" else 3)
     assert run_draw(make_draw(scheme, margin), high_bits)[0] == parts
     assert run_draw(make_draw(scheme, margin, seed=3), high_bits)[0] != parts
     assert len({SPACE.number(fault) for fault in faults}) == len(faults)
@@ -108,17 +118,31 @@ def test_a_stratum_is_one_random_order_whatever_was_seen() -> None:
 
 def test_the_plan_by_hand() -> None:
     # margin 0.1 at 99 %: z^2 (1 / 0.2 - 1) = 26.54 faults, of 20,512: 26.54 * 20512 / 20537.5
-    assert least_size(20_512, 0.1, Z) == pytest.approx(26.507, abs=1e-3)
-    assert least_size(20_512, 0.5, Z) == 0
+    assert least_size(20_512, 0.1, 0.99, "wilson") == pytest.approx(26.507, abs=1e-3)
+    # Gaffke's, as of an exact binomial: log(200) / -log(1 - 0.2) = 23.7
+    assert least_size(20_512, 0.1, 0.99) == 24
+    for method in ("wilson", "gaffke", "betting"):
+        assert least_size(20_512, 0.5, 0.99, method) == 0
+        none = [
+            Histogram.of([0.0] * (int(least_size(900, 0.02, 0.99, method)) + n), 900)
+            for n in (0, 1)
+        ]
+        widths = [(high - low) / 2 for low, high in (interval([h], 0.99, method) for h in none)]
+        assert widths[1] <= 0.02
+        assert method != "wilson" or widths[0] > 0.02
     # 26.507 in proportion, rounded up: 25, 1, 1, 1; but 10 of each, or all
     sizes = np.array([19_200.0, 640, 5, 640])
     assert pilot_sizes(sizes, 26.507, 10).tolist() == [25, 10, 5, 10]
     # without a hit in 10: p = z^2 / 2 / (10 + z^2) = 0.19943, s = sqrt(p (1 - p))
-    assert planning_deviations(np.zeros(1), np.array([10.0]), Z)[0] == pytest.approx(
+    assert yes_no_deviations(np.zeros(1), np.array([10.0]), Z)[0] == pytest.approx(
         0.39957, abs=1e-5
     )
     # rate 0.5: p = 0.5, s = 0.5 whatever n is
-    assert planning_deviations(np.array([0.5]), np.array([7.0]), Z)[0] == pytest.approx(0.5)
+    assert yes_no_deviations(np.array([0.5]), np.array([7.0]), Z)[0] == pytest.approx(0.5)
+    # of what was seen: 10 zeros, half a fault at 0 and at 1: p = 0.5 / 11, s = sqrt(p (1 - p))
+    seen = [Histogram.of([0.0] * 10), Histogram.of([0.4, 0.6])]
+    # 0.4, 0.6, and 0 and 1 by half: mean 0.5, (0.01 + 0.01 + 0.125 + 0.125) / 3
+    assert observed_deviations(seen) == pytest.approx([0.20830, 0.3], abs=1e-5)
 
 
 def test_neyman_by_hand() -> None:
@@ -192,15 +216,17 @@ def test_a_pilot_without_an_sdc_is_no_proof() -> None:
     pilot = draw.next_faults(ResultsFile.nothing())
     found = Counter(fault.layer for fault in pilot)
     assert found["fc1.bias"] == found["lif1.beta"] == found["lif1.potential"] == PILOT
-    # fc1.weight gets its part of the least size, z^2 (1 / 0.06 - 1) = 103.9 of 20,512
-    assert found["fc1.weight"] == -(-19_200 * least_size(20_512, 0.03, Z) // 20_512)
+    # fc1.weight gets its part of the least size, log(200) / -log(1 - 0.06) = 86 of 20,512
+    assert least_size(20_512, 0.03, 0.99) == pytest.approx(86, abs=1)
+    assert found["fc1.weight"] == -(-19_200 * least_size(20_512, 0.03, 0.99) // 20_512)
     assert draw.next_faults(results_of(pilot, harmless)) != []  # four strata are less sure than one
     # alone it is done with the least size: the interval is 0 to 2 x margin
     alone = make_draw("layer-wise", 0.03, sites=("fc1.weight",))
-    least = least_size(19_840, 0.03, Z)
+    least = int(least_size(19_840, 0.03, 0.99))
     sizes = Counter(f.layer.partition(".")[0] for f in run_draw(alone, harmless)[0][0])
-    assert sizes["fc1"] == int(least) + 1
-    assert wilson(0, int(least) + 1, 19_840)[1] / 2 <= 0.03 < wilson(0, int(least), 19_840)[1] / 2
+    assert sizes["fc1"] == least
+    enough, fewer = (interval([Histogram.of([0.0] * n, 19_840)])[1] for n in (least, least - 1))
+    assert enough / 2 <= 0.03 < fewer / 2
 
 
 def test_a_sure_stratum_gets_less_than_its_part() -> None:
@@ -246,9 +272,16 @@ def test_only_the_tracked_rates_count() -> None:
         rates: len(run_draw(make_draw(rates=rates), rule)[1])
         for rates in (TRACKED, ("sdc_1",), ("correct",))
     }
-    # correct is about 0.75, SDC-1 about 0.06: the former decides
-    assert sizes["sdc_1",] < sizes["correct",] / 2
-    assert sizes[TRACKED] == pytest.approx(sizes["correct",], rel=0.1)
+    # a fault takes off 4/5 as many correct answers as it makes SDC-1: the latter decides
+    assert sizes["correct",] < 0.8 * sizes["sdc_1",]
+    assert sizes[TRACKED] == pytest.approx(sizes["sdc_1",], rel=0.1)
+    # Wilson's take both for a yes or no: correct is about 0.75, SDC-1 about 0.06
+    wilson = {
+        rates: len(run_draw(make_draw(rates=rates, interval="wilson"), rule)[1])
+        for rates in (("sdc_1",), ("correct",))
+    }
+    assert wilson["sdc_1",] < wilson["correct",] / 2
+    assert sizes["correct",] < wilson["correct",] / 4
 
 
 @pytest.mark.parametrize(
@@ -298,3 +331,21 @@ def test_the_interval_at_the_end_covers(critical: float) -> None:
         found = estimate_groups(results, draw.design, rates=["sdc_1"]).iloc[0]
         covered.append(found["sdc_1 low"] <= true <= found["sdc_1 high"])
     assert sum(covered) > 95
+
+
+def test_betting_stops_by_intervals_that_have_a_proof() -> None:
+    draw = make_draw("layer-wise", 0.1, rates=["sdc_1"], interval="betting")
+    _, results = run_draw(draw, high_bits)
+    table = estimate_groups(results, draw.design, ["layer"], 0.99, ["sdc_1"], "betting")
+    half = (table["sdc_1 high"] - table["sdc_1 low"]) / 2
+    assert half.max() <= 0.1
+    assert len(results) > len(run_draw(make_draw("layer-wise", 0.1, rates=["sdc_1"]), high_bits)[1])
+
+
+def test_stored_campaigns_by_wilsons_rule_keep_their_faults_and_their_names() -> None:
+    """Drawn before there was another rule: the same pilot, the same digest, the same end."""
+    draw = make_draw("network-wise", 0.03, interval="wilson")
+    assert IterativeFaults(draw).digest == WILSON_DIGEST
+    parts, _ = run_draw(make_draw("network-wise", 0.03, interval="wilson"), high_bits)
+    assert [len(part) for part in parts] == [127, 127, 254, 508, 285]
+    assert IterativeFaults(make_draw("network-wise", 0.03)).digest != WILSON_DIGEST

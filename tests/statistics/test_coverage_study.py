@@ -27,7 +27,6 @@ from coverage_study import (
     Tally,
     assess_coverage,
     correct_by_holm,
-    make_cells,
     run_study,
     simulate_draw,
 )
@@ -62,7 +61,7 @@ def population(output: Path) -> Population:
 
 @pytest.fixture(scope="module")
 def cells(population: Population) -> Cells:
-    return make_cells(population)
+    return population.cells
 
 
 def test_the_population_is_in_the_order_of_the_space(population: Population) -> None:
@@ -117,7 +116,7 @@ def test_an_iterative_draw_goes_on_until_the_network_is_known(population: Popula
 
 @pytest.fixture(scope="module")
 def network_wise(population: Population) -> Tally:
-    (found,) = run_study(population, [Draw("network-wise", 0.1)], 16, processes=1)
+    (found,) = run_study(population, [Draw("network-wise", 0.1)], range(16), processes=1)
     return found[1]
 
 
@@ -135,7 +134,7 @@ def test_the_study_finds_intervals_that_are_too_narrow(network_wise: Tally, cell
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_two_processes_count_what_one_does(population: Population, network_wise: Tally) -> None:
-    (found,) = run_study(population, [Draw("network-wise", 0.1)], 16, processes=2)
+    (found,) = run_study(population, [Draw("network-wise", 0.1)], range(16), processes=2)
     assert found[1].injections == network_wise.injections
     assert (found[1].covered == network_wise.covered).all()
     assert found[1].width == pytest.approx(network_wise.width)

@@ -8,7 +8,8 @@ import pytest
 
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.statistics.group_estimates import estimate_groups
-from fi.statistics.intervals import Sample, interval
+from fi.statistics.histogram import Histogram
+from fi.statistics.intervals import interval
 from fi.statistics.survey_design import Design, FamilyFaults, stratum_name
 
 BITS = ("0", "30")
@@ -61,19 +62,20 @@ def test_network_wise_by_hand() -> None:
     # 60 * 3 + 20 * 2 + 10 faults, of which 7 were run: the plain mean
     assert overall[["faults", "population"]].to_numpy().tolist() == [[7, 230]]
     assert overall["sdc_1"][0] == pytest.approx(2.6 / 7)
-    assert ends(overall) == interval([Sample(2.6 / 7, 7, 230)])
+    assert ends(overall) == interval([Histogram.of([0.0, 0.2, 1.0, 0.4, 0.6, 0.1, 0.3], 230)])
     by_bit = estimate_groups(SEEN, design("network-wise"), ["bit"])
     assert by_bit["bit"].tolist() == ["", "0", "30"]
     assert by_bit["population"].tolist() == [60, 90, 80]
     assert by_bit["sdc_1"].tolist() == pytest.approx([0.4, 0.6 / 4, 0.8])
-    assert ends(by_bit, 1) == pytest.approx(interval([Sample(0.15, 4, 90)]))
+    assert ends(by_bit, 1) == pytest.approx(interval([Histogram.of([0.0, 0.2, 0.1, 0.3], 90)]))
 
 
 def test_layer_wise_by_hand() -> None:
     overall = estimate_groups(SEEN, design("layer-wise"))
     # fc1: 2.3 / 6 of 220 faults; lif1: 0.3 of 10
     assert overall["sdc_1"][0] == pytest.approx((220 * 2.3 / 6 + 10 * 0.3) / 230)
-    samples = [Sample(2.3 / 6, 6, 220, 220 / 230), Sample(0.3, 1, 10, 10 / 230)]
+    fc1 = Histogram.of([0.0, 0.2, 1.0, 0.4, 0.6, 0.1], 220, 220 / 230)
+    samples = [fc1, Histogram.of([0.3], 10, 10 / 230)]
     assert ends(overall) == pytest.approx(interval(samples))
     by_bit = estimate_groups(SEEN, design("layer-wise"), ["bit"])
     # bit 0: fc1 has 80 faults of rates 0, 0.2, 0.1; lif1 10 of rate 0.3
@@ -119,7 +121,7 @@ def test_of_a_list_the_population_is_not_known() -> None:
     names = [family.name for family in FAMILIES]
     table = estimate_groups(SEEN, Design.of_list(names), ["family"])
     assert table["population"].tolist() == [None] * 3
-    assert ends(table) == interval([Sample(1.6 / 4, 4, None)])
+    assert ends(table) == interval([Histogram.of([0.0, 0.2, 1.0, 0.4])])
 
 
 def test_a_trial_of_several_faults_counts_once_in_a_group() -> None:

@@ -15,7 +15,8 @@ from rich.console import Console
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.report.terminal.table import plain_console, print_table
 from fi.statistics.group_estimates import estimate_groups
-from fi.statistics.intervals import Sample, interval
+from fi.statistics.histogram import Histogram
+from fi.statistics.intervals import interval
 from fi.statistics.result_table import result_table, table_csv
 from fi.statistics.survey_design import Design, FamilyFaults
 
@@ -78,7 +79,7 @@ def test_cells_by_hand() -> None:
     assert table["lif1.beta"][PUBLISHED].tolist() == [1, 3, 0, 1, 0, 0, 0, 0, 0.1, 0.8]
     assert table.at["non_finite", "fc1.weight"] == pytest.approx(0.15)
     ends = [table.at[f"SDC_1 {end}", "fc1.weight"] for end in ("low", "high")]
-    assert ends == list(interval([Sample(0.05, 2, 1000)]))
+    assert ends == list(interval([Histogram.of([0.0, 0.1], 1000)]))
 
 
 def test_a_family_without_a_fault_is_unknown() -> None:
@@ -93,14 +94,17 @@ def test_network_wise_overall_is_the_mean_over_faults() -> None:
     assert table.at["SDC_1", "all"] == pytest.approx(1.1 / 3)
     assert table.at["# of injections", "all"] == 9
     ends = (table.at["SDC_1 low", "all"], table.at["SDC_1 high", "all"])
-    assert ends == pytest.approx(interval([Sample(1.1 / 3, 3, 1054)]))
+    assert ends == pytest.approx(interval([Histogram.of([0.0, 0.1, 1.0], 1054)]))
 
 
 def test_layer_wise_overall_is_weighed_by_the_population_of_the_layers() -> None:
     table = result_table(SMALL, design(SIZES, "layer-wise"), batches=3)
     assert table.at["SDC_1", "all"] == pytest.approx((1004 * 0.05 + 50 * 1.0) / 1054)
     ends = (table.at["SDC_1 low", "all"], table.at["SDC_1 high", "all"])
-    strata = [Sample(0.05, 2, 1004, 1004 / 1054), Sample(1.0, 1, 50, 50 / 1054)]
+    strata = [
+        Histogram.of([0.0, 0.1], 1004, 1004 / 1054),
+        Histogram.of([1.0], 50, 50 / 1054),
+    ]
     assert ends == pytest.approx(interval(strata))
     assert table.at["acc", "all"] == pytest.approx(0.8)
     by_family = result_table(SMALL, POPULATIONS, batches=3)
@@ -136,7 +140,7 @@ def test_every_fault_run_leaves_no_interval() -> None:
 def test_a_list_of_unknown_origin_is_not_corrected() -> None:
     table = result_table(SMALL, Design.of_list(["fc1.weight", "fc2.weight", "lif1.beta"]), 1)
     ends = [table.at[f"SDC_1 {end}", "fc1.weight"] for end in ("low", "high")]
-    assert ends == list(interval([Sample(0.05, 2, None)]))
+    assert ends == list(interval([Histogram.of([0.0, 0.1])]))
     assert table.at["# of faults", "fc2.weight"] == 0
     assert np.isnan(table.at["SDC_1", "fc2.weight"])
 
@@ -212,7 +216,7 @@ def test_the_terminal_view_fits_80_columns(families: int) -> None:
         assert float(low) == pytest.approx(100 * table.at["fully_masked low", name], abs=6e-4)
         assert float(high) == pytest.approx(100 * table.at["fully_masked high", name], abs=6e-4)
     text = " ".join(out.getvalue().split())
-    assert "99 % Wilson by fault, wider where faults are rare, finite-population" in text
+    assert "99 %, Gaffke's by fault, finite-population corrected; conjectured to cover" in text
     assert "over faults, for this test set" in text
 
 

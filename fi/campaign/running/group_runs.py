@@ -55,6 +55,11 @@ class GroupRuns:
             yield group, _copy_first(metric.compute(), len(group))
             metric.reset()
 
+    def forget(self) -> None:
+        """Drop the test set and what is kept of it: when the last group is done, others need it."""
+        self.engine.forget()
+        self.subject.batches.forget()
+
 
 def split_into_groups(trials: Sequence[Trial], size: int) -> Iterator[Sequence[Trial]]:
     """Trials in groups of ``size``, in their order; the last group may be smaller."""

@@ -50,6 +50,7 @@ class Session:
         self._run_groups(todo)
         while not self.schedule.complete and (added := self._analyse()):
             self._run_groups(group_trials(added))
+        self.runs.forget()  # before results are read and figures drawn
 
     def _run_groups(self, todo: Sequence[Trial]) -> None:
         if not todo:

@@ -7,6 +7,7 @@ from typing import Any
 from fi.campaign.running.basis import RunBasis
 from fi.campaign.subject import Subject
 from fi.faults.fault_sites import Kind
+from fi.statistics.intervals import METHODS
 from fi.statistics.survey_design import Design
 
 
@@ -25,6 +26,8 @@ def summarise_subject(subject: Subject, basis: RunBasis) -> dict[str, Any]:
         "scheme": source.scheme,
         "seed": source.seed,
         "confidence": source.confidence,
+        "interval": source.interval,
+        "guarantee": METHODS[source.interval].guarantee,
         "batches": len(golden.labels),
         "batch_size": golden.batch_size,
         "samples": golden.samples,

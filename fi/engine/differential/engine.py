@@ -130,6 +130,9 @@ class DifferentialEngine(Engine):
     def group_size(self, faults: int) -> int:
         return max(1, min(faults, LARGEST_GROUP, max(SMALLEST_GROUP, -(-faults // 4))))
 
+    def forget(self) -> None:
+        self.traces.clear()
+
     @contextmanager
     def injected(self, faults: Sequence[Fault | Trial]) -> Iterator[None]:
         self._group, self._plans = as_trials(faults), {}

@@ -46,6 +46,10 @@ class TraceStore:
         if others + trace.bytes <= self.memory:
             self._traces[key] = trace
 
+    def clear(self) -> None:
+        """Keep no trace."""
+        self._traces.clear()
+
 
 class GoldenBlock:
     """Some samples without a fault; what no path asks for is never computed.

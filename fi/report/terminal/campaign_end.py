@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from fi.report.tables import show_table, write_table
 from fi.report.terminal.table import plain_console
 from fi.store.campaign_folder import CampaignFiles
 from fi.store.merging import COMMAND as MERGE
+
+
+def describe_check(entries: Mapping[str, Any]) -> str:
+    """What the full engine said before the campaign; empty where it was not asked."""
+    found = entries.get("checked")
+    if not found:
+        return ""
+    agree = found["pairs"] - found["differing"]
+    return (
+        f"Before the campaign {found['trials']} faults of {found['families']} site families were "
+        f"run on the full engine too: {agree} of {found['pairs']} pairs agreed"
+    )
 
 
 def show_end(files: CampaignFiles, figures: bool, quiet: bool) -> None:
@@ -20,6 +35,8 @@ def show_end(files: CampaignFiles, figures: bool, quiet: bool) -> None:
         print(f"When all {files.shard.count} shards are done: {MERGE} {files.campaign}")
     else:
         show_table(files.path, write_table(files.path), plain_console() if quiet else None)
+        if checked := describe_check(files.load_summary()):
+            print(checked)
         if figures:
             from fi.report.page import write_report  # matplotlib takes a second
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from fi.base.text_files import FileError, write_text
 from fi.report.critical_faults import critical, site_text, value_texts
 from fi.statistics.group_estimates import estimate_groups
+from fi.statistics.intervals import METHODS
 from fi.store.campaign_reader import PastCampaign
 
 #: What the terminal shows; the CSV has every rate.
@@ -20,7 +21,7 @@ _NO_HARM = "No fault that was run changes a prediction."
 
 
 def show_rates(
-    campaign: PastCampaign, by: Sequence[str], confidence: float, console: Console
+    campaign: PastCampaign, by: Sequence[str], confidence: float, method: str, console: Console
 ) -> None:
     """Print the rates by ``by`` and write all of them to ``<list>_by_<groups>.csv``.
 
@@ -31,13 +32,14 @@ def show_rates(
     results, summary = campaign.results.load(whole=False), campaign.summary()
     if results.empty:
         raise FileError(f"{campaign.results.path}: no fault is finished, there is nothing to show")
-    table = estimate_groups(results, summary.design, by, confidence)
+    table = estimate_groups(results, summary.design, by, confidence, method=method)
     where = f"{summary.model}, {campaign.list_name}"
     console.print(f"\n{where}: by {', '.join(by)}", style="bold", highlight=False)
     console.print(_rates_view(table, by))
     console.print(
-        f"In % of the samples, with {confidence * 100:g} % intervals; they hold over faults, for "
-        "this test set. Groups of which no fault was run are in the file only.",
+        f"In % of the samples, with {confidence * 100:g} % intervals, {METHODS[method].title}, "
+        f"{METHODS[method].basis}; they hold over faults, for this test set. Groups of which no "
+        "fault was run are in the file only.",
         style="dim",
         highlight=False,
     )

@@ -10,7 +10,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from fi.metrics.outcomes import OUTCOMES
+from fi.report.terminal.wide_intervals import MARK, SHOWN, is_wide
+from fi.statistics.intervals import DEFAULT_METHOD, METHODS, Method
 from fi.statistics.result_table import ACCURACY, FAULTS, FAULTY_ACCURACY, OUTCOME_ROWS, OVERALL
 
 _HEADINGS = dict(
@@ -20,9 +21,6 @@ _HEADINGS = dict(
         strict=True,
     )
 )
-#: Rates whose intervals are shown; the CSV has all of them.
-_INTERVALS = (OUTCOME_ROWS[OUTCOMES[0]], OUTCOME_ROWS[OUTCOMES[1]], FAULTY_ACCURACY)
-
 _MASKED = OUTCOME_ROWS["fully_masked"]
 _MILD = "yellow"
 #: From yellow to magenta with the severity of the outcome; names that every terminal has.
@@ -48,9 +46,11 @@ def print_table(
     confidence: float = 0.99,
     console: Console | None = None,
     corrected: bool = True,
+    method: str = DEFAULT_METHOD,
+    note: str = "",
 ) -> None:
     """Print the table of ``result_table``; no colour and no escape codes outside a terminal."""
-    (console or Console()).print(view(table, title, confidence, corrected))
+    (console or Console()).print(view(table, title, confidence, corrected, method, note))
 
 
 def plain_console() -> Console:
@@ -59,11 +59,17 @@ def plain_console() -> Console:
 
 
 def view(
-    table: pd.DataFrame, title: str, confidence: float = 0.99, corrected: bool = True
+    table: pd.DataFrame,
+    title: str,
+    confidence: float = 0.99,
+    corrected: bool = True,
+    method: str = DEFAULT_METHOD,
+    note: str = "",
 ) -> Group:
     """Rates by family, their intervals, and what the numbers mean.
 
-    ``corrected`` says whether it is known from how many faults the list was drawn.
+    ``corrected`` says whether it is known from how many faults the list was drawn; ``note`` is a
+    line below the intervals, of those that are marked as wide.
     """
     columns: _Columns = {str(name): dict(table[name]) for name in table.columns}
     return Group(
@@ -71,7 +77,8 @@ def view(
         _rates(columns),
         Text(f"\n{confidence * 100:g} % intervals", style="bold"),
         _intervals(columns),
-        Text(f"\n{_footer(columns, confidence, corrected)}", style="dim"),
+        *([Text(f"\n{note}")] if note else []),
+        Text(f"\n{_footer(columns, confidence, METHODS[method], corrected)}", style="dim"),
     )
 
 
@@ -84,11 +91,23 @@ def _rates(columns: _Columns) -> Table:
 
 
 def _intervals(columns: _Columns) -> Table:
-    cells = {
-        name: [Text(f"{_percent(c[f'{m} low'])} to {_percent(c[f'{m} high'])}") for m in _INTERVALS]
-        for name, c in columns.items()
+    headings = [_HEADINGS[metric] for metric in SHOWN.values()]
+    ends = {
+        name: [(column[f"{metric} low"], column[f"{metric} high"]) for metric in SHOWN.values()]
+        for name, column in columns.items()
     }
-    return _by_family([_HEADINGS[metric] for metric in _INTERVALS], cells)
+    marked = [any(is_wide(*row[place]) for row in ends.values()) for place in range(len(headings))]
+    cells = {
+        name: [Text(_ends(*each, mark)) for each, mark in zip(row, marked, strict=True)]
+        for name, row in ends.items()
+    }
+    return _by_family(headings, cells)
+
+
+def _ends(low: float, high: float, marked: bool) -> str:
+    """The ends of an interval, in a column in which wide ones have a mark or not."""
+    mark = f" {MARK if is_wide(low, high) else ' '}" if marked else ""
+    return f"{_percent(low)} to {_percent(high)}{mark}"
 
 
 def _by_family(headings: Sequence[str], cells: dict[str, list[Text]]) -> Table:
@@ -130,13 +149,13 @@ def _percent(rate: float) -> str:
     return f"{rate * 100:.0f}" if rate in (0.0, 1.0) else f"{rate * 100:.3f}"
 
 
-def _footer(columns: _Columns, confidence: float, corrected: bool) -> str:
+def _footer(columns: _Columns, confidence: float, method: Method, corrected: bool) -> str:
     golden = _percent(columns[OVERALL][ACCURACY])
     return (
         "In % of the samples, mean over faults. masked: top class and score unchanged. SDC-1: "
         "another class. 0-5% and so on: the same class, its score changed by so much. facc: "
         f"accuracy under a fault ({golden} without); the other columns count what changed, not "
         "what is wrong. "
-        f"Intervals: {confidence * 100:g} % Wilson by fault, wider where faults are rare, "
-        f"{_CORRECTION[corrected]}; they hold over faults, for this test set."
+        f"Intervals: {confidence * 100:g} %, {method.title}, {_CORRECTION[corrected]}; "
+        f"{method.basis}. They hold over faults, for this test set."
     )

@@ -1,15 +1,16 @@
-"""Mean rates of the faults that were run, by group and by stratum of the draw."""
+"""Rates of the faults that were run, by group and by stratum of the draw."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from fi.faults.family_names import layer_of
+from fi.statistics.histogram import Histogram
 from fi.statistics.survey_design import Design, stratum_name
 
 #: The columns that say which sort of fault a row is.
@@ -17,48 +18,82 @@ _SORT = ["Layer", "Bit", "Model", "Step"]
 _NOT_IN_DESIGN = "the faults that the list was drawn from have no such"
 
 
-class Mean(NamedTuple):
-    """What was seen of the faults of a group that are in one stratum.
-
-    Attributes:
-        faults: how many were run.
-        rates: their mean rates.
-    """
-
-    faults: int
-    rates: tuple[float, ...]
-
-
 #: A group of faults: a value for each column that they are grouped by.
 Group = tuple[str, ...]
-#: Group -> stratum -> what was seen.
-Means = dict[Group, dict[str, Mean]]
+#: Group -> stratum -> what was seen, a histogram for each rate.
+Histograms = dict[Group, dict[str, tuple[Histogram, ...]]]
 #: Group -> stratum -> how many faults there are.
 Sizes = dict[Group, dict[str, int]]
 
 
-def compute_means(
+def compute_histograms(
     results: pd.DataFrame, design: Design, keys: Sequence[str], rates: Sequence[str]
-) -> Means:
-    """Mean rates and the number of faults, by group and stratum.
+) -> Histograms:
+    """Histograms of the faults' rates, by group and stratum; of no known population yet.
 
     Names are parsed once for each sort of fault, not in every row: there may be millions.
     """
     first, sort = _find_sorts(results)
     _check_families(first["Layer"], design)
-    parts = [_locate(design, keys, *map(_as_text, row)) for row in first.itertuples(index=False)]
-    numbers = {part: number for number, part in enumerate(dict.fromkeys(parts))}
-    part = np.array([numbers[part] for part in parts], dtype=np.int64)[sort]
-    values = results[list(rates)].div(results["samples"], axis="index")
+    places = [_locate(design, keys, *map(_as_text, row)) for row in first.itertuples(index=False)]
+    numbers = {place: number for number, place in enumerate(dict.fromkeys(places))}
+    part = np.array([numbers[place] for place in places], dtype=np.int64)[sort]
+    order = np.lexsort((results["Injection"].to_numpy(), part))
     if not results["Injection"].is_unique:  # trials: once in every part
-        once = ~results[["Injection"]].assign(part=part).duplicated().to_numpy()
-        values, part = values[once], part[once]
-    means = values.groupby(pd.Series(part, values.index)).mean().to_numpy().tolist()
-    faults = np.bincount(part, minlength=len(numbers)).tolist()
-    seen: Means = {} if keys else {(): {}}
-    for (group, stratum), number in numbers.items():
-        seen.setdefault(group, {})[stratum] = Mean(faults[number], tuple(means[number]))
+        again = ~results[["Injection"]].assign(part=part).duplicated().to_numpy()
+        order = order[again[order]]
+    part, samples = part[order], results["samples"].to_numpy()[order]
+    columns = [
+        count_values(results[rate].to_numpy()[order], samples, part, len(numbers)) for rate in rates
+    ]
+    seen: Histograms = {} if keys else {(): {}}
+    for ((group, stratum), _), histograms in zip(
+        numbers.items(), zip(*columns, strict=True), strict=True
+    ):
+        seen.setdefault(group, {})[stratum] = histograms
     return seen
+
+
+def count_values(
+    hits: NDArray[np.int64], samples: NDArray[np.int64], part: NDArray[np.int64], parts: int
+) -> list[Histogram]:
+    """A histogram of ``hits / samples`` for each part.
+
+    Args:
+        hits, samples: of each fault, in the order drawn within each part ``[faults]``.
+        part: its number, ascending ``[faults]``.
+        parts: how many there are.
+    """
+    if not len(hits):
+        return [Histogram.of([])] * parts
+    drawn = hits / samples
+    if (samples == samples[0]).all():
+        levels, level = np.arange(samples[0] + 1) / samples[0], hits
+    else:
+        levels, level = np.unique(drawn, return_inverse=True)
+    code, number = _count_codes(part * len(levels) + level, parts * len(levels))
+    values, counts = levels[code % len(levels)], number.astype(np.float64)
+    ends = np.arange(parts + 1)
+    rows, cells = np.searchsorted(part, ends), np.searchsorted(code // len(levels), ends)
+    return [
+        Histogram(
+            values[cells[n] : cells[n + 1]],
+            counts[cells[n] : cells[n + 1]],
+            drawn=drawn[rows[n] : rows[n + 1]],
+        )
+        for n in range(parts)
+    ]
+
+
+def _count_codes(
+    codes: NDArray[np.int64], most: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The different codes below ``most``, ascending, and how often each is there."""
+    if most > 4 * len(codes) + 100_000:
+        return np.unique(codes, return_counts=True)
+    counts = np.bincount(codes, minlength=most)
+    different = np.flatnonzero(counts)
+    return different, counts[different]
 
 
 def _find_sorts(results: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
@@ -105,7 +140,7 @@ def count_faults(design: Design, keys: Sequence[str]) -> Sizes:
     return sizes
 
 
-def check_groups(seen: Means, sizes: Sizes, keys: Sequence[str]) -> None:
+def check_groups(seen: Histograms, sizes: Sizes, keys: Sequence[str]) -> None:
     """Raise ``ValueError`` for results of what the design has not."""
     foreign = sorted(set(seen) - set(sizes))
     if foreign:

@@ -16,10 +16,10 @@ from markdown_pages import ROOT
 from scipy.special import xlogy
 from scipy.stats import binom, chi2, hypergeom
 
-from fi.statistics.compiled_profile import compile_upper_half_width
+from fi.statistics.compiled_functions import compile_upper_half_width
 from fi.statistics.estimators import wilson
-from fi.statistics.intervals import Sample, interval
 from fi.statistics.profile import upper_half_width
+from fi.statistics.profile_interval import Sample, profile_interval
 
 Z2 = float(chi2(1).ppf(0.99))  # 2.5758^2 = 6.6349
 
@@ -55,16 +55,18 @@ def inside(p: float, r: float, n: int, population: int, z2: float) -> bool:
 def test_no_critical_fault_by_hand() -> None:
     # r = 0: the score z^2 / (m + z^2) with m = 100; the deviance of half a fault is smaller:
     # 2 (0.5 log(0.005 / p) + 99.5 log(0.995 / (1 - p))) = z^2 at p = 0.049
-    assert interval([Sample(0.0, 100, None)]) == pytest.approx((0, Z2 / (100 + Z2)), abs=1e-9)
+    assert profile_interval([Sample(0.0, 100, None)]) == pytest.approx(
+        (0, Z2 / (100 + Z2)), abs=1e-9
+    )
     # 50 of 500: m = 50 * 499 / 450
     m = 50 * 499 / 450
-    assert interval([Sample(0.0, 50, 500)]) == pytest.approx((0, Z2 / (m + Z2)), abs=1e-9)
+    assert profile_interval([Sample(0.0, 50, 500)]) == pytest.approx((0, Z2 / (m + Z2)), abs=1e-9)
 
 
 def test_most_faults_run_by_hand() -> None:
     # 900 of 1,000 run, none critical; of D critical ones, half a one is among the 900:
     # 2 (0.5 log(0.5 / 0.9 D) + (D - 0.5) log((D - 0.5) / 0.1 D)) = z^2, D = 2.46
-    low, high = interval([Sample(0.0, 900, 1000)])
+    low, high = profile_interval([Sample(0.0, 900, 1000)])
     count = high * 1000
     rest = (count - 0.5) * log((count - 0.5) / (0.1 * count))
     assert low == 0
@@ -76,7 +78,7 @@ def test_most_faults_run_by_hand() -> None:
 def test_one_critical_fault_by_hand() -> None:
     # 1 of 100 (population unknown), half a fault less, but for one seen: k = 1 - 0.5 / 1.01 and
     # 2 (k log(k / 100 p) + (100 - k) log((100 - k) / 100 (1 - p))) = z^2
-    low, high = interval([Sample(0.01, 100, None)])
+    low, high = profile_interval([Sample(0.01, 100, None)])
     k = 1 - 0.5 / 1.01
     own = k * log(k / 100 / low) + (100 - k) * log((100 - k) / 100 / (1 - low))
     assert 2 * own == pytest.approx(Z2, rel=1e-6)
@@ -89,14 +91,14 @@ def test_one_fault_run_by_hand() -> None:
     # that p (1 - p) = exp(-z^2) / 4; Wilson's p / (1 - p) = z^2 leaves out all above 0.87, and one
     # draw in eight shows such a fault
     root = sqrt(1 - exp(-Z2))
-    assert interval([Sample(0.0, 1, None)]) == pytest.approx((0, (1 + root) / 2), abs=1e-9)
+    assert profile_interval([Sample(0.0, 1, None)]) == pytest.approx((0, (1 + root) / 2), abs=1e-9)
     assert wilson(0.0, 1)[1] == pytest.approx(Z2 / (1 + Z2))
 
 
 def test_what_was_seen_is_certain() -> None:
-    assert interval([Sample(1 / 3, 3, 4)])[0] == pytest.approx(0.25)  # 1 of 4 is critical
-    assert interval([Sample(0.3, 20, 20)]) == (0.3, 0.3)
-    assert interval([Sample(0.5, 0, 10)]) == (0.0, 1.0)
+    assert profile_interval([Sample(1 / 3, 3, 4)])[0] == pytest.approx(0.25)  # 1 of 4 is critical
+    assert profile_interval([Sample(0.3, 20, 20)]) == (0.3, 0.3)
+    assert profile_interval([Sample(0.5, 0, 10)]) == (0.0, 1.0)
 
 
 @settings(deadline=None)
@@ -106,7 +108,7 @@ def test_one_stratum_against_its_definition(k: int, more: int, rest: int, level:
     if n == 0:
         return
     r, population = k / n, n + rest
-    low, high = interval([Sample(r, n, population)], level)
+    low, high = profile_interval([Sample(r, n, population)], level)
     assert 0 <= low <= r <= high <= 1
     for end, out in ((low, -1), (high, 1)):
         step = 1e-5 * max(min(end, 1 - end), 1e-4)
@@ -119,7 +121,7 @@ def test_two_strata_against_a_search_of_the_plane() -> None:
     samples = [Sample(0.1, 40, 400, 0.7), Sample(0.4, 15, 60, 0.3)]
     grid = np.linspace(0.0005, 0.9995, 1000)
     means = 0.7 * grid[:, None] + 0.3 * grid
-    found = interval(samples)
+    found = profile_interval(samples)
     # half a fault of 1 / (0.49 / 40 + 0.09 / 15), less for the mean rate of 0.19
     size = 1 / (0.49 / 40 + 0.09 / 15)
     half = 0.5 / (1 + size * 0.19 / 100) / size
@@ -143,29 +145,31 @@ def test_two_strata_against_a_search_of_the_plane() -> None:
 
 def test_many_strata_are_as_one_where_they_are_alike() -> None:
     # every stratum 100 of 10,000 with rate 0.2: as 5,000 of 500,000, but for (n - 1) / n
-    many = interval([Sample(0.2, 100, 10_000, 1 / 50) for _ in range(50)])
-    one = interval([Sample(0.2, 5000 * 0.99, 500_000)])
+    many = profile_interval([Sample(0.2, 100, 10_000, 1 / 50) for _ in range(50)])
+    one = profile_interval([Sample(0.2, 5000 * 0.99, 500_000)])
     assert many == pytest.approx(one, abs=2e-4)
 
 
 def test_a_stratum_that_is_known_takes_no_part() -> None:
     known = Sample(0.5, 10, 10, 0.2)
-    low, high = interval([Sample(0.1, 50, 500)])
-    assert interval([known, Sample(0.1, 50, 500, 0.8)]) == pytest.approx(
+    low, high = profile_interval([Sample(0.1, 50, 500)])
+    assert profile_interval([known, Sample(0.1, 50, 500, 0.8)]) == pytest.approx(
         (0.1 + 0.8 * low, 0.1 + 0.8 * high)
     )
 
 
 def test_an_unseen_stratum_is_open() -> None:
-    low, high = interval([Sample(0.2, 1000, 10_000, 0.99), Sample(0.0, 0, 100, 0.01)])
-    assert low == pytest.approx(0.99 * interval([Sample(0.2, 1000, 10_000)])[0], abs=1e-4)
-    assert high == pytest.approx(0.99 * interval([Sample(0.2, 1000, 10_000)])[1] + 0.01, abs=1e-4)
+    low, high = profile_interval([Sample(0.2, 1000, 10_000, 0.99), Sample(0.0, 0, 100, 0.01)])
+    assert low == pytest.approx(0.99 * profile_interval([Sample(0.2, 1000, 10_000)])[0], abs=1e-4)
+    assert high == pytest.approx(
+        0.99 * profile_interval([Sample(0.2, 1000, 10_000)])[1] + 0.01, abs=1e-4
+    )
 
 
 def test_rare_faults_one_a_stratum() -> None:
     """100 strata of 20 of 2,000 faults, 9 critical ones seen in 9 of them: a Poisson count of 9."""
     samples = [Sample(0.05 if h < 9 else 0.0, 20, 2000, 0.01) for h in range(100)]
-    low, high = interval(samples)
+    low, high = profile_interval(samples)
     poisson = [chi2(2 * 9).ppf(0.005) / 2, chi2(2 * 10).ppf(0.995) / 2]
     assert low * 2000 == pytest.approx(poisson[0], rel=0.15)
     assert high * 2000 == pytest.approx(poisson[1], rel=0.15)
@@ -180,7 +184,7 @@ def test_exact_coverage_of_many_strata_nearly_exhausted(level: float) -> None:
     holds = []
     for missed in range(4):
         seen = [0] * missed + [1] * (3 - missed) + [0] * 4 + [9, 9]
-        low, high = interval([Sample(k / 9, 9, 10, 1 / 9) for k in seen], level)
+        low, high = profile_interval([Sample(k / 9, 9, 10, 1 / 9) for k in seen], level)
         holds.append(low - 1e-9 <= 23 / 90 <= high + 1e-9)
     assert binom(3, 0.1).pmf(np.arange(4))[holds].sum() > level
     assert holds[:2] == [True, True]
@@ -197,7 +201,7 @@ def test_exact_coverage_of_many_strata_nearly_exhausted(level: float) -> None:
 def test_exact_coverage_of_critical_faults(population: int, n: int, level: float) -> None:
     """Faults that corrupt all samples or none are the worst case: every count, every population."""
     seen = np.arange(n + 1)
-    ends = np.array([interval([Sample(k / n, n, population)], level) for k in seen])
+    ends = np.array([profile_interval([Sample(k / n, n, population)], level) for k in seen])
     few = np.unique(np.geomspace(1, population - 1, 60).astype(int))
     critical = np.unique([*few, *(population - few)])
     coverages = []
@@ -232,14 +236,14 @@ def test_intervals_hold_the_rate_and_shrink_with_the_level(
         Sample(k / (k + m) if k + m else 0.0, k + m, k + m + rest or None, weight / total)
         for k, m, rest, weight in rows
     ]
-    found = [interval(samples, level) for level in (0.8, 0.95, 0.99, 0.9999)]
+    found = [profile_interval(samples, level) for level in (0.8, 0.95, 0.99, 0.9999)]
     for (low, high), (lower, higher) in pairwise(found):
         assert 0 <= lower <= low + 1e-9 <= high + 2e-9 <= higher + 3e-9 <= 1 + 4e-9
 
 
 def test_the_width_is_that_of_the_sample_size_formula() -> None:
     # N = 381,120, n = 15,944 at p = 0.5: half-width 1 % (t = 2.58)
-    low, high = interval([Sample(0.5, 15_944, 381_120)])
+    low, high = profile_interval([Sample(0.5, 15_944, 381_120)])
     assert (high - low) / 2 == pytest.approx(0.01 * 2.5758 / 2.58, rel=2e-3)
     assert sqrt(Z2) == pytest.approx(2.5758, abs=1e-4)
 
@@ -256,7 +260,7 @@ def test_the_width_is_that_of_the_sample_size_formula() -> None:
 )
 def test_a_wrong_argument_is_named(sample: Sample, level: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        interval([sample], level)
+        profile_interval([sample], level)
 
 
 SEEN = st.tuples(
@@ -286,10 +290,11 @@ def test_the_compiled_search_gives_the_bits_of_the_plain_one(
 def test_numba_is_loaded_where_a_table_has_many_intervals_and_nowhere_else() -> None:
     script = """
 import sys
-from fi.statistics.intervals import Sample, interval
-few = [interval([Sample(rate / 200, 200, 10_000)]) for rate in range(200)]
+from fi.statistics.profile_interval import Sample, profile_interval
+few = [profile_interval([Sample(rate / 200, 200, 10_000)]) for rate in range(200)]
 print("numba" in sys.modules)
-many = [interval([Sample(rate / 200, 200, 10_000)] ) for _ in range(6) for rate in range(200)]
+many = 6 * [[Sample(rate / 200, 200, 10_000)] for rate in range(200)]
+many = list(map(profile_interval, many))
 print("numba" in sys.modules, many == 6 * few)
 """
     done = subprocess.run(

@@ -1,0 +1,198 @@
+"""The oracle's counts for some networks whose neurons are written out by hand, without snnTorch.
+
+What a fault makes of a word and what a pair did are the oracle's (``oracle.py``); the loop over
+time is one of its own after snnTorch's formulas.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from functools import reduce
+
+import pandas as pd
+import torch
+import torch.nn.functional as functional
+from campaigns import Run
+from oracle import corrupted, judge
+from torch import Tensor, nn
+
+from fi.campaign.subject import Subject
+from fi.faults.fault import Fault, Trial, group_trials
+from fi.network.stages import SpikingNetwork
+from fi.statistics.result_table import merge_trials
+
+MODELS = ("bit-flip", "stuck-at-0", "stuck-at-1")
+Step = Callable[["Oracle", Tensor, int], Tensor]
+Fold = Callable[[Tensor, Tensor], Tensor]
+BITS = (18, 22, 23, 26, 29, 30, 31)
+
+
+class Oracle:
+    """A faulty inference by hand: ``words`` are the golden parameters by name."""
+
+    def __init__(self, network: nn.Module, *faults: Fault) -> None:
+        self.words = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        self.faults = faults
+        self.membranes: dict[str, Tensor] = {}
+        self.synapses: dict[str, Tensor] = {}
+        self.spikes: dict[str, Tensor] = {}
+
+    def at(self, name: str, step: int) -> list[Fault]:
+        """The faults that this tensor has now, in their order."""
+        times = [(f, range(step + 1) if f.steps is None else f.steps) for f in self.faults]
+        return [f for f, time in times if f.layer == name and time[0] <= step <= time[-1]]
+
+    def word(self, name: str, step: int) -> Tensor:
+        """A parameter as it reads at ``step``."""
+        faults = self.at(name, step)
+        if not faults:
+            return self.words[name]
+        value = self.words[name].clone()
+        for fault in faults:
+            before = float(value[fault.index])
+            value[fault.index] = corrupted(before, fault, tensor=self.words[name])
+        return value
+
+    def strike(self, name: str, values: Tensor, step: int) -> Tensor:
+        """A state or spikes ``[batch, ...]``, wrong where the fault is."""
+        faults = self.at(name, step)
+        values = values.clone() if faults else values
+        for fault in faults:
+            for sample in range(len(values)):
+                place = (sample, *fault.index)
+                values[place] = corrupted(float(values[place]), fault)
+        return values
+
+    def leaky(self, name: str, current: Tensor, step: int) -> Tensor:
+        """One step of snnTorch's Leaky, reset by subtraction; returns spikes."""
+        beta, threshold = self.word(f"{name}.beta", step), self.word(f"{name}.threshold", step)
+        before = self.membranes.get(name, torch.zeros_like(current))
+        reset = (before - threshold > 0).float()
+        membrane = beta.clamp(0, 1) * before + current - reset * threshold
+        spikes = (membrane - threshold > 0).float()
+        self.membranes[name] = self.strike(f"{name}.potential", membrane, step)
+        return self.strike(f"{name}.spike", spikes, step)
+
+    def synaptic(self, name: str, current: Tensor, step: int) -> Tensor:
+        """One step of snnTorch's Synaptic, reset by subtraction; returns spikes."""
+        alpha, beta = self.word(f"{name}.alpha", step), self.word(f"{name}.beta", step)
+        threshold = self.word(f"{name}.threshold", step)
+        before = self.membranes.get(name, torch.zeros_like(current))
+        synapse = self.synapses.get(name, torch.zeros_like(current))
+        reset = (before - threshold > 0).float()
+        synapse = alpha.clamp(0, 1) * synapse + current
+        membrane = beta.clamp(0, 1) * before + synapse - reset * threshold
+        spikes = (membrane - threshold > 0).float()
+        self.synapses[name] = self.strike(f"{name}.syn", synapse, step)
+        self.membranes[name] = self.strike(f"{name}.potential", membrane, step)
+        self.spikes[name] = self.strike(f"{name}.spike", spikes, step)
+        return self.spikes[name]
+
+    def linear(self, name: str, signal: Tensor, step: int) -> Tensor:
+        weight, bias = self.word(f"{name}.weight", step), self.word(f"{name}.bias", step)
+        return functional.linear(signal, weight, bias)
+
+    def conv(self, name: str, signal: Tensor, step: int) -> Tensor:
+        weight, bias = self.word(f"{name}.weight", step), self.word(f"{name}.bias", step)
+        return functional.max_pool2d(functional.conv2d(signal, weight, bias), 2)
+
+    def run(self, forward: Step, fold: Fold, events: Tensor) -> list:
+        """Scores of each sample: the softmax of what ``fold`` makes of the steps."""
+        self.membranes, self.synapses, self.spikes = {}, {}, {}
+        steps = [
+            forward(self, self.strike("input", signal, step), step)
+            for step, signal in enumerate(events)
+        ]
+        return torch.softmax(reduce(fold, steps), dim=-1).tolist()
+
+
+def linear_step(oracle: Oracle, signal: Tensor, step: int) -> Tensor:
+    hidden = oracle.leaky("lif1", oracle.linear("fc1", signal, step), step)
+    return oracle.leaky("lif2", oracle.linear("fc2", hidden, step), step)
+
+
+def conv_step(oracle: Oracle, signal: Tensor, step: int) -> Tensor:
+    first = oracle.leaky("lif1", oracle.conv("conv1", signal, step), step)
+    second = oracle.leaky("lif2", oracle.conv("conv2", first, step), step)
+    return oracle.leaky("lif3", oracle.linear("fc1", second.flatten(1), step), step)
+
+
+def recurrent_step(oracle: Oracle, signal: Tensor, step: int) -> Tensor:
+    """Returns the last membrane, whose maximum over time is the statistic."""
+    current = oracle.linear("fc1", signal, step)
+    before = oracle.spikes.get("lif1", torch.zeros_like(current))
+    hidden = oracle.synaptic("lif1", current + oracle.linear("fb1", before, step), step)
+    oracle.synaptic("lif2", oracle.linear("fc2", hidden, step), step)
+    return oracle.membranes["lif2"]
+
+
+FORWARD = {"SmallLinear": linear_step, "NMNIST": linear_step} | {
+    "SmallConv": conv_step,
+    "CSNN": conv_step,
+    "SHD": recurrent_step,
+}
+FOLD: dict[str, Fold] = {"SHD": torch.maximum}  # elsewhere spikes are counted
+
+
+def scores_of(subject: Subject, *faults: Fault) -> list[list]:
+    """The oracle's scores, per batch and sample."""
+    oracle, forward = Oracle(subject.network, *faults), FORWARD[subject.name]
+    fold = FOLD.get(subject.name, torch.add)
+    return [oracle.run(forward, fold, encoded(subject, events)) for events, _ in subject.batches]
+
+
+def encoded(subject: Subject, events: Tensor) -> Tensor:
+    """The events as the first layer sees them; no fault is in the resizing."""
+    assert isinstance(subject.network, SpikingNetwork)
+    return subject.network.encode(events)
+
+
+def expected(subject: Subject, trial: Trial, golden: list[list]) -> dict[str, int]:
+    """The counts of one trial; ``golden`` are the scores without it."""
+    names = ("samples", "fully_masked", "sdc_1", "sdc_0_5", "sdc_5_10", "sdc_10_20", "sdc_20")
+    counts = dict.fromkeys((*names, "non_finite", "correct", "golden_correct"), 0)
+    batches = zip(golden, scores_of(subject, *trial), subject.batches, strict=True)
+    for before, after, (_, labels) in batches:
+        for one, other, label in zip(before, after, labels.tolist(), strict=True):
+            finite = all(map(math.isfinite, other))
+            nan = any(score != score for score in other)
+            counts["samples"] += 1
+            counts[judge(one, other)] += 1
+            counts["non_finite"] += not finite
+            counts["correct"] += not nan and other.index(max(other)) == label
+            counts["golden_correct"] += one.index(max(one)) == label
+    return counts
+
+
+def every_case(subject: Subject, each: int) -> Iterator[Fault]:
+    """``each`` random faults of every family x model x {permanent, transient}."""
+    choose, injection = random.Random(7), 0
+    for family in subject.families:
+        for model in MODELS:
+            for transient in (False, True):
+                for _ in range(each):
+                    index = tuple(choose.randrange(size) for size in family.shape)
+                    step = choose.randrange(subject.steps) if transient else None
+                    bit = choose.choice(BITS)
+                    yield Fault(injection, family.name, index, bit, model, step)
+                    injection += 1
+
+
+def assert_oracle_agrees(campaign: Run, subject: Subject, faults: list[Fault]) -> pd.DataFrame:
+    """Both engines count what the oracle counts, which is returned."""
+    golden = scores_of(subject)
+    listed = group_trials(faults)
+    wanted = pd.DataFrame([expected(subject, trial, golden) for trial in listed])
+    for engine in ("full", "differential"):
+        results = merge_trials(campaign(subject, faults, engine=engine).run())
+        results = results.reset_index(drop=True)
+        different = (results[wanted.columns] != wanted).any(axis=1).to_numpy().nonzero()[0]
+        shown = [
+            f"{engine}, {'; '.join(map(str, listed[i]))}: {results.loc[i].to_dict()}, "
+            f"wanted {wanted.loc[i].to_dict()}"
+            for i in different
+        ]
+        assert not shown, "\n".join(shown)
+    return wanted
