@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from torch import Tensor
 
+from fi.base.errors import UserError
 from fi.campaign.golden_run import GoldenRun
 from fi.engine.base import Engine
+from fi.engine.full import FullEngine
 from fi.faults.fault import Trial
 from fi.metrics.fault_counts import FaultCounts
+from fi.metrics.pairs import Pairs
 from fi.network.batches import Batch
 
 
@@ -40,6 +45,7 @@ class FaultTest(pl.LightningModule):
         self.group: Sequence[Trial] = ()
         self.entries = slice(0, 0)
         self._in_place = False
+        self._suspect: tuple[int, Tensor] | None = None
 
     def take_group(self, group: Sequence[Trial], rank: int = 0, processes: int = 1) -> None:
         """Make ``group`` the faults of the next test run, and part of it this process's."""
@@ -62,12 +68,32 @@ class FaultTest(pl.LightningModule):
         """
         if self._in_place:
             raise RuntimeError("the faults are in place already: one FaultInjection too many")
-        self._in_place = True
+        self._in_place, self._suspect = True, None
         try:
             with self.engine.injected(self.faults) if self.faults else nullcontext():
                 yield
         finally:
             self._in_place = False
+        self._check_golden()
+
+    def _check_golden(self) -> None:
+        """Raise ``UserError`` where a fault has changed what the network does without it.
+
+        Only values that are not finite are known to survive what networks do to forget. Only a
+        forward of the network's own can keep them.
+        """
+        if self._suspect is None or not isinstance(self.engine, FullEngine):
+            return
+        number, events = self._suspect
+        with torch.inference_mode():
+            scores = self.engine.infer(events).cpu()
+        if not torch.equal(scores, self.golden.scores[number]):
+            raise UserError(
+                f"{'; '.join(map(str, self.faults[0]))}: its infinite or NaN values outlast it: "
+                f"without the fault batch {number} no longer has its golden scores. The network "
+                "keeps something where it is not seen (in another object, or a global): clear it "
+                "at the start of every forward, other than by multiplying it with 0"
+            )
 
     def test_step(self, batch: Batch, number: int) -> dict[str, Any] | None:
         if not self._in_place:
@@ -75,8 +101,11 @@ class FaultTest(pl.LightningModule):
         if not self.faults:
             return None
         events, labels = batch
-        portions = self.engine.pairs(events, number)
-        kept = list(portions) if self.keep_pairs else None
+        portions: Iterable[Pairs] = self.engine.pairs(events, number)
+        if self.keep_pairs or isinstance(self.engine, FullEngine):
+            portions = list(portions)
+            if not all(bool(pairs.scores.isfinite().all()) for pairs in portions):
+                self._suspect = number, events
         golden = self.golden.scores[number].to(events.device)
-        self.metric.update(portions if kept is None else kept, golden, labels, self.entries)
-        return {"pairs": kept} if self.keep_pairs else None
+        self.metric.update(portions, golden, labels, self.entries)
+        return {"pairs": portions} if self.keep_pairs else None

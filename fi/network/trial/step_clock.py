@@ -16,7 +16,7 @@ from fi.network.neurons import reset_neurons, spiking_neurons
 
 @dataclass(frozen=True)
 class StepClock:
-    """When a step ends: with every call of one neuron, the one called last and once a step.
+    """When a step ends: with the last call in it of one neuron, the one that is called last.
 
     Attributes:
         neuron: name of that neuron.
@@ -48,11 +48,11 @@ class StepClock:
         """
         if not order:
             raise ValueError("no neuron was called: there is no time step")
-        neuron = _choose_neuron(order, steps)
+        neuron, calls = _choose_neuron(order, steps)
         segments = [Counter[str]()]
         for name in order:
             segments[-1][name] += 1
-            if name == neuron:
+            if name == neuron and segments[-1][name] == calls:
                 segments.append(Counter())
         whole = segments[:-1]
         regular = {
@@ -63,14 +63,24 @@ class StepClock:
         return cls(neuron, regular, len(whole))
 
 
-def _choose_neuron(order: Sequence[str], steps: int | None) -> str:
-    """Of the neurons called once a step the one called last; else of those called most often."""
+def _choose_neuron(order: Sequence[str], steps: int | None) -> tuple[str, int]:
+    """The neuron that ends a step, and its calls in one.
+
+    Of the neurons that are called once a step, or several times, it is the one whose last call
+    comes last; where there is none, or the steps are not known, of those called most often.
+    """
     calls = Counter(order)
-    wanted = steps if steps in calls.values() else max(calls.values())
-    last = order[-1]
-    if steps is None and list(order) == list(order[: len(order) // calls[last]]) * calls[last]:
-        return last  # a round of calls for every call of the last one
-    return next(name for name in reversed(order) if calls[name] == wanted)
+    if steps is None:
+        last = order[-1]
+        rounds = calls[last]
+        steps = rounds if list(order) == list(order[: len(order) // rounds]) * rounds else None
+    wanted = [name for name in calls if steps and calls[name] % steps == 0]
+    if not wanted:
+        steps = max(calls.values())
+        wanted = [name for name in calls if calls[name] == steps]
+    neuron = next(name for name in reversed(order) if name in wanted)
+    assert steps
+    return neuron, calls[neuron] // steps
 
 
 @contextmanager

@@ -77,13 +77,14 @@ class TrialRun:
         within = {step for step in reads if step < self.steps}
         if not within:
             return f"{name} is read after the last step, not within one"
-        at_start = [call for call in access.reads if steps[call] == 0]
-        if self.steps == 1 or within != {0}:
+        if self.steps == 1:
             return None
-        if sum(access.reads[call] for call in at_start) >= self.steps:
-            return f"{name} is read for all steps before the first one ends"
-        if any(self._has_time(access.shapes.get(call, ())) for call in at_start):
+        shapes = set().union(*access.shapes.values())
+        if any(self._has_time(shape, in_loop=within != {0}) for shape in shapes):
             return f"{name} is read once for all steps"
+        at_start = sum(access.reads[call] for call in access.reads if steps[call] == 0)
+        if within == {0} and at_start >= self.steps:
+            return f"{name} is read for all steps before the first one ends"
         return None
 
     def _steps_of_calls(self) -> list[int]:
@@ -95,12 +96,16 @@ class TrialRun:
             steps.append(ticks // per_step)
         return steps
 
-    def _has_time(self, shape: Shape) -> bool:
-        """Whether what was computed has all steps in it."""
-        folded = self.steps * self.samples
-        return shape[:1] in ((self.steps,), (folded,)) or (
-            shape[:2] == (self.samples, self.steps) and len(shape) > 2
-        )
+    def _has_time(self, shape: Shape, in_loop: bool) -> bool:
+        """Whether all steps are in what was computed; ``[batch, channels]`` of a loop is not."""
+        if len(shape) < 2:
+            return False
+        if shape[0] == self.steps * self.samples:
+            return True
+        of_time = {(self.steps, self.samples)}
+        if not in_loop:
+            of_time.add((self.samples, self.steps))
+        return shape[:2] in of_time and len(shape) > 2
 
 
 def observe(

@@ -39,14 +39,17 @@ class WordAccess:
     """What an inference did with one tensor of words.
 
     Attributes:
+        shape: of the tensor.
         reads: how often it was read, by the number of calls of neurons before.
-        shapes: of what was computed from it, by the same number.
+        shapes: of what was computed from it, by the same number; no other words such as a masked
+            weight, which have the shape of the tensor.
         viewed: whether a view of it was made, whatever for.
         written: whether it was changed in place.
     """
 
+    shape: tuple[int, ...] = ()
     reads: Counter[int] = field(default_factory=Counter)
-    shapes: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    shapes: dict[int, set[tuple[int, ...]]] = field(default_factory=dict)
     viewed: bool = False
     written: bool = False
 
@@ -69,7 +72,7 @@ class AccessRecorder(TorchDispatchMode):
 
     def __init__(self, words: Mapping[str, Tensor], order: list[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.access = {name: WordAccess() for name in words}
+        self.access = {name: WordAccess(tuple(word.shape)) for name, word in words.items()}
         self._extents = {name: extent_of(word) for name, word in words.items()}
         self._storages = {extent[0] for extent in self._extents.values()}
         self._order = order
@@ -103,8 +106,8 @@ class AccessRecorder(TorchDispatchMode):
             return
         now = len(self._order)
         access.reads[now] += 1
-        if isinstance(output, Tensor):
-            access.shapes[now] = max(access.shapes.get(now, ()), tuple(output.shape), key=len)
+        found = {tuple(leaf.shape) for leaf in tree_leaves(output) if isinstance(leaf, Tensor)}
+        access.shapes.setdefault(now, set()).update(found - {access.shape})
 
 
 def _written(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterable[Tensor]:
