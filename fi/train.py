@@ -36,10 +36,12 @@ def run(argv: list[str]) -> None:
     from fi.base.text_files import write_text
     from fi.training.evaluation import describe_training
     from fi.training.fitting import fit, save_weights, seed_all
+    from fi.training.ignored import check_heeded
     from fi.training.module import Training
 
     seed_all(options.seed)  # the first weights, too
     network = _checked_network(parser.build(options, "model"), options.model)
+    check_heeded(options, parser.get_defaults(), network)
     data = parser.build(options, "data")
     folder = training_folder(options, type(network).__name__)
     module = Training(network, recipe_of(options), options.readout, options.time_axis)

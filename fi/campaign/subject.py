@@ -89,7 +89,7 @@ class Subject:
         self.adapter = run if isinstance(run, Adapter) else None
         self.own = OwnState(network)  # with what the adapter has put into it
         self.batches = Batches(get_test_loader(data), self.data_name, limit, self.dtype)
-        settle_form(asked, run, self.batches, self.name)
+        settle_form(asked, self.adapter, self.batches, self.name)
         self.own.find_changes()
         self.own.reset()
         by_stage = isinstance(network, SpikingNetwork) and network.runs_by_stage

@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from fi.base.errors import UserError
+from fi.base.errors import UserError, first_line
 from fi.base.user_code import report_user_code
 from fi.base.user_makers import Maker, list_required
 from fi.cli.argv import find_value, put_config_first
@@ -55,10 +55,7 @@ class CommandParser(ArgumentParser):
         """Add the constructor arguments of the classes, the last groups of the help."""
         for option, cls in self.classes.items():
             key = ARGUMENTS[option]
-            if isinstance(cls, type):
-                self.add_class_arguments(cls, key, fail_untyped=False)
-            else:
-                self.add_function_arguments(cls, key, fail_untyped=False)
+            self._add_signature(cls, key)
             for group in self._action_groups:
                 if any(action.dest.startswith(f"{key}.") for action in group._group_actions):
                     group.title = f"Arguments of {cls.__name__}"
@@ -67,6 +64,18 @@ class CommandParser(ArgumentParser):
                     action.help = argparse.SUPPRESS
                 elif action.dest.startswith(f"{key}."):
                     action.metavar = action.dest.rpartition(".")[2].upper()
+
+    def _add_signature(self, maker: Maker, key: str) -> None:
+        """Add its arguments; ``UserError`` where jsonargparse cannot read them."""
+        try:
+            if isinstance(maker, type):
+                self.add_class_arguments(maker, key, fail_untyped=False)
+            else:
+                self.add_function_arguments(maker, key, fail_untyped=False)
+        except Exception as error:  # of any kind, of signatures of any kind
+            raise UserError(
+                f"the arguments of {maker.__name__} cannot be read: {first_line(error)}"
+            ) from error
 
     def accept_any(self, option: str) -> None:
         """Take whatever arguments are given to a class that is not known here, unchecked."""

@@ -58,7 +58,11 @@ def parse_early_options(argv: Sequence[str], classes: Mapping[str, Maker]) -> Na
 
 def _add_subject_options(parser: CommandParser) -> None:
     add = parser.add_argument_group("What to test").add_argument
-    add("--model", type=str, help="a network of models/, my_package.MyNet or ./my_file.py:MyNet")
+    add(
+        "--model",
+        type=str,
+        help="a network of models/, or a class, function or network: ./my_file.py:MyNet",
+    )
     add("--data", type=str, help="a datamodule, named likewise; default: the network's own")
     add("--checkpoint", metavar="FILE", type=str, help="weights, or 'none'; default: the network's")
     add("--limit-samples", metavar="N", type=int, help="take the first N test samples")

@@ -53,7 +53,11 @@ def make_parser(classes: Mapping[str, Maker]) -> CommandParser:
 
 def _add_subject(parser: CommandParser) -> None:
     add = parser.add_argument_group("What to train").add_argument
-    add("--model", type=str, help="a network of models/, my_package.MyNet or ./my_file.py:MyNet")
+    add(
+        "--model",
+        type=str,
+        help="a network of models/, or a class, function or network: ./my_file.py:MyNet",
+    )
     add("--data", type=str, help="a datamodule, named likewise; default: the network's own")
     allowed = ", ".join(READOUTS)
     add("--readout", default="auto", type=str, help=f"what a forward of its own returns: {allowed}")

@@ -292,3 +292,32 @@ def test_wrong_options_are_one_line_and_status_2(
     assert said in error
     assert error.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("--readout scores", "--readout scores is for networks that are no SpikingNetwork"),
+        ("--time-axis 1", "--time-axis 1 is for networks that are no SpikingNetwork"),
+    ],
+)
+def test_options_that_it_would_not_heed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], given: str, message: str
+) -> None:
+    assert main(["--model", "NMNIST", "--output", str(tmp_path), *given.split()]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_rate_of_neurons_that_learn_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fixed.py").write_text(
+        "import snntorch as snn\nfrom torch import nn\n"
+        "class Fixed(nn.Sequential):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(nn.Linear(4, 3), snn.Leaky(0.9, init_hidden=True))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    given = ["--model", "./fixed.py:Fixed", "--data", "RandomEvents", "--data.shape", "[4]"]
+    assert main([*given, "--neuron-lr", "0.5"]) == 2
+    assert "--neuron-lr 0.5: no beta or threshold of Fixed is learnt" in capsys.readouterr().err

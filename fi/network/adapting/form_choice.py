@@ -94,13 +94,12 @@ class AskedForm:
         return batches.narrow(layouts) if len(layouts) > 1 else layouts
 
 
-def settle_form(asked: AskedForm, infer: Infer, batches: Batches, name: str) -> None:
+def settle_form(asked: AskedForm, adapter: Adapter | None, batches: Batches, name: str) -> None:
     """Find out how the batches lie and how the forward is called; a note says what is unusual.
 
     Raises:
         UserError: the network cannot take the events.
     """
-    adapter = infer if isinstance(infer, Adapter) else None
     layouts = asked.list_layouts(batches, static=adapter is not None)
     batches.layout = layouts[0]
     if adapter is None:

@@ -15,6 +15,7 @@ from fi.network.adapting.outputs import Output, find_output
 from fi.network.adapting.seeding import keep_generators
 from fi.network.batch_forms import Layout
 from fi.network.neurons import output_spikes, reset_neurons, spiking_neurons
+from fi.network.trial.own_state import OwnState
 
 #: What ``--forward`` takes.
 FORWARDS = ("auto", "sequence", "step")
@@ -215,13 +216,15 @@ def _try_form(
     arranged = form.layout.arrange(events)
     samples = 3 if len(arranged) == 2 else 2
     few = arranged[:, torch.arange(samples, device=events.device) % arranged.shape[1]].clone()
+    own = OwnState(network)
     with torch.no_grad(), keep_generators(), _watch_calls(network) as shapes:
         reset_neurons(network)
         before(samples)
         try:
             returned = form.call(network, few)
         finally:
-            reset_neurons(network)
+            own.find_changes()
+            own.reset()
     calls = max(map(len, shapes.values()), default=0)
     steps = calls if form.time_axis is None else len(few)
     output = find_output(returned[-1] if form.step else returned, samples, steps, form.step)
