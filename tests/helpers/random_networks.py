@@ -42,17 +42,10 @@ Counts = dict[int, dict[str, Any]]
 #: one of them is left out of drawn networks.
 NOT_YET: dict[tuple[str, ...], str] = {
     ("dropout_left_on",): "refused with words that name nothing of the network",
-    ("classes_as_steps",): "scores of each class are taken for scores of each step",
 }
 #: Features with which transient faults are wrong or end in a traceback, while permanent ones run:
 #: networks of odd seeds have permanent faults only, those of even seeds are without the feature.
-NOT_YET_TRANSIENT: dict[tuple[str, ...], str] = {
-    ("form=before", "hardening=pruned"): "words of a synapse that is called once: not refused",
-    ("form=before", "hardening=weight norm"): "words of a synapse that is called once: not refused",
-    ("form=before", "hardening=parametrized"): "words of a synapse called once: not refused",
-    ("form=layerwise", "tie"): "a word read for all steps at once and in each: not refused",
-    ("form=layerwise", "shared_beta"): "a word read for all steps at once and in each: not refused",
-}
+NOT_YET_TRANSIENT: dict[tuple[str, ...], str] = {}
 
 
 def draw_fit(seed: int) -> DrawnNetwork:
