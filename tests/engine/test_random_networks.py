@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 from network_grammar import draw_network
-from random_networks import Verdict, draw_fit, shrink, takes_transient, try_network
+from random_networks import Verdict, shrink, try_network
 
 CHUNK = 20
 #: Of each chunk: networks that may be refused, and faults that must not be masked everywhere.
@@ -22,11 +22,10 @@ def try_chunk(first: int, faults: int, note: Callable[[str, object], None]) -> N
     """Try the networks of ``CHUNK`` seeds; the first that fails is shrunk and shown."""
     verdicts: list[Verdict] = []
     for seed in range(first, first + CHUNK):
-        network = draw_fit(seed)
-        transient = takes_transient(network)
-        verdict = try_network(network, most=faults, transient=transient)
+        network = draw_network(seed)
+        verdict = try_network(network, most=faults)
         if verdict.kind not in ("right", "refused"):
-            smallest = shrink(network, verdict, most=faults, transient=transient)
+            smallest = shrink(network, verdict, most=faults)
             pytest.fail(f"seed {seed}: {verdict.said}\n\n{describe(smallest)}")
         verdicts.append(verdict)
     kinds = Counter(verdict.kind for verdict in verdicts)

@@ -38,33 +38,6 @@ ENGINES = ("full", "auto")
 #: Rows of the results by injection.
 Counts = dict[int, dict[str, Any]]
 
-#: Features, alone or together, that the tool does not get right yet, and what happens. The last
-#: one of them is left out of drawn networks.
-NOT_YET: dict[tuple[str, ...], str] = {
-    ("dropout_left_on",): "refused with words that name nothing of the network",
-}
-#: Features with which transient faults are wrong or end in a traceback, while permanent ones run:
-#: networks of odd seeds have permanent faults only, those of even seeds are without the feature.
-NOT_YET_TRANSIENT: dict[tuple[str, ...], str] = {}
-
-
-def draw_fit(seed: int) -> DrawnNetwork:
-    """The network of that seed without what is not right yet."""
-    excluded = [*NOT_YET, *(NOT_YET_TRANSIENT if seed % 2 == 0 else ())]
-    without: set[str] = set()
-    while True:
-        network = draw_network(seed, without)
-        left = [features for features in excluded if network.features.issuperset(features)]
-        if not left:
-            return network
-        without.update(features[-1] for features in left)
-
-
-def takes_transient(network: DrawnNetwork) -> bool:
-    """Whether the tool is to get transient faults right, too."""
-    return not any(network.features.issuperset(features) for features in NOT_YET_TRANSIENT)
-
-
 #: Bits of a float32 word that faults prefer: others are nearly always masked.
 TELLING = (31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21)
 
