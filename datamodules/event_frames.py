@@ -20,7 +20,7 @@ from fi.base.errors import UserError, first_line
 
 from .lightning_data import LightningData
 from .recordings import Recordings, frame_shape, frames_of, tonic, tonic_version
-from .sparse_frames import FrameDataset, Frames, Integers, Sample, SparseFrames, kept, time_first
+from .sparse_frames import FrameDataset, Frames, Integers, Sample, SparseFrames, kept
 
 VERSION = 1
 """Of the frames. It is part of a cache file's name: raise it when they change."""
@@ -100,14 +100,7 @@ class EventFrames(LightningData, ABC):
         self._part("train" if stage == "fit" else "test")
 
     def _loader(self, part: str, shuffle: torch.Generator | None = None) -> DataLoader[Sample]:
-        return DataLoader(
-            self._part(part),
-            batch_size=self.batch_size,
-            shuffle=shuffle is not None,
-            generator=shuffle,
-            num_workers=self.num_workers,
-            collate_fn=time_first,
-        )
+        return self._part(part).load(self.batch_size, self.num_workers, shuffle)
 
     def cache_file(self, part: str, recordings: Recordings) -> Path:
         """The file of the frames; everything they depend on is in its name, or in the hash there.

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from .event_camera import SENSOR, Bytes, record
 from .lightning_data import LightningData
-from .sparse_frames import FrameDataset, Integers, Sample, SparseFrames, kept, time_first
+from .sparse_frames import FrameDataset, Integers, Sample, SparseFrames, kept
 
 log = logging.getLogger(__name__)
 
@@ -103,14 +103,7 @@ class SaccadeMNIST(LightningData):
     def _loader(self, name: str, shuffle: torch.Generator | None = None) -> DataLoader[Sample]:
         if name not in self._splits:
             self.setup()
-        return DataLoader(
-            self._splits[name],
-            batch_size=self.batch_size,
-            shuffle=shuffle is not None,
-            generator=shuffle,
-            num_workers=self.num_workers,
-            collate_fn=time_first,
-        )
+        return self._splits[name].load(self.batch_size, self.num_workers, shuffle)
 
 
 def digits() -> tuple[Bytes, Integers]:

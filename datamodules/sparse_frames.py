@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 Integers = npt.NDArray[np.int64]
 Frames = npt.NDArray[np.integer]
@@ -70,6 +71,20 @@ class SparseFrames:
         flat[self.cells[part]] = self.counts[part]
         return flat.reshape(self.shape)
 
+    def batch(self, recordings: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Event counts ``[time, batch, ...]`` of some recordings.
+
+        They are written where they belong: most counts are 0, and are not copied.
+        """
+        steps, *frame = self.shape
+        size = math.prod(frame)
+        flat = np.zeros(steps * len(recordings) * size, np.float32)
+        for place, recording in enumerate(recordings):
+            part = slice(self.starts[recording], self.starts[recording + 1])
+            step, cell = np.divmod(self.cells[part].astype(np.int64), size)
+            flat[(step * len(recordings) + place) * size + cell] = self.counts[part]
+        return flat.reshape(steps, len(recordings), *frame)
+
 
 def checked(frames: Frames, shape: tuple[int, ...]) -> Frames:
     """``frames``, which must be counts of ``shape`` that fit in 16 bits."""
@@ -125,6 +140,28 @@ class FrameDataset(Dataset[Sample]):
 
     def __getitem__(self, item: int) -> Sample:
         return torch.from_numpy(self.frames.frames(item)), int(self.labels[item])
+
+    def __getitems__(self, items: list[int]) -> Batch:
+        """A whole batch, which a DataLoader asks for where there is this method."""
+        return torch.from_numpy(self.frames.batch(items)), torch.from_numpy(self.labels[items])
+
+    def load(
+        self, batch_size: int, num_workers: int, shuffle: torch.Generator | None = None
+    ) -> DataLoader[Sample]:
+        """Batches ``(events [time, batch, ...], labels [batch])``, in order or shuffled."""
+        return DataLoader(
+            self,
+            batch_size=batch_size,
+            shuffle=shuffle is not None,
+            generator=shuffle,
+            num_workers=num_workers,
+            collate_fn=_keep,
+        )
+
+
+def _keep(batch: Any) -> Any:
+    """A batch that is one already; by its name, so that workers can be spawned."""
+    return batch
 
 
 def time_first(samples: Sequence[Sample]) -> Batch:

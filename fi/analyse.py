@@ -13,37 +13,10 @@ from fi.cli.execution import run_command
 from fi.cli.option_values import read_method
 from fi.cli.parser import CommandParser
 from fi.report.tables import show_table, write_table
-from fi.report.terminal.groups import show_critical, show_rates
+from fi.report.terminal.groups import parse_groupings, show_critical, show_rates
 from fi.statistics.group_estimates import GROUPINGS
 from fi.statistics.intervals import METHODS
 from fi.store.campaign_reader import newest_campaign
-
-
-def analyse(
-    model: str,
-    fault_list: str,
-    output: str = "output",
-    by: Sequence[str] = (),
-    top: int = 0,
-    confidence: float | None = None,
-    interval: str | None = None,
-) -> None:
-    """Print and write the table of the newest campaign of ``model`` on ``fault_list``.
-
-    Args:
-        model, fault_list, output: which campaign.
-        by: further, the rates by these groupings, see ``fi.statistics.group_estimates``.
-        top: further, so many of the most critical faults.
-        confidence, interval: of the intervals, and their method; the campaign's own by default.
-    """
-    campaign, console = newest_campaign(Path(output), model, fault_list), Console()
-    summary = campaign.summary()
-    rule = (confidence or summary.confidence, interval or summary.interval)
-    show_table(campaign.path, write_table(campaign.path, *rule), console, *rule)
-    if by:
-        show_rates(campaign, by, *rule, console)
-    if top:
-        show_critical(campaign, top, console)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,17 +31,15 @@ def run(argv: list[str]) -> None:
         raise UserError(f"--top {options.top}: allowed is 0 or more")
     if options.confidence is not None and not 0 < options.confidence < 1:
         raise UserError(f"--confidence {options.confidence}: allowed is above 0 and below 1")
-    by = groupings_of(options.by)
-    rule = (options.confidence, read_method(options.interval))
-    analyse(options.model, options.fault_list, options.output, by, options.top, *rule)
-
-
-def groupings_of(text: str) -> tuple[str, ...]:
-    """The groupings in ``family,bit``; ``UserError`` names the known ones."""
-    names = tuple(word.strip() for word in text.split(",") if word.strip())
-    if len(set(names)) < len(names) or not set(names) <= set(GROUPINGS):
-        raise UserError(f"--by {text}: allowed are {', '.join(GROUPINGS)}, each once")
-    return names
+    method, by = read_method(options.interval), parse_groupings(options.by)
+    campaign = newest_campaign(Path(options.output), options.model, options.fault_list)
+    summary, console = campaign.summary(), Console()
+    rule = (options.confidence or summary.confidence, method or summary.interval)
+    show_table(campaign.path, write_table(campaign.path, *rule), console, *rule)
+    if by:
+        show_rates(campaign, by, *rule, console)
+    if options.top:
+        show_critical(campaign, options.top, console)
 
 
 def _parser() -> CommandParser:

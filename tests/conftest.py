@@ -51,6 +51,7 @@ LONGEST = (
     "tests/engine/test_oracle_networks.py",
     "tests/engine/test_oracle.py",
     "tests/engine/test_oracle_models.py",
+    "tests/engine/test_random_networks.py",
     "tests/commands/test_published.py",
     "tests/engine/test_engines_agree.py",
     "tests/cli/test_command_line.py",

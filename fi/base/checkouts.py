@@ -12,7 +12,7 @@ _SECONDS = 10
 _HOME = Path(__file__).resolve().parents[1]
 
 
-def checkouts(**classes: type) -> dict[str, dict[str, Any]]:
+def find_checkouts(**classes: type) -> dict[str, dict[str, Any]]:
     """The commits of this tool and of a user's classes; what is not under git is left out.
 
     Args:
@@ -30,11 +30,11 @@ def checkouts(**classes: type) -> dict[str, dict[str, Any]]:
         for what, file in files.items()
         if what == "faulty-snn" or not file.is_relative_to(own)
     }
-    return {what: found for what, file in theirs.items() if (found := checkout(file))}
+    return {what: found for what, file in theirs.items() if (found := find_checkout(file))}
 
 
 @cache
-def checkout(file: Path) -> dict[str, Any] | None:
+def find_checkout(file: Path) -> dict[str, Any] | None:
     """Commit and state of the checkout that ``file`` is in; ``None`` outside git.
 
     An installed copy of a package that git ignores or does not know, as in the ``.venv`` of a

@@ -22,7 +22,7 @@ class FolderInUse(UserError):
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Hold ``folder``, which is made where it is not there, against any other process.
 
     The operating system ends the lock with the process (``flock``): nothing has to be removed
@@ -38,7 +38,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        raise FolderInUse(f"{folder} is in use: {holder(path)}") from None
+        raise FolderInUse(f"{folder} is in use: {describe_holder(path)}") from None
     try:
         path.write_text(json.dumps(_ourselves()) + "\n", encoding="utf-8")
         yield
@@ -46,7 +46,7 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def holder(path: Path) -> str:
+def describe_holder(path: Path) -> str:
     """Who wrote the lock file at ``path``, in words."""
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))

@@ -21,7 +21,7 @@ _PACKAGES = (
 )
 
 
-def versions() -> dict[str, str]:
+def list_versions() -> dict[str, str]:
     """Versions of Python, of this tool and of what it computes with."""
     return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
 
@@ -33,7 +33,7 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def machine(device: torch.device) -> dict[str, Any]:
+def describe_machine(device: torch.device) -> dict[str, Any]:
     """The host, the device and the settings that floating-point results depend on."""
     on_gpu = device.type == "cuda"
     return {

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from fi.base.errors import UserError
+from fi.base.errors import UserError, report_errors
 from fi.base.user_code import report_user_code
 from fi.campaign.trainer import run_test
 from fi.engine.base import Infer
@@ -98,7 +98,8 @@ def run_golden(
             f"{batches.source}: the test loader gave other samples, or another order, in a second "
             "pass; it must not shuffle or augment"
         )
-    check_golden(records[0], records[1], lambda: _explain_difference(network, infer, batches))
+    with report_errors(UserError, prefix=f"{type(network).__name__}: "):
+        check_golden(records[0], records[1], lambda: _explain_difference(network, infer, batches))
     return records[0]
 
 

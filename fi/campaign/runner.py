@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 import pytorch_lightning as pl
 
-from fi.base.checkouts import checkouts
+from fi.base.checkouts import find_checkouts
 from fi.base.notes import warn_user
-from fi.base.provenance import machine
+from fi.base.provenance import describe_machine
 from fi.campaign.callback_api import CampaignRecord
 from fi.campaign.fault_injection import FaultInjection
 from fi.campaign.golden_run import GoldenRun, run_golden
@@ -254,8 +254,8 @@ class Campaign:
             "precision": self.settings.hardware.precision,
             "processes": self.processes.count,
             "hashes": basis.files.identity,
-            "machine": machine(self.trainer.strategy.root_device),
-            "git": checkouts(network=type(self.subject.network), data=self.subject.data_class),
+            "machine": describe_machine(self.trainer.strategy.root_device),
+            "git": find_checkouts(network=type(self.subject.network), data=self.subject.data_class),
         }
 
     def _make_record(self, basis: RunBasis, earlier: pd.DataFrame) -> CampaignRecord:

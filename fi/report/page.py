@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.colors import to_hex
 
-from fi.base.provenance import versions
+from fi.base.provenance import list_versions
 from fi.base.text_files import write_text
 from fi.report.critical_section import critical_faults
 from fi.report.facts import facts, options, provenance, subtitle, warning
@@ -58,7 +58,7 @@ def page(found: Findings) -> str:
         environment()
         .get_template("report.html")
         .render(
-            version=versions()["faulty-snn"],
+            version=list_versions()["faulty-snn"],
             title=f"{found.model} under faults",
             subtitle=subtitle(found),
             warning=warning(found),

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from fi.base.errors import UserError
-from fi.base.folder_lock import locked
+from fi.base.folder_lock import lock_folder
 from fi.base.text_files import FileError, write_text
 from fi.faults.fault import Fault
 from fi.sampling.shards import Shard
@@ -53,7 +53,7 @@ class CampaignFiles:
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the folder against other processes; ``FolderInUse`` where one has it."""
-        return locked(self.path)
+        return lock_folder(self.path)
 
     def tidy(self) -> None:
         """Remove the drafts of files that a killed run was about to replace."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from fi.base.folder_lock import locked
+from fi.base.folder_lock import lock_folder
 from fi.base.text_files import FileError, csv_text, read_text, write_text
 from fi.faults.csv_row import FAULT_COLUMNS
 from fi.sampling.shards import Shard, interleave, parse_shard_folder
@@ -77,7 +77,7 @@ def merge(folders: Sequence[Path], output: Path | None = None) -> Path:
     target = folders[0]
     if output is not None:
         target = output / str(parts[0].summary["model"]) / folders[0].name
-    with report_disk_errors(target), locked(target):
+    with report_disk_errors(target), lock_folder(target):
         write_merged(parts, target)
     return target
 

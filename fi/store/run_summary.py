@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from fi.base.provenance import now, versions
+from fi.base.provenance import list_versions, now
 from fi.faults.fault import Trial
 from fi.statistics.intervals import DEFAULT_METHOD
 from fi.statistics.sample_size import CONFIDENCE
@@ -107,7 +107,7 @@ class RunSummary:
                 "status": status,
                 **self._entries,
                 "done": self._done,
-                "versions": versions(),
+                "versions": list_versions(),
                 "started": runs[0]["started"],
                 "ended": self._run["ended"],
                 **sum_runs(runs),

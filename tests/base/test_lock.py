@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from campaigns import Run
 
-from fi.base.folder_lock import FolderInUse, locked
+from fi.base.folder_lock import FolderInUse, lock_folder
 from fi.campaign.callback_api import CampaignCallback
 from fi.campaign.subject import Subject
 from fi.faults.fault import Fault
@@ -19,8 +19,8 @@ from fi.faults.fault import Fault
 HOLD = """
 import sys, time
 from pathlib import Path
-from fi.base.folder_lock import locked
-with locked(Path(sys.argv[1])):
+from fi.base.folder_lock import lock_folder
+with lock_folder(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(100)
 """
@@ -28,12 +28,12 @@ with locked(Path(sys.argv[1])):
 
 def test_a_lock_is_held_by_one_and_released(tmp_path: Path) -> None:
     held = f"process {os.getpid()} on {platform.node()}"
-    with locked(tmp_path / "a"):
-        with pytest.raises(FolderInUse, match=held), locked(tmp_path / "a"):
+    with lock_folder(tmp_path / "a"):
+        with pytest.raises(FolderInUse, match=held), lock_folder(tmp_path / "a"):
             pass
-        with locked(tmp_path / "b"):
+        with lock_folder(tmp_path / "b"):
             pass
-    with locked(tmp_path / "a"):
+    with lock_folder(tmp_path / "a"):
         pass
 
 
@@ -44,11 +44,11 @@ def test_a_kill_releases_the_lock(tmp_path: Path) -> None:
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     held = f"in use: process {holder.pid} on .* since 2"
-    with pytest.raises(FolderInUse, match=held), locked(tmp_path):
+    with pytest.raises(FolderInUse, match=held), lock_folder(tmp_path):
         pass
     holder.kill()
     holder.communicate()
-    with locked(tmp_path):
+    with lock_folder(tmp_path):
         pass
 
 

@@ -15,7 +15,7 @@ import torch
 from campaigns import Run, subject_of
 from small_networks import SmallLinear
 
-from fi.base.checkouts import checkout, checkouts
+from fi.base.checkouts import find_checkout, find_checkouts
 from fi.base.errors import UserError
 from fi.campaign.runner import Campaign
 from fi.campaign.subject import Subject
@@ -53,7 +53,7 @@ def test_a_users_commit_and_what_is_not_in_it(
     monkeypatch.syspath_prepend(str(repository))
     import net_under_git  # type: ignore[import-not-found]  # the fixture wrote it
 
-    found = checkouts(network=net_under_git.MyNet, data=dict)
+    found = find_checkouts(network=net_under_git.MyNet, data=dict)
     assert "data" not in found
     assert set(found["network"]) == {"commit", "dirty"}
     assert len(found["network"]["commit"]) == 40
@@ -62,22 +62,22 @@ def test_a_users_commit_and_what_is_not_in_it(
 
 
 def test_dirty_is_changed_or_not_added(repository: Path) -> None:
-    checkout.cache_clear()
+    find_checkout.cache_clear()
     (repository / "new.py").touch()
-    assert checkout(repository / "new.py")["dirty"] is True
-    assert checkout(repository / "net_under_git.py")["dirty"] is False
+    assert find_checkout(repository / "new.py")["dirty"] is True
+    assert find_checkout(repository / "net_under_git.py")["dirty"] is False
     (repository / "net_under_git.py").write_text("changed\n")
-    checkout.cache_clear()
-    assert checkout(repository / "net_under_git.py")["dirty"] is True
+    find_checkout.cache_clear()
+    assert find_checkout(repository / "net_under_git.py")["dirty"] is True
     (repository / ".gitignore").write_text("new.py\n")
-    checkout.cache_clear()
-    assert checkout(repository / "new.py") is None
+    find_checkout.cache_clear()
+    assert find_checkout(repository / "new.py") is None
 
 
 def test_outside_git_nothing_is_said(tmp_path: Path) -> None:
-    checkout.cache_clear()
+    find_checkout.cache_clear()
     (tmp_path / "net_under_git.py").touch()
-    assert checkout(tmp_path / "net_under_git.py") is None
+    assert find_checkout(tmp_path / "net_under_git.py") is None
 
 
 def summary(run: Campaign) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 
 from fi.datamodules import SaccadeMNIST, saccade_mnist
 from fi.datamodules.event_camera import emulate
-from fi.datamodules.sparse_frames import SparseFrames
+from fi.datamodules.sparse_frames import SparseFrames, time_first
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -111,6 +111,15 @@ def test_a_sample_holds_the_events_of_its_digit(
     expected = emulate(few[0][index], 6, data.threshold).swapaxes(0, 1)
     assert np.array_equal(events.numpy(), expected)
     assert np.array_equal(labels.numpy(), few[1][index])
+
+
+def test_a_batch_is_its_samples_time_first(data: SaccadeMNIST) -> None:
+    samples = data._splits["test"]
+    *_, last = data.test_dataloader()
+    stacked = time_first([samples[item] for item in range(980, 1000)])
+    for one, other in zip(last, stacked, strict=True):
+        assert torch.equal(one, other)
+        assert (one.dtype, one.stride()) == (other.dtype, other.stride())
 
 
 def test_only_what_is_asked_for_is_kept(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import nbformat
@@ -35,3 +36,12 @@ def executed(path: Path, folder: Path) -> Any:
     )  # fmt: skip
     client.execute(env={**os.environ, "PYTHONPATH": str(HERE), "IPYTHONDIR": str(folder)})
     return notebook
+
+
+if __name__ == "__main__":  # python tests/helpers/notebooks.py: run the example again and store it
+    example = ROOT / "docs" / "example.ipynb"
+    with TemporaryDirectory() as outputs:
+        again = executed(example, Path(outputs))
+    for cell in again.cells:
+        cell.metadata.pop("execution", None)  # times
+    nbformat.write(again, example)

@@ -208,7 +208,7 @@ def _change_output(
             return tuple(new if part is old else part for part in out)
         return new if word == "spike" else out
 
-    module.forward = forward  # type: ignore[method-assign]
+    module.forward = forward
 
 
 def change_values(values: Tensor, fault: AnyFault, width: int = 32) -> Tensor:
@@ -246,7 +246,7 @@ def _change_word(network: nn.Module, layer: str, word: str, fault: AnyFault, cal
         tensor[fault.index] = bad if is_active(fault, call // each) else golden
         return out
 
-    clock.forward = forward  # type: ignore[method-assign]
+    clock.forward = forward
 
 
 def _replace(module: nn.Module, word: str, tensor: Tensor) -> Tensor:
@@ -263,8 +263,9 @@ def _replace(module: nn.Module, word: str, tensor: Tensor) -> Tensor:
 
 def scores_of(out: Any) -> Tensor:
     """Scores of what a forward returned; spikes are counted."""
-    out = out[0] if isinstance(out, tuple) else out
-    return (out.sum(0) if out.ndim == 3 else out).detach().float()
+    out = out[0] if isinstance(out, (tuple, list)) else out
+    scores: Tensor = out.sum(0) if out.ndim == 3 else out
+    return scores.detach().float()
 
 
 @dataclass

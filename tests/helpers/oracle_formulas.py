@@ -99,13 +99,14 @@ class Oracle:
         return functional.max_pool2d(functional.conv2d(signal, weight, bias), 2)
 
     def run(self, forward: Step, fold: Fold, events: Tensor) -> list:
-        """Scores of each sample: the softmax of what ``fold`` makes of the steps."""
+        """Scores of each sample: the softmax, in float64, of what ``fold`` makes of the steps."""
         self.membranes, self.synapses, self.spikes = {}, {}, {}
         steps = [
             forward(self, self.strike("input", signal, step), step)
             for step, signal in enumerate(events)
         ]
-        return torch.softmax(reduce(fold, steps), dim=-1).tolist()
+        scores = torch.softmax(reduce(fold, steps).double(), dim=-1)
+        return scores.float().tolist()
 
 
 def linear_step(oracle: Oracle, signal: Tensor, step: int) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+import os
 import random
 import re
 import shutil
@@ -10,7 +12,8 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -29,38 +32,11 @@ from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import Kind, SiteFamily
+from fi.test import main
 
 ENGINES = ("full", "auto")
-
-#: Features, alone or together, that the tool does not get right yet, and what happens. The last
-#: one of them is left out of drawn networks.
-NOT_YET: dict[tuple[str, ...], str] = {
-    ("called_twice",): "transient words: a neuron called twice a step, last of all, ends no step",
-}
-#: Features with which transient faults are wrong or end in a traceback, while permanent ones run:
-#: networks of odd seeds have permanent faults only, those of even seeds are without the feature.
-NOT_YET_TRANSIENT: dict[tuple[str, ...], str] = {
-    ("form=before", "norm=layer"): "words of a norm that is called once are not refused",
-    ("form=before", "tie"): "a tied word that one layer reads before the loop is not refused",
-}
-
-
-def draw_fit(seed: int) -> DrawnNetwork:
-    """The network of that seed without what is not right yet."""
-    excluded = [*NOT_YET, *(NOT_YET_TRANSIENT if seed % 2 == 0 else ())]
-    without: set[str] = set()
-    while True:
-        network = draw_network(seed, without)
-        left = [features for features in excluded if network.features.issuperset(features)]
-        if not left:
-            return network
-        without.update(features[-1] for features in left)
-
-
-def takes_transient(network: DrawnNetwork) -> bool:
-    """Whether the tool is to get transient faults right, too."""
-    return not any(network.features.issuperset(features) for features in NOT_YET_TRANSIENT)
-
+#: Rows of the results by injection.
+Counts = dict[int, dict[str, Any]]
 
 #: Bits of a float32 word that faults prefer: others are nearly always masked.
 TELLING = (31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21)
@@ -93,7 +69,8 @@ def load_module(source: str, folder: Path, name: str) -> ModuleType:
     path = folder / f"{name}.py"
     path.write_text(source)
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
@@ -107,7 +84,15 @@ def try_network(
     engines: Sequence[str] = ENGINES,
     transient: bool = True,
 ) -> Verdict:
-    """Run both engines and the oracle on faults of all families, ``each`` permanent and transient."""
+    """Run both engines and the oracle on faults of all families.
+
+    Args:
+        network: that is tried.
+        each: permanent faults of each family, and transient ones.
+        most: faults in all, drawn from these.
+        engines: that run them.
+        transient: whether there are transient faults.
+    """
     folder = Path(tempfile.mkdtemp(prefix="network"))
     name = f"drawn_{network.seed}_{folder.name}"
     try:
@@ -119,6 +104,17 @@ def try_network(
         sys.modules.pop(name, None)
         snntorch.SpikingNeuron.instances.clear()  # snnTorch keeps every neuron ever made
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """``folder`` as the current one while the context lasts."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 class _Ended(Exception):
@@ -154,6 +150,10 @@ class _Trial:
                 self._run_engine(engine)
         except _Ended as end:
             verdict.kind, verdict.said, verdict.details = end.kind, end.said, end.details
+        if verdict.kind == "refused":
+            self._check_command()
+        if self.network.random and verdict.kind == "right":
+            verdict.kind, verdict.said = "wrong", "not reproducible, but not refused"
         return verdict
 
     def _run_engine(self, engine: str) -> None:
@@ -187,7 +187,7 @@ class _Trial:
 
     def _make_subject(self) -> Subject:
         network: nn.Module = self.module.Net()
-        return Subject(network, self.module.Data(), time_axis=self.network.time_axis)
+        return Subject(network, self.module.Data(), time_axis=self.network.time_axis or "auto")
 
     def _guard(self, where: str, work: Callable[[], Any]) -> Any:
         """What ``work`` gives; the user's error is a refusal, any other a crash."""
@@ -213,7 +213,22 @@ class _Trial:
         if not named & words:
             raise _Ended("wrong", f"a refusal that names nothing of the network: {message}")
 
-    def _campaign(self, subject: Subject, faults: list[Fault], engine: str) -> dict | None:
+    def _check_command(self) -> None:
+        """The command refuses the network too: exit status 2, one line of error, no traceback."""
+        file = f"./{Path(str(self.module.__file__)).name}"
+        argv = ["--model", f"{file}:Net", "--data", f"{file}:Data", "--checkpoint", "none"]
+        argv += ["--time-axis", "1"] if self.network.time_axis else []
+        said = io.StringIO()
+        with working_in(self.folder), redirect_stdout(said), redirect_stderr(said):
+            status = main([*argv, "--margin", "0.3", "--no-figures", "--output", "refused"])
+        text = said.getvalue()
+        errors = [line for line in text.splitlines() if line.startswith("error:")]
+        if status != 2 or len(errors) != 1 or "Traceback" in text:
+            self.verdict.kind = "wrong"
+            self.verdict.said = f"refused from Python; as a command exit {status}: {errors}"
+            self.verdict.details = text
+
+    def _campaign(self, subject: Subject, faults: list[Fault], engine: str) -> Counts | None:
         """Counts by injection; ``None`` where this engine is the full one, which has run."""
         output = Path(tempfile.mkdtemp(dir=self.folder))
         settings = Settings(
@@ -221,7 +236,7 @@ class _Trial:
             hardware=Hardware(accelerator="cpu"),
         )  # fmt: skip
 
-        def run() -> dict | None:
+        def run() -> Counts | None:
             callbacks = standard_callbacks(settings)
             campaign = Campaign(
                 subject, faults, settings, callbacks=callbacks, say=lambda line: None
@@ -272,7 +287,7 @@ class _Trial:
             raise _Ended("wrong", f"words of 16 bits that have {stored[0].width}: {stored[0].name}")
 
     def _compare(
-        self, engine: str, faults: list[Fault], counts: dict, widths: dict[str, int]
+        self, engine: str, faults: list[Fault], counts: Counts, widths: dict[str, int]
     ) -> None:
         oracle = ModuleOracle(
             self.module.Twin, self.module.batches(), self.network.time_axis, self.network.rounds
@@ -298,7 +313,8 @@ class _Trial:
             self.wanted[fault].counts["fully_masked"] < oracle.samples for fault in faults
         )
         if wrong:
-            said = f"{engine} engine ({self.verdict.engines[-1]}): {len(wrong)} of {len(faults)} faults, first {wrong[0]}"
+            ran = f"{engine} engine ({self.verdict.engines[-1]})"
+            said = f"{ran}: {len(wrong)} of {len(faults)} faults, first {wrong[0]}"
             raise _Ended("wrong", said, "\n".join(wrong))
 
 
@@ -325,11 +341,15 @@ def _draw_fault(
     return Fault(number, family.name, index, bits, model, when)
 
 
-def shrink(
-    network: DrawnNetwork, verdict: Verdict, without: Collection[str] = (), **options: Any
-) -> Verdict:
-    """The verdict on the smallest network that fails likewise: features are left out one by one."""
-    dropped, best, tried = set(without), verdict, set[str]()
+def shrink(network: DrawnNetwork, verdict: Verdict, **options: Any) -> Verdict:
+    """The verdict on the smallest network that fails likewise: features are left out one by one.
+
+    Args:
+        network: that fails.
+        verdict: on it.
+        options: of ``try_network``.
+    """
+    dropped, best, tried = set(network.without), verdict, set[str]()
     while left := sorted(best.network.features - tried):
         tried.add(left[0])
         smaller = try_network(draw_network(network.seed, dropped | {left[0]}), **options)

@@ -14,10 +14,11 @@ from past_campaigns import FAMILIES, SAMPLES, design, some_faults, write_campaig
 from rich.console import Console
 
 from fi.base.text_files import FileError
-from fi.compare import comparison_csv, main, view
+from fi.compare import main
 from fi.faults.fault import Fault
 from fi.report.comparison import Comparison, Side, compare, corrected
 from fi.report.comparison_page import sentences
+from fi.report.terminal.comparison_view import comparison_csv, view
 from fi.statistics.estimators import Estimate, wilson
 from fi.statistics.histogram import Histogram
 from fi.statistics.intervals import interval

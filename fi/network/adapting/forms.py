@@ -216,22 +216,34 @@ def _try_form(
     arranged = form.layout.arrange(events)
     samples = 3 if len(arranged) == 2 else 2
     few = arranged[:, torch.arange(samples, device=events.device) % arranged.shape[1]].clone()
-    own = OwnState(network)
-    with torch.no_grad(), keep_generators(), _watch_calls(network) as shapes:
-        reset_neurons(network)
-        before(samples)
-        try:
-            returned = form.call(network, few)
-        finally:
-            own.find_changes()
-            own.reset()
+    returned, shapes = _call_once(network, form, few, before)
     calls = max(map(len, shapes.values()), default=0)
     steps = calls if form.time_axis is None else len(few)
     output = find_output(returned[-1] if form.step else returned, samples, steps, form.step)
+    if output.single and output.batch_axis == 0 and not form.step:
+        fewer = few[:-1] if form.time_axis is not None and steps > 1 else few
+        shorter, _ = _call_once(network, form, fewer, before)
+        follows = output.tensors(shorter)[output.spikes].shape == (samples, steps - 1)
+        output = replace(output, single=follows, batch_axis=output.batch_axis if follows else 1)
     first = all(_has_samples_first(network, name, shapes[name], samples) for name in shapes)
     enough = calls > 1 if form.time_axis is None else calls >= steps or _has_whole(network)
     returns = _returns_samples(output, returned, samples, form.step)
     return _FormTrial(replace(form, output=output), calls, first and enough and returns)
+
+
+def _call_once(
+    network: nn.Module, form: Form, events: Tensor, before: Callable[[int], object]
+) -> tuple[Any, dict[str, list[tuple[int, ...]]]]:
+    """What the forward returns, and the shapes of neurons' outputs; the network stays as it was."""
+    own = OwnState(network)
+    with torch.no_grad(), keep_generators(), _watch_calls(network) as shapes:
+        reset_neurons(network)
+        before(events.shape[1])
+        try:
+            return form.call(network, events.clone()), shapes
+        finally:
+            own.find_changes()
+            own.reset()
 
 
 def _has_whole(network: nn.Module) -> bool:

@@ -54,11 +54,12 @@ class StepClock:
             segments[-1][name] += 1
             if name == neuron and segments[-1][name] == calls:
                 segments.append(Counter())
-        whole = segments[:-1]
+        whole, total = segments[:-1], Counter(order)
         regular = {
-            name: whole[0][name]
+            name: total[name] // len(whole)
             for name in dict.fromkeys(order)
-            if whole[0][name] and all(part[name] == whole[0][name] for part in whole)
+            if total[name] == len(whole)  # layer by layer: its own calls are the steps
+            or (whole[0][name] and all(part[name] == whole[0][name] for part in whole))
         }
         return cls(neuron, regular, len(whole))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -73,7 +74,9 @@ class TrialRun:
     def _why_not_read_by_step(self, name: str) -> str | None:
         """The same for words."""
         access, steps = self.access[name], self._steps_of_calls()
-        reads = {steps[call]: access.reads[call] for call in access.reads}
+        reads = Counter[int]()
+        for call, count in access.reads.items():
+            reads[steps[call]] += count
         within = {step for step in reads if step < self.steps}
         if not within:
             return f"{name} is read after the last step, not within one"
@@ -82,8 +85,7 @@ class TrialRun:
         shapes = set().union(*access.shapes.values())
         if any(self._has_time(shape, in_loop=within != {0}) for shape in shapes):
             return f"{name} is read once for all steps"
-        at_start = sum(access.reads[call] for call in access.reads if steps[call] == 0)
-        if within == {0} and at_start >= self.steps:
+        if reads[0] >= reads[1] + self.steps:
             return f"{name} is read for all steps before the first one ends"
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,15 +39,12 @@ class WordAccess:
     """What an inference did with one tensor of words.
 
     Attributes:
-        shape: of the tensor.
         reads: how often it was read, by the number of calls of neurons before.
-        shapes: of what was computed from it, by the same number; no other words such as a masked
-            weight, which have the shape of the tensor.
+        shapes: of what was computed from it and from signals, by the same number.
         viewed: whether a view of it was made, whatever for.
         written: whether it was changed in place.
     """
 
-    shape: tuple[int, ...] = ()
     reads: Counter[int] = field(default_factory=Counter)
     shapes: dict[int, set[tuple[int, ...]]] = field(default_factory=dict)
     viewed: bool = False
@@ -62,6 +59,8 @@ class WordAccess:
 class AccessRecorder(TorchDispatchMode):
     """Notes every access to some tensors while it is active.
 
+    What is computed from words alone, such as a masked weight, is taken for these words.
+
     Args:
         words: the tensors by name.
         order: grows by one with every call of a neuron.
@@ -72,42 +71,63 @@ class AccessRecorder(TorchDispatchMode):
 
     def __init__(self, words: Mapping[str, Tensor], order: list[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.access = {name: WordAccess(tuple(word.shape)) for name, word in words.items()}
-        self._extents = {name: extent_of(word) for name, word in words.items()}
-        self._storages = {extent[0] for extent in self._extents.values()}
+        self.access = {name: WordAccess() for name in words}
         self._order = order
+        self._words = [extent_of(word) for word in words.values()]
+        self._tracked: dict[int, list[tuple[Extent, WordAccess]]] = {}
+        self._alive: list[Tensor] = []  # whose memory must not become another tensor's
+        for name, word in words.items():
+            self._track(word, [self.access[name]])
+
+    def _track(self, tensor: Tensor, words: Iterable[WordAccess]) -> None:
+        """Take accesses to a tensor for accesses to these words."""
+        extent = extent_of(tensor)
+        self._tracked.setdefault(extent[0], []).extend((extent, access) for access in words)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        output = func(*args, **kwargs)
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        found = [self._find(tensor) for tensor in tensors]
+        output = func(*args, **kwargs)
+        made = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         written = set(map(id, _written(func, args, kwargs)))
-        for tensor in tensors:
-            for access in self._find(tensor):
-                self._note(access, func, output, id(tensor) in written)
+        derived = bool(found) and all(found)
+        for tensor, words in zip(tensors, found, strict=True):
+            for access in words:
+                shapes = () if derived else (tuple(leaf.shape) for leaf in made)
+                self._note(access, func, shapes)
+                access.written |= id(tensor) in written and self._is_word(tensor)
+        if derived and not func.is_view and not written:
+            self._alive += made
+            for leaf in filter(_is_strided, made):
+                self._track(leaf, {id(a): a for words in found for a in words}.values())
         return output
 
-    def _find(self, tensor: Tensor) -> Iterator[WordAccess]:
+    def _find(self, tensor: Tensor) -> list[WordAccess]:
         """The words that a tensor is, or is a view of."""
-        if tensor.layout != torch.strided or tensor.is_quantized:
-            return
+        if not _is_strided(tensor):
+            return []
         extent = extent_of(tensor)
-        if extent[0] in self._storages:
-            for name, own in self._extents.items():
-                if overlaps(own, extent):
-                    yield self.access[name]
+        known = self._tracked.get(extent[0], ())
+        return [access for own, access in known if overlaps(own, extent)]
 
-    def _note(self, access: WordAccess, func: Any, output: Any, written: bool) -> None:
-        access.written |= written
+    def _is_word(self, tensor: Tensor) -> bool:
+        """Whether a tensor is one of the words, not made of them."""
+        return any(overlaps(own, extent_of(tensor)) for own in self._words)
+
+    def _note(self, access: WordAccess, func: Any, shapes: Iterable[tuple[int, ...]]) -> None:
         if func.is_view:
             access.viewed = True
             return
         now = len(self._order)
         access.reads[now] += 1
-        found = {tuple(leaf.shape) for leaf in tree_leaves(output) if isinstance(leaf, Tensor)}
-        access.shapes.setdefault(now, set()).update(found - {access.shape})
+        access.shapes.setdefault(now, set()).update(shapes)
+
+
+def _is_strided(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided and not tensor.is_quantized
 
 
 def _written(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterable[Tensor]:

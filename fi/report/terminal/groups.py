@@ -9,15 +9,24 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from fi.base.errors import UserError
 from fi.base.text_files import FileError, write_text
 from fi.report.critical_faults import critical, site_text, value_texts
-from fi.statistics.group_estimates import estimate_groups
+from fi.statistics.group_estimates import GROUPINGS, estimate_groups
 from fi.statistics.intervals import METHODS
 from fi.store.campaign_reader import PastCampaign
 
 #: What the terminal shows; the CSV has every rate.
 _SHOWN = ("masked", "SDC-1", "facc")
 _NO_HARM = "No fault that was run changes a prediction."
+
+
+def parse_groupings(text: str) -> tuple[str, ...]:
+    """The groupings in ``family,bit``; ``UserError`` names the known ones."""
+    names = tuple(word.strip() for word in text.split(",") if word.strip())
+    if len(set(names)) < len(names) or not set(names) <= set(GROUPINGS):
+        raise UserError(f"--by {text}: allowed are {', '.join(GROUPINGS)}, each once")
+    return names
 
 
 def show_rates(

@@ -30,11 +30,10 @@ from fi.engine.compiled.kernels.pair_lists import (
 )
 from fi.engine.compiled.kernels.propagate_linear import (
     SpikeBits,
-    drive_all,
     list_block,
     new_spike_bits,
 )
-from fi.engine.compiled.kernels.read_out import find_first_step
+from fi.engine.compiled.kernels.read_out import drive_all, find_first_step
 from fi.engine.compiled.kernels.simd import WIDTH, bits, load, nonzero, spread, store
 
 

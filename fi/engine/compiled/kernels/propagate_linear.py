@@ -24,7 +24,7 @@ from fi.engine.compiled.kernels.pair_lists import (
     put_pair,
 )
 from fi.engine.compiled.kernels.propagate_conv import NO_SOURCE, find_only_source
-from fi.engine.compiled.kernels.read_out import find_first_step
+from fi.engine.compiled.kernels.read_out import drive_all, find_first_step
 from fi.engine.compiled.kernels.simd import (
     WIDTH,
     bits,
@@ -33,7 +33,6 @@ from fi.engine.compiled.kernels.simd import (
     nonzero,
     select,
     spread,
-    store,
 )
 
 #: Steps of one block's spikes in a word of 64 bits.
@@ -143,28 +142,6 @@ def _fill_delta(delta: Array, start: int, pairs: PairList, first: int, end: int)
         delta[t] = 0
     for k in range(first, end):
         delta[pairs.step[np.uint64(k)]] = pairs.change[np.uint64(k)]
-
-
-@inlined
-def drive_all(
-    drive: Array, start: int, base: int, pairs: PairList, first: int, end: int,
-    fan_out: LinearFanOut, golden: GoldenByStep,
-) -> None:  # fmt: skip
-    """Fill ``drive f [T * padded]`` from ``start`` on: golden currents and the differences.
-
-    ``base``: where the sample begins in the golden currents.
-    """
-    steps, padded = golden.currents.shape[1], golden.currents.shape[3]
-    for place in range(start * padded, steps * padded, WIDTH):
-        store(drive, place, load(golden.currents, base + place))
-    for k in range(first, end):
-        source = np.uint64(pairs.neuron[np.uint64(k)])
-        change = spread(pairs.change[np.uint64(k)])
-        place = np.int64(pairs.step[np.uint64(k)]) * padded
-        line = np.int64(fan_out.row[fan_out.first[source]]) * padded
-        for c in range(0, padded, WIDTH):
-            here = load(drive, place + c)
-            store(drive, place + c, here + change * load(fan_out.rows, line + c))
 
 
 @inlined

@@ -50,11 +50,11 @@ def find_first_step(pairs: PairList, first: int, end: int, steps: int) -> Any:
 
 
 @inlined
-def _drive_through_runs(
+def drive_all(
     drive: Array, start: int, base: int, pairs: PairList, first: int, end: int,
     fan_out: LinearFanOut, golden: GoldenByStep,
 ) -> None:  # fmt: skip
-    """Fill ``drive f [T * padded]`` from ``start`` on, as ``drive_all``, an input in all its runs.
+    """Fill ``drive f [T * padded]`` from ``start`` on: golden currents and the differences.
 
     ``base``: where the sample begins in the golden currents.
     """
@@ -96,7 +96,7 @@ def read_out(
         end, sample = pairs.end[pair], np.int64(pairs.sample[pair])
         start = find_first_step(pairs, first, end, steps)
         base = sample * steps * padded
-        _drive_through_runs(drive, start, base, pairs, first, end, fan_out, golden)
+        drive_all(drive, start, base, pairs, first, end, fan_out, golden)
         first = end
         changed = np.uint32(0)
         for c in range(0, padded, WIDTH):
