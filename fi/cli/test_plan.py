@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
@@ -11,13 +12,14 @@ from fi.campaign.settings import Hardware, Settings
 from fi.cli.option_values import parse_bit_sets, parse_size, parse_times, read_method, split_words
 from fi.faults.user_models import load_model
 from fi.faults.word_formats import FORMATS
-from fi.sampling.pilot import PilotPlan
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.prior import read_prior
 from fi.sampling.sequential_plan import TRACKED, IterativePlan
 from fi.sampling.shards import parse_shard
 from fi.statistics.sample_size import quantile
-from fi.store.campaign_reader import PastCampaign
+
+if TYPE_CHECKING:
+    from fi.sampling.pilot import PilotPlan
 
 
 def make_settings(options: Namespace) -> Settings:
@@ -86,6 +88,9 @@ def make_pilot_plan(options: Namespace, plan: SamplingPlan) -> PilotPlan | None:
     _refuse_formula(options, "pilot", "which takes the spread that was seen")
     if options.iterative:
         raise UserError("--pilot: not with --iterative, which has a pilot of its own")
+    from fi.sampling.pilot import PilotPlan  # pandas, which only results need
+    from fi.store.campaign_reader import PastCampaign
+
     campaign = PastCampaign(Path(options.pilot))
     summary, results = campaign.summary(), campaign.results.load(whole=False)
     if results.empty:
