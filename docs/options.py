@@ -42,6 +42,8 @@ def main_of(command: str) -> Callable[[list[str]], int]:
 def parser_of(command: str) -> CommandParser:
     """The parser of ``fi.test``, no network named."""
     module = sys.modules[main_of(command).__module__]
+    if command == "fi.test":  # which imports its options when it has read what it is to test
+        module = importlib.import_module("fi.cli.test_options")
     make = getattr(module, "make_parser", None) or module._parser
     parser: CommandParser = make({}) if inspect.signature(make).parameters else make()
     return parser

@@ -28,7 +28,7 @@ def check_heeded(options: Namespace, usual: Namespace) -> None:
         usual: their defaults.
     """
     given = _list_given(options, usual)
-    if options.fault_list:
+    if options.fault_list and not (options.iterative or options.pilot):  # these refuse any list
         _refuse(given, _DRAW, "not with --fault-list, which says which faults are run")
     if options.scheme == "exhaustive":
         _refuse(given, _SIZE, "not with --scheme exhaustive, which takes every fault")

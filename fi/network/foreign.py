@@ -129,6 +129,12 @@ class Adapter:
             return []
         output = self.form.output
         found = list(output.notes)
+        reads_membranes = self.reader.readout.startswith("membrane-")
+        if reads_membranes and output.membranes is None and not output.graded:
+            found.append(
+                f"--readout {self.reader.readout} reads what the forward returns, which had one "
+                "value beside 0 in a trial, as spikes have: return membranes behind them"
+            )
         if output.graded and self.reader.readout == "auto":
             found.append(
                 "what the forward returns for each step is added up as if it were spikes, but has "

@@ -101,6 +101,13 @@ def test_what_a_forward_returns_beside_its_scores_is_told(
     assert any(message in text for text in summary["score_warnings"])
 
 
+def test_spikes_that_are_read_as_membranes_are_told() -> None:
+    (text,) = Subject(Other(lambda s: s), BATCHES, readout="membrane-max").adapter.warn()
+    assert "return membranes behind them" in text
+    given = Subject(Other(lambda s: (s, s.cumsum(0) / 3)), BATCHES, readout="membrane-max")
+    assert given.adapter.warn() == []
+
+
 class Changing(PlainLinear):
     """Differs from one inference to the next in the way that ``how`` says."""
 

@@ -9,7 +9,7 @@ from fi.campaign.subject import Subject
 
 #: How unlikely it must be that classes without a label are missing by chance.
 _CHANCE = 0.001
-_MEMBRANES = "--readout membrane-last or membrane-max reads the membranes"
+_MEMBRANES = "--readout membrane-last or membrane-max reads membranes that the forward returns"
 
 
 def find_score_warnings(subject: Subject, golden: GoldenRun) -> list[str]:
