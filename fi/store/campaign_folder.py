@@ -22,7 +22,7 @@ from fi.store.results_rows import RESULT_COLUMNS, ResultsError
 from fi.store.summary_file import list_differences, read_summary, write_summary
 
 #: Raised when the columns or their meaning change: results of another version do not belong.
-COUNTS_VERSION = 2
+COUNTS_VERSION = 3
 
 
 class CampaignFiles:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -214,10 +214,36 @@ def test_a_golden_run_that_cannot_be_used(
     assert not list(tmp_path.iterdir())
 
 
+def test_words_that_a_forward_changes_are_put_back_before_every_inference(campaign: Run) -> None:
+    network = small(Careless)
+    before = network.fc1.bias.detach().clone()
+    subject = Subject(network, event_batches((12,)))
+    assert "fc1.bias" not in {family.name for family in subject.families}
+    assert any(
+        "reset before every inference" in note and "fc1.bias" in note for note in subject.notes
+    )
+    results = campaign(subject, [Fault(0, "fc2.weight", (0, 0), 0)]).run()
+    assert results["fully_masked"].tolist() == results["samples"].tolist()
+    assert torch.equal(network.fc1.bias, before)
+
+
+class Sly(SmallLinear):
+    """Changes itself where a trial run does not show it."""
+
+    seen: ClassVar[list[int]] = []
+
+    def forward(self, events: Tensor) -> Tensor:
+        self.seen.append(1)
+        if len(self.seen) > 8:
+            self.fc1.bias.data += 1e-3
+        return super().forward(events)
+
+
 def test_a_network_that_changes_is_noticed(campaign: Run) -> None:
-    subject = Subject(small(Careless), event_batches((12,)))
-    with pytest.raises((NetworkChanged, UserError)):
-        campaign(subject, [Fault(0, "fc2.weight", (0, 0), 0)]).run()
+    subject = Subject(small(Sly), event_batches((12,)))
+    faults = [Fault(number, "fc2.weight", (0, number), 0) for number in range(8)]
+    with pytest.raises(NetworkChanged):
+        campaign(subject, faults, engine="full").run()
 
 
 class Shuffled:
