@@ -146,7 +146,7 @@ def campaign_of(job: Job) -> Campaign:
     subject = Subject(small(kind), event_batches(INPUT_SHAPES[kind]))
     plan = SamplingPlan(margin=0.2, models=("bit-flip", "stuck-at-1"))
     if job.iterative:
-        plan = replace(plan, margin=0.15, sites=("fc*.weight",))
+        plan = replace(plan, margin=0.05, sites=("fc*.weight",))
     space = plan.space(subject.families, subject.steps)
     faults = IterativeDraw(space, plan, 0.99) if job.iterative else draw(space, plan)
     ranks = Hardware("cpu", devices=job.processes, strategy="ddp" if job.processes > 1 else "auto")
