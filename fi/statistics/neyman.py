@@ -69,7 +69,7 @@ def expected_size(
     >>> expected_size(few, 10_000, 0.05, 0.99)
     122
     >>> expected_size(Histogram.of([]), 10_000, 0.05, 0.99)
-    661
+    640
     """
     values, place = np.unique(np.concatenate([seen.values, [0.0, 1.0]]), return_inverse=True)
     counts = np.bincount(place, np.concatenate([seen.counts, [0.5, 0.5]]))
