@@ -67,11 +67,14 @@ class GoldenTest(pl.LightningModule):
         self.network = network
         self.infer = infer
         self.record = GoldenRun()
+        self.draws = False
 
     def test_step(self, batch: Batch, number: int) -> None:
         events, labels = batch
+        before = torch.get_rng_state()
         with report_user_code(f"the golden run, batch {number}"):
             scores = self.infer(events)
+        self.draws |= not torch.equal(before, torch.get_rng_state())
         self.record.scores.append(scores.detach().cpu().clone())
         self.record.labels.append(labels.cpu())
 
@@ -100,6 +103,11 @@ def run_golden(
         )
     with report_errors(UserError, prefix=f"{type(network).__name__}: "):
         check_golden(records[0], records[1], lambda: _explain_difference(network, infer, batches))
+        if module.draws:
+            why = _explain_difference(network, infer, batches)
+            raise UserError(
+                f"its forward draws random numbers, which faults may make visible; {why}"
+            )
     return records[0]
 
 

@@ -81,10 +81,12 @@ class Campaign:
         check_times(subject, faults)
         self.config, self.options = config, dict(options or {})
         self.callbacks = [FaultInjection(), *callbacks]
+        subject.own.take_anew()  # what has been set since the subject was made is to stay
         few = subject.batches.first()[0][:, :_FEW]
         self.engine, self.why = choose_engine(
             chosen.engine, subject.network, subject.infer, chosen.memory, chosen.threads, few
         )
+        subject.own.reset()  # the checks have run the network
         self.trainer = make_trainer(chosen.hardware, self.callbacks)
         self.processes = Processes(self.trainer)
         self._source, self._say = source or ListRecord(), say

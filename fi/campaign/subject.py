@@ -30,7 +30,7 @@ from fi.network.trial.trial_run import TrialRun, UnknownShape
 from fi.store.identity import weights_hash
 
 
-class NetworkChanged(RuntimeError):
+class NetworkChanged(UserError):
     """A campaign did not leave the network as it was."""
 
 
@@ -93,6 +93,7 @@ class Subject:
         self.own.find_changes()
         self.own.reset()
         by_stage = isinstance(network, SpikingNetwork) and network.runs_by_stage
+        by_stage = by_stage and not _has_users_modules(network)
         self.infer: Infer = run if by_stage else Inference(run, self.own)
         self.word_format = word_format
         self.accuracy_before: float | None = None
@@ -153,6 +154,8 @@ class Subject:
             )
         if self.own.find_changes() or changed:
             self._isolate_inferences()
+        for name in set(self.own.changed) & set(trial.access):
+            trial.access[name].written = True
         if isinstance(self.infer, Inference):
             self.infer.clock = trial.clock
         self.own.reset()
@@ -221,6 +224,12 @@ class Subject:
         return torch.get_default_dtype() if parameter is None else parameter.dtype
 
 
+def _has_users_modules(network: nn.Module) -> bool:
+    """Whether a module within the network is of a class of the user's, which may keep anything."""
+    inner = (type(module).__module__.partition(".")[0] for module in network.modules())
+    return any(name not in ("torch", "snntorch") for name in list(inner)[1:])
+
+
 @contextmanager
 def keep_network(subject: Subject, precision: str) -> Iterator[str]:
     """The network in the precision of a run; afterwards bit for bit as it was.
@@ -237,7 +246,10 @@ def keep_network(subject: Subject, precision: str) -> Iterator[str]:
             yield before
     finally:
         if weights_hash(subject.network) != before:
-            raise NetworkChanged(f"{subject.name} is not what it was before the campaign")
+            raise NetworkChanged(
+                f"{subject.name} is not what it was before the campaign: an inference has changed "
+                "its words where the trial run did not show it; do not trust the results"
+            )
 
 
 def get_test_loader(data: Any) -> Iterable[Any]:

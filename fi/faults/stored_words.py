@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fi.base.errors import UserError
 from fi.faults.bits import apply_masks, are_same_words
 from fi.faults.fault import Bits, Fault, Index, signed_masks
 from fi.faults.models import fault_model
@@ -73,7 +74,7 @@ def flat_indices(faults: Sequence[Fault], shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(np.asarray(np.ravel_multi_index(tuple(index.T), shape), np.int64))
 
 
-class FaultNotApplied(RuntimeError):
+class FaultNotApplied(UserError):
     """An inference ran without a fault that it was meant to have."""
 
 
@@ -135,8 +136,9 @@ class StoredWord:
         """Raise ``FaultNotApplied`` unless the word reads ``value``."""
         if not are_same_words(self.tensor[self.index], value):
             raise FaultNotApplied(
-                f"{'; '.join(map(str, self.faults))} was never applied: the word reads "
-                f"{float(self.tensor[self.index])}, not {float(value)}"
+                f"{'; '.join(map(str, self.faults))} was never applied, or did not stay: the word "
+                f"reads {float(self.tensor[self.index])}, not {float(value)}; where a forward "
+                "changes its own words under a fault, leave these out with --faults.layers"
             )
 
     @contextmanager

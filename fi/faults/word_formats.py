@@ -133,5 +133,10 @@ def convert(network: nn.Module, name: str) -> None:
 
 def stored_names(module: nn.Module) -> list[str]:
     """The module's own parameters and saved buffers."""
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ValueError(
+            "a scripted or traced module has no words that can be struck: give it as "
+            "it was before torch.jit"
+        )
     saved = [name for name in module._buffers if name not in module._non_persistent_buffers_set]
     return [*module._parameters, *saved]

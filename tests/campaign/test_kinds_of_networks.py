@@ -173,6 +173,12 @@ RIGHT = {
         "self.seen = self.seen * 0\nfor f in x:\n    self.seen = self.seen + self.fc1(f).sum()\n"
         "return self.loop(x) + 0 * self.seen",
     ),
+    "a peak that only a fault raises": plain(
+        "self.peak = torch.tensor(12.0)",
+        "self.peak = torch.maximum(self.peak, max(self.fc1(f).abs().max() for f in x))\n"
+        "return torch.stack([self.lif2(self.fc2(self.lif1(self.fc1(f) * (12 / self.peak))[0]))[0]"
+        " for f in x])",
+    ),
     "an expanded beta": plain("self.lif1.beta = torch.tensor(0.9).expand(8)"),
     "float64 events": plain(head=HEAD.replace("return batches()", "return batches(torch.float64)")),
     "uint8 events": plain(head=HEAD.replace("return batches()", "return batches(torch.uint8)")),
@@ -259,13 +265,11 @@ def test_only_faults_for_a_step_are_refused_where_steps_cannot_be_told(
 
 
 def test_what_outlasts_a_fault_unseen_stops_the_campaign() -> None:
-    """A trace in an object that is no module, cleared in a way that NaN survives."""
+    """A trace in a global, cleared in a way that NaN survives."""
     source = plain(
-        "self.trace = Trace()",
-        "self.trace.value = self.trace.value * 0\nfor f in x:\n"
-        "    self.trace.value = self.trace.value + self.fc1(f).sum()\n"
-        "return self.loop(x) + 0 * self.trace.value",
-        HEAD + "\nclass Trace:\n    value = torch.zeros(())\n",
+        forward="TRACE[0] = TRACE[0] * 0\nfor f in x:\n"
+        "    TRACE[0] = TRACE[0] + self.fc1(f).sum()\nreturn self.loop(x) + 0 * TRACE[0]",
+        head=HEAD + "\nTRACE = [torch.zeros(())]\n",
     )
     found = judge(source)
     assert found.kind == "wrong", found.said  # refused, but after some faults have run
@@ -292,6 +296,26 @@ def test_a_softmax_does_not_depend_on_the_exponential_of_the_processor() -> None
     powers = [math.exp(count - 25.0) for count in counts[0].tolist()]
     wanted = torch.tensor([[power / math.fsum(powers) for power in powers]])
     assert torch.equal(SpikeCount().scores(counts), wanted)
+
+
+def test_layers_that_couple_samples_under_a_fault_only_are_no_matter_of_differences() -> None:
+    from fi.engine.differential.engine import DifferentialEngine
+    from fi.models import NMNIST
+
+    class Coupled(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * (60 / x.abs().max().clamp_min(60))
+
+    class Saturated(NMNIST):
+        def stages(self):  # type: ignore[no-untyped-def]
+            first, last = super().stages()
+            return [type(first)([*first.modules, Coupled()], first.neuron), last]
+
+    network = Saturated(input_shape=(2, 4, 4), hidden=8, resize=None).eval()
+    events = (torch.rand(5, 4, 2, 4, 4, generator=torch.Generator().manual_seed(1)) < 0.4).float()
+    before = network.fc1.weight.detach().clone()
+    assert "a sample alone has other currents" in str(DifferentialEngine.why_not(network, events))
+    assert torch.equal(network.fc1.weight, before)
 
 
 def test_a_sample_that_depends_on_its_batch_is_no_matter_of_differences() -> None:

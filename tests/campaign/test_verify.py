@@ -98,13 +98,23 @@ class Broken(DifferentialEngine):
 
 
 def test_a_broken_engine_is_caught(campaign: Run, subject: Subject, faults: list[Fault]) -> None:
-    run = campaign(subject, faults, engine="differential")
+    run = campaign(subject, faults, engine="differential", check_first=False)
     run.engine = Broken(subject.network, subject.infer)
     found = verify(run, run.run(), count=40, seed=1)
     assert found.wrong_rows
     assert found.compared.differing > 20
     with pytest.raises(ContractBroken, match="differ from the full engine"):
         found.check()
+
+
+def test_a_broken_engine_is_caught_before_the_first_fault(
+    campaign: Run, subject: Subject, faults: list[Fault]
+) -> None:
+    run = campaign(subject, faults, engine="differential")
+    run.engine = Broken(subject.network, subject.infer)
+    with pytest.raises(ContractBroken, match=r"\w+: \d+ of \d+ pairs differ from the full engine"):
+        run.run()
+    assert not list(run.files.path.glob("results.csv"))
 
 
 OPTIONS = [

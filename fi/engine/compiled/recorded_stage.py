@@ -99,6 +99,8 @@ def _tile(image: Tensor, model: StageModel) -> Tensor | None:
     if not model.fan_out.paired:
         return None
     high, wide = model.shape[1:]
+    if image.shape[-2] < 2 * high or image.shape[-1] < 2 * wide:
+        return None  # the windows overlap
 
     def cut_tiles(pixels: Tensor) -> Tensor:
         cut = pixels[..., : 2 * high, : 2 * wide]

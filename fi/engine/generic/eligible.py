@@ -9,7 +9,7 @@ from snntorch import Alpha, Lapicque, Leaky, SpikingNeuron, Synaptic
 from torch import Tensor, nn
 
 from fi.network.neurons import reset_neurons, spiking_neurons
-from fi.network.stages import SpikingNetwork, Stage, has_own_behaviour
+from fi.network.stages import SpikingNetwork, Stage, StageActivity, has_own_behaviour
 from fi.network.trial.word_access import extent_of, overlaps
 
 #: Neurons of which each computes on its own. A class of your own says so by ``elementwise = True``.
@@ -17,6 +17,9 @@ ELEMENTWISE = (Leaky, Synaptic, Lapicque, Alpha)
 
 #: The words of PyTorch's own layers; others (pruned, normed) are made into these by hooks.
 PLAIN_WORDS = frozenset({"weight", "bias", "running_mean", "running_var", "num_batches_tracked"})
+
+#: By what words are multiplied to see what a layer makes of large values.
+_LARGE = 1000.0
 
 
 def stage_modules(stage: Stage) -> Iterator[nn.Module]:
@@ -117,27 +120,63 @@ def is_plain_module(module: nn.Module) -> bool:
 def why_not_apart(network: SpikingNetwork, events: Tensor) -> str | None:
     """Why samples or steps of a stage cannot be computed on their own; ``None`` if they can.
 
+    Layers of which only the modules are known, not what they compute, are tried with words a
+    thousand times as large, too: what saturates may couple samples, or keep what it saw.
+
     Args:
         network: of stages.
         events: ``[time, batch, ...]``, some samples of the test set.
     """
     for number, activity in enumerate(network.activities(events), start=1):
         stage = network.stages()[number - 1]
-        inputs, half = activity.inputs, len(events) // 2
-        parts = (
-            ("a sample", inputs[:, :1], activity.currents[:, :1]),
-            ("a step", inputs[half:], activity.currents[half:]),
-        )
-        for what, part, currents in parts:
-            if not are_close(stage.currents(part), currents):
-                return f"stage {number}: {what} alone has other currents than in its batch"
-        if stage.recurrent is None:
-            reset_neurons(stage.neuron)
-            alone = stage.integrate(inputs[:, :1], activity.currents[:, :1])
-            reset_neurons(stage.neuron)
-            if not torch.equal(alone.spikes, activity.spikes[:, :1]):
-                return f"stage {number}: a sample alone spikes otherwise than in its batch"
+        try:
+            reason = _why_not_apart(stage, activity)
+        except (RuntimeError, ValueError, IndexError) as error:
+            reason = f"a sample or a step alone raises {type(error).__name__}"
+        if reason:
+            return f"stage {number}: {reason}"
     return None
+
+
+def _why_not_apart(stage: Stage, activity: StageActivity) -> str | None:
+    reason = _compare_parts(stage, activity.inputs, activity.currents)
+    if reason is None and not all(map(is_plain_module, stage.modules)):
+        for module in (inner for part in stage.modules for inner in part.modules()):
+            for word in filter(Tensor.is_floating_point, _own_words(module).values()):
+                reason = reason or _compare_enlarged(stage, activity, word.data)
+    if reason is None and stage.recurrent is None:
+        reset_neurons(stage.neuron)
+        alone = stage.integrate(activity.inputs[:, :1], activity.currents[:, :1])
+        reset_neurons(stage.neuron)
+        if not torch.equal(alone.spikes, activity.spikes[:, :1]):
+            return "a sample alone spikes otherwise than in its batch"
+    return reason
+
+
+def _compare_parts(stage: Stage, inputs: Tensor, currents: Tensor) -> str | None:
+    """Whether a sample, and a step, alone has the currents of its batch."""
+    half = len(inputs) // 2
+    parts = (
+        *(("a sample", inputs[:, n : n + 1], currents[:, n : n + 1]) for n in range(2)),
+        ("a step", inputs[half:], currents[half:]),
+    )
+    for what, part, wanted in parts:
+        if wanted.numel() and not are_close(stage.currents(part), wanted):
+            return f"{what} alone has other currents than in its batch"
+    return None
+
+
+def _compare_enlarged(stage: Stage, activity: StageActivity, word: Tensor) -> str | None:
+    """The same under large words of one tensor, and that nothing of it stays."""
+    golden = word.clone()
+    try:
+        word.mul_(_LARGE)
+        reason = _compare_parts(stage, activity.inputs, stage.currents(activity.inputs))
+    finally:
+        word.copy_(golden)
+    if reason is None and not are_close(stage.currents(activity.inputs), activity.currents):
+        reason = "it keeps what large values have left behind"
+    return reason
 
 
 def are_close(one: Tensor, other: Tensor) -> bool:

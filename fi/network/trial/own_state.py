@@ -11,12 +11,17 @@ from typing import Any
 import torch
 from snntorch import SpikingNeuron
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from fi.network.neurons import reset_neurons
 
 #: Where one value of a network is: its module, the dict of that module, and the key in it.
-_Place = tuple[nn.Module, str, str]
+_Place = tuple[Any, str, str]
 _MISSING = object()
+#: The kind of a place that is no parameter and no buffer.
+_ATTRIBUTE = "attribute"
+#: What PyTorch itself keeps in every module.
+_LIBRARY = frozenset(vars(nn.Module()))
 #: Attributes of which every inference of a neuron sets anew what it reads.
 _SET_ANEW = frozenset({"reset", "spk", "training"})
 _PLAIN = (Tensor, int, float, complex, str, bool, type(None))
@@ -38,33 +43,40 @@ class OwnState:
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
-        self._before = {place: _copy(value) for place, value in _values(network)}
         self._changing: list[_Place] = []
+        self.take_anew()
 
     def find_changes(self) -> list[str]:
         """Note what is not as it was; it is reset from now on. The names of all that is."""
         now = dict(_values(self.network))
         for place in {**self._before, **now}:
             same = _equal(self._before.get(place, _MISSING), now.get(place, _MISSING))
+            same = same and self._memory.get(place) == _memory_of(place, now.get(place))
             if not same and place not in self._changing:
                 self._changing.append(place)
         return self.changed
 
     @property
     def changed(self) -> list[str]:
-        names = {module: name for name, module in self.network.named_modules()}
-        places = ((names[module], key) for module, _, key in self._changing)
+        names = {id(module): name for name, module in self.network.named_modules()}
+        places = (
+            (names.get(id(holder), type(holder).__name__), key) for holder, _, key in self._changing
+        )
         return [f"{layer}.{key}" if layer else key for layer, key in places]
 
     def take_anew(self) -> None:
         """Take the values as they are now for those before the first inference."""
-        self._before = {place: _copy(value) for place, value in _values(self.network)}
+        values = dict(_values(self.network))
+        self._before = {place: _copy(value) for place, value in values.items()}
+        self._memory = {place: _memory_of(place, value) for place, value in values.items()}
+        self._seen = {place: _token(value) for place, value in values.items()}
+        self._alive = {place: tree_leaves(value) for place, value in values.items()}  # ids stay
 
     @contextmanager
     def renewed(self) -> Iterator[None]:
         """Take the values as they are now, in another precision, while the context lasts."""
         before = self._before
-        self._before = {place: _copy(value) for place, value in _values(self.network)}
+        self.take_anew()
         try:
             yield
             self.reset()
@@ -72,18 +84,32 @@ class OwnState:
             self._before = before
 
     def reset(self) -> None:
-        """Put back all that an inference was seen to change, and forget the neurons' states."""
-        for module, kind, key in self._changing:
-            held = vars(module) if kind == "attribute" else vars(module)[kind]
-            value = self._before.get((module, kind, key), _MISSING)
-            now = held.get(key)
-            if value is _MISSING:
-                held.pop(key, None)
-            elif isinstance(now, Tensor) and isinstance(value, Tensor) and now.shape == value.shape:
-                held[key] = _put_back(now, value)
-            else:
-                held[key] = _copy(value)
+        """Put back all that an inference changes, and forget the neurons' states.
+
+        That is what the trial run has shown, and every attribute that is not the one it was: a
+        fault may change what nothing else does. Words are not looked at: they have the faults.
+        """
+        for place in self._changing:
+            self._put_back(place)
+        now = dict(_values(self.network))
+        for place in {**self._seen, **now}:
+            if place[1] == _ATTRIBUTE and self._seen.get(place) != _token(now.get(place)):
+                self._put_back(place)
         reset_neurons(self.network)
+
+    def _put_back(self, place: _Place) -> None:
+        holder, kind, key = place
+        held: Any = vars(holder) if kind == _ATTRIBUTE else vars(holder)[kind]
+        value = self._before.get(place, _MISSING)
+        now = held.get(key)
+        if value is _MISSING:
+            held.pop(key, None)
+            return
+        if isinstance(now, Tensor) and isinstance(value, Tensor) and now.shape == value.shape:
+            held[key] = _put_back(now, value)
+        else:
+            held[key] = _copy(value)
+        self._seen[place], self._alive[place] = _token(held[key]), tree_leaves(held[key])
 
 
 def _put_back(now: Tensor, value: Tensor) -> Tensor:
@@ -97,15 +123,59 @@ def _put_back(now: Tensor, value: Tensor) -> Tensor:
 
 def _values(network: nn.Module) -> Iterator[tuple[_Place, Any]]:
     """Every value that counts, with its place."""
+    words = {_storage_of(word) for word in (*network.parameters(), *network.buffers())} - {0}
     for module in network.modules():
         states = module._non_persistent_buffers_set if isinstance(module, SpikingNeuron) else set()
         for kind in ("_parameters", "_buffers"):
             for key, value in vars(module)[kind].items():
                 if key not in states:
                     yield (module, kind, key), value
-        for key, value in vars(module).items():
-            if not key.startswith("_") and key not in _SET_ANEW and _is_plain(value):
-                yield (module, "attribute", key), value
+        for place, value in _attributes(module, _LIBRARY, depth=2):
+            if not words & set(map(_storage_of, tree_leaves(value))):  # else it is words
+                yield place, value
+
+
+def _storage_of(value: Any) -> int:
+    """Which memory a tensor is in; 0 for what is none, or has none."""
+    strided = isinstance(value, Tensor) and value.layout == torch.strided
+    return value.untyped_storage().data_ptr() if strided else 0
+
+
+def _attributes(holder: Any, own: frozenset[str], depth: int) -> Iterator[tuple[_Place, Any]]:
+    """Plain attributes of a module or of another object, and those of objects in them."""
+    for key, value in list(vars(holder).items()):
+        if key in own or key in _SET_ANEW:
+            continue
+        if _is_plain(value):
+            yield (holder, _ATTRIBUTE, key), value
+        elif depth and _is_users(value):
+            yield from _attributes(value, frozenset(), depth - 1)
+
+
+def _is_users(value: Any) -> bool:
+    """Whether a value is an object of a class of the user's, with attributes."""
+    library = ("builtins", "torch", "snntorch", "numpy", "fi")
+    is_library = type(value).__module__.partition(".")[0] in library
+    return (
+        not is_library and not isinstance(value, (nn.Module, type)) and hasattr(value, "__dict__")
+    )
+
+
+def _memory_of(place: _Place, value: Any) -> int:
+    """Where the words of a parameter or buffer are; 0 for what has none."""
+    strided = isinstance(value, Tensor) and value.layout == torch.strided
+    return value.data_ptr() if strided and place[1] != _ATTRIBUTE else 0
+
+
+def _token(value: Any) -> Any:
+    """Something that is another one as soon as a value may be."""
+    if isinstance(value, Tensor):
+        return id(value), 0 if value.is_inference() else value._version
+    if isinstance(value, dict):
+        return tuple((key, _token(part)) for key, part in value.items())
+    if isinstance(value, (list, tuple, deque)):
+        return type(value), tuple(map(_token, value))
+    return type(value), value if value == value else "nan"
 
 
 def _is_plain(value: Any) -> bool:
