@@ -319,7 +319,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     ("more", "message"),
     [
         (["--shard", "1/2"], "--shard 1/2: the interim analyses of --iterative need"),
-        (["--fault-list", "a.csv"], "not with --fault-list, which says which faults are run"),
+        (["--fault-list", "a.csv"], "not with --iterative, which draws the list"),
         (["--p", "0.1"], "--p 0.1: not with --iterative"),
         (["--t", "2"], "--t 2.0: not with --iterative"),
         (["--scheme", "exhaustive"], "an exhaustive draw takes every fault"),
