@@ -56,13 +56,16 @@ class Agreement:
         )
 
 
-def outcomes(engine: Engine, faults: Sequence[Fault | Trial], batches: Iterable[Batch]) -> Tensor:
+def outcomes(
+    engine: Engine, faults: Sequence[Fault | Trial], batches: Iterable[Batch], first: int = 0
+) -> Tensor:
     """Run ``faults`` in groups: the outcome of every pair, uint8 ``[faults, samples]``.
 
     Args:
         engine: that runs them.
         faults: the list.
         batches: of the test set.
+        first: number of the first batch, for the engine.
 
     Returns:
         Indices of ``OUTCOMES``.
@@ -76,8 +79,8 @@ def outcomes(engine: Engine, faults: Sequence[Fault | Trial], batches: Iterable[
             group = faults[start : start + size]
             with engine.injected(group):
                 columns = [
-                    batch_outcomes(engine.pairs(events, number), golden[number], len(group))
-                    for number, (events, _) in enumerate(batches)
+                    batch_outcomes(engine.pairs(events, first + place), golden[place], len(group))
+                    for place, (events, _) in enumerate(batches)
                 ]
             rows.append(torch.cat(columns, dim=1))
     return torch.cat(rows)

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from torch import Tensor
 
 from fi.base.errors import ContractBroken
 from fi.campaign.trainer import run_test
-from fi.engine.agreement import TOLERATED, Agreement, agreement, batch_outcomes
+from fi.engine.agreement import TOLERATED, Agreement, agreement, outcomes
 from fi.engine.base import Engine, as_trial
 from fi.engine.full import FullEngine
 from fi.faults.fault import Trial, family_of
@@ -135,12 +134,7 @@ class _Both(pl.LightningModule):
         return agreement(reference, other, trials)
 
     def test_step(self, batch: Batch, number: int) -> None:
-        events, _ = batch
-        golden = self.full.infer(events)
-        rows = []
-        for trial in self.trials:
-            with self.full.injected([trial]):
-                rows.append(batch_outcomes(list(self.full.pairs(events, _SLICE)), golden, 1))
-        with self.engine.injected(self.trials):
-            pairs = list(self.engine.pairs(events, _SLICE))
-        self.rows = [torch.cat(rows), batch_outcomes(pairs, golden, len(self.trials))]
+        self.rows = [
+            outcomes(engine, self.trials, [batch], first=_SLICE)
+            for engine in (self.full, self.engine)
+        ]
