@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from snntorch import SpikingNeuron
 from torch import Tensor, nn
 
 from fi.network.adapting.seeding import read_generators
+from fi.network.trial.own_state import OwnState
 
 
 def find_causes(
@@ -25,14 +25,14 @@ def find_causes(
         ``draws``: generators that random numbers were drawn from; ``training``: modules in
         training mode; ``keeps``: attributes that were changed. Each is empty where there are none.
     """
-    before, generators = _read_attributes(network), read_generators()
+    own, generators = OwnState(network), read_generators()
     with torch.no_grad():
         infer(events)
-    after, later = _read_attributes(network), read_generators()
+    later = read_generators()
     return {
         "draws": [name for name, state in generators.items() if state != later[name]],
         "training": [name or "the network" for name, m in network.named_modules() if m.training],
-        "keeps": [name for name in after if not _are_equal(before.get(name), after[name])],
+        "keeps": own.find_changes(),
     }
 
 
@@ -56,24 +56,3 @@ def explain(causes: dict[str, list[str]], takes_seed: bool) -> str:
         found.append(f"the network keeps a state of its own: {', '.join(causes['keeps'][:5])}")
     usual = "look for randomness, a state of its own, or dropout left on in the forward"
     return "; ".join(found) or usual
-
-
-def _read_attributes(network: nn.Module) -> dict[str, object]:
-    """Tensors and numbers in the modules of a network, states of snnTorch's neurons left out."""
-    found: dict[str, object] = {}
-    for path, module in network.named_modules():
-        if isinstance(module, SpikingNeuron):
-            continue
-        own = {**module._parameters, **module._buffers, **vars(module)}
-        for name, value in own.items():
-            if isinstance(value, Tensor):
-                found[f"{path}.{name}" if path else name] = value.detach().clone()
-            elif isinstance(value, (int, float, str)):
-                found[f"{path}.{name}" if path else name] = value
-    return found
-
-
-def _are_equal(one: object, other: object) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
-    return type(one) is type(other) and one == other
