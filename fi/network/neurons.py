@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
 import torch
 from snntorch import SpikingNeuron
 from torch import Tensor, nn
@@ -19,6 +23,21 @@ def spiking_neurons(network: nn.Module) -> dict[str, SpikingNeuron]:
         for name, module in network.named_modules()
         if isinstance(module, SpikingNeuron)
     }
+
+
+@contextmanager
+def watch_neurons(
+    network: nn.Module, note: Callable[[str, SpikingNeuron, Any], None]
+) -> Iterator[None]:
+    """Call ``note(name, neuron, output)`` after every call of a neuron within the context."""
+
+    def make_hook(name: str) -> Callable[..., None]:
+        return lambda neuron, args, output: note(name, neuron, output)
+
+    with ExitStack() as hooks:
+        for name, neuron in spiking_neurons(network).items():
+            hooks.callback(neuron.register_forward_hook(make_hook(name)).remove)
+        yield
 
 
 def state_attributes(neuron: SpikingNeuron) -> dict[str, str]:

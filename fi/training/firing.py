@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fi.network.neurons import output_spikes, spiking_neurons
+from fi.network.neurons import output_spikes, watch_neurons
 
 Spikes = dict[str, list[Tensor]]
 
@@ -19,18 +19,11 @@ def record_spikes(network: nn.Module) -> Iterator[Spikes]:
     """Spikes ``[batch, ...]`` of every call of every neuron, by the neuron's name."""
     spikes: Spikes = {}
 
-    def make_hook(name: str) -> Callable[..., None]:
-        return lambda module, args, output: spikes.setdefault(name, []).append(
-            output_spikes(output)
-        )
+    def note(name: str, neuron: nn.Module, output: Any) -> None:
+        spikes.setdefault(name, []).append(output_spikes(output))
 
-    neurons = spiking_neurons(network)
-    hooks = [neuron.register_forward_hook(make_hook(name)) for name, neuron in neurons.items()]
-    try:
+    with watch_neurons(network, note):
         yield spikes
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def mean_rates(spikes: Spikes) -> dict[str, Tensor]:

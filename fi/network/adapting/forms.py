@@ -14,7 +14,7 @@ from fi.base.errors import UserError
 from fi.network.adapting.outputs import Output, find_output
 from fi.network.adapting.seeding import keep_generators
 from fi.network.batch_forms import Layout
-from fi.network.neurons import output_spikes, reset_neurons, spiking_neurons
+from fi.network.neurons import output_spikes, reset_neurons, spiking_neurons, watch_neurons
 from fi.network.trial.own_state import OwnState
 
 #: What ``--forward`` takes.
@@ -275,16 +275,8 @@ def _watch_calls(network: nn.Module) -> Iterator[dict[str, list[tuple[int, ...]]
     """Neuron -> the shape of its output at each call within."""
     shapes: dict[str, list[tuple[int, ...]]] = {}
 
-    def watch(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: object, output: Any) -> None:
-            shapes.setdefault(name, []).append(tuple(output_spikes(output).shape))
+    def note(name: str, neuron: nn.Module, output: Any) -> None:
+        shapes.setdefault(name, []).append(tuple(output_spikes(output).shape))
 
-        return hook
-
-    neurons = spiking_neurons(network)
-    handles = [neuron.register_forward_hook(watch(name)) for name, neuron in neurons.items()]
-    try:
+    with watch_neurons(network, note):
         yield shapes
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fi.network.neurons import reset_neurons, spiking_neurons
+from fi.network.neurons import reset_neurons, watch_neurons
 
 
 @dataclass(frozen=True)
@@ -88,17 +88,8 @@ def _choose_neuron(order: Sequence[str], steps: int | None) -> tuple[str, int]:
 def record_calls(network: nn.Module) -> Iterator[list[str]]:
     """The names of the neurons in the order in which they are called within the context."""
     order: list[str] = []
-
-    def watch(name: str) -> Callable[..., None]:
-        return lambda module, args, output: order.append(name)
-
-    neurons = spiking_neurons(network)
-    handles = [neuron.register_forward_hook(watch(name)) for name, neuron in neurons.items()]
-    try:
+    with watch_neurons(network, lambda name, neuron, output: order.append(name)):
         yield order
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def find_clock(network: nn.Module, run: Callable[[], Any], steps: int | None) -> StepClock:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from fi.network.neurons import (
     output_spikes,
     reset_neurons,
-    spiking_neurons,
     state_attributes,
+    watch_neurons,
 )
 from fi.network.trial.step_clock import StepClock, record_calls
 from fi.network.trial.word_access import AccessRecorder, WordAccess
@@ -142,8 +142,7 @@ def observe(
     with ExitStack() as watched:
         order = watched.enter_context(record_calls(network))
         watched.callback(reset_neurons, network)
-        for name, neuron in spiking_neurons(network).items():
-            watched.enter_context(shapes.watch(name, neuron))
+        watched.enter_context(watch_neurons(network, shapes.note))
         recorder = AccessRecorder(words or {}, order)
         watched.enter_context(recorder)
         watched.enter_context(torch.no_grad())
@@ -160,26 +159,19 @@ class _Shapes:
         self.outputs: dict[str, Shape] = {}
         self.states: dict[str, dict[str, Shape]] = {}
 
-    def watch(self, name: str, neuron: SpikingNeuron) -> ExitStack:
-        """Note the shapes of one neuron while the context lasts."""
-
-        def note(module: SpikingNeuron, args: Any, output: Any) -> None:
-            found = self._inner(name, "output", output_spikes(output))
-            if self.outputs.setdefault(name, found) != found:
-                raise UnknownShape(
-                    f"{name} is called for layers of different shapes, {self.outputs[name]} and "
-                    f"{found}: give each layer a neuron of its own"
-                )
-            states = self.states.setdefault(name, {})
-            for state, attribute in state_attributes(module).items():
-                value = getattr(module, attribute)
-                if value.numel():
-                    states[state] = self._inner(name, attribute, value)
-
-        handle = neuron.register_forward_hook(note)
-        stack = ExitStack()
-        stack.callback(handle.remove)
-        return stack
+    def note(self, name: str, neuron: SpikingNeuron, output: Any) -> None:
+        """Note the shapes of a neuron's output and states after a call."""
+        found = self._inner(name, "output", output_spikes(output))
+        if self.outputs.setdefault(name, found) != found:
+            raise UnknownShape(
+                f"{name} is called for layers of different shapes, {self.outputs[name]} and "
+                f"{found}: give each layer a neuron of its own"
+            )
+        states = self.states.setdefault(name, {})
+        for state, attribute in state_attributes(neuron).items():
+            value = getattr(neuron, attribute)
+            if value.numel():
+                states[state] = self._inner(name, attribute, value)
 
     def _inner(self, name: str, what: str, value: Any) -> Shape:
         """The shape without the batch; ``UnknownShape`` where the first axis is another."""
