@@ -95,7 +95,7 @@ def find_site_families(network: nn.Module, trial: TrialRun) -> list[SiteFamily]:
 
     >>> import snntorch
     >>> network = nn.Sequential(nn.Linear(5, 3), snntorch.Leaky(beta=0.9, init_hidden=True))
-    >>> trial = observe_activity(network, network, torch.zeros(1, 2, 5))
+    >>> trial = observe_activity(network, lambda events: network(events[0]), torch.zeros(1, 2, 5))
     >>> families = find_site_families(network, trial)
     >>> [(family.name, family.shape) for family in families if family.kind is Kind.SYNAPSE]
     [('0.weight', (3, 5)), ('0.bias', (3,))]
