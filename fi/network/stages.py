@@ -1,11 +1,11 @@
-"""A spiking network as a chain of stages: the form that makes fault injection fast."""
+"""A spiking network as a graph of stages: the form that makes fault injection fast."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from snntorch import SpikingNeuron
@@ -35,6 +35,9 @@ class StageActivity:
     unpooled: Tensor | None = None
 
 
+#: The number of the events among the stages that may be a source.
+EVENTS = -1
+
 #: About how many images a CPU convolves at a time: feature maps of many more are memory that the
 #: system maps anew each time, which takes as long as the convolution.
 IMAGES = 256
@@ -58,6 +61,10 @@ class Stage:
         synapse: any stateless module or a sequence of them (conv, pool, norm, flatten, linear).
         neuron: a snnTorch neuron.
         recurrent: a module fed with the stage's own spikes of the step before.
+        sources: the neurons of earlier stages whose spikes come in, ``None`` for the events; where
+            nothing is said, those of the stage before.
+        merge: how several sources become one input: they ``add`` up, or ``concatenate`` puts their
+            channels (or their lines, flattened, where they are of other sizes) one after another.
 
     Example:
         >>> import snntorch as snn
@@ -72,6 +79,21 @@ class Stage:
     synapse: nn.Module | Sequence[nn.Module]
     neuron: SpikingNeuron
     recurrent: nn.Module | None = None
+    sources: tuple[SpikingNeuron | None, ...] = ()
+    merge: Literal["add", "concatenate"] = "add"
+
+    def merge_sources(self, signals: Sequence[Tensor], leading: int) -> Tensor:
+        """What comes in of what the sources give, whose first ``leading`` axes are no features."""
+        first, *others = signals
+        if not others:
+            return first
+        if self.merge == "add":
+            for other in others:
+                first = first + other
+            return first
+        if any(other.shape[leading + 1 :] != first.shape[leading + 1 :] for other in others):
+            signals = [signal.flatten(leading) for signal in signals]
+        return torch.cat(list(signals), dim=leading)
 
     @property
     def modules(self) -> list[nn.Module]:
@@ -213,11 +235,16 @@ class SpikingNetwork(nn.Module):
     def activities(self, events: Tensor) -> Iterator[StageActivity]:
         """Every stage's activity in turn, the network run layer by layer."""
         reset_neurons(self)
-        signal = self.encode(events)
-        for stage in self.stages():
-            activity = self.run_stage(stage, signal)
+        stages = self.stages()
+        sources = find_sources(stages)
+        signals = {EVENTS: self.encode(events)}
+        for number, stage in enumerate(stages):
+            inputs = stage.merge_sources([signals[source] for source in sources[number]], 2)
+            activity = self.run_stage(stage, inputs)
             yield activity
-            signal = activity.spikes
+            signals[number] = activity.spikes
+            needed = {source for later in sources[number + 1 :] for source in later}
+            signals = {source: signal for source, signal in signals.items() if source in needed}
 
     def run_stage(self, stage: Stage, inputs: Tensor) -> StageActivity:
         """All steps of one stage; faults that last for some steps replace this."""
@@ -241,9 +268,32 @@ class SpikingNetwork(nn.Module):
         """``(spikes, membrane)`` of the last stage per step."""
         reset_neurons(self)
         stages = self.stages()
-        previous: list[Tensor | None] = [None] * len(stages)
-        for signal in self.encode(events):
+        sources = find_sources(stages)
+        fired: dict[int, Tensor] = {}
+        for events_now in self.encode(events):
+            fired[EVENTS] = events_now
             for number, stage in enumerate(stages):
-                signal = stage.fire(stage.conduct(signal), previous[number])
-                previous[number] = signal
-            yield signal, stages[-1].states()["mem"]
+                signal = stage.merge_sources([fired[source] for source in sources[number]], 1)
+                fired[number] = stage.fire(stage.conduct(signal), fired.get(number))
+            yield fired[len(stages) - 1], stages[-1].states()["mem"]
+
+
+def find_sources(stages: Sequence[Stage]) -> list[tuple[int, ...]]:
+    """The numbers of the stages that feed each stage; the events are ``EVENTS``.
+
+    Raises:
+        ValueError: a source is the neuron of no earlier stage.
+    """
+    numbers: dict[int, int] = {}
+    found: list[tuple[int, ...]] = []
+    for number, stage in enumerate(stages):
+        for source in stage.sources:
+            if source is not None and id(source) not in numbers:
+                raise ValueError(
+                    f"stage {number + 1}: a source ({type(source).__name__}) is the neuron of no "
+                    "earlier stage"
+                )
+        own = tuple(EVENTS if source is None else numbers[id(source)] for source in stage.sources)
+        found.append(own or (number - 1,))
+        numbers[id(stage.neuron)] = number
+    return found

@@ -9,7 +9,13 @@ from snntorch import Alpha, Lapicque, Leaky, SpikingNeuron, Synaptic
 from torch import Tensor, nn
 
 from fi.network.neurons import reset_neurons, spiking_neurons
-from fi.network.stages import SpikingNetwork, Stage, StageActivity, has_own_behaviour
+from fi.network.stages import (
+    SpikingNetwork,
+    Stage,
+    StageActivity,
+    find_sources,
+    has_own_behaviour,
+)
 from fi.network.trial.word_access import extent_of, overlaps
 
 #: Neurons of which each computes on its own. A class of your own says so by ``elementwise = True``.
@@ -37,6 +43,8 @@ def why_not(network: SpikingNetwork) -> str | None:
 def _list_reasons(network: SpikingNetwork) -> Iterator[str]:
     for method in network.replaced_methods():
         yield f"{type(network).__name__} has a {method}() of its own"
+    if find_sources(network.stages()) != [(number - 1,) for number in range(len(network.stages()))]:
+        yield "a stage has other sources than the stage before it"
     yield from _check_own_behaviour(network)
     yield from _check_neurons(network)
     yield from _check_all_in_stages(network)
