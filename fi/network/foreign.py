@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from snntorch import SpikingNeuron
 from torch import Tensor, nn
 
 from fi.network.adapting.forms import Asked, Form, find_form
@@ -14,7 +13,7 @@ from fi.network.adapting.outputs import ScoreReader
 from fi.network.adapting.own_reset import OwnReset
 from fi.network.adapting.seeding import seeded
 from fi.network.batch_forms import Layout
-from fi.network.neurons import output_spikes, reset_neurons, spiking_neurons
+from fi.network.neurons import cast_spikes, reset_neurons, spiking_neurons
 from fi.network.spikingjet_stub import silence
 
 
@@ -146,13 +145,3 @@ class Adapter:
     def _is_unusual(self, form: Form) -> bool:
         asked = self.asked.forward != "auto" or self.asked.time_axis != "auto"
         return not asked and (form.step or form.time_axis != 0)
-
-
-def cast_spikes(neuron: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-    """Cast a neuron's spikes to its membrane's type: the surrogates return float32 for float64."""
-    assert isinstance(neuron, SpikingNeuron)
-    spikes, membrane = output_spikes(output), getattr(neuron, "mem", None)
-    if not isinstance(membrane, Tensor) or spikes.dtype == membrane.dtype:
-        return None
-    cast = spikes.to(membrane.dtype)
-    return (cast, *output[1:]) if isinstance(output, tuple) else cast

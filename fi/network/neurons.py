@@ -81,3 +81,13 @@ def make_parameters_float(network: nn.Module) -> None:
 def output_spikes(output: Tensor | tuple[Tensor, ...]) -> Tensor:
     """The spikes in what a neuron's forward returned."""
     return output[0] if isinstance(output, tuple) else output
+
+
+def cast_spikes(neuron: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    """Cast a neuron's spikes to its membrane's type: the surrogates return float32 for float64."""
+    assert isinstance(neuron, SpikingNeuron)
+    spikes, membrane = output_spikes(output), getattr(neuron, "mem", None)
+    if not isinstance(membrane, Tensor) or spikes.dtype == membrane.dtype:
+        return None
+    cast = spikes.to(membrane.dtype)
+    return (cast, *output[1:]) if isinstance(output, tuple) else cast

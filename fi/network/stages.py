@@ -11,7 +11,7 @@ import torch
 from snntorch import SpikingNeuron
 from torch import Tensor, nn
 
-from fi.network.neurons import output_spikes, reset_neurons
+from fi.network.neurons import cast_spikes, output_spikes, reset_neurons
 from fi.network.readouts import Readout, SpikeCount
 
 
@@ -45,12 +45,9 @@ IMAGES = 256
 
 def has_own_behaviour(module: nn.Module) -> bool:
     """Whether a module does more than the forward of its class: hooks, or another forward."""
-    hooks = (
-        module._forward_pre_hooks,
-        module._forward_hooks,
-        module._forward_hooks_always_called,
-    )
-    return any(hooks) or "forward" in vars(module)
+    hooks = (*module._forward_pre_hooks.values(), *module._forward_hooks.values())
+    own = [hook for hook in hooks if hook is not cast_spikes]
+    return bool(own) or "forward" in vars(module)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from engine_scores import scores
 from stage_kinds import (
     FAST,
     GENERIC,
+    MIXED,
     MODELS,
     STEPS,
     Chain,
+    coupled,
     cut,
     events,
     every_fault,
@@ -26,6 +28,7 @@ from stage_kinds import (
     network_of,
     padded,
     recurrent,
+    recurrent_at_the_end,
     six_stages,
     synaptic,
 )
@@ -83,9 +86,11 @@ def reads_last_bits(network: Chain, fault: Fault) -> bool:
 
 @pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64])
 @pytest.mark.parametrize("readout", ["count", "membrane"])
-@pytest.mark.parametrize("kind", [*FAST, *GENERIC])
+@pytest.mark.parametrize("kind", [*FAST, *GENERIC, *MIXED])
 def test_every_family_model_and_time(kind: Build, readout: str, dtype: torch.dtype) -> None:
-    number = [*FAST, *GENERIC].index(kind) + (readout == "count") + (dtype == FLOAT64)
+    if dtype == FLOAT64 and kind in (coupled, recurrent_at_the_end):
+        pytest.skip("snnTorch's neurons feed float32 spikes back into float64 layers")
+    number = [*FAST, *GENERIC, *MIXED].index(kind) + (readout == "count") + (dtype == FLOAT64)
     signal = SIGNALS[number % len(SIGNALS)]
     network = network_of(kind, readout, dtype, signal)
     faults = every_fault(network, each=1)[::2]  # of fifteen a family: not the same in the next

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise, product
 
@@ -171,6 +172,91 @@ def late_reset() -> list[Stage]:
     ]
 
 
+def residual() -> list[Stage]:
+    """Spike-element-wise residual blocks with norms; the sums hold up to three spikes."""
+    stem = snn.Leaky(beta=decays(4, 1, 1))
+    inner = snn.Leaky(beta=0.7, threshold=0.6)
+    block = snn.Leaky(beta=decays(4, 1, 1), threshold=0.5, reset_mechanism="zero")
+    outer = snn.Leaky(beta=0.8)
+    norms = [nn.BatchNorm2d(4) for _ in range(3)]
+    return [
+        Stage([nn.Conv2d(2, 4, 3, padding=1, bias=False), norms[0], nn.AvgPool2d(2)], stem),
+        Stage([nn.Conv2d(4, 4, 3, padding=1, bias=False), norms[1]], inner),
+        Stage([nn.Conv2d(4, 4, 3, padding=1)], block),
+        Stage([nn.Conv2d(4, 4, 3, padding=1), norms[2]], outer, sources=(block, stem)),
+        Stage(
+            [nn.AvgPool2d(2), nn.Flatten(), nn.Linear(16, 4)],
+            snn.Leaky(beta=decays(4)),
+            sources=(stem, block, outer),
+        ),
+    ]
+
+
+def skips() -> list[Stage]:
+    """Linear stages, of which later ones see the events and several stages before."""
+    first, second, third = (snn.Leaky(beta=decays(n)) for n in (11, 11, 7))
+    return [
+        Stage(nn.Linear(11, 11), first),
+        Stage(nn.Linear(11, 11), second, sources=(first, None)),
+        Stage(nn.Linear(33, 7), third, sources=(second, None, first), merge="concatenate"),
+        Stage(nn.Linear(18, 4), snn.Leaky(beta=0.8), sources=(third, first), merge="concatenate"),
+    ]
+
+
+def joined_channels() -> list[Stage]:
+    """Two convolutions of the events whose channels stand one after another; one is read alone."""
+    small, large = snn.Leaky(beta=0.7), snn.Leaky(beta=decays(2, 1, 1))
+    both, alone = snn.Leaky(beta=0.8), snn.Synaptic(alpha=0.4, beta=0.7)
+    return [
+        Stage(nn.Conv2d(2, 3, 3, padding=1), small),
+        Stage(nn.Conv2d(2, 2, 5, padding=2), large, sources=(None,)),
+        Stage(
+            [nn.Conv2d(5, 4, 3), nn.MaxPool2d(2)],
+            both,
+            sources=(small, large),
+            merge="concatenate",
+        ),
+        Stage([nn.Conv2d(3, 2, 3, stride=2)], alone, sources=(small,)),
+        Stage(
+            [nn.Linear(36 + 32, 4)], snn.Leaky(beta=0.9), sources=(both, alone), merge="concatenate"
+        ),
+    ]
+
+
+def coupled() -> list[Stage]:
+    """Neurons that depend on each other by recurrence or inhibition; a norm over a layer."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "Inhibition is an unstable feature"
+        inhibited = snn.Leaky(beta=0.8, inhibition=True)
+    return [
+        Stage(nn.Linear(11, 9), snn.RLeaky(beta=decays(9), linear_features=9)),
+        Stage([nn.LayerNorm(9), nn.Linear(9, 8)], snn.Leaky(beta=0.8)),
+        Stage(nn.Linear(8, 7), snn.RSynaptic(alpha=0.5, beta=0.7, all_to_all=False)),
+        Stage(nn.Linear(7, 6), inhibited),
+        Stage(nn.Linear(6, 4), snn.Alpha(alpha=0.7, beta=0.6)),
+    ]
+
+
+def pools_of_spikes() -> list[Stage]:
+    """Maximum pools and scales in front of the layer with the weights, an activation behind it."""
+    return [
+        Stage([nn.Conv2d(2, 3, 2)], snn.Leaky(beta=0.7)),
+        Stage([nn.MaxPool2d(2), nn.Conv2d(3, 4, 2)], snn.Leaky(beta=decays(4, 1, 1))),
+        Stage([nn.Conv2d(4, 4, 2), nn.ReLU()], snn.Leaky(beta=0.6)),
+        Stage([nn.Flatten(), nn.Linear(16, 6)], snn.Leaky(beta=0.8)),
+        Stage([nn.Linear(6, 4)], snn.Leaky(beta=0.9)),
+    ]
+
+
+def recurrent_at_the_end() -> list[Stage]:
+    """A recurrent stage is read out, behind one whose neurons have a recurrence of their own."""
+    return [
+        Stage(nn.Linear(11, 8), snn.Leaky(beta=0.7)),
+        Stage(nn.Linear(8, 6), snn.RSynaptic(alpha=0.4, beta=decays(6), linear_features=6)),
+        Stage(nn.Linear(6, 4), snn.Leaky(beta=0.8), nn.Linear(4, 4)),
+    ]
+
+
 FAST = (
     linear,
     six_stages,
@@ -182,6 +268,8 @@ FAST = (
     recurrent_synaptic,
 )
 GENERIC = (late_recurrence, lapicque, late_reset)
+#: Stages that the kernels take beside such that they do not, and graphs of stages.
+MIXED = (residual, skips, joined_channels, coupled, pools_of_spikes, recurrent_at_the_end)
 
 
 def events(

@@ -20,13 +20,13 @@ from fi.engine.compiled.kernels.arrays import (
 )
 from fi.engine.compiled.kernels.simd import WIDTH
 from fi.engine.compiled.output_layer import GoldenLayer
-from fi.engine.compiled.planner import EVENTS, Need, Part
+from fi.engine.compiled.planner import Need, Part
 from fi.engine.compiled.proof_margins import ProvedStage, find_gain, find_peaks, find_slack
 from fi.engine.compiled.recorded_stage import to_array
 from fi.engine.compiled.stage_constants import StageModel
 from fi.engine.compiled.time_innermost import time_innermost, turn_lines
 from fi.network.readouts import Readout
-from fi.network.stages import StageActivity
+from fi.network.stages import EVENTS, StageActivity
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,7 @@ from fi.engine.compiled.stage_constants import StageModel
 from fi.engine.generic.fault_batch import first_step
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import INPUT
-
-#: The input lines count as a stage before the first one.
-EVENTS = -1
+from fi.network.stages import EVENTS
 
 
 class Part(Enum):

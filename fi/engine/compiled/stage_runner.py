@@ -29,9 +29,9 @@ from fi.engine.compiled.kernels.arrays import (
 from fi.engine.compiled.kernels.read_out import Statistics
 from fi.engine.compiled.kernels.simd import WIDTH
 from fi.engine.compiled.output_layer import LastLayer
-from fi.engine.compiled.planner import EVENTS
 from fi.engine.compiled.proof_margins import find_impulse_response, find_slack
 from fi.engine.compiled.stage_constants import StageModel
+from fi.network.stages import EVENTS
 
 #: Bytes of one entry of a pair list: step, neuron, change.
 _ENTRY = 16

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from fi.engine.generic.fault_groups import find_stage
+from fi.engine.generic.faulty_runs import run_under
 from fi.engine.tally import Tally
 from fi.faults.fault import Fault, Trial
 from fi.faults.fault_sites import INPUT
 from fi.faults.injecting.injection_hooks import apply_input_faults
-from fi.faults.injection import StageRun, injected
 from fi.metrics.pairs import Pairs
-from fi.network.stages import SpikingNetwork, StageActivity
+from fi.network.stages import EVENTS, SpikingNetwork, StageActivity, find_sources
 
 
 class LateStart:
@@ -30,6 +31,7 @@ class LateStart:
     def __init__(self, network: SpikingNetwork) -> None:
         self.network = network
         self.stages = network.stages()
+        self.sources = find_sources(self.stages)
         self.tally = Tally()
 
     def pairs(
@@ -53,16 +55,12 @@ class LateStart:
             fault = torch.full_like(sample, position)
             yield Pairs(fault, sample, scores.to(golden.dtype))
 
-    def _group_by_stage(self, trial: Trial) -> dict[int, list[Fault]]:
-        """The faults of a trial by the number of their stage; inputs belong to the first."""
+    def _group_by_stage(self, listed: Sequence[Fault]) -> dict[int, list[Fault]]:
+        """Faults by the number of their stage."""
         faults: dict[int, list[Fault]] = {}
-        for fault in trial:
-            if fault.layer == INPUT:
-                number = 0
-            else:
-                module = self.network.get_submodule(fault.layer.rpartition(".")[0])
-                number = find_stage(self.stages, module)
-            faults.setdefault(number, []).append(fault)
+        for fault in listed:
+            module = self.network.get_submodule(fault.layer.rpartition(".")[0])
+            faults.setdefault(find_stage(self.stages, module), []).append(fault)
         return faults
 
     def run(
@@ -81,43 +79,47 @@ class LateStart:
             start: the stage to begin with; the first one with a fault where not given.
             sample: the only samples to look at; all where not given.
             inputs: what that stage sees of them, ``[time, samples, ...]``, faults of input lines
-                in it; golden if not given.
+                in it; golden if not given. Only in a chain of stages.
 
         Returns:
             Samples, int64 ``[pairs]``, and their scores ``[pairs, classes]``.
         """
-        if inputs is not None:
-            trial = tuple(fault for fault in trial if fault.layer != INPUT)
-        faults = self._group_by_stage(trial)
-        start = min(faults) if start is None else start
+        lines = [] if inputs is not None else [f for f in trial if f.layer == INPUT]
+        faults = self._group_by_stage([fault for fault in trial if fault.layer != INPUT])
         everything = torch.arange(len(activities[0].inputs[0]), device=activities[0].inputs.device)
         considered = everything if sample is None else sample
-        differing = considered[:0] if inputs is None else considered
-        signal = inputs if inputs is not None else activities[start].inputs[:, :0]
-        for number in range(start, len(self.stages)):
-            golden = activities[number]
-            chosen = considered if number in faults else differing
-            if not len(chosen):
-                signal, differing = golden.spikes[:, :0], chosen
+        events = activities[0].inputs[:, considered]
+        if lines:
+            events = apply_input_faults(events, lines)
+        changed: dict[int, _Changed] = {}
+        if inputs is not None:
+            assert start is not None
+            changed[start - 1] = _Changed(considered, inputs)
+        elif lines:
+            changed[EVENTS] = _Changed(considered, events)
+        for number in range(0 if start is None else start, len(self.stages)):
+            reached = [changed[n] for n in self.sources[number] if n in changed]
+            found = considered if number in faults else _join_samples(reached)
+            if not len(found):
                 continue
-            if len(chosen) != len(differing):
-                signal = _merge_inputs(golden.inputs, chosen, differing, signal)
-            activity = self._run_stage(number, faults.get(number, []), signal)
+            signals = [
+                _fill_in(changed.get(source), self._golden(activities, source), found)
+                for source in self.sources[number]
+            ]
+            signal = self.stages[number].merge_sources(signals, 2)
+            stage = self.stages[number]
+            activity = run_under(self.network, stage, faults.get(number, []), signal)
             if number == len(self.stages) - 1:
-                return chosen, self._read_out(activity)
-            differs = (activity.spikes != golden.spikes[:, chosen]).flatten(2).any(2).any(0)
-            differing, signal = chosen[differs], activity.spikes[:, differs]
-        classes = activities[-1].spikes[0, 0].numel()
-        return differing, activities[-1].spikes.new_zeros(0, classes)
+                return found, self._read_out(activity)
+            differs = (activity.spikes != activities[number].spikes[:, found]).flatten(2)
+            left = differs.any(2).any(0)
+            if left.any():
+                changed[number] = _Changed(found[left], activity.spikes[:, left])
+        return everything[:0], self._read_out(activities[-1])[:0]
 
-    def _run_stage(self, number: int, faults: Sequence[Fault], signal: Tensor) -> StageActivity:
-        """One stage under its faults, those of its inputs among them."""
-        lines = [fault for fault in faults if fault.layer == INPUT]
-        inside = [fault for fault in faults if fault.layer != INPUT]
-        stage = StageRun(self.stages[number])
-        with injected(self.network, *inside, root=stage):
-            activity: StageActivity = stage(apply_input_faults(signal, lines) if lines else signal)
-        return activity
+    def _golden(self, activities: Sequence[StageActivity], number: int) -> Tensor:
+        """What a stage, or the events, gave, ``[time, batch, ...]``."""
+        return activities[0].inputs if number == EVENTS else activities[number].spikes
 
     def _read_out(self, activity: StageActivity) -> Tensor:
         """Scores ``[pairs, classes]`` of the last stage."""
@@ -126,15 +128,26 @@ class LateStart:
         return readout.scores(readout.gather(zip(activity.spikes, membranes, strict=True)))
 
 
-def _merge_inputs(golden: Tensor, chosen: Tensor, differing: Tensor, signal: Tensor) -> Tensor:
-    """The golden inputs of the samples ``chosen``, with ``signal`` for those that differ.
+class _Changed(NamedTuple):
+    """The samples in which a stage gives something else, ascending, and what it gives in them."""
 
-    Args:
-        golden: of all samples, ``[time, batch, ...]``.
-        chosen: samples in ascending order, int64 ``[chosen]``.
-        differing: those among them that differ, int64 ``[differing]``.
-        signal: what these see, ``[time, differing, ...]``.
-    """
-    inputs = golden[:, chosen]
-    inputs[:, torch.searchsorted(chosen, differing)] = signal
-    return inputs
+    sample: Tensor
+    signal: Tensor
+
+
+def _join_samples(parts: Sequence[_Changed]) -> Tensor:
+    """The samples of any, int64 in ascending order."""
+    if not parts:
+        return torch.zeros(0, dtype=torch.int64)
+    samples: Tensor = torch.cat([part.sample for part in parts]).unique()
+    return samples
+
+
+def _fill_in(changed: _Changed | None, golden: Tensor, chosen: Tensor) -> Tensor:
+    """What a source gives in the samples ``chosen``, ascending: golden but for those changed."""
+    signal = golden[:, chosen]
+    if changed is not None:
+        kept = torch.isin(changed.sample, chosen)
+        place = torch.searchsorted(chosen, changed.sample[kept])
+        signal[:, place] = changed.signal[:, kept]
+    return signal

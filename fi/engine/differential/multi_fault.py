@@ -20,7 +20,7 @@ from fi.engine.compiled.fault_arrays import PARAMETERS, FaultArrays, find_affect
 from fi.engine.compiled.golden_trace import Trace
 from fi.engine.compiled.kernels.arrays import Array, PairList, TrialFaults
 from fi.engine.compiled.kernels.pair_lists import choose_pairs
-from fi.engine.compiled.planner import EVENTS, Need, Part
+from fi.engine.compiled.planner import Need, Part
 from fi.engine.compiled.stage_runner import StageRunner
 from fi.engine.compiled.synapse_matrix import Ints
 from fi.engine.differential.late_start import LateStart
@@ -29,7 +29,7 @@ from fi.engine.tally import Tally
 from fi.faults.fault import Fault, Trial
 from fi.faults.fault_sites import INPUT
 from fi.metrics.pairs import Pairs
-from fi.network.stages import StageActivity
+from fi.network.stages import EVENTS, StageActivity
 
 #: Trials that are run at a time at most, by one thread.
 CHUNK = 256

@@ -65,7 +65,8 @@ class AffectedStage:
         differs = (statistic != golden[:, self.neurons]).any(-1)
         sample, fault = differs.nonzero().T
         self.diverged = len(fault)
-        full = golden[sample].scatter(1, self.neurons[fault], statistic[sample, fault])
+        row = torch.arange(len(fault), device=fault.device).unsqueeze(1)
+        full = readout.replace(sample, row, self.neurons[fault], statistic[sample, fault])
         return fault, sample, readout.scores(full)
 
     def _simulate_affected(self) -> Iterator[Step]:

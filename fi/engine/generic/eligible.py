@@ -8,14 +8,8 @@ import torch
 from snntorch import Alpha, Lapicque, Leaky, SpikingNeuron, Synaptic
 from torch import Tensor, nn
 
-from fi.network.neurons import reset_neurons, spiking_neurons
-from fi.network.stages import (
-    SpikingNetwork,
-    Stage,
-    StageActivity,
-    find_sources,
-    has_own_behaviour,
-)
+from fi.network.neurons import reset_neurons
+from fi.network.stages import SpikingNetwork, Stage, StageActivity, has_own_behaviour
 from fi.network.trial.word_access import extent_of, overlaps
 
 #: Neurons of which each computes on its own. A class of your own says so by ``elementwise = True``.
@@ -35,6 +29,19 @@ def stage_modules(stage: Stage) -> Iterator[nn.Module]:
             yield from module.modules()
 
 
+def steps_apart(stage: Stage) -> bool:
+    """Whether each neuron of a stage computes on its own, so that some can do without the others.
+
+    The arithmetic is snnTorch's, the recurrence is added by the engine; a stage with hooks or
+    forwards of its own in these, or of a neuron that is not known, is run as a whole.
+    """
+    kind = type(stage.neuron)
+    known = kind in ELEMENTWISE or getattr(kind, "elementwise", False)
+    recurrent = stage.recurrent.modules() if stage.recurrent is not None else ()
+    own = any(map(has_own_behaviour, (stage.neuron, *recurrent)))
+    return known and not stage.neuron.inhibition and not own
+
+
 def why_not(network: SpikingNetwork) -> str | None:
     """Why the network cannot be run by its differences; ``None`` if it can."""
     return next(_list_reasons(network), None)
@@ -43,21 +50,10 @@ def why_not(network: SpikingNetwork) -> str | None:
 def _list_reasons(network: SpikingNetwork) -> Iterator[str]:
     for method in network.replaced_methods():
         yield f"{type(network).__name__} has a {method}() of its own"
-    if find_sources(network.stages()) != [(number - 1,) for number in range(len(network.stages()))]:
-        yield "a stage has other sources than the stage before it"
-    yield from _check_own_behaviour(network)
-    yield from _check_neurons(network)
+    if has_own_behaviour(network):
+        yield f"{type(network).__name__} itself has a hook or a forward of its own"
     yield from _check_all_in_stages(network)
     yield from _check_nothing_shared(network)
-
-
-def _check_neurons(network: SpikingNetwork) -> Iterator[str]:
-    for name, neuron in spiking_neurons(network).items():
-        kind = type(neuron)
-        if kind not in ELEMENTWISE and not getattr(kind, "elementwise", False):
-            yield f"{name} ({kind.__name__}) is not known to be elementwise"
-        if neuron.inhibition:
-            yield f"{name} ({kind.__name__}) inhibits its neighbours (inhibition=True)"
 
 
 def _check_all_in_stages(network: SpikingNetwork) -> Iterator[str]:
@@ -69,24 +65,13 @@ def _check_all_in_stages(network: SpikingNetwork) -> Iterator[str]:
             yield f"{name or type(network).__name__} has {words[0]}, but is part of no stage"
 
 
-def _check_own_behaviour(network: SpikingNetwork) -> Iterator[str]:
-    """Hooks and replaced forwards where the paths compute themselves instead of calling."""
-    names = {id(module): name for name, module in network.named_modules()}
-    if has_own_behaviour(network):
-        yield f"{type(network).__name__} itself has a hook or a forward of its own"
-    for stage in network.stages():
-        for module in (stage.neuron, *(stage.recurrent.modules() if stage.recurrent else ())):
-            if has_own_behaviour(module):
-                name = names.get(id(module), type(module).__name__)
-                yield f"{name} has a hook or a forward of its own"
-
-
 def _check_nothing_shared(network: SpikingNetwork) -> Iterator[str]:
     """Modules, or words of memory, that are used in two places."""
     names = {id(module): name for name, module in network.named_modules()}
     users: dict[int, str] = {}
     words: dict[str, Tensor] = {}
     for number, stage in enumerate(network.stages()):
+        within = {names.get(id(module), "") for module in stage.neuron.modules()}
         for module in {id(module): module for module in stage_modules(stage)}.values():
             name = names.get(id(module), type(module).__name__)
             if isinstance(module, SpikingNeuron) and module is not stage.neuron:
@@ -97,8 +82,9 @@ def _check_nothing_shared(network: SpikingNetwork) -> Iterator[str]:
             users[id(module)] = name
             for attribute, tensor in own.items():
                 for other, taken in words.items():
-                    if overlaps(extent_of(tensor), extent_of(taken)):
-                        owner = other.partition(":")[2].rpartition(".")[0]
+                    owner = other.partition(":")[2].rpartition(".")[0]
+                    inner = {name, owner} <= within and not steps_apart(stage)
+                    if overlaps(extent_of(tensor), extent_of(taken)) and not inner:
                         yield f"{name} shares its words with {owner} of another place"
                 words[f"{number}:{name}.{attribute}"] = tensor
 
@@ -152,13 +138,19 @@ def _why_not_apart(stage: Stage, activity: StageActivity) -> str | None:
         for module in (inner for part in stage.modules for inner in part.modules()):
             for word in filter(Tensor.is_floating_point, _own_words(module).values()):
                 reason = reason or _compare_enlarged(stage, activity, word.data)
-    if reason is None and stage.recurrent is None:
+    return reason or _why_samples_meet(stage, activity)
+
+
+def _why_samples_meet(stage: Stage, activity: StageActivity) -> str | None:
+    """Whether the neurons of a sample depend on the others; the same shapes round the same way."""
+    first, other = activity.currents[:, :1], activity.currents[:, -1:]
+    fired = []
+    for beside in (other, 2 * other.flip(0) + 1):
         reset_neurons(stage.neuron)
-        alone = stage.integrate(activity.inputs[:, :1], activity.currents[:, :1])
-        reset_neurons(stage.neuron)
-        if not torch.equal(alone.spikes, activity.spikes[:, :1]):
-            return "a sample alone spikes otherwise than in its batch"
-    return reason
+        currents = torch.cat([first, beside], dim=1)
+        fired.append(stage.integrate(activity.inputs, currents).spikes[:, :1])
+    reset_neurons(stage.neuron)
+    return None if torch.equal(*fired) else "a sample spikes otherwise beside other samples"
 
 
 def _compare_parts(stage: Stage, inputs: Tensor, currents: Tensor) -> str | None:

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from fi.engine.generic.eligible import steps_apart
 from fi.network.stages import Stage, StageActivity
 
 
@@ -42,14 +43,22 @@ class GoldenStage:
         activity: what it did on the whole batch.
         samples: the block of samples to look at.
         is_last: whether the readout follows it.
+        sources: the numbers of the stages that feed it.
     """
 
     def __init__(
-        self, stage: Stage, activity: StageActivity, samples: slice, is_last: bool
+        self,
+        stage: Stage,
+        activity: StageActivity,
+        samples: slice,
+        is_last: bool,
+        sources: tuple[int, ...],
     ) -> None:
         self.stage, self.samples, self.is_last = stage, samples, is_last
+        self.sources = sources
         self.inputs = activity.inputs[:, samples]
         self.shape = activity.spikes.shape[2:]
+        self.current_shape = activity.currents.shape[2:]
         self._activity = activity
         self._signals: dict[int, Tensor] = {}
 
@@ -67,6 +76,11 @@ class GoldenStage:
     def neurons(self) -> int:
         """The number of neurons."""
         return self.shape.numel()
+
+    @cached_property
+    def steps_apart(self) -> bool:
+        """Whether some of its neurons can be stepped without the others."""
+        return steps_apart(self.stage)
 
     @property
     def device(self) -> torch.device:

@@ -16,15 +16,16 @@ from fi.engine.generic.affected_stage import AffectedStage, ScoredPairs
 from fi.engine.generic.eligible import why_not
 from fi.engine.generic.fault_batch import FaultBatch
 from fi.engine.generic.fault_groups import FamilyFaults, group_by_family
+from fi.engine.generic.faulty_runs import FaultyRuns
 from fi.engine.generic.golden_stage import GoldenStage
-from fi.engine.generic.propagation import EVENTS, Propagation
+from fi.engine.generic.propagation import Propagation
 from fi.engine.generic.spike_differences import SpikeDifferences
 from fi.engine.generic.stage_changes import flatten_index
 from fi.engine.tally import Tally
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import INPUT
 from fi.metrics.pairs import Pairs
-from fi.network.stages import SpikingNetwork, StageActivity
+from fi.network.stages import EVENTS, SpikingNetwork, StageActivity, find_sources
 
 #: A block of samples, a chunk of faults and a portion of pairs each get the budget divided by this.
 _SHARES = 4
@@ -89,8 +90,9 @@ class GenericPath:
 
     def _make_propagation(self, activities: Sequence[StageActivity], samples: slice) -> Propagation:
         last = len(self.stages) - 1
+        sources = find_sources(self.stages)
         goldens = [
-            GoldenStage(stage, activity, samples, number == last)
+            GoldenStage(stage, activity, samples, number == last, sources[number])
             for number, (stage, activity) in enumerate(zip(self.stages, activities, strict=True))
         ]
         return Propagation(goldens, self.network.readout)
@@ -105,6 +107,9 @@ class GenericPath:
         golden, faults = propagation.goldens[family.stage], family.faults
         elements = self._elements_per_step(golden)
         portion = max(1, elements // propagation.footprint(family.stage))
+        if not golden.steps_apart:
+            yield from self._score_by_stage(family, propagation, portion)
+            return
         first_change = family.make_change(golden, faults[:1])
         size = first_change.largest_chunk or max(1, elements // (golden.batch * first_change.width))
         for first in range(0, len(faults), size):
@@ -112,6 +117,20 @@ class GenericPath:
             stage = AffectedStage(family.make_change(golden, chunk), family.stage, propagation)
             self.tally.simulated += len(chunk) * golden.batch
             for fault, sample, scores in stage.score_pairs(portion):
+                yield chunk.position[fault], sample, scores
+            self.tally.diverged += stage.diverged
+
+    def _score_by_stage(
+        self, family: FamilyFaults, propagation: Propagation, portion: int
+    ) -> Iterator[ScoredPairs]:
+        """The same for faults of a stage that is run as a whole, once for each fault."""
+        batch = propagation.goldens[family.stage].batch
+        size = max(1, portion // batch)
+        for first in range(0, len(family.faults), size):
+            chunk = family.faults[first : first + size]
+            stage = FaultyRuns(self.network, chunk, family.stage, propagation)
+            self.tally.simulated += len(chunk) * batch
+            for fault, sample, scores in stage.score_pairs():
                 yield chunk.position[fault], sample, scores
             self.tally.diverged += stage.diverged
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,11 +19,13 @@ class SpikeDifferences:
     """The spikes of one stage that differ in some pairs; steps count from the chunk's start.
 
     Attributes:
+        origin: which pair of those at the fault each is, int64 ``[pairs]``, in ascending order.
         sample: of each pair, int64 ``[pairs]``.
         step, pair, neuron: of each spike that differs, int64 ``[entries]``.
         value: what it is instead, ``[entries]``.
     """
 
+    origin: Tensor
     sample: Tensor
     step: Tensor
     pair: Tensor
@@ -31,7 +34,12 @@ class SpikeDifferences:
 
     @classmethod
     def compare(
-        cls, sample: Tensor, faulty: Tensor, golden: Tensor, neurons: Tensor | None = None
+        cls,
+        sample: Tensor,
+        faulty: Tensor,
+        golden: Tensor,
+        neurons: Tensor | None = None,
+        origin: Tensor | None = None,
     ) -> SpikeDifferences:
         """Where spikes differ; NaN differs from all.
 
@@ -39,19 +47,50 @@ class SpikeDifferences:
             sample: of each pair, int64 ``[pairs]``.
             faulty, golden: spikes of some neurons, ``[time, pairs, some]``.
             neurons: which these are, int64 ``[pairs, some]``; ``None`` is all of the stage.
+            origin: of each pair; ``None`` where the pairs begin here.
         """
         step, pair, column = (faulty != golden).nonzero().unbind(1)
         neuron = column if neurons is None else neurons[pair, column]
-        return cls(sample, step, pair, neuron, faulty[step, pair, column])
+        if origin is None:
+            origin = torch.arange(len(sample), device=sample.device)
+        return cls(origin, sample, step, pair, neuron, faulty[step, pair, column])
 
-    def drop_equal_pairs(self) -> tuple[Tensor, SpikeDifferences]:
-        """The pairs that have an entry, int64 ``[left]``, and the same with only these."""
+    def drop_equal_pairs(self) -> SpikeDifferences:
+        """The same with only the pairs that have an entry."""
         differs = torch.zeros(len(self.sample), dtype=torch.bool, device=self.sample.device)
         differs[self.pair] = True
         left = differs.nonzero().squeeze(1)
-        number = differs.cumsum(0) - 1
-        pair = number[self.pair]
-        return left, SpikeDifferences(self.sample[left], self.step, pair, self.neuron, self.value)
+        pair = (differs.cumsum(0) - 1)[self.pair]
+        return replace(self, origin=self.origin[left], sample=self.sample[left], pair=pair)
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """What differs in the sources of a stage, in pairs that all of them have in common.
+
+    Attributes:
+        origin, sample: of the pairs, as in ``SpikeDifferences``.
+        by_source: the differences of each source that has any; their pairs are these.
+    """
+
+    origin: Tensor
+    sample: Tensor
+    by_source: Mapping[int, SpikeDifferences]
+
+    @classmethod
+    def join(cls, by_source: Mapping[int, SpikeDifferences]) -> Incoming:
+        """The pairs of all sources, each pair once."""
+        parts = list(by_source.values())
+        if len(parts) == 1:
+            return cls(parts[0].origin, parts[0].sample, by_source)
+        origin = torch.cat([part.origin for part in parts]).unique()
+        sample = torch.empty_like(origin)
+        joined: dict[int, SpikeDifferences] = {}
+        for source, part in by_source.items():
+            place = torch.searchsorted(origin, part.origin)
+            sample[place] = part.sample
+            joined[source] = replace(part, pair=place[part.pair])
+        return cls(origin, sample, joined)
 
 
 @dataclass(frozen=True)
@@ -70,29 +109,37 @@ class Frames:
     @classmethod
     def conduct(
         cls,
-        before: GoldenStage | InputEvents,
+        befores: Mapping[int, GoldenStage | InputEvents],
         after: GoldenStage,
         start: int,
-        spikes: SpikeDifferences,
+        incoming: Incoming,
     ) -> Frames:
         """What the synapse of a stage makes of spikes that differ.
 
         Args:
-            before: the stage that fired them.
+            befores: the stages that feed it, by number.
             after: the stage that sees them.
-            start: the step from which ``spikes`` counts.
-            spikes: that differ.
+            start: the step from which differences count.
+            incoming: what differs.
         """
-        steps = before.steps - start
-        number = torch.zeros(steps, len(spikes.sample), dtype=torch.int64, device=before.device)
-        number[spikes.step, spikes.pair] = 1
+        sample = incoming.sample
+        shape = after.steps - start, len(sample)
+        number = torch.zeros(shape, dtype=torch.int64, device=sample.device)
+        for spikes in incoming.by_source.values():
+            number[spikes.step, spikes.pair] = 1
         step, pair = number.nonzero().unbind(1)
-        number[step, pair] = torch.arange(len(step), device=before.device)
-        inputs = before.spikes[start + step, spikes.sample[pair]]
-        inputs[number[spikes.step, spikes.pair], spikes.neuron] = spikes.value
+        number[step, pair] = torch.arange(len(step), device=sample.device)
+        signals = {}
+        for source, before in befores.items():
+            signal = before.spikes[start + step, sample[pair]]
+            if source in incoming.by_source:
+                spikes = incoming.by_source[source]
+                signal[number[spikes.step, spikes.pair], spikes.neuron] = spikes.value
+            signals[source] = torch.unflatten(signal, 1, before.shape)
+        inputs = after.stage.merge_sources([signals[source] for source in after.sources], 1)
         missing = max(0, FEWEST_ROWS - len(inputs))
-        padded = torch.nn.functional.pad(inputs, (0, 0, 0, missing))
-        currents = after.stage.conduct(torch.unflatten(padded, 1, before.shape)).flatten(1)
+        padded = torch.cat([inputs, inputs.new_zeros(missing, *inputs.shape[1:])])
+        currents = after.stage.conduct(padded).flatten(1)
         return cls(step, pair, currents[: len(inputs)])
 
     def fill_in(self, golden: GoldenStage, start: int, sample: Tensor) -> Tensor:
