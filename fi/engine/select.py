@@ -44,5 +44,5 @@ def choose_engine(
     engine = differential = DifferentialEngine(network, infer, memory, threads)
     why = "differential engine, a group of faults a test run: the network declares stages"
     if events is not None and (reason := differential.why_no_kernels(network, events)):
-        why += f"; in torch, without kernels: {reason}"
+        why += f"; in torch: {reason}"
     return engine, why

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
@@ -27,8 +28,10 @@ from stage_kinds import (
     mean_pools,
     network_of,
     padded,
+    pools_of_spikes,
     recurrent,
     recurrent_at_the_end,
+    residual,
     six_stages,
     synaptic,
 )
@@ -44,7 +47,7 @@ from fi.faults.fault_space import unravel
 from fi.metrics.outcomes import FULLY_MASKED
 from fi.metrics.pairs import Pairs
 from fi.network.batches import Batch
-from fi.network.stages import Stage
+from fi.network.stages import Stage, find_sources
 
 Build = Callable[[], list[Stage]]
 FLOAT32, FLOAT64 = torch.float32, torch.float64
@@ -81,7 +84,8 @@ def reads_last_bits(network: Chain, fault: Fault) -> bool:
 
     In float32 its own last bit depends on the order of summation.
     """
-    return fault.layer == f"neuron{len(network.stages()) - 2}.spike"
+    read = find_sources(network.stages())[-1]
+    return fault.layer in {f"neuron{number}.spike" for number in read}
 
 
 @pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64])
@@ -135,9 +139,23 @@ def test_what_has_no_kernel_takes_the_generic_path(kind: Build) -> None:
     batches = data(network, (3,))
     outcomes(engine, every_fault(network, each=1)[:4], batches)
     paths = engine.prepare(batches[0][0])
-    assert paths.kernels is None
-    assert "kernel" in paths.why_no_kernels
+    assert paths.kernels is not None
+    assert re.search("has no kernel|takes torch", paths.why_no_kernels)
     assert 0 < engine.tally.simulated <= engine.tally.pairs <= 4 * 3
+
+
+@pytest.mark.parametrize("kind", [kind for kind in MIXED if kind is not coupled])
+def test_graphs_and_stages_of_both_kinds_take_kernels_where_there_are_any(kind: Build) -> None:
+    network = network_of(kind)
+    engine = DifferentialEngine(network, network)
+    faults, batches = every_fault(network, each=1), data(network, (3,))
+    outcomes(engine, faults, batches)
+    kernels = engine.prepare(batches[0][0]).kernels
+    assert kernels is not None
+    in_torch = set(kernels.single.reasons)
+    wanted = {residual: {4}, pools_of_spikes: {1, 2}, recurrent_at_the_end: {1, 2}}
+    assert in_torch == wanted.get(kind, set())
+    assert choose_kernels(kernels.single, faults).any()
 
 
 @pytest.mark.parametrize("kind", [linear, max_pools])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,15 +13,18 @@ from fi.engine.compiled.golden_trace import Trace, gather_prefix, pad, trace_sta
 from fi.engine.compiled.kernels.arrays import Array
 from fi.engine.compiled.kernels.simd import WIDTH
 from fi.engine.compiled.output_layer import GoldenLayer, LastLayer
-from fi.engine.compiled.planner import Plan, Planner
+from fi.engine.compiled.planner import Need, Part, Plan, Planner
 from fi.engine.compiled.proof_margins import ProvedStage
 from fi.engine.compiled.stage_constants import StageModel, stage_model, why_not_fast
+from fi.engine.compiled.stage_graph import StageGraph
 from fi.engine.compiled.stage_runner import StageRunner
+from fi.engine.compiled.torch_stages import TorchStages
+from fi.engine.generic.path import GenericPath
 from fi.engine.tally import Tally
 from fi.faults.fault import Fault
 from fi.metrics.pairs import Pairs
 from fi.network.readouts import MaxMembrane, SpikeCount
-from fi.network.stages import EVENTS, SpikingNetwork, StageActivity, find_sources
+from fi.network.stages import EVENTS, SpikingNetwork, Stage, StageActivity, find_sources
 
 #: Pairs that are scored at a time.
 PORTION = 1 << 16
@@ -29,7 +33,7 @@ Scorable = tuple[Array, Array, Array]
 
 
 class FastPath:
-    """Runs faults of a chain of Leaky and Synaptic stages on compiled kernels.
+    """Runs faults of a graph of stages on compiled kernels, what these do not know in torch.
 
     A ``planner`` resolves the faults, ``trace`` lays out the golden run, a ``runner`` runs them.
 
@@ -38,6 +42,11 @@ class FastPath:
         activities: golden activity of every stage of any one batch; it gives the shapes.
         memory: budget in bytes for the differences of all threads.
         threads: number of threads.
+
+    Attributes:
+        reasons: why a stage has no kernel, by number.
+        models: of the stages, ``None`` where there is no kernel.
+        sources: numbers of the stages that feed each.
     """
 
     def __init__(
@@ -47,17 +56,22 @@ class FastPath:
         memory: int,
         threads: int | None = None,
     ) -> None:
-        pairs = [*zip(network.stages(), activities, strict=True)]
-        self.network = network
-        self.models = [stage_model(stage, activity) for stage, activity in pairs]
+        self.network, self.memory = network, memory
+        self.reasons = find_reasons(network, activities)
+        self.sources = find_sources(network.stages())
+        pairs = enumerate(zip(network.stages(), activities, strict=True))
+        self.models = [None if n in self.reasons else stage_model(*pair) for n, pair in pairs]
         self.threads = threads or torch.get_num_threads()
-        self.maximum = type(network.readout) is MaxMembrane
-        self.last_layer = LastLayer(self.models[-1]) if self.maximum else None
+        self.maximum = _reads_maximum(network)
+        last = self.models[-1]
+        self.last_layer = LastLayer(last) if self.maximum and last is not None else None
         frame = tuple(activities[0].inputs.shape[2:])
         steps = len(activities[0].inputs)
         self.planner = Planner(network, self.models, steps, frame, self.last_layer)
         budget = memory // self.threads
-        self.runner = StageRunner(self.models, self.last_layer, budget, self.threads)
+        graph = StageGraph.of(network.stages(), activities)
+        self.runner = StageRunner(self.models, graph, self.last_layer, budget, self.threads)
+        self.generic = GenericPath(network, budget)
         self.tally = Tally()
         self.sample_bytes = sum(
             _count_trace_bytes(model, activity)
@@ -66,27 +80,30 @@ class FastPath:
 
     @staticmethod
     def why_not(network: SpikingNetwork, activities: Sequence[StageActivity]) -> str | None:
-        """Why the kernels cannot take this network; ``None`` where they can."""
-        if type(network.readout) not in (SpikeCount, MaxMembrane):
-            return f"the readout {type(network.readout).__name__} has no kernel"
+        """Why the kernels can take no stage of this network; ``None`` where they take any."""
         if activities[0].inputs.device.type != "cpu":
             return f"the kernels run on a CPU, not on {activities[0].inputs.device.type}"
-        if find_sources(network.stages()) != [(n - 1,) for n in range(len(network.stages()))]:
-            return "TEMPORARY: a graph"
-        for number, (stage, activity) in enumerate(zip(network.stages(), activities, strict=True)):
-            reason = why_not_fast(stage, activity)
-            if reason is None and number > 0 and stage.recurrent is not None:
-                reason = "a recurrence above the first stage has no kernel"
-            if reason:
-                return f"stage {number + 1}: {reason}"
-        if network.stages()[-1].recurrent is not None:
-            return "a recurrence in the last stage has no kernel"
-        last = stage_model(network.stages()[-1], activities[-1])
-        if not last.has_one_cell:
-            return "the last stage is not a linear one"
-        if type(network.readout) is MaxMembrane and not LastLayer.fits(last):
-            return "a largest membrane behind a norm or a pool has no kernel"
-        return None
+        reasons = find_reasons(network, activities)
+        return describe_reasons(reasons) if len(reasons) == len(activities) else None
+
+    def describe_torch(self) -> str:
+        """Which stages take torch, and why, in a line; empty where none does."""
+        passed = "what reaches a recurrence from below takes torch"
+        known = [n for n in range(len(self.models)) if n not in self.reasons]
+        found = {n: passed for n in known if self.runner.runs_in_torch(n)}
+        return describe_reasons(dict(sorted({**self.reasons, **found}.items())))
+
+    @property
+    def is_plain_chain(self) -> bool:
+        """Whether each stage feeds the next one only, and all have kernels."""
+        chain = [(number - 1,) for number in range(len(self.models))]
+        return self.sources == chain and not self.reasons
+
+    def can_finish(self, number: int) -> bool:
+        """Whether differences behind a stage, or in the events, can be carried on from there."""
+        fed = [n for n, sources in enumerate(self.sources) if number in sources]
+        models = [self.models[n] for n in fed]
+        return all(m is None or m.feedback is None or number != EVENTS for m in models)
 
     def takes(self, fault: Fault) -> bool:
         """Whether the kernels know the word that is hit."""
@@ -98,17 +115,36 @@ class FastPath:
 
     def trace(self, plan: Plan, activities: Sequence[StageActivity]) -> Trace:
         """The golden trace of one batch, in the layouts that ``plan`` needs."""
-        stages = [ProvedStage(*pair) for pair in zip(self.models, activities, strict=True)]
+        stages = [
+            None if model is None else ProvedStage(model, activity)
+            for model, activity in zip(self.models, activities, strict=True)
+        ]
         faulty, passed = trace_stages(stages, plan.needs, frozenset(self.runner.linear))
-        prefix = gather_prefix(self.network.readout, activities[-1])
+        steps, batch = activities[-1].spikes.shape[:2]
+        prefix = np.zeros((batch, steps + 1, 0), _dtype_of(activities))
+        if self.models[-1] is not None:
+            prefix = gather_prefix(self.network.readout, activities[-1])
         layer = None
         if self.last_layer is not None:
             layer = GoldenLayer(self.last_layer.find_seen(activities[-1]), activities[-1].currents)
         events = np.zeros((0, 0, 0), prefix.dtype)
-        if any(need.stage == EVENTS for need in plan.needs):
+        if any(need == Need(EVENTS, Part.NEURONS) for need in plan.needs):
             lines = activities[0].inputs.flatten(2).permute(2, 1, 0)
             events = np.ascontiguousarray(lines.cpu().numpy())
-        return Trace(faulty, passed, prefix, pad(prefix, WIDTH), layer, events, plan.needs)
+        torch_stages = None
+        if any(self.runner.runs_in_torch(number) for number in range(len(self.models))):
+            propagation = self.generic.make_propagation(activities, slice(None))
+            torch_stages = TorchStages(propagation, self.runner.memory)
+        return Trace(
+            faulty,
+            passed,
+            prefix,
+            pad(prefix, WIDTH),
+            layer,
+            events,
+            torch_stages,
+            plan.needs,
+        )
 
     def pairs(self, plan: Plan, trace: Trace) -> Iterator[Pairs]:
         """The pairs of one batch whose statistic differs from the golden one."""
@@ -153,8 +189,51 @@ class FastPath:
         return Pairs(fault, sample, self.network.readout.scores(statistic))
 
 
-def _count_trace_bytes(model: StageModel, activity: StageActivity) -> int:
-    """About what the trace of one sample of a stage takes, both layouts."""
+def find_reasons(network: SpikingNetwork, activities: Sequence[StageActivity]) -> dict[int, str]:
+    """Why stages have no kernel, by number."""
+    reasons: dict[int, str] = {}
+    for number, (stage, activity) in enumerate(zip(network.stages(), activities, strict=True)):
+        reason = why_not_fast(stage, activity)
+        if reason is None and number == len(activities) - 1:
+            reason = _why_not_read(network, stage, activity)
+        if reason:
+            reasons[number] = reason
+    return reasons
+
+
+def describe_reasons(reasons: dict[int, str]) -> str:
+    """Why stages have no kernel, in a line."""
+    return "; ".join(f"stage {number + 1}: {reason}" for number, reason in reasons.items())
+
+
+def _why_not_read(network: SpikingNetwork, stage: Stage, activity: StageActivity) -> str | None:
+    """Why the kernels cannot read out the last stage, whose neurons they know."""
+    readout = network.readout
+    if type(readout).accumulate not in (SpikeCount.accumulate, MaxMembrane.accumulate):
+        return f"the readout {type(readout).__name__} has no kernel"
+    if stage.recurrent is not None:
+        return "a recurrence in the last stage has no kernel"
+    last = stage_model(stage, activity)
+    if not last.has_one_cell:
+        return "the last stage is not a linear one"
+    if _reads_maximum(network) and not LastLayer.fits(last):
+        return "a largest membrane behind a norm or a pool has no kernel"
+    return None
+
+
+def _reads_maximum(network: SpikingNetwork) -> bool:
+    return type(network.readout).accumulate is MaxMembrane.accumulate
+
+
+def _dtype_of(activities: Sequence[StageActivity]) -> np.dtype[Any]:
+    return np.dtype(str(activities[-1].currents.dtype).removeprefix("torch."))
+
+
+def _count_trace_bytes(model: StageModel | None, activity: StageActivity) -> int:
+    """About what a stage's trace takes of a sample: both layouts, or in torch the golden run."""
+    if model is None:
+        states = sum(state[0].nbytes for state in activity.states[0].values())
+        return activity.currents[:, 0].nbytes * 2 + len(activity.inputs) * states
     steps, inputs = len(activity.inputs), activity.inputs[0, 0].numel()
     states = 4 + 2 * model.constants.synaptic
     values = inputs + model.neurons * (2 * model.taps.shape[2] + states)

@@ -25,8 +25,9 @@ from fi.engine.compiled.proof_margins import ProvedStage, find_gain, find_peaks,
 from fi.engine.compiled.recorded_stage import to_array
 from fi.engine.compiled.stage_constants import StageModel
 from fi.engine.compiled.time_innermost import time_innermost, turn_lines
+from fi.engine.compiled.torch_stages import TorchStages
 from fi.network.readouts import Readout
-from fi.network.stages import EVENTS, StageActivity
+from fi.network.stages import StageActivity
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Trace:
         padded_prefix: the same, ``f [B, T + 1, padded]``.
         layer: the last layer, where its faults are computed by PyTorch.
         events: what the first stage sees, ``f [lines, B, T]``; empty without faults there.
+        torch: the stages that have no kernel; ``None`` where all have one.
         serves: the needs of faults that it meets.
     """
 
@@ -82,7 +84,13 @@ class Trace:
     padded_prefix: Array
     layer: GoldenLayer | None
     events: Array
+    torch: TorchStages | None
     serves: frozenset[Need]
+
+    @property
+    def batch(self) -> int:
+        """The number of samples."""
+        return len(self.prefix)
 
     @property
     def bytes(self) -> int:
@@ -92,32 +100,33 @@ class Trace:
             arrays += [array for array in trace if isinstance(array, np.ndarray)]
         layer = 0 if self.layer is None else self.layer.seen.nbytes + self.layer.currents.nbytes
         held = sum({id(array): array.nbytes for array in arrays}.values())
-        return held + self.prefix.nbytes + self.events.nbytes + layer
+        torch = 0 if self.torch is None else self.torch.bytes
+        return held + self.prefix.nbytes + self.events.nbytes + layer + torch
 
 
 def trace_stages(
-    stages: Sequence[ProvedStage], needs: frozenset[Need], padded: frozenset[int]
+    stages: Sequence[ProvedStage | None], needs: frozenset[Need], padded: frozenset[int]
 ) -> tuple[dict[int, FaultTrace], dict[int, GoldenByStep]]:
     """``faulty`` and ``passed`` of a ``Trace``.
 
     Args:
-        stages: the golden run of all of them.
+        stages: the golden run of all of them; ``None`` for those without a kernel.
         needs: what faults need of it.
         padded: stages whose neurons are padded to whole vectors.
     """
-    affected = {need.stage for need in needs}
-    lowest, last = min(affected, default=len(stages)), len(stages) - 1
+    lowest = min((need.stage for need in needs), default=len(stages))
+    last = len(stages) - 1
+    known = {number: stage for number, stage in enumerate(stages) if stage is not None}
+    affected = {need.stage for need in needs if need.part is not Part.BEHIND} & known.keys()
     faulty = {
-        number: trace_for_faults(stages[number], Need(number, Part.CURRENTS) in needs)
-        for number in sorted(affected - {EVENTS})
+        number: trace_for_faults(known[number], Need(number, Part.CURRENTS) in needs)
+        for number in sorted(affected)
     }
     passed = {
-        number: trace_for_differences(
-            stages[number], WIDTH if number in padded else 1, proofs=number < last
-        )
-        for number in range(max(lowest, 0), last + 1)
+        number: trace_for_differences(stage, WIDTH if number in padded else 1, proofs=number < last)
+        for number, stage in known.items()
         if number > lowest
-        or stages[number].model.feedback is not None
+        or (number == lowest and stage.model.feedback is not None)
         or Need(number, Part.FLOW) in needs
     }
     return faulty, passed

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -27,12 +28,13 @@ from fi.engine.compiled.kernels.pair_lists import choose_pairs
 from fi.engine.compiled.kernels.read_out import Statistics
 from fi.engine.compiled.stage_constants import StageModel
 from fi.engine.compiled.synapse_matrix import RESHAPING, Ints
-from fi.engine.generic.spike_differences import FEWEST_ROWS
 from fi.faults.fault import Fault
 from fi.network.stages import StageActivity
 
 #: Rows of a stacked product: enough for an efficient one.
 STACKED = 256
+#: Rows of a product that are tried, for frames that differ.
+CHUNKS = (256, 64, 1024)
 #: Currents of pairs that are read out at a time.
 PORTION = 1 << 22
 
@@ -79,10 +81,17 @@ def resolve_row_faults(
 
 @dataclass(frozen=True)
 class LastLayer:
-    """The last stage's linear layer, and which products of stacked rows are known to be exact."""
+    """The last stage's linear layer, and which products are known to be exact.
+
+    Attributes:
+        model: of the stage.
+        exact: whether so many golden rows, with the weights so often stacked, are.
+        chunks: by golden rows how many others in a product are, ``None`` where none tried are.
+    """
 
     model: StageModel
     exact: dict[tuple[int, int], bool] = field(default_factory=dict)
+    chunks: dict[int, int | None] = field(default_factory=dict)
 
     @staticmethod
     def fits(model: StageModel) -> bool:
@@ -157,17 +166,57 @@ class LastLayer:
         sample = torch.from_numpy(pairs.sample).long()
         currents = golden.currents[:, sample]
         step, pair, frames = golden.frames(pairs)
-        currents[step, pair] = self._multiply(frames)
+        rows = step * golden.currents.shape[1] + sample[pair]
+        currents[step, pair] = self._multiply(golden, rows, frames)
         largest = kernels.find_largest_membranes(currents.numpy(), self.model.constants)
         differs = (largest != final[pairs.sample]).any(axis=1)
         return Statistics(pairs.fault[differs], pairs.sample[differs], largest[differs])
 
-    def _multiply(self, frames: Tensor) -> Tensor:
-        """The layer's product of ``frames [rows, inputs]``: few rows would take other kernels."""
-        missing = max(0, FEWEST_ROWS - len(frames))
+    def _multiply(self, golden: GoldenLayer, rows: Tensor, frames: Tensor) -> Tensor:
+        """The layer's product of ``frames [frames, inputs]`` that are in ``rows`` of the golden.
+
+        So many rows at a time as give the golden products bit for bit; where no number does, each
+        in its own row among the golden ones.
+        """
+        size = self._find_chunk(golden)
+        if size is None:
+            return self._multiply_in_place(golden, rows, frames)
+        missing = -len(frames) % size
         padded = functional.pad(frames, (0, 0, 0, missing))
-        product: Tensor = self.model.synapse.weights(padded)
+        weights = self.model.synapse.weights
+        product = torch.cat([weights(chunk) for chunk in padded.split(size)])
         return product[: len(frames)]
+
+    def _find_chunk(self, golden: GoldenLayer) -> int | None:
+        """How many rows of a product round as the golden ones do; ``None``: no number tried."""
+        count = len(golden.seen)
+        if count not in self.chunks:
+            self.chunks[count] = next(
+                filter(partial(self._is_exact, golden), (*CHUNKS, count)), None
+            )
+        return self.chunks[count]
+
+    def _is_exact(self, golden: GoldenLayer, size: int) -> bool:
+        """Whether golden rows in another order, ``size`` at a time, have the golden products."""
+        count = len(golden.seen)
+        order = torch.arange(-(-max(count, size) // size) * size).flip(0) * 7919 % count
+        currents = golden.currents.flatten(0, 1)
+        weights = self.model.synapse.weights
+        return all(
+            torch.equal(weights(golden.seen[rows]), currents[rows]) for rows in order.split(size)
+        )
+
+    def _multiply_in_place(self, golden: GoldenLayer, rows: Tensor, frames: Tensor) -> Tensor:
+        order = torch.argsort(rows, stable=True)
+        ordered = rows[order]
+        turn = torch.arange(len(rows)) - torch.searchsorted(ordered, ordered)
+        product = frames.new_empty(len(frames), self.model.neurons)
+        for now in turn.unique():
+            chosen = order[turn == now]
+            seen = golden.seen.clone()
+            seen[rows[chosen]] = frames[chosen]
+            product[chosen] = self.model.synapse.weights(seen)[rows[chosen]]
+        return product
 
 
 @dataclass(frozen=True)

@@ -21,17 +21,19 @@ from fi.engine.compiled.kernels.arrays import Array
 from fi.engine.compiled.output_layer import LastLayer, RowFaults, resolve_row_faults
 from fi.engine.compiled.stage_constants import StageModel
 from fi.engine.generic.fault_batch import first_step
+from fi.engine.generic.fault_groups import find_stage
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import INPUT
-from fi.network.stages import EVENTS
+from fi.network.stages import EVENTS, SpikingNetwork
 
 
 class Part(Enum):
-    """Of a stage's golden trace: for its neurons alone, for its currents, for what flows in."""
+    """Of a golden trace: a stage's neurons, its currents, what flows in, what is behind it."""
 
     NEURONS = 0
     CURRENTS = 1
     FLOW = 2
+    BEHIND = 3
 
 
 class Need(NamedTuple):
@@ -62,11 +64,11 @@ class Plan:
 
 
 class Planner:
-    """Resolves faults of a chain of stages.
+    """Resolves faults of a graph of stages.
 
     Args:
         network: which has the stages.
-        models: of the stages.
+        models: of the stages; ``None`` where the kernels do not know one.
         steps: of an inference.
         frame: shape of the events of one sample and step.
         last_layer: where its faults are computed by PyTorch.
@@ -74,8 +76,8 @@ class Planner:
 
     def __init__(
         self,
-        network: nn.Module,
-        models: Sequence[StageModel],
+        network: SpikingNetwork,
+        models: Sequence[StageModel | None],
         steps: int,
         frame: tuple[int, ...],
         last_layer: LastLayer | None,
@@ -85,15 +87,28 @@ class Planner:
 
     def takes(self, fault: Fault) -> bool:
         """Whether the kernels know the word that is hit."""
-        if fault.layer == INPUT:
-            return self.models[0].feedback is None
-        module, attribute = self.find_module(fault.layer)
-        return any(knows_word(model, module, attribute) for model in self.models)
+        return fault.layer == INPUT or self._find_stage(fault.layer) is not None
+
+    def _find_stage(self, layer: str) -> int | None:
+        """The number of the stage of which the kernels know these words."""
+        module, attribute = self.find_module(layer)
+        for number, model in enumerate(self.models):
+            if model is not None and knows_word(model, module, attribute):
+                return number
+        return None
 
     def find_module(self, layer: str) -> tuple[nn.Module, str]:
         """The module and the attribute of a site family."""
         name, _, attribute = layer.rpartition(".")
         return self.network.get_submodule(name), attribute
+
+    def find_needs(self, faults: Sequence[Fault]) -> frozenset[Need]:
+        """What differences behind faults need that torch finds in their own stage."""
+        stages, numbers = self.network.stages(), set[int]()
+        for layer in {fault.layer for fault in faults}:
+            found = EVENTS if layer == INPUT else find_stage(stages, self.find_module(layer)[0])
+            numbers.add(found)
+        return frozenset(Need(number, Part.BEHIND) for number in numbers)
 
     def plan(self, faults: Sequence[Fault], positions: Array) -> Plan:
         """Resolve faults; ``positions`` are their places in the group."""
@@ -120,9 +135,11 @@ class Planner:
         if layer == INPUT:
             return EVENTS, resolve_input_faults(self.frame, faults, positions)
         module, attribute = self.find_module(layer)
-        number = next(k for k, m in enumerate(self.models) if knows_word(m, module, attribute))
-        model = self.models[number]
-        if self.last_layer and module is self.models[-1].synapse.weights:
+        number = self._find_stage(layer)
+        model = None if number is None else self.models[number]
+        assert number is not None
+        assert model is not None
+        if self.last_layer and module is self.last_layer.model.synapse.weights:
             return resolve_row_faults(model, attribute, faults, positions)
         if module is model.stage.neuron:
             return number, resolve_neuron_faults(model, attribute, faults, positions)

@@ -15,7 +15,7 @@ from fi.network.stages import SpikingNetwork, StageActivity
 
 
 def recorded_activities(
-    network: SpikingNetwork, models: Sequence[StageModel], events: Tensor
+    network: SpikingNetwork, models: Sequence[StageModel | None], events: Tensor
 ) -> list[StageActivity]:
     """Every stage's golden activity, ``unpooled`` where its synapse ends in a maximum pool.
 
@@ -37,10 +37,10 @@ def recorded_activities(
 
 
 @contextmanager
-def _outputs(model: StageModel) -> Iterator[list[Tensor]]:
+def _outputs(model: StageModel | None) -> Iterator[list[Tensor]]:
     """What the module before the stage's maximum pool gives, call by call."""
     seen: list[Tensor] = []
-    if not model.max_pooled:
+    if model is None or not model.max_pooled:
         yield seen
         return
 

@@ -20,7 +20,7 @@ from fi.engine.compiled.kernels.arrays import (
     NeuronConstants,
 )
 from fi.engine.compiled.synapse_matrix import Ints, Synapse, normal_form
-from fi.engine.generic.eligible import are_close, is_plain_module
+from fi.engine.generic.eligible import are_close, is_plain_module, steps_apart
 from fi.network.neurons import spiking_neurons
 from fi.network.stages import Stage, StageActivity
 
@@ -100,6 +100,8 @@ def why_not_fast(stage: Stage, activity: StageActivity) -> str | None:
     kind = type(neuron).__name__
     if type(neuron) not in (snn.Leaky, snn.Synaptic):
         return f"{kind} has no kernel"
+    if not steps_apart(stage):
+        return f"{kind} or its recurrence has hooks or a forward of its own"
     if stage.recurrent is not None and not _feeds_back_plainly(stage, activity):
         return "a recurrence other than one linear layer over a linear stage has no kernel"
     if not neuron.reset_delay or neuron.state_quant or neuron.inhibition:

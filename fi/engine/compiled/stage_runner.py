@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +31,7 @@ from fi.engine.compiled.kernels.simd import WIDTH
 from fi.engine.compiled.output_layer import LastLayer
 from fi.engine.compiled.proof_margins import find_impulse_response, find_slack
 from fi.engine.compiled.stage_constants import StageModel
+from fi.engine.compiled.stage_graph import StageGraph
 from fi.network.stages import EVENTS
 
 #: Bytes of one entry of a pair list: step, neuron, change.
@@ -66,33 +67,52 @@ class Finished(NamedTuple):
 
 
 class StageRunner:
-    """Runs faults of a chain of stages, each call on the golden trace of one batch.
+    """Runs faults of a graph of stages, each call on the golden trace of one batch.
 
     A call holds no lock: threads may run tasks at the same time.
 
     Args:
-        models: of the stages.
+        models: of the stages; ``None`` where there is no kernel.
+        graph: which stages feed a stage.
         last_layer: reads out the largest membrane; ``None`` where spikes are counted.
         memory: budget in bytes for the differences of one thread.
         threads: number of threads that share the work.
     """
 
     def __init__(
-        self, models: Sequence[StageModel], last_layer: LastLayer | None, memory: int, threads: int
+        self,
+        models: Sequence[StageModel | None],
+        graph: StageGraph,
+        last_layer: LastLayer | None,
+        memory: int,
+        threads: int,
     ) -> None:
-        self.models, self.last_layer = models, last_layer
+        self.models, self.graph, self.last_layer = models, graph, last_layer
         self.maximum = last_layer is not None
         self.memory, self.threads = memory, threads
         self.last = len(models) - 1
         self.linear = {
             number: _PaddedStage.of(model)
             for number, model in enumerate(models)
-            if model.is_dense or number == self.last
+            if model is not None and (model.is_dense or number == self.last)
         }
+
+    def model(self, number: int) -> StageModel:
+        """Of a stage that has a kernel."""
+        model = self.models[number]
+        assert model is not None
+        return model
+
+    def runs_in_torch(self, number: int) -> bool:
+        """Whether differences from other stages pass this one in torch."""
+        model = self.models[number]
+        if model is None:
+            return True
+        return model.feedback is not None and self.graph.sources[number] != (EVENTS,)
 
     def runs_multi_faults(self, number: int) -> bool:
         """Whether a kernel runs faults of this stage that overlap, or that differences reach."""
-        return number != EVENTS and self.models[number].is_dense
+        return number != EVENTS and self.model(number).is_dense
 
     def cut(self, number: int, faults: FaultArrays, trace: Trace) -> Iterator[Task]:
         """Portions whose differences fit the budget, and small enough for all threads."""
@@ -109,24 +129,23 @@ class StageRunner:
         """How many neurons a fault affects in its stage at most."""
         if number == EVENTS:
             return 1
-        if self.models[number].feedback is not None:
-            return self.models[number].neurons
+        model = self.model(number)
+        if model.feedback is not None:
+            return model.neurons
         if isinstance(faults, NeuronFaultArrays):
             return int(np.diff(faults.arrays.first).max())
-        return self.models[number].synapse.cells
+        return model.synapse.cells
 
     def run(self, task: Task, trace: Trace) -> Finished:
         """A task from its faults to the readout."""
         pairs, simulated = self.simulate(task, trace)
-        if task.stage != EVENTS and self.models[task.stage].feedback is not None:
+        if task.stage != EVENTS and self.model(task.stage).feedback is not None:
             pairs = self.run_recurrent(task, pairs, trace)
         diverged = len(pairs.fault)
         if task.stage == self.last:
             found = self.replace_classes(pairs, trace)
         else:
-            for number in range(task.stage + 1, self.last):
-                pairs = self.propagate(number, pairs, trace)
-            found = self.read_out(pairs, trace)
+            found = self.finish(task.stage, pairs, trace)
         fault = task.faults.fault[found.fault].astype(np.int64)
         sample = found.sample.astype(np.int64)
         return Finished(fault, sample, found.statistic, simulated, diverged)
@@ -141,7 +160,7 @@ class StageRunner:
             pairs = kernels.simulate_input_faults(faults.arrays, trace.events)
             return pairs, len(pairs.fault)
         golden = trace.faulty[task.stage].golden
-        constants = self.models[task.stage].constants
+        constants = self.model(task.stage).constants
         final = trace.prefix[:, -1] if task.stage == self.last else trace.prefix[:0, -1]
         statistic = Statistic(np.ascontiguousarray(final), self.maximum)
         if isinstance(faults, WeightFaultArrays):
@@ -152,7 +171,7 @@ class StageRunner:
     def _simulate_weights(
         self, number: int, faults: WeightFaultArrays, statistic: Statistic, trace: Trace
     ) -> tuple[PairList, int]:
-        model, own = self.models[number], trace.faulty[number]
+        model, own = self.model(number), trace.faulty[number]
         seen, margins, arrays = own.seen, own.margins, faults.arrays
         if faults.recurrent and own.feedback is not None:
             seen = own.feedback.seen
@@ -167,7 +186,7 @@ class StageRunner:
 
     def run_recurrent(self, task: Task, pairs: PairList, trace: Trace) -> PairList:
         """Run the pairs that differ again, with what differs fed back into their stage."""
-        model, own = self.models[task.stage], trace.faulty[task.stage]
+        model, own = self.model(task.stage), trace.faulty[task.stage]
         assert own.seen is not None
         assert own.feedback is not None
         assert not isinstance(task.faults, InputFaultArrays)
@@ -181,9 +200,36 @@ class StageRunner:
             model.constants,
         )
 
+    def finish(self, number: int, pairs: PairList, trace: Trace) -> Statistics:
+        """Carry what differs behind a stage to the readout: the pairs whose statistic is another.
+
+        The stages without a kernel, where the readout is one of them, may give golden ones, too.
+        """
+        differing = {number: pairs}
+        for behind in range(number + 1, self.last):
+            incoming = self.graph.find_incoming(behind, differing)
+            if incoming:
+                differing[behind] = self._pass(behind, incoming, trace)
+        incoming = self.graph.find_incoming(self.last, differing)
+        if self.models[self.last] is not None:
+            merged = self.graph.merge(self.last, incoming, trace.batch) if incoming else None
+            return self.read_out(list_nothing(trace) if merged is None else merged, trace)
+        if not incoming:
+            nothing = np.zeros(0, np.int32)
+            return Statistics(nothing, nothing, np.zeros((0, 0), trace.prefix.dtype))
+        assert trace.torch is not None
+        return trace.torch.read_out(incoming)
+
+    def _pass(self, number: int, incoming: Mapping[int, PairList], trace: Trace) -> PairList:
+        """What differs behind a stage that is not the last, of what differs in its sources."""
+        if self.runs_in_torch(number):
+            assert trace.torch is not None
+            return trace.torch.fire(number, incoming)
+        return self.propagate(number, self.graph.merge(number, incoming, trace.batch), trace)
+
     def propagate(self, number: int, pairs: PairList, trace: Trace) -> PairList:
         """Carry differences through a stage that is not the last: the pairs that still differ."""
-        model, golden, order = self.models[number], trace.passed[number], _order_by_sample(pairs)
+        model, golden, order = self.model(number), trace.passed[number], _order_by_sample(pairs)
         constants = model.constants
         factor = model.dtype.type(1 + find_slack(model, golden.before.shape[1]))
         bound = ResponseBound(constants.alpha.max(), constants.beta.max(), factor)
@@ -212,7 +258,7 @@ class StageRunner:
             pairs: trials and samples, with what differs below, if anything.
             trace: of the batch.
         """
-        stage, model = self.linear[number], self.models[number]
+        stage, model = self.linear[number], self.model(number)
         inputs = np.zeros((0, 0, 0), model.dtype)
         if len(faults.line):
             seen = trace.faulty[number].seen
@@ -261,6 +307,12 @@ class _PaddedStage:
                 threshold=pad(constants.threshold, WIDTH),
             ),
         )
+
+
+def list_nothing(trace: Trace) -> PairList:
+    """No pairs."""
+    whole, change = np.zeros(0, np.int32), np.zeros(0, trace.prefix.dtype)
+    return PairList(whole, whole, np.zeros(0, np.int64), whole, whole, change)
 
 
 def _order_by_sample(pairs: PairList) -> Array:

@@ -116,11 +116,13 @@ class DifferentialEngine(Engine):
 
     @staticmethod
     def why_no_kernels(network: nn.Module, events: Tensor) -> str | None:
-        """Why the compiled kernels cannot take a network that this engine takes."""
+        """Why the compiled kernels cannot take stages of a network that this engine takes."""
         if not isinstance(network, SpikingNetwork):
             return "it declares no stages"
         with torch.no_grad():
-            return FastPath.why_not(network, list(network.activities(events[:, :1])))
+            activities = list(network.activities(events[:, :1]))
+            reason = FastPath.why_not(network, activities)
+            return reason or FastPath(network, activities, 1).describe_torch() or None
 
     @property
     def tally(self) -> Tally:

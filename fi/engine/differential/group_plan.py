@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +12,11 @@ from torch import Tensor
 from fi.engine.compiled.kernels.arrays import Array
 from fi.engine.compiled.planner import Need, Plan
 from fi.engine.differential.golden_block import GoldenBlock
+from fi.engine.differential.kernel_tail import KernelTail
 from fi.engine.differential.multi_fault import MultiFaultPlan
 from fi.engine.differential.path_choice import choose_kernels
 from fi.engine.differential.paths import KernelPaths, Paths
+from fi.engine.generic.propagation import Tail
 from fi.faults.fault import Fault, Trial
 from fi.metrics.pairs import Pairs
 
@@ -43,11 +45,11 @@ class KernelPlan:
         """What a golden trace must have for these faults."""
         return self.single.needs | self.multiple.needs
 
-    def pairs(self, block: GoldenBlock) -> Iterator[Pairs]:
-        """The pairs of a block whose scores may differ."""
+    def pairs(self, block: GoldenBlock, needs: frozenset[Need]) -> Iterator[Pairs]:
+        """The pairs of a block whose scores may differ, with a trace that meets ``needs``."""
         if self.single.empty and not self.multiple.chunks:
             return
-        trace = block.trace(self.kernels.single, self.needs)
+        trace = block.trace(self.kernels.single, needs)
         if not self.single.empty:
             yield from self.kernels.single.pairs(self.single, trace)
         if self.multiple.chunks:
@@ -64,6 +66,7 @@ class GroupPlan:
         kernels: what the kernels take, ``None`` where there are none.
         generic: positions of the single faults on the generic path, int64 ``[faults]``.
         late: positions of the trials that start late, int64 ``[trials]``.
+        needs: what a golden trace must have, for the kernels and behind the generic path.
     """
 
     paths: Paths
@@ -71,6 +74,7 @@ class GroupPlan:
     kernels: KernelPlan | None
     generic: Array
     late: Array
+    needs: frozenset[Need] = frozenset()
 
     @classmethod
     def make(cls, paths: Paths, group: Sequence[Trial]) -> GroupPlan:
@@ -82,18 +86,22 @@ class GroupPlan:
         by_single = choose_kernels(paths.kernels.single, only_faults(group, single))
         by_multiple = paths.kernels.multiple.takes(trials_at(group, multiple))
         kernels = KernelPlan.make(paths.kernels, group, single[by_single], multiple[by_multiple])
-        return cls(paths, group, kernels, generic=single[~by_single], late=multiple[~by_multiple])
+        generic = single[~by_single]
+        behind = paths.kernels.single.planner.find_needs(only_faults(group, generic))
+        needs = kernels.needs | behind
+        return cls(paths, group, kernels, generic, multiple[~by_multiple], needs)
 
     def pairs(self, block: GoldenBlock) -> Iterator[Pairs]:
         """The pairs of a block whose scores may differ, path by path."""
         if self.kernels is not None:
-            yield from self.kernels.pairs(block)
+            yield from self.kernels.pairs(block, self.needs)
         if len(self.generic):
             yield from self.paths.generic.pairs(
                 block.activities,
                 block.scores,
                 only_faults(self.group, self.generic),
                 _positions(self.generic, block.scores),
+                self._make_tail(block),
             )
         if len(self.late):
             yield from self.paths.late.pairs(
@@ -102,6 +110,14 @@ class GroupPlan:
                 trials_at(self.group, self.late),
                 _positions(self.late, block.scores),
             )
+
+    def _make_tail(self, block: GoldenBlock) -> Callable[[slice], Tail] | None:
+        """The kernels behind the generic path, where there are any."""
+        if self.kernels is None:
+            return None
+        fast = self.kernels.kernels.single
+        trace = block.trace(fast, self.needs)
+        return lambda samples: KernelTail(fast, trace, samples)
 
 
 def only_faults(group: Sequence[Trial], positions: Array) -> list[Fault]:

@@ -21,8 +21,9 @@ from fi.engine.compiled.golden_trace import Trace
 from fi.engine.compiled.kernels.arrays import Array, PairList, TrialFaults
 from fi.engine.compiled.kernels.pair_lists import choose_pairs
 from fi.engine.compiled.planner import Need, Part
-from fi.engine.compiled.stage_runner import StageRunner
+from fi.engine.compiled.stage_runner import StageRunner, list_nothing
 from fi.engine.compiled.synapse_matrix import Ints
+from fi.engine.compiled.torch_stages import join_pairs
 from fi.engine.differential.late_start import LateStart
 from fi.engine.differential.path_choice import choose_kernels
 from fi.engine.tally import Tally
@@ -74,6 +75,7 @@ class MultiFaultPath:
 
     def __init__(self, fast: FastPath, late: LateStart) -> None:
         self.fast, self.late = fast, late
+        self.models = [model for model in fast.models if model is not None]
         self.tally = Tally()
         self._reaches: dict[str, tuple[int, tuple[int, ...], Sequence[Ints] | Array]] = {}
 
@@ -83,7 +85,11 @@ class MultiFaultPath:
         All faults are known, no two are in one word, and where two are in one neuron its stage is a
         linear one.
         """
-        if self.fast.maximum or any(model.feedback is not None for model in self.fast.models):
+        if (
+            self.fast.maximum
+            or not self.fast.is_plain_chain
+            or any(model.feedback is not None for model in self.models)
+        ):
             return np.zeros(len(trials), bool)
         known = choose_kernels(self.fast, [fault for trial in trials for fault in trial])
         starts = np.cumsum([0, *map(len, trials)])[:-1]
@@ -120,7 +126,7 @@ class MultiFaultPath:
         if layer == INPUT:
             return EVENTS, planner.frame, np.arange(np.prod(planner.frame))[:, None]
         module, attribute = planner.find_module(layer)
-        for number, model in enumerate(self.fast.models):
+        for number, model in enumerate(self.models):
             if module is model.stage.neuron:
                 is_parameter = attribute in PARAMETERS
                 shape = tuple(getattr(module, attribute).shape) if is_parameter else model.shape
@@ -162,7 +168,7 @@ class MultiFaultPath:
             for number, parts in faults.items()
         }
         joint = {
-            number: join_trials(self.fast.models[number], parts, len(trials))
+            number: join_trials(self.models[number], parts, len(trials))
             for number, parts in faults.items()
             if self.fast.runner.runs_multi_faults(number)
         }
@@ -234,7 +240,7 @@ class _ChunkRun:
 
     def run(self) -> tuple[list[Scorable], list[Overlap]]:
         """Pairs of the last stage, and those that have to start late."""
-        flowing = _list_nothing(self.trace)
+        flowing = list_nothing(self.trace)
         late: list[Overlap] = []
         for number in range(EVENTS, self.last + 1):
             affected = self.chunk.affected.get(number, np.zeros(len(self.chunk.trials), bool))
@@ -253,7 +259,7 @@ class _ChunkRun:
         Those that have to start late join ``late`` instead.
         """
         if number not in self.chunk.affected:
-            return _list_nothing(self.trace)
+            return list_nothing(self.trace)
         if number not in self.chunk.joint:
             if len(reaching.fault):
                 self.gone[reaching.fault, reaching.sample] = True
@@ -271,14 +277,14 @@ class _ChunkRun:
         chosen = np.repeat(overlapping[:, None], self.batch, axis=1) & ~self.gone
         chosen[reaching.fault, reaching.sample] = False
         fault, sample = (found.astype(np.int32) for found in chosen.nonzero())
-        nothing = _list_nothing(self.trace)._replace(
+        nothing = list_nothing(self.trace)._replace(
             fault=fault, sample=sample, end=np.zeros(len(fault), np.int64)
         )
-        return _join([nothing, reaching])
+        return join_pairs([nothing, reaching])
 
     def _simulate_isolated(self, number: int, left: Array) -> PairList:
         """What isolated faults change in the pairs ``left``, bool ``[trials, samples]``."""
-        parts = [_list_nothing(self.trace)]
+        parts = [list_nothing(self.trace)]
         for faults in filter(len, self.chunk.isolated[number]):
             for task in self.runner.cut(number, faults, self.trace):
                 found, _ = self.runner.simulate(task, self.trace)
@@ -299,24 +305,9 @@ class _ChunkRun:
         ]
 
 
-def _list_nothing(trace: Trace) -> PairList:
-    """No pairs."""
-    whole, change = np.zeros(0, np.int32), np.zeros(0, trace.prefix.dtype)
-    return PairList(whole, whole, np.zeros(0, np.int64), whole, whole, change)
-
-
 def _split(pairs: PairList, chosen: Array) -> tuple[PairList, PairList]:
     """The chosen pairs, bool ``[pairs]``, and the others."""
     return choose_pairs(pairs, chosen), choose_pairs(pairs, ~chosen)
-
-
-def _join(parts: Sequence[PairList]) -> PairList:
-    """The pairs of each, one behind the other."""
-    starts = np.cumsum([0, *(len(part.step) for part in parts)])
-    shifted = [
-        part._replace(end=part.end + start) for part, start in zip(parts, starts, strict=False)
-    ]
-    return PairList(*(np.concatenate(arrays) for arrays in zip(*shifted, strict=True)))
 
 
 def _merge(parts: Sequence[PairList], batch: int) -> PairList:

@@ -13,6 +13,7 @@ from fi.engine.compiled.kernels.arrays import Array
 from fi.engine.compiled.stage_constants import StageModel
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import INPUT
+from fi.network.stages import EVENTS
 
 #: Above it the sums of a norm or of a mean pool may overflow before they are scaled.
 HUGE = 1e30
@@ -32,11 +33,18 @@ def choose_kernels(fast: FastPath, faults: Sequence[Fault]) -> Array:
 
 def _choose_of_family(fast: FastPath, layer: str, faults: Sequence[Fault]) -> Array:
     """The same for faults of one family that has a kernel."""
+    known = [model for model in fast.models if model is not None]
     if layer == INPUT:
-        read_out = fast.maximum and len(fast.models) == 1
-        return np.full(len(faults), not read_out and not _rescales(fast.models[0]))
+        readers = [
+            model
+            for model, sources in zip(fast.models, fast.sources, strict=True)
+            if model is not None and EVENTS in sources
+        ]
+        exact = not any(_rescales(model) or model.feedback is not None for model in readers)
+        read_out = fast.maximum and fast.models[-1] in readers
+        return np.full(len(faults), exact and not read_out)
     module, attribute = fast.planner.find_module(layer)
-    owners = [model for model in fast.models if model.synapse.weights is module]
+    owners = [model for model in known if model.synapse.weights is module]
     if not owners:
         return np.ones(len(faults), bool)
     if owners[0] is fast.models[-1] and fast.maximum:

@@ -45,7 +45,7 @@ class Paths:
         generic: takes any fault of its own, in torch.
         late: takes any trial, in torch.
         kernels: take what they know; ``None`` where they cannot take the network at all.
-        why_no_kernels: the reason for that; empty where there are kernels.
+        why_no_kernels: why stages have none; empty where all have.
     """
 
     network: SpikingNetwork
@@ -79,6 +79,7 @@ class Paths:
         if reason is None:
             single = FastPath(network, activities, memory // 4, threads)
             kernels = KernelPaths(single, MultiFaultPath(single, late))
+            reason = single.describe_torch()
         return cls(network, GenericPath(network, memory // 2), late, kernels, reason or "")
 
     @property

@@ -77,6 +77,14 @@ class GoldenStage:
         """The number of neurons."""
         return self.shape.numel()
 
+    @property
+    def bytes(self) -> int:
+        """What its activity takes in memory."""
+        activity = self._activity
+        tensors = [activity.inputs, activity.currents, activity.spikes]
+        tensors += [state for states in activity.states for state in states.values()]
+        return sum(tensor.nbytes for tensor in tensors)
+
     @cached_property
     def steps_apart(self) -> bool:
         """Whether some of its neurons can be stepped without the others."""
@@ -140,8 +148,9 @@ class GoldenStage:
     def footprint(self) -> int:
         """Elements that one sample needs per step: the inputs, all signals, and the neurons."""
         signal = self.inputs[:1, :1].flatten(0, 1)
+        signal = torch.cat([signal, signal])  # a norm of one value a channel takes no single one
         elements = signal.numel()
         for module in self.stage.modules:
             signal = module(signal)
             elements += signal.numel()
-        return elements + 4 * self.neurons
+        return elements // 2 + 4 * self.neurons

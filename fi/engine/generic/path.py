@@ -7,7 +7,7 @@ ones pass the remaining stages. Nothing is read back from the device within a ti
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from fi.engine.generic.fault_batch import FaultBatch
 from fi.engine.generic.fault_groups import FamilyFaults, group_by_family
 from fi.engine.generic.faulty_runs import FaultyRuns
 from fi.engine.generic.golden_stage import GoldenStage
-from fi.engine.generic.propagation import Propagation
+from fi.engine.generic.propagation import Propagation, Tail
 from fi.engine.generic.spike_differences import SpikeDifferences
 from fi.engine.generic.stage_changes import flatten_index
 from fi.engine.tally import Tally
@@ -56,6 +56,7 @@ class GenericPath:
         scores: Tensor,
         faults: Sequence[Fault],
         positions: Tensor,
+        make_tail: Callable[[slice], Tail] | None = None,
     ) -> Iterator[Pairs]:
         """The pairs whose scores differ from the golden ones, in portions.
 
@@ -64,13 +65,16 @@ class GenericPath:
             scores: the golden scores ``[batch, classes]``.
             faults: of any families and models.
             positions: of each fault in its group, int64 ``[faults]``.
+            make_tail: gives what takes the stages behind the faulty one for some samples; torch
+                takes them where it is not given.
         """
         positions = positions.to(scores.device)
         families = group_by_family(self.network, faults, positions, len(activities[0].inputs))
         size = self._block_size(activities)
         for first in range(0, len(scores), size):
             samples = slice(first, first + size)
-            propagation = self._make_propagation(activities, samples)
+            tail = None if make_tail is None else make_tail(samples)
+            propagation = self.make_propagation(activities, samples, tail)
             for family in families:
                 self.tally.pairs += len(family.faults) * len(scores[samples])
                 for position, sample, faulty in self._score_family(family, propagation):
@@ -84,18 +88,24 @@ class GenericPath:
 
     def _block_size(self, activities: Sequence[StageActivity]) -> int:
         """How many samples to take at a time."""
-        goldens = self._make_propagation(activities, slice(0, 1)).goldens
+        goldens = self.make_propagation(activities, slice(0, 1)).goldens
         elements = sum(golden.footprint for golden in goldens)
         return max(1, self._elements_per_step(goldens[0]) // elements)
 
-    def _make_propagation(self, activities: Sequence[StageActivity], samples: slice) -> Propagation:
+    def make_propagation(
+        self,
+        activities: Sequence[StageActivity],
+        samples: slice,
+        tail: Tail | None = None,
+    ) -> Propagation:
+        """The stages on some samples of their golden run, and what carries differences on."""
         last = len(self.stages) - 1
         sources = find_sources(self.stages)
         goldens = [
             GoldenStage(stage, activity, samples, number == last, sources[number])
             for number, (stage, activity) in enumerate(zip(self.stages, activities, strict=True))
         ]
-        return Propagation(goldens, self.network.readout)
+        return Propagation(goldens, self.network.readout, tail)
 
     def _score_family(
         self, family: FamilyFaults, propagation: Propagation

@@ -98,7 +98,12 @@ def find_differing(faulty: Tensor, golden: Tensor) -> Tensor:
 class Tail(Protocol):
     """What carries differences to the readout in place of torch: the compiled kernels."""
 
-    def finish(self, number: int, start: int, spikes: SpikeDifferences) -> tuple[Tensor, Tensor]:
+    def takes(self, number: int) -> bool:
+        """Whether it can take over behind a stage, or the events."""
+
+    def finish(
+        self, propagation: Propagation, number: int, start: int, spikes: SpikeDifferences
+    ) -> tuple[Tensor, Tensor]:
         """As ``Propagation.propagate``."""
 
 
@@ -143,8 +148,8 @@ class Propagation:
             start: before this step all is golden.
             spikes: that differ.
         """
-        if self.tail is not None:
-            return self.tail.finish(number, start, spikes)
+        if self.tail is not None and self.tail.takes(number):
+            return self.tail.finish(self, number, start, spikes)
         differing = {number: spikes.drop_equal_pairs()}
         for behind in range(number + 1, self.last):
             incoming = self.join(behind, differing)
