@@ -31,7 +31,6 @@ from stage_kinds import (
     pools_of_spikes,
     recurrent,
     recurrent_at_the_end,
-    residual,
     six_stages,
     synaptic,
 )
@@ -153,7 +152,7 @@ def test_graphs_and_stages_of_both_kinds_take_kernels_where_there_are_any(kind: 
     kernels = engine.prepare(batches[0][0]).kernels
     assert kernels is not None
     in_torch = set(kernels.single.reasons)
-    wanted = {residual: {4}, pools_of_spikes: {1, 2}, recurrent_at_the_end: {1, 2}}
+    wanted = {pools_of_spikes: {2}, recurrent_at_the_end: {1, 2}}
     assert in_torch == wanted.get(kind, set())
     assert choose_kernels(kernels.single, faults).any()
 

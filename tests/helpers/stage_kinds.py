@@ -243,7 +243,11 @@ def pools_of_spikes() -> list[Stage]:
         Stage([nn.Conv2d(2, 3, 2)], snn.Leaky(beta=0.7)),
         Stage([nn.MaxPool2d(2), nn.Conv2d(3, 4, 2)], snn.Leaky(beta=decays(4, 1, 1))),
         Stage([nn.Conv2d(4, 4, 2), nn.ReLU()], snn.Leaky(beta=0.6)),
-        Stage([nn.Flatten(), nn.Linear(16, 6)], snn.Leaky(beta=0.8)),
+        Stage(
+            [nn.MaxPool2d(2, 1, padding=1), nn.Conv2d(4, 3, 2), nn.MaxPool2d(2)],
+            snn.Leaky(beta=0.8),
+        ),
+        Stage([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 6)], snn.Leaky(beta=0.8)),
         Stage([nn.Linear(6, 4)], snn.Leaky(beta=0.9)),
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -95,9 +95,11 @@ class FastPath:
 
     @property
     def is_plain_chain(self) -> bool:
-        """Whether each stage feeds the next one only, and all have kernels."""
+        """Whether each stage feeds the next one only, all have kernels, and no pool is at one's
+        entry."""
         chain = [(number - 1,) for number in range(len(self.models))]
-        return self.sources == chain and not self.reasons
+        pools = any(model.entry is not None for model in self.models if model is not None)
+        return self.sources == chain and not self.reasons and not pools
 
     def can_finish(self, number: int) -> bool:
         """Whether differences behind a stage, or in the events, can be carried on from there."""
@@ -116,7 +118,7 @@ class FastPath:
     def trace(self, plan: Plan, activities: Sequence[StageActivity]) -> Trace:
         """The golden trace of one batch, in the layouts that ``plan`` needs."""
         stages = [
-            None if model is None else ProvedStage(model, activity)
+            None if model is None else ProvedStage(model, model.see(activity))
             for model, activity in zip(self.models, activities, strict=True)
         ]
         faulty, passed = trace_stages(stages, plan.needs, frozenset(self.runner.linear))
@@ -126,7 +128,8 @@ class FastPath:
             prefix = gather_prefix(self.network.readout, activities[-1])
         layer = None
         if self.last_layer is not None:
-            layer = GoldenLayer(self.last_layer.find_seen(activities[-1]), activities[-1].currents)
+            seen = self.last_layer.find_seen(self.last_layer.model.see(activities[-1]))
+            layer = GoldenLayer(seen, activities[-1].currents)
         events = np.zeros((0, 0, 0), prefix.dtype)
         if any(need == Need(EVENTS, Part.NEURONS) for need in plan.needs):
             lines = activities[0].inputs.flatten(2).permute(2, 1, 0)
@@ -143,8 +146,21 @@ class FastPath:
             layer,
             events,
             torch_stages,
+            self._trace_entries(passed, activities),
             plan.needs,
         )
+
+    def _trace_entries(
+        self, passed: Iterable[int], activities: Sequence[StageActivity]
+    ) -> dict[int, Array]:
+        """What comes into the stages with a pool at their entry, ``f [B, T, lines]`` each."""
+        entries: dict[int, Array] = {}
+        for number in passed:
+            model = self.models[number]
+            if model is not None and model.entry is not None:
+                lines = activities[number].inputs.flatten(2).transpose(0, 1)
+                entries[number] = np.ascontiguousarray(lines.numpy())
+        return entries
 
     def pairs(self, plan: Plan, trace: Trace) -> Iterator[Pairs]:
         """The pairs of one batch whose statistic differs from the golden one."""

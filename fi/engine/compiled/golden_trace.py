@@ -75,6 +75,7 @@ class Trace:
         layer: the last layer, where its faults are computed by PyTorch.
         events: what the first stage sees, ``f [lines, B, T]``; empty without faults there.
         torch: the stages that have no kernel; ``None`` where all have one.
+        entries: what comes into stages with a pool at their entry, ``f [B, T, lines]``.
         serves: the needs of faults that it meets.
     """
 
@@ -85,6 +86,7 @@ class Trace:
     layer: GoldenLayer | None
     events: Array
     torch: TorchStages | None
+    entries: dict[int, Array]
     serves: frozenset[Need]
 
     @property
@@ -101,7 +103,8 @@ class Trace:
         layer = 0 if self.layer is None else self.layer.seen.nbytes + self.layer.currents.nbytes
         held = sum({id(array): array.nbytes for array in arrays}.values())
         torch = 0 if self.torch is None else self.torch.bytes
-        return held + self.prefix.nbytes + self.events.nbytes + layer + torch
+        entries = sum(array.nbytes for array in self.entries.values())
+        return held + self.prefix.nbytes + self.events.nbytes + layer + torch + entries
 
 
 def trace_stages(

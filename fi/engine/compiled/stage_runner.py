@@ -212,8 +212,8 @@ class StageRunner:
                 differing[behind] = self._pass(behind, incoming, trace)
         incoming = self.graph.find_incoming(self.last, differing)
         if self.models[self.last] is not None:
-            merged = self.graph.merge(self.last, incoming, trace.batch) if incoming else None
-            return self.read_out(list_nothing(trace) if merged is None else merged, trace)
+            merged = self._merge(self.last, incoming, trace) if incoming else list_nothing(trace)
+            return self.read_out(merged, trace)
         if not incoming:
             nothing = np.zeros(0, np.int32)
             return Statistics(nothing, nothing, np.zeros((0, 0), trace.prefix.dtype))
@@ -225,7 +225,15 @@ class StageRunner:
         if self.runs_in_torch(number):
             assert trace.torch is not None
             return trace.torch.fire(number, incoming)
-        return self.propagate(number, self.graph.merge(number, incoming, trace.batch), trace)
+        return self.propagate(number, self._merge(number, incoming, trace), trace)
+
+    def _merge(self, number: int, incoming: Mapping[int, PairList], trace: Trace) -> PairList:
+        """What differs in front of the weights of a stage."""
+        entry = self.model(number).entry
+        merged = self.graph.merge(number, incoming, in_order=entry is not None)
+        if entry is None:
+            return merged
+        return kernels.pool_pairs(merged, entry.windows, trace.entries[number])
 
     def propagate(self, number: int, pairs: PairList, trace: Trace) -> PairList:
         """Carry differences through a stage that is not the last: the pairs that still differ."""

@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fi.engine.compiled.kernels.arrays import EntryWindows
 from fi.network.stages import Stage
 
 Ints = NDArray[np.int32]
 #: Modules that give their input another shape, no other values.
 RESHAPING = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-_KNOWN = (*RESHAPING, *_NORMS, nn.Linear, nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+_POOLS = (nn.MaxPool2d, nn.AvgPool2d)
+_ADAPTIVE = (nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d)
+_KNOWN = (*RESHAPING, *_NORMS, nn.Linear, nn.Conv2d, *_POOLS, *_ADAPTIVE)
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ def normal_form(stage: Stage, input_shape: Sequence[int]) -> Synapse | None:
         return None
     padded = np.concatenate([inputs, np.full((len(inputs), 1), -1, np.int32)], axis=1)
     taps = np.ascontiguousarray(padded[:, windows])
-    return Synapse(weights, before, windows, taps, scale, isinstance(pool, nn.AvgPool2d))
+    mean = isinstance(pool, nn.AvgPool2d | nn.AdaptiveAvgPool2d)
+    return Synapse(weights, before, windows, taps, scale, mean)
 
 
 def _reshaped(module: nn.Module, image: Tensor) -> Tensor:
@@ -165,11 +169,71 @@ def _norm_scale(norm: nn.Module) -> Tensor | None:
     return (scale if norm.weight is None else scale * norm.weight).detach()
 
 
+@dataclass(frozen=True)
+class EntryPool:
+    """A pool in front of the layer with the weights.
+
+    Attributes:
+        modules: up to it.
+        windows: of the input lines, as the kernels take them.
+    """
+
+    modules: tuple[nn.Module, ...]
+    windows: EntryWindows
+
+    def see(self, inputs: Tensor) -> Tensor:
+        """What the layer sees of ``inputs`` ``[time, batch, ...]``."""
+        signal = inputs.flatten(0, 1)
+        for module in self.modules:
+            signal = module(signal)
+        return torch.unflatten(signal, 0, inputs.shape[:2])
+
+
+def find_entry_pool(stage: Stage, input_shape: Sequence[int]) -> EntryPool | None:
+    """The pool at the begin of a synapse; ``None`` where there is none, or it is not known."""
+    modules = stage.modules
+    at = next((n for n, m in enumerate(modules) if not isinstance(m, nn.Identity | nn.Dropout)), 0)
+    if not modules or type(modules[at]) not in (*_POOLS, *_ADAPTIVE) or len(input_shape) != 3:
+        return None
+    cells, _ = _windows(modules[at], tuple(input_shape))
+    if cells is None or len(cells) == 0:
+        return None
+    channels, size = input_shape[0], int(np.prod(input_shape[1:]))
+    moved = cells[None] + size * np.arange(channels, dtype=np.int32)[:, None, None]
+    windows = np.where(cells[None] < 0, np.int32(-1), moved).reshape(-1, cells.shape[1])
+    windows = np.take_along_axis(windows, np.argsort(windows < 0, axis=1, kind="stable"), axis=1)
+    window, place = np.nonzero(windows >= 0)
+    lines = windows[window, place]
+    order = np.argsort(lines, kind="stable")
+    counts = np.bincount(lines, minlength=channels * size)
+    first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    mean = isinstance(modules[at], nn.AvgPool2d | nn.AdaptiveAvgPool2d)
+    found = EntryWindows(first, window[order].astype(np.int32), np.ascontiguousarray(windows), mean)
+    return EntryPool(tuple(modules[: at + 1]), found)
+
+
+def _plain_pool(pool: nn.Module | None, shape: tuple[int, ...]) -> nn.Module | None:
+    """An adaptive pool whose windows are all of one size as the pool with these windows."""
+    if not isinstance(pool, _ADAPTIVE) or len(shape) != 3:
+        return pool
+    wanted = [n if w is None else w for n, w in zip(shape[1:], _sizes(pool), strict=True)]
+    if any(n % w for n, w in zip(shape[1:], wanted, strict=True)):
+        return pool
+    size = shape[1] // wanted[0], shape[2] // wanted[1]
+    return nn.MaxPool2d(size) if isinstance(pool, nn.AdaptiveMaxPool2d) else nn.AvgPool2d(size)
+
+
+def _sizes(pool: nn.Module) -> Sequence[int | None]:
+    size = pool.output_size
+    return (size, size) if isinstance(size, int) else size  # type: ignore[return-value]
+
+
 def _windows(pool: nn.Module | None, shape: tuple[int, ...]) -> tuple[Ints | None, tuple[int, ...]]:
     """``[cells, width]`` positions of each cell, and the cells' shape; ``None``: unknown pool."""
     positions = torch.arange(1, 1 + int(np.prod(shape[1:])), dtype=torch.float64)
     if pool is None or isinstance(pool, RESHAPING):
         return _zero_based(positions[:, None]), shape[1:]
+    pool = _plain_pool(pool, shape)
     if not isinstance(pool, nn.MaxPool2d | nn.AvgPool2d) or pool.ceil_mode or len(shape) != 3:
         return None, ()
     size = _pair(pool.kernel_size)

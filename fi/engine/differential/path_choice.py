@@ -40,7 +40,10 @@ def _choose_of_family(fast: FastPath, layer: str, faults: Sequence[Fault]) -> Ar
             for model, sources in zip(fast.models, fast.sources, strict=True)
             if model is not None and EVENTS in sources
         ]
-        exact = not any(_rescales(model) or model.feedback is not None for model in readers)
+        exact = not any(
+            _rescales(model) or model.feedback is not None or model.entry is not None
+            for model in readers
+        )
         read_out = fast.maximum and fast.models[-1] in readers
         return np.full(len(faults), exact and not read_out)
     module, attribute = fast.planner.find_module(layer)

@@ -6,6 +6,7 @@ fault does not reach comes out bit for bit as in the golden run. What they take 
 """
 
 from fi.engine.compiled.kernels.bounds import find_largest_membranes, find_margins, find_peaks
+from fi.engine.compiled.kernels.incoming import add_pairs, order_by_time, pool_pairs
 from fi.engine.compiled.kernels.input_faults import simulate_input_faults
 from fi.engine.compiled.kernels.multi_fault_stage import run_multi_fault_stage
 from fi.engine.compiled.kernels.neuron_faults import simulate_neuron_faults
@@ -16,9 +17,12 @@ from fi.engine.compiled.kernels.recurrent import run_recurrent
 from fi.engine.compiled.kernels.weight_faults import simulate_weight_faults
 
 __all__ = [
+    "add_pairs",
     "find_largest_membranes",
     "find_margins",
     "find_peaks",
+    "order_by_time",
+    "pool_pairs",
     "propagate_conv",
     "propagate_linear",
     "read_out",

@@ -202,6 +202,24 @@ class FanOut(NamedTuple):
     paired: bool
 
 
+class EntryWindows(NamedTuple):
+    """A pool in front of a stage's weights, which see what it makes of the input lines.
+
+    Padding is no line: the windows of a maximum pool leave it out.
+
+    Attributes:
+        first: ``int32 [lines + 1]``; line ``i`` is in ``windows_of[first[i]:first[i + 1]]``.
+        windows_of: ``int32 [memberships]``.
+        windows: ``int32 [windows, width]``, the lines of each; -1 behind them.
+        mean: whether it takes the mean, else the largest.
+    """
+
+    first: Array
+    windows_of: Array
+    windows: Array
+    mean: bool
+
+
 class LinearFanOut(NamedTuple):
     """``FanOut`` of a linear stage, neurons padded.
 
