@@ -11,6 +11,7 @@ from fi.network.stages import Stage
 
 from .parts import FrameNetwork, Sharing, leaky, shared
 
+
 class CSNN(FrameNetwork):
     """conv1, max-pool, lif1; conv2, max-pool, lif2; fc1, lif3.
 
