@@ -1,6 +1,6 @@
 """The shipped networks as users write them for snnTorch: nothing of fi is in here.
 
-Each takes events ``[time, batch, 2, 34, 34]`` (``sequential_csnn`` one step of them at a call) and
+Each takes events ``[time, batch, 2, 34, 34]`` (a chain takes one step of them at a call) and
 returns the spikes of its last neurons, ``[time, batch, 10]`` or ``[batch, 10]``.
 """
 
@@ -87,6 +87,20 @@ def sequential_csnn() -> nn.Sequential:
     )
 
 
+def sequential_vgg() -> nn.Sequential:
+    """SpikingVGG as a chain that computes one step at a call."""
+    layers: list[nn.Module] = [nn.Upsample(size=(32, 32))]
+    before = 2
+    for channels, pool in ((16, True), (16, True), (32, False), (32, True), (32, False)):
+        layers += [nn.Conv2d(before, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)]
+        layers += [nn.AvgPool2d(2)] if pool else []
+        layers.append(leaky(channels, 1, 1, init_hidden=True))
+        before = channels
+    layers += [nn.Flatten(), nn.Linear(32 * 4 * 4, 64), leaky(64, init_hidden=True)]
+    layers += [nn.Linear(64, 10), leaky(10, init_hidden=True)]
+    return nn.Sequential(*layers)
+
+
 def run_steps(network: nn.Module, events: Tensor) -> Tensor:
     """The spikes ``[time, batch, 10]`` of a network that computes one step at a call."""
     utils.reset(network)
@@ -146,31 +160,23 @@ class PlainSEWResNet(nn.Module):
         return torch.stack(recorded)
 
 
-#: Modules of ``sequential_csnn``, and of CSNN.
-SEQUENTIAL_CSNN = {"1": "conv1", "3": "lif1", "4": "conv2", "6": "lif2", "8": "fc1", "9": "lif3"}
-
-
 def load_weights(twin: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Load the state dict of the shipped network of which ``twin`` has the layers.
 
     Raises:
-        KeyError: the state dict lacks a tensor of the twin.
-        ValueError: it has one that the twin lacks.
+        ValueError: twin and state dict have not the same words.
     """
-    taken = {name: shipped_name(twin, name) for name in twin.state_dict()}
-    left = set(state) - set(taken.values())
-    if left:
-        raise ValueError(f"{type(twin).__name__} has no place for {', '.join(sorted(left))}")
-    twin.load_state_dict({name: state[theirs] for name, theirs in taken.items()})
+    own = list(twin.state_dict())
+    chain = isinstance(twin, nn.Sequential)  # which has numbers for names: the order tells
+    taken = list(state) if chain else [shipped_name(twin, name) for name in own]
+    if set(taken) != set(state) or len(taken) != len(own):
+        differing = ", ".join(sorted(set(taken) ^ set(state)))
+        raise ValueError(f"{type(twin).__name__} has other words than the state dict: {differing}")
+    twin.load_state_dict({name: state[theirs] for name, theirs in zip(own, taken, strict=True)})
 
 
 def shipped_name(twin: nn.Module, name: str) -> str:
     """What the shipped network calls the tensor that ``twin`` calls ``name``."""
-    if isinstance(twin, nn.Sequential):
-        number, word = name.split(".")
-        return f"{SEQUENTIAL_CSNN[number]}.{word}"
-    if not isinstance(twin, PlainSEWResNet):
-        return name
     if name.startswith("lif_out."):
         return name.replace("lif_out", f"lif{2 * len(twin.blocks) + 3}")
     if name.startswith("blocks."):
