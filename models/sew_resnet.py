@@ -47,7 +47,7 @@ class SEWResNet(FrameNetwork):
     """
 
     default_checkpoint: ClassVar[str | None] = "SEWResNet.pt"
-    default_training: ClassVar[dict[str, Any]] = {"epochs": 12, "lr": 3e-3, "shift": 2}
+    default_training: ClassVar[dict[str, Any]] = {"epochs": 12, "lr": 2e-3, "shift": 2}
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class SEWResNet(FrameNetwork):
         channels: tuple[int, int] = (16, 24),
         blocks: int = 3,
         pool: int = 2,
-        last_pool: int = 4,
+        last_pool: int = 2,
         resize: int | None = 32,
         sharing: Sharing = "channel",
         beta: float = 0.9,

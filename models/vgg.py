@@ -14,12 +14,12 @@ from .parts import FrameNetwork, Sharing, convolution, leaky, mean_pooled, share
 
 
 class SpikingVGG(FrameNetwork):
-    """conv1, bn1, mean pool, lif1; conv2, ...; fc1, lif6; fc2, lif7: seven stages by default.
+    """conv1, bn1, mean pool, lif1; conv2, ...; fc1, bn6, lif6; fc2, lif7: seven stages.
 
     The form of VGG (Simonyan and Zisserman 2015, arXiv 1409.1556) with spiking neurons, as Sengupta
     et al. (2019, arXiv 1802.02627) use it: 3x3 convolutions that keep the size, mean pools, linear
-    layers at the end. Behind each convolution stands a batch norm, whose statistics are taken over
-    samples and steps (Zheng et al. 2021, arXiv 2011.05280). Events are
+    layers at the end. Behind each convolution and the first linear layer stands a batch norm, whose
+    statistics are taken over samples and steps (Zheng et al. 2021, arXiv 2011.05280). Events are
     ``[time, batch, channels, height, width]`` counts; the scores are a softmax of spike counts.
 
     Args:
@@ -74,7 +74,8 @@ class SpikingVGG(FrameNetwork):
             neurons = leaky(shared((more, *size), sharing), beta, threshold)
             self.add_module(f"lif{number}", neurons)
             maps = more
-        self.fc1 = nn.Linear(maps * math.prod(size), hidden)
+        self.fc1 = nn.Linear(maps * math.prod(size), hidden, bias=False)
+        self.add_module(f"bn{len(pools) + 1}", nn.BatchNorm1d(hidden))
         neurons = leaky(shared((hidden,), sharing), beta, threshold)
         self.add_module(f"lif{len(pools) + 1}", neurons)
         self.fc2 = nn.Linear(hidden, num_classes)
@@ -82,9 +83,10 @@ class SpikingVGG(FrameNetwork):
         self.add_module(f"lif{len(pools) + 2}", neurons)
 
     def stages(self) -> list[Stage]:
+        norm, hidden = (getattr(self, f"{name}{len(self.pools) + 1}") for name in ("bn", "lif"))
         return [
             *(self._convolution(number) for number in range(1, len(self.pools) + 1)),
-            Stage([nn.Flatten(), self.fc1], getattr(self, f"lif{len(self.pools) + 1}")),
+            Stage([nn.Flatten(), self.fc1, norm], hidden),
             Stage(self.fc2, getattr(self, f"lif{len(self.pools) + 2}")),
         ]
 

@@ -96,8 +96,8 @@ def sequential_vgg() -> nn.Sequential:
         layers += [nn.AvgPool2d(2)] if pool else []
         layers.append(leaky(channels, 1, 1, init_hidden=True))
         before = channels
-    layers += [nn.Flatten(), nn.Linear(32 * 4 * 4, 64), leaky(64, init_hidden=True)]
-    layers += [nn.Linear(64, 10), leaky(10, init_hidden=True)]
+    layers += [nn.Flatten(), nn.Linear(32 * 4 * 4, 64, bias=False), nn.BatchNorm1d(64)]
+    layers += [leaky(64, init_hidden=True), nn.Linear(64, 10), leaky(10, init_hidden=True)]
     return nn.Sequential(*layers)
 
 
@@ -141,7 +141,7 @@ class PlainSEWResNet(nn.Module):
         self.bn2 = nn.BatchNorm2d(24)
         self.lif2 = leaky(24, 1, 1)
         self.blocks = nn.ModuleList(SEWBlock(24) for _ in range(blocks))
-        self.fc1 = nn.Linear(24 * 2 * 2, 10)
+        self.fc1 = nn.Linear(24 * 4 * 4, 10)
         self.lif_out = leaky(10)
 
     def forward(self, events: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ class PlainSEWResNet(nn.Module):
             x, mem2 = self.lif2(functional.avg_pool2d(self.bn2(self.conv2(x)), 2), mem2)
             for number, block in enumerate(self.blocks):
                 x, states[number] = block(x, states[number])
-            current = self.fc1(functional.avg_pool2d(x, 4).flatten(1))
+            current = self.fc1(functional.avg_pool2d(x, 2).flatten(1))
             spikes, mem_out = self.lif_out(current, mem_out)
             recorded.append(spikes)
         return torch.stack(recorded)

@@ -83,14 +83,12 @@ def test_the_norms_and_all_they_store_are_fault_sites(cls: type[SpikingNetwork])
     maps = {
         name: module.num_features
         for name, module in network.named_modules()
-        if isinstance(module, nn.BatchNorm2d)
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))
     }
-    assert len(maps) >= 5
+    assert len(maps) == STAGES[cls] - 1  # all but the last stage
     for name, channels in maps.items():
         for word in ("weight", "bias", "running_mean", "running_var"):
             assert shapes[f"{name}.{word}"] == (channels,)
-    convolutions = {name for name in shapes if name.startswith("conv")}
-    assert convolutions == {f"{name.replace('bn', 'conv')}.weight" for name in maps}
 
 
 def test_sew_resnet_adds_up_the_spikes_of_all_blocks_before() -> None:
