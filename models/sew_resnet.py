@@ -14,12 +14,13 @@ from .parts import FrameNetwork, Sharing, convolution, leaky, mean_pooled, share
 
 
 class SEWResNet(FrameNetwork):
-    """Two pooled convolutions, residual blocks that add up spikes, a mean pool, fc1.
+    """Two pooled convolutions, residual blocks that add up spikes, a mean pool, fc1 and its norm.
 
     The spike-element-wise residual network of Fang et al. (2021, arXiv 2102.04159) with the
     function ADD: a block's output is the spikes of conv, norm, neurons, conv, norm, neurons plus
     the block's input. So what a block sees is the sum of the spikes of lif2 and of each block
     before. All blocks have one number of maps and one size: every shortcut is the identity.
+    fc1 has a norm as well: sums of spikes are large, and its neurons would fire always or never.
     Events are ``[time, batch, channels, height, width]`` counts; the scores are a softmax of spike
     counts.
 
@@ -80,7 +81,8 @@ class SEWResNet(FrameNetwork):
             self.add_module(f"bn{number}", nn.BatchNorm2d(after))
             self.add_module(f"lif{number}", leaky(shared(shape, sharing), beta, threshold))
             before = after
-        self.fc1 = nn.Linear(before * height * width, num_classes)
+        self.fc1 = nn.Linear(before * height * width, num_classes, bias=False)
+        self.add_module(f"bn{2 * blocks + 3}", nn.BatchNorm1d(num_classes))
         neurons = leaky(shared((num_classes,), sharing), beta, threshold)
         self.add_module(f"lif{2 * blocks + 3}", neurons)
 
@@ -90,8 +92,9 @@ class SEWResNet(FrameNetwork):
         for first in range(3, 2 * self.blocks + 3, 2):
             stages += [self._convolution(first, sources=added), self._convolution(first + 1)]
             added.append(stages[-1].neuron)
-        last = getattr(self, f"lif{2 * self.blocks + 3}")
-        return [*stages, Stage([self.pool3, nn.Flatten(), self.fc1], last, sources=tuple(added))]
+        norm, last = (getattr(self, f"{name}{2 * self.blocks + 3}") for name in ("bn", "lif"))
+        synapse = [self.pool3, nn.Flatten(), self.fc1, norm]
+        return [*stages, Stage(synapse, last, sources=tuple(added))]
 
     def _convolution(
         self, number: int, pool: Sequence[nn.Module] = (), sources: Sequence[SpikingNeuron] = ()

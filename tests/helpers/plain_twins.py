@@ -141,7 +141,8 @@ class PlainSEWResNet(nn.Module):
         self.bn2 = nn.BatchNorm2d(24)
         self.lif2 = leaky(24, 1, 1)
         self.blocks = nn.ModuleList(SEWBlock(24) for _ in range(blocks))
-        self.fc1 = nn.Linear(24 * 4 * 4, 10)
+        self.fc1 = nn.Linear(24 * 4 * 4, 10, bias=False)
+        self.bn_out = nn.BatchNorm1d(10)
         self.lif_out = leaky(10)
 
     def forward(self, events: Tensor) -> Tensor:
@@ -154,7 +155,7 @@ class PlainSEWResNet(nn.Module):
             x, mem2 = self.lif2(functional.avg_pool2d(self.bn2(self.conv2(x)), 2), mem2)
             for number, block in enumerate(self.blocks):
                 x, states[number] = block(x, states[number])
-            current = self.fc1(functional.avg_pool2d(x, 2).flatten(1))
+            current = self.bn_out(self.fc1(functional.avg_pool2d(x, 2).flatten(1)))
             spikes, mem_out = self.lif_out(current, mem_out)
             recorded.append(spikes)
         return torch.stack(recorded)
@@ -177,8 +178,8 @@ def load_weights(twin: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 def shipped_name(twin: nn.Module, name: str) -> str:
     """What the shipped network calls the tensor that ``twin`` calls ``name``."""
-    if name.startswith("lif_out."):
-        return name.replace("lif_out", f"lif{2 * len(twin.blocks) + 3}")
+    if name.startswith(("bn_out.", "lif_out.")):
+        return name.replace("_out", str(2 * len(twin.blocks) + 3))
     if name.startswith("blocks."):
         _, block, module, word = name.split(".")
         return f"{module[:-1]}{2 * int(block) + 2 + int(module[-1])}.{word}"
