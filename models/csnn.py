@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from torch import nn
 
 from fi.network.stages import Stage
 
-from .parts import FrameNetwork, leaky
-
-#: What shares one beta and one threshold.
-Sharing = Literal["column", "channel", "neuron", "layer"]
+from .parts import FrameNetwork, Sharing, leaky, shared
 
 
 class CSNN(FrameNetwork):
@@ -87,21 +84,3 @@ def pooled(shape: tuple[int, int, int], kernel: int, pool: int) -> tuple[int, in
             f"(kernel {kernel}) with max-pools ({pool})"
         )
     return after
-
-
-def shared(shape: tuple[int, ...], sharing: Sharing) -> tuple[int, ...]:
-    """Shape of the betas of neurons ``[maps, height, width]`` or ``[neurons]``.
-
-    Raises:
-        ValueError: there is no such sharing.
-    """
-    fully_connected = len(shape) == 1
-    shapes = {
-        "column": shape[-1:],
-        "channel": shape if fully_connected else (shape[0], 1, 1),
-        "neuron": shape,
-        "layer": (),
-    }
-    if sharing not in shapes:
-        raise ValueError(f"sharing must be one of {', '.join(shapes)}, got {sharing!r}")
-    return shapes[sharing]

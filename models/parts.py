@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import snntorch as snn
 import torch
 from snntorch import surrogate
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from fi.network.readouts import SpikeCount
 from fi.network.stages import SpikingNetwork
+
+#: What shares one beta and one threshold.
+Sharing = Literal["column", "channel", "neuron", "layer"]
 
 
 class FrameNetwork(SpikingNetwork):
@@ -75,6 +78,43 @@ def leaky(shape: Sequence[int], beta: float, threshold: float) -> snn.Leaky:
         learn_threshold=True,
         spike_grad=surrogate.atan(alpha=2.0),
     )
+
+
+def shared(shape: tuple[int, ...], sharing: Sharing) -> tuple[int, ...]:
+    """Shape of the betas of neurons ``[maps, height, width]`` or ``[neurons]``.
+
+    Raises:
+        ValueError: there is no such sharing.
+    """
+    fully_connected = len(shape) == 1
+    shapes = {
+        "column": shape[-1:],
+        "channel": shape if fully_connected else (shape[0], 1, 1),
+        "neuron": shape,
+        "layer": (),
+    }
+    if sharing not in shapes:
+        raise ValueError(f"sharing must be one of {', '.join(shapes)}, got {sharing!r}")
+    return shapes[sharing]
+
+
+def convolution(before: int, after: int) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the size; a batch norm behind it has the bias."""
+    return nn.Conv2d(before, after, 3, padding=1, bias=False)
+
+
+def mean_pooled(size: tuple[int, int], pool: int) -> tuple[int, int]:
+    """``(height, width)`` of feature maps after a mean pool of ``pool`` x ``pool``.
+
+    Raises:
+        ValueError: the pool is no positive number, or nothing is left.
+    """
+    if pool < 1:
+        raise ValueError(f"a mean pool must be at least 1, got {pool}")
+    height, width = size[0] // pool, size[1] // pool
+    if min(height, width) < 1:
+        raise ValueError(f"maps of {size[0]}x{size[1]} are too small for a mean pool of {pool}")
+    return height, width
 
 
 def resized(frames: Tensor, size: int | None) -> Tensor:

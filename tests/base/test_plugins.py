@@ -39,7 +39,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_models: None) -> Pa
 
 
 def test_our_own_classes_are_known() -> None:
-    assert set(list_own_classes("models")) == {"CSNN", "MLP", "NMNIST", "SHD"}
+    networks = {"CSNN", "MLP", "NMNIST", "SEWResNet", "SHD", "SpikingVGG"}
+    assert set(list_own_classes("models")) == networks
     recorded = {"DVSGesture", "NMNIST", "SHD"}
     assert set(list_own_classes("datamodules")) == {*recorded, "RandomEvents", "SaccadeMNIST"}
 
@@ -75,7 +76,10 @@ def test_a_file_and_a_class(home: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Nothing", "unknown model 'Nothing'; known: CSNN, MLP, NMNIST, SHD"),
+        (
+            "Nothing",
+            "unknown model 'Nothing'; known: CSNN, MLP, NMNIST, SEWResNet, SHD, SpikingVGG",
+        ),
         ("models.mynet.Nothing", "no class 'Nothing' there; classes: MyNet"),
         ("models.nothing.MyNet", "cannot import 'models.nothing': ModuleNotFoundError"),
         ("models.broken.MyNet", "No module named 'nothing_of_that_name'"),

@@ -1,4 +1,4 @@
-"""The networks NMNIST and CSNN, and their trained weights."""
+"""The networks that come with trained weights, and these weights."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ from pathlib import Path
 import pytest
 import torch
 from places import ROOT
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from fi.campaign.subject import Subject
 from fi.datamodules import SaccadeMNIST
-from fi.models import CSNN, NMNIST
+from fi.models import CSNN, NMNIST, SEWResNet, SpikingVGG
 from fi.models.parts import resized
 from fi.network.checkpoint import load_checkpoint
 from fi.network.stages import SpikingNetwork
 
 PRETRAINED = ROOT / "models" / "pretrained"
 PUBLISHED = ROOT.parent / "shared" / "data" / "spikingjet"
-NETWORKS = [NMNIST, CSNN]
-GOLDEN_ACCURACY = {NMNIST: 0.92, CSNN: 0.96}  # asked for are 0.83 and 0.95
+NETWORKS = [NMNIST, CSNN, SpikingVGG, SEWResNet]
+#: What the weights reach, less one per cent or more.
+GOLDEN_ACCURACY = {NMNIST: 0.92, CSNN: 0.96, SpikingVGG: 0.95, SEWResNet: 0.95}
+#: Part of a layer's neurons that fires: padded convolutions see corners where no event ever is.
+FIRING = {NMNIST: 0.85, CSNN: 0.85, SpikingVGG: 0.75, SEWResNet: 0.75}
+#: Stages of each network.
+STAGES = {NMNIST: 2, CSNN: 3, SpikingVGG: 7, SEWResNet: 9}
 
 
 def events(*shape: int) -> Tensor:
@@ -72,6 +77,30 @@ def test_csnn_has_the_published_names_and_shapes() -> None:
     }
 
 
+@pytest.mark.parametrize("cls", [SpikingVGG, SEWResNet])
+def test_the_norms_and_all_they_store_are_fault_sites(cls: type[SpikingNetwork]) -> None:
+    network = cls()
+    subject = Subject(network, [(events(3, 1, 2, 34, 34), torch.tensor([0]))])
+    shapes = {family.name: family.shape for family in subject.families}
+    maps = {
+        name: module.num_features
+        for name, module in network.named_modules()
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))
+    }
+    assert len(maps) == {SpikingVGG: 6, SEWResNet: 9}[cls]
+    for name, channels in maps.items():
+        for word in ("weight", "bias", "running_mean", "running_var"):
+            assert shapes[f"{name}.{word}"] == (channels,)
+
+
+def test_sew_resnet_adds_up_the_spikes_of_all_blocks_before() -> None:
+    network = SEWResNet()
+    numbers = {stage.neuron: number for number, stage in enumerate(network.stages(), start=1)}
+    sources = [[numbers[n] for n in stage.sources] for stage in network.stages()]
+    assert sources == [[], [], [2], [], [2, 4], [], [2, 4, 6], [], [2, 4, 6, 8]]
+    assert all(stage.merge == "add" for stage in network.stages())
+
+
 @pytest.mark.parametrize("cls", NETWORKS)
 def test_scores_add_up_to_one(cls: type[SpikingNetwork]) -> None:
     scores = cls()(events(5, 3, 2, 34, 34))
@@ -100,6 +129,7 @@ def test_the_nearest_pixels_are_those_of_interpolate(pixels: int, size: int) -> 
 def test_layer_by_layer_equals_step_by_step(cls: type[SpikingNetwork]) -> None:
     network = pretrained(cls)
     frames = events(10, 4, 2, 34, 34)
+    assert len(network.stages()) == STAGES[cls]
     counts = network.statistic(frames)
     network.layer_by_layer = False
     torch.testing.assert_close(network.statistic(frames), counts)
@@ -134,6 +164,12 @@ def test_sizes_are_arguments() -> None:
     counts = fully_connected(events(3, 2, 1, 20, 24))
     assert counts.shape == (2, 4)
     assert torch.equal(counts, counts.round())
+    vgg = SpikingVGG((1, 20, 24), 4, channels=(3, 5), pools=(2, 1), hidden=6, resize=None)
+    assert vgg.fc1.weight.shape == (6, 5 * 10 * 12)
+    assert vgg(events(3, 2, 1, 20, 24)).shape == (2, 4)
+    residual = SEWResNet((1, 20, 24), 4, channels=(3, 5), blocks=1, last_pool=5, resize=None)
+    assert residual.fc1.weight.shape == (4, 5 * 1 * 1)
+    assert residual(events(3, 2, 1, 20, 24)).shape == (2, 4)
 
 
 @pytest.mark.parametrize("cls", NETWORKS)
@@ -160,6 +196,26 @@ def test_arguments_out_of_range_are_errors(arguments: dict[str, object], message
         CSNN(**arguments)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("cls", "arguments", "message"),
+    [
+        (SpikingVGG, {"pools": (2, 2)}, r"pools must be one for each of channels .*, got \(2, 2\)"),
+        (SpikingVGG, {"channels": (), "pools": ()}, "pools must be one for each of channels"),
+        (SpikingVGG, {"pools": (2, 0, 1, 1, 1)}, "a mean pool must be at least 1, got 0"),
+        (SpikingVGG, {"resize": 4}, "maps of 1x1 are too small for a mean pool of 2"),
+        (SEWResNet, {"blocks": 0}, "blocks must be at least 1, got 0"),
+        (SEWResNet, {"last_pool": 9}, "maps of 8x8 are too small for a mean pool of 9"),
+        (SEWResNet, {"pool": 0}, "a mean pool must be at least 1, got 0"),
+        (SEWResNet, {"beta": 1.5}, r"beta must lie in 0\.\.1, got 1\.5"),
+    ],
+)
+def test_arguments_of_the_deeper_networks_out_of_range_are_errors(
+    cls: type[SpikingNetwork], arguments: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        cls(**arguments)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("cls", NETWORKS)
 def test_shipped_weights_are_small_plain_and_physical(cls: type[SpikingNetwork]) -> None:
     path = PRETRAINED / str(cls.default_checkpoint)
@@ -167,7 +223,8 @@ def test_shipped_weights_are_small_plain_and_physical(cls: type[SpikingNetwork])
     state = torch.load(path, weights_only=True)
     assert list(state) == list(cls().state_dict())
     for name, value in state.items():
-        assert value.dtype == (torch.int64 if name.endswith("_val") else torch.float32)
+        whole = name.endswith(("_val", ".num_batches_tracked"))
+        assert value.dtype == (torch.int64 if whole else torch.float32)
         if name.endswith(".beta"):
             assert ((value > 0) & (value < 1)).all()
         if name.endswith(".threshold"):
@@ -192,9 +249,20 @@ def test_shipped_networks_fire_sparsely_and_no_layer_is_dead(
 ) -> None:
     x, _ = next(iter(digits.test_dataloader()))
     for activity in pretrained(cls).activities(x):
-        assert 0.02 < activity.spikes.mean() < 0.3
+        assert 0.02 < activity.spikes.mean() < 0.35
         fires = activity.spikes.sum(dim=(0, 1)) > 0
-        assert fires.float().mean() > 0.85
+        assert fires.float().mean() > FIRING[cls]
+
+
+@pytest.mark.parametrize("cls", [SpikingVGG, SEWResNet])
+@torch.no_grad()
+def test_every_feature_map_of_the_deeper_networks_fires(
+    cls: type[SpikingNetwork], digits: SaccadeMNIST
+) -> None:
+    x, _ = next(iter(digits.test_dataloader()))
+    for activity in pretrained(cls).activities(x):
+        counts = activity.spikes.sum(dim=(0, 1))  # [maps, height, width] or [neurons]
+        assert (counts.reshape(len(counts), -1).sum(dim=1) > 0).all()
 
 
 @pytest.mark.parametrize(
