@@ -16,7 +16,7 @@ from fi.engine.agreement import outcomes
 from fi.engine.compiled.fast_path import FastPath
 from fi.engine.compiled.fault_arrays import WeightFaultArrays
 from fi.engine.compiled.kernels.arrays import FOREVER, Margins, SeenInputs, WeightFaults
-from fi.engine.compiled.planner import Need, Part, Plan
+from fi.engine.compiled.planner import Need, Part
 from fi.engine.compiled.proof_margins import find_impulse_response
 from fi.engine.compiled.stage_constants import StageModel
 from fi.engine.compiled.stage_runner import Task
@@ -51,9 +51,7 @@ class Probe:
         self.number = number
         self.stage: Stage = self.model.stage
         self.activity: StageActivity = self.activities[number]
-        self.trace = self.path.trace(
-            Plan([], frozenset({Need(number, Part.CURRENTS)})), self.activities
-        )
+        self.trace = self.path.trace(frozenset({Need(number, Part.CURRENTS)}), self.activities)
         own = self.trace.faulty[number]
         assert own.seen is not None
         assert own.margins is not None

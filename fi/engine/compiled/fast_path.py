@@ -115,13 +115,16 @@ class FastPath:
         """Resolve faults; ``positions`` are their places in the group."""
         return self.planner.plan(faults, positions)
 
-    def trace(self, plan: Plan, activities: Sequence[StageActivity]) -> Trace:
-        """The golden trace of one batch, in the layouts that ``plan`` needs."""
+    def trace(
+        self, needs: frozenset[Need], activities: Sequence[StageActivity], kept: Trace | None = None
+    ) -> Trace:
+        """The golden trace of one batch, in the layouts that faults need, and those of ``kept``."""
+        needs = needs if kept is None else needs | kept.serves
         stages = [
             None if model is None else ProvedStage(model, model.see(activity))
             for model, activity in zip(self.models, activities, strict=True)
         ]
-        faulty, passed = trace_stages(stages, plan.needs, frozenset(self.runner.linear))
+        faulty, passed = trace_stages(stages, needs, frozenset(self.runner.linear), kept)
         steps, batch = activities[-1].spikes.shape[:2]
         prefix = np.zeros((batch, steps + 1, 0), _dtype_of(activities))
         if self.models[-1] is not None:
@@ -131,7 +134,7 @@ class FastPath:
             seen = self.last_layer.find_seen(self.last_layer.model.see(activities[-1]))
             layer = GoldenLayer(seen, activities[-1].currents)
         events = np.zeros((0, 0, 0), prefix.dtype)
-        if any(need == Need(EVENTS, Part.NEURONS) for need in plan.needs):
+        if any(need == Need(EVENTS, Part.NEURONS) for need in needs):
             lines = activities[0].inputs.flatten(2).permute(2, 1, 0)
             events = np.ascontiguousarray(lines.cpu().numpy())
         torch_stages = None
@@ -147,7 +150,7 @@ class FastPath:
             events,
             torch_stages,
             self._trace_entries(passed, activities),
-            plan.needs,
+            needs,
         )
 
     def _trace_entries(

@@ -108,7 +108,10 @@ class Trace:
 
 
 def trace_stages(
-    stages: Sequence[ProvedStage | None], needs: frozenset[Need], padded: frozenset[int]
+    stages: Sequence[ProvedStage | None],
+    needs: frozenset[Need],
+    padded: frozenset[int],
+    kept: Trace | None = None,
 ) -> tuple[dict[int, FaultTrace], dict[int, GoldenByStep]]:
     """``faulty`` and ``passed`` of a ``Trace``.
 
@@ -116,22 +119,25 @@ def trace_stages(
         stages: the golden run of all of them; ``None`` for those without a kernel.
         needs: what faults need of it.
         padded: stages whose neurons are padded to whole vectors.
+        kept: what there is already of the same samples.
     """
+    had_faulty, had_passed = (kept.faulty, kept.passed) if kept is not None else ({}, {})
     lowest = min((need.stage for need in needs), default=len(stages))
     last = len(stages) - 1
     known = {number: stage for number, stage in enumerate(stages) if stage is not None}
     affected = {need.stage for need in needs if need.part is not Part.BEHIND} & known.keys()
-    faulty = {
-        number: trace_for_faults(known[number], Need(number, Part.CURRENTS) in needs)
-        for number in sorted(affected)
-    }
-    passed = {
-        number: trace_for_differences(stage, WIDTH if number in padded else 1, proofs=number < last)
-        for number, stage in known.items()
-        if number > lowest
-        or (number == lowest and stage.model.feedback is not None)
-        or Need(number, Part.FLOW) in needs
-    }
+    faulty = dict(had_faulty)
+    for number in sorted(affected):
+        currents = Need(number, Part.CURRENTS) in needs
+        if number not in faulty or (currents and faulty[number].seen is None):
+            faulty[number] = trace_for_faults(known[number], currents)
+    passed = dict(had_passed)
+    for number, stage in known.items():
+        fed_back = number == lowest and stage.model.feedback is not None
+        wanted = number > lowest or fed_back or Need(number, Part.FLOW) in needs
+        if wanted and number not in passed:
+            vector = WIDTH if number in padded else 1
+            passed[number] = trace_for_differences(stage, vector, proofs=number < last)
     return faulty, passed
 
 

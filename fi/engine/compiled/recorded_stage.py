@@ -67,7 +67,7 @@ def _add_feedback(model: StageModel, activity: StageActivity) -> StageActivity:
     if recurrent is None:
         return activity
     pairs = zip(activity.currents, delay(activity.spikes), strict=True)
-    return replace(activity, currents=torch.stack([c + recurrent(fed) for c, fed in pairs]))
+    return replace(activity, currents=torch.stack([c + recurrent(fed.clone()) for c, fed in pairs]))
 
 
 def delay(spikes: Tensor) -> Tensor:

@@ -160,7 +160,10 @@ def _follows_rule(stage: Stage, activity: StageActivity) -> bool:
     currents = activity.currents
     if stage.recurrent is not None:
         fed = torch.cat([torch.zeros_like(activity.spikes[:1]), activity.spikes[:-1]])
-        currents = torch.stack([c + stage.recurrent(f) for c, f in zip(currents, fed, strict=True)])
+        # products round by where in memory their operands begin: each is a copy of its own
+        currents = torch.stack(
+            [c + stage.recurrent(f.clone()) for c, f in zip(currents, fed, strict=True)]
+        )
     synaptic = isinstance(neuron, snn.Synaptic)
     mem = syn = torch.zeros_like(currents[0])
     threshold, beta = neuron.threshold, neuron.beta.clamp(0, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar, NamedTuple
@@ -10,11 +9,12 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from fi.base.usable_memory import find_usable_memory
 from fi.engine.base import Engine, Infer, as_trials
 from fi.engine.compiled.fast_path import FastPath
 from fi.engine.differential.golden_block import GoldenBlock, TraceStore
 from fi.engine.differential.group_plan import GroupPlan
-from fi.engine.differential.paths import Paths
+from fi.engine.differential.paths import MemoryShares, Paths
 from fi.engine.generic.eligible import why_not_apart
 from fi.engine.generic.path import GenericPath
 from fi.engine.tally import Tally
@@ -26,9 +26,18 @@ from fi.network.stages import SpikingNetwork
 SMALLEST_GROUP, LARGEST_GROUP = 4096, 65536
 
 
-def default_memory() -> int:
-    """A quarter of the machine's memory, in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+def default_memory(device: torch.device) -> int:
+    """A quarter of what this process may use where it computes, in bytes."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free // 4
+    return find_usable_memory() // 4
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network's words are."""
+    word = next(network.parameters(), None)
+    return torch.device("cpu") if word is None else word.device
 
 
 class EventKind(NamedTuple):
@@ -54,7 +63,8 @@ class DifferentialEngine(Engine):
     Args:
         network: a network that declares stages.
         infer: its scores.
-        memory: budget in bytes for traces and differences; a quarter of the machine's by default.
+        memory: budget in bytes for traces and differences; a quarter by default of what
+            the process may use where the network is.
         threads: threads of the kernels; as many as torch uses by default.
         kernels: whether compiled kernels may be used; without them all runs in torch.
 
@@ -90,10 +100,10 @@ class DifferentialEngine(Engine):
         if reason or not isinstance(network, SpikingNetwork):
             raise ValueError(f"the differential engine cannot take this network: {reason}")
         self.staged: SpikingNetwork = network
-        self.memory = memory or default_memory()
+        self.memory = memory or default_memory(device_of(network))
         self.threads = threads
         self.kernels = kernels
-        self.traces = TraceStore(self.memory // 2)
+        self.traces = TraceStore(int(self.memory * MemoryShares.TRACES))
         self._group: list[Trial] = []
         self._paths: dict[EventKind, Paths] = {}
         self._plans: dict[EventKind, GroupPlan] = {}
@@ -145,7 +155,7 @@ class DifferentialEngine(Engine):
 
     def pairs(self, events: Tensor, batch: int) -> Iterator[Pairs]:
         paths, plan = self.prepare(events), self.plan(events)
-        size = paths.block_size(events.shape[1], self.memory // 4)
+        size = paths.block_size(events.shape[1], int(self.memory * MemoryShares.BLOCK))
         for first in range(0, events.shape[1], size):
             samples = events[:, first : first + size]
             block = GoldenBlock(paths, samples, (batch, first), self.traces)

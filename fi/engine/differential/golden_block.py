@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fi.engine.compiled.fast_path import FastPath
 from fi.engine.compiled.golden_trace import Trace
-from fi.engine.compiled.planner import Need, Plan
+from fi.engine.compiled.planner import Need
 from fi.engine.differential.paths import Paths
 from fi.network.stages import StageActivity
 
@@ -35,6 +35,10 @@ class TraceStore:
     def serves(self, key: BlockKey, needs: frozenset[Need]) -> bool:
         """Whether there is a trace of this block with all that the faults need."""
         return key in self._traces and needs <= self._traces[key].serves
+
+    def find(self, key: BlockKey) -> Trace | None:
+        """The trace of a block, whatever it has; ``None`` where none is kept."""
+        return self._traces.get(key)
 
     def get(self, key: BlockKey) -> Trace:
         """The trace of a block; ``KeyError`` where none is kept."""
@@ -80,6 +84,6 @@ class GoldenBlock:
         """The trace for faults with these needs: a kept one if it serves, else a new one."""
         if self.store.serves(self.key, needs):
             return self.store.get(self.key)
-        trace = kernels.trace(Plan([], needs), self.activities)
+        trace = kernels.trace(needs, self.activities, self.store.find(self.key))
         self.store.keep(self.key, trace)
         return trace

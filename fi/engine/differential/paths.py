@@ -18,6 +18,22 @@ from fi.network.stages import SpikingNetwork, StageActivity
 LARGEST_BLOCK = 128
 
 
+class MemoryShares:
+    """How the engine's memory is divided; they add up to 1.
+
+    Attributes:
+        TRACES: golden traces that are kept.
+        BLOCK: the trace of the samples at hand.
+        KERNELS: differences of all threads.
+        GENERIC: what torch works with.
+    """
+
+    TRACES = 0.5
+    BLOCK = 0.125
+    KERNELS = 0.125
+    GENERIC = 0.25
+
+
 @dataclass(frozen=True)
 class KernelPaths:
     """The compiled kernels of a network.
@@ -77,10 +93,11 @@ class Paths:
         reason = FastPath.why_not(network, activities) if use_kernels else "they are switched off"
         kernels = None
         if reason is None:
-            single = FastPath(network, activities, memory // 4, threads)
+            single = FastPath(network, activities, int(memory * MemoryShares.KERNELS), threads)
             kernels = KernelPaths(single, MultiFaultPath(single, late))
             reason = single.describe_torch()
-        return cls(network, GenericPath(network, memory // 2), late, kernels, reason or "")
+        generic = GenericPath(network, int(memory * MemoryShares.GENERIC))
+        return cls(network, generic, late, kernels, reason or "")
 
     @property
     def tally(self) -> Tally:

@@ -114,7 +114,9 @@ class GoldenStage:
     def feedback(self) -> Tensor:
         """``[time, batch, neurons]``: the current that the recurrence adds."""
         recurrent = self.stage.recurrent
-        return torch.stack([self.feed_back(recurrent, spikes) for spikes in self.previous_spikes])
+        # products round by where in memory their operands begin: each is a copy of its own
+        fed = [spikes.clone() for spikes in self.previous_spikes]
+        return torch.stack([self.feed_back(recurrent, spikes) for spikes in fed])
 
     def feed_back(self, recurrent: torch.nn.Module | None, spikes: Tensor) -> Tensor:
         """What ``recurrent`` makes of ``spikes``, both ``[batch, neurons]``."""
