@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from torch import Tensor
@@ -17,7 +18,7 @@ BlockKey = tuple[int, int]
 
 
 class TraceStore:
-    """Golden traces that later groups of faults use again.
+    """Golden runs and traces that later groups of faults use again.
 
     Args:
         memory: the most that all of them may take, in bytes; what does not fit is not kept.
@@ -26,11 +27,19 @@ class TraceStore:
     def __init__(self, memory: int) -> None:
         self.memory = memory
         self._traces: dict[BlockKey, Trace] = {}
+        self._runs: dict[BlockKey, list[StageActivity]] = {}
 
     @property
     def bytes(self) -> int:
-        """What the kept traces take in memory."""
-        return sum(trace.bytes for trace in self._traces.values())
+        """What they take in memory."""
+        return self._count_bytes(self._traces, self._runs)
+
+    def _count_bytes(
+        self, traces: Mapping[BlockKey, Trace], runs: Mapping[BlockKey, list[StageActivity]]
+    ) -> int:
+        """Of traces and runs; a trace that runs stages in torch holds its run as well."""
+        alone = [run for key, run in runs.items() if key not in traces or not traces[key].torch]
+        return sum(trace.bytes for trace in traces.values()) + sum(map(count_run_bytes, alone))
 
     def serves(self, key: BlockKey, needs: frozenset[Need]) -> bool:
         """Whether there is a trace of this block with all that the faults need."""
@@ -40,19 +49,49 @@ class TraceStore:
         """The trace of a block, whatever it has; ``None`` where none is kept."""
         return self._traces.get(key)
 
+    def find_run(self, key: BlockKey) -> list[StageActivity] | None:
+        """The golden run of a block; ``None`` where none is kept."""
+        return self._runs.get(key)
+
     def get(self, key: BlockKey) -> Trace:
         """The trace of a block; ``KeyError`` where none is kept."""
         return self._traces[key]
 
     def keep(self, key: BlockKey, trace: Trace) -> None:
-        """Keep ``trace`` in place of one of the same block, if there is room for it."""
-        others = sum(kept.bytes for other, kept in self._traces.items() if other != key)
-        if others + trace.bytes <= self.memory:
-            self._traces[key] = trace
+        """Keep ``trace`` in place of one of the same block, if there is room for it.
+
+        Golden runs, which are faster made than traces, give way.
+        """
+        traces = {**self._traces, key: trace}
+        if self._count_bytes(traces, {}) > self.memory:
+            return
+        self._traces = traces
+        while self._runs and self.bytes > self.memory:
+            self._runs.popitem()
+
+    def keep_run(self, key: BlockKey, run: list[StageActivity]) -> None:
+        """Keep a golden run, if there is room for it."""
+        runs = {**self._runs, key: run}
+        if self._count_bytes(self._traces, runs) <= self.memory:
+            self._runs = runs
 
     def clear(self) -> None:
-        """Keep no trace."""
+        """Keep nothing."""
         self._traces.clear()
+        self._runs.clear()
+
+
+def count_run_bytes(run: Sequence[StageActivity]) -> int:
+    """What a golden run takes in memory; tensors of the same memory count once."""
+    held: dict[int, int] = {}
+    for activity in run:
+        states = (state for states in activity.states for state in states.values())
+        kept = [activity.inputs, activity.currents, activity.spikes, *states]
+        kept += [] if activity.unpooled is None else [activity.unpooled]
+        for tensor in kept:
+            storage = tensor.untyped_storage()
+            held[storage.data_ptr()] = storage.nbytes()
+    return sum(held.values())
 
 
 class GoldenBlock:
@@ -71,7 +110,12 @@ class GoldenBlock:
     @cached_property
     def activities(self) -> list[StageActivity]:
         """The golden activity of every stage."""
-        return self.paths.record(self.events)
+        kept = self.store.find_run(self.key)
+        if kept is not None:
+            return kept
+        run = self.paths.record(self.events)
+        self.store.keep_run(self.key, run)
+        return run
 
     @cached_property
     def scores(self) -> Tensor:
