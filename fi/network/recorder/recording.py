@@ -1,0 +1,387 @@
+"""One inference, recorded: every value as an expression, every call of a neuron."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from snntorch import SpikingNeuron
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.overrides import TorchFunctionMode
+
+from fi.network.neurons import spiking_neurons
+from fi.network.recorder.expressions import (
+    AllFired,
+    Applied,
+    Constant,
+    Events,
+    Fired,
+    Node,
+    NotRecordable,
+    OnCopy,
+    Part,
+    Word,
+    name_of,
+    rebuild,
+    signals_of,
+)
+
+#: Functions that give their first argument's values, where the type stays.
+_SAME = frozenset(  # noqa: SIM905
+    ("clone detach detach_ contiguous requires_grad_ to float double cpu cuda data alias").split()
+)
+#: Functions that tell what a tensor is, not what is in it.
+_ABOUT = frozenset(  # noqa: SIM905
+    (
+        "shape size dim ndim ndimension numel nelement __len__ stride device dtype layout is_cuda "
+        "requires_grad is_floating_point is_complex is_contiguous element_size data_ptr is_leaf "
+        "storage_offset grad grad_fn untyped_storage get_device is_sparse is_quantized names type "
+        "is_nested has_names __hash__ __repr__ __format__ is_same_size _version itemsize nbytes "
+        "is_inference is_conj is_neg is_signed result_type __array_priority__"
+    ).split()
+)
+#: Functions that draw random numbers.
+_RANDOM = frozenset(  # noqa: SIM905
+    (
+        "rand randn randint randperm rand_like randn_like randint_like bernoulli bernoulli_ "
+        "multinomial normal normal_ poisson uniform_ random_ exponential_ rrelu"
+    ).split()
+)
+
+
+@dataclass
+class Calls:
+    """The calls of one neuron: what drove each, by expression and by value.
+
+    Attributes:
+        currents: expression of the first argument of each call.
+        values: of the same.
+        spikes: what each call gave.
+    """
+
+    currents: list[Node] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+    spikes: list[Tensor] = field(default_factory=list)
+
+
+class Recording(TorchFunctionMode):
+    """Records an inference while it is active; see ``record_inference``.
+
+    Args:
+        network: whose forward it is.
+        events: ``[time, batch, ...]``.
+
+    Attributes:
+        calls: of each neuron, by name, in the order of the first calls.
+        steps: that the events have.
+        batch: the number of samples.
+        frame: shape of the events of one sample and step.
+    """
+
+    def __init__(self, network: nn.Module, events: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.steps, self.batch = events.shape[:2]
+        self.frame = tuple(events.shape[2:])
+        self.calls: dict[str, Calls] = {}
+        self.names = {id(module): name for name, module in network.named_modules()}
+        self._neurons = spiking_neurons(network)
+        self._nodes: dict[int, Node] = {id(events): Events()}
+        self._alive: list[Any] = [events]
+        self._memory: dict[int, list[int]] = {}
+        self._stale: set[int] = set()
+        self._depth = 0
+        self._words = _find_words(network)
+        self._note_memory(events)
+
+    # -- nodes -----------------------------------------------------------------------------------
+
+    def node_of(self, value: Any) -> Any:
+        """The expression of a value; what is no tensor stays."""
+        if not isinstance(value, Tensor):
+            return value
+        if id(value) in self._stale:
+            raise NotRecordable(
+                f"a view of a tensor {list(value.shape)} was changed in place before it is used"
+            )
+        if id(value) not in self._nodes:
+            word = self._words.get(id(value))
+            self._keep(value, Word(*word) if word else Constant(value.detach().clone()))
+        return self._nodes[id(value)]
+
+    def _keep(self, value: Any, node: Node) -> None:
+        """Note what a value is; of several tensors each."""
+        if isinstance(value, Tensor):
+            self._nodes[id(value)] = node
+            self._alive.append(value)
+            self._stale.discard(id(value))
+            self._note_memory(value)
+        elif isinstance(value, dict):
+            for key, part in value.items():
+                self._keep(part, Part(node, key))
+        elif isinstance(value, (tuple, list)):
+            for place, part in enumerate(value):
+                self._keep(part, unstack(Part(node, place)))
+
+    def _note_memory(self, value: Tensor) -> None:
+        if value.layout == torch.strided:
+            sharing = self._memory.setdefault(value.untyped_storage().data_ptr(), [])
+            sharing.append(id(value))
+
+    def depends(self, value: Any) -> bool:
+        """Whether an argument is made of events or spikes."""
+        return isinstance(value, Node) and bool(signals_of(value))
+
+    # -- functions -------------------------------------------------------------------------------
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = name_of(func)
+        if self._depth or name in _ABOUT:
+            return func(*args, **kwargs)
+        arguments, options = rebuild(tuple(args), self.node_of), rebuild(kwargs, self.node_of)
+        if name in _RANDOM or (name == "dropout" and options.get("training", True)):
+            raise NotRecordable(f"{name}() draws random numbers")
+        result = func(*args, **kwargs)
+        self._take(func, name, args, arguments, options, result)
+        return result
+
+    def _take(
+        self,
+        func: Any,
+        name: str,
+        args: tuple[Any, ...],
+        arguments: tuple[Any, ...],
+        options: dict[str, Any],
+        result: Any,
+    ) -> None:
+        """Note what a function gave."""
+        first = args[0] if args and isinstance(args[0], Tensor) else None
+        if name in _SAME and first is not None and isinstance(result, Tensor):
+            if result.dtype == first.dtype:
+                self._keep(result, arguments[0])
+                return
+        if options.get("out") is not None:
+            raise NotRecordable(f"{name}() is called with out=")
+        in_place = name.endswith("_") and not name.endswith("__")
+        if in_place or name == "__setitem__" or (name.startswith("__i") and result is first):
+            assert first is not None
+            self._change(func, name, first, arguments, options)
+            return
+        tensors = isinstance(result, Tensor) or (
+            isinstance(result, (tuple, list)) and any(isinstance(part, Tensor) for part in result)
+        )
+        if not tensors:
+            used = [node for node in rebuild_flat(arguments, options) if self.depends(node)]
+            if used and name not in ("__iter__",):
+                raise NotRecordable(f"{name}() reads values of signals: what follows may differ")
+            return
+        if result is not first:
+            self._keep(result, _simplify(Applied(func, arguments, options)))
+
+    def _change(
+        self, func: Any, name: str, first: Tensor, arguments: tuple[Any, ...], options: Any
+    ) -> None:
+        """Follow a function that changes its first argument."""
+        if id(first) in self._words:
+            owner, word = self._words[id(first)]
+            raise NotRecordable(f"{name}() changes {self.names.get(id(owner), '')}.{word} in place")
+        for neuron_name, neuron in self._neurons.items():
+            for state in neuron._non_persistent_buffers_set:
+                value = getattr(neuron, state)
+                if value.numel() and _share_memory(value, first) and name != "detach_":
+                    raise NotRecordable(f"{neuron_name}: {name}() changes its {state} in place")
+        if first.layout == torch.strided:
+            sharing = self._memory.get(first.untyped_storage().data_ptr(), [])
+            self._stale |= {number for number in sharing if number != id(first)}
+        self._nodes[id(first)] = Applied(OnCopy(func), arguments, options)
+
+    # -- modules ---------------------------------------------------------------------------------
+
+    def call_module(
+        self, module: nn.Module, run: Callable[..., Any], args: Any, kwargs: Any
+    ) -> Any:
+        """A call of a module: of neurons and leaves one value, of others what is inside."""
+        name = self.names.get(id(module))
+        if self._depth:
+            return run(module, *args, **kwargs)
+        if isinstance(module, SpikingNeuron):
+            if name is None:
+                raise NotRecordable(f"a {type(module).__name__} that is no part of the network")
+            return self._call_neuron(name, module, run, args, kwargs)
+        if not _is_leaf(module):
+            return run(module, *args, **kwargs)
+        arguments, options = rebuild(tuple(args), self.node_of), rebuild(kwargs, self.node_of)
+        if isinstance(module, nn.modules.dropout._DropoutNd) and module.training:
+            raise NotRecordable(f"{name or type(module).__name__} draws random numbers")
+        before = [part._version for part in args if isinstance(part, Tensor)]
+        result = self._within(run, module, args, kwargs)
+        after = [part._version for part in args if isinstance(part, Tensor)]
+        changed = before != after and not getattr(module, "inplace", False)
+        if changed:
+            raise NotRecordable(f"{name or type(module).__name__} changes what it is given")
+        if not (isinstance(result, Tensor) and any(result is part for part in args)) or (
+            before != after
+        ):
+            self._keep(result, Applied(module, arguments, options))
+        return result
+
+    def _within(self, run: Callable[..., Any], module: nn.Module, args: Any, kwargs: Any) -> Any:
+        self._depth += 1
+        try:
+            return run(module, *args, **kwargs)
+        finally:
+            self._depth -= 1
+
+    def _call_neuron(
+        self, name: str, neuron: SpikingNeuron, run: Callable[..., Any], args: Any, kwargs: Any
+    ) -> Any:
+        try:
+            bound = inspect.signature(type(neuron).forward).bind(neuron, *args, **kwargs)
+        except TypeError:
+            raise NotRecordable(f"{name} is called with other arguments than it takes") from None
+        given = dict(list(bound.arguments.items())[1:])
+        current = given.pop(next(iter(given)))
+        calls = self.calls.setdefault(name, Calls())
+        if not isinstance(current, Tensor) or current.shape[:1] != (self.batch,):
+            raise NotRecordable(f"{name}: what drives it is no [batch, ...]")
+        self._check_states(name, neuron, given, len(calls.currents), current)
+        calls.currents.append(self.node_of(current))
+        calls.values.append(current.clone())
+        output = self._within(run, neuron, args, kwargs)
+        number = len(calls.currents) - 1
+        for state in neuron._non_persistent_buffers_set:
+            self._keep(getattr(neuron, state), Fired(name, state, number))
+        self._keep_outputs(name, neuron, output, number)
+        calls.spikes.append((output[0] if isinstance(output, tuple) else output).clone())
+        return output
+
+    def _keep_outputs(self, name: str, neuron: SpikingNeuron, output: Any, number: int) -> None:
+        outputs = output if isinstance(output, tuple) else (output,)
+        states = neuron._non_persistent_buffers_set
+        for place, value in enumerate(outputs):
+            own = [state for state in states if getattr(neuron, state) is value]
+            label = "spk" if place == 0 else (own[0] if own else f"output {place}")
+            self._keep(value, Fired(name, label, number))
+
+    def _check_states(
+        self, name: str, neuron: SpikingNeuron, given: dict[str, Any], call: int, current: Tensor
+    ) -> None:
+        """Raise where a call starts from other states than the call before has left."""
+        states = sorted(neuron._non_persistent_buffers_set)
+        for key, value in given.items():
+            if value is not None and key not in states:
+                raise NotRecordable(f"{name} is called with {key}")
+        for state in states:
+            value = given.get(state)
+            value = getattr(neuron, state) if value is None else value
+            if not isinstance(value, Tensor):
+                raise NotRecordable(f"{name} is called with a {state} that is no tensor")
+            node = self.node_of(value)
+            if call == 0:
+                zero = not value.numel() or (not self.depends(node) and not value.any())
+                if not zero:
+                    raise NotRecordable(f"{name} starts with a {state} that is not zero")
+            elif not (isinstance(node, Fired) and _is_own(node, name, state, call - 1)):
+                raise NotRecordable(
+                    f"{name}: the {state} of call {call + 1} is not what its call before has left"
+                )
+
+
+def rebuild_flat(arguments: tuple[Any, ...], options: dict[str, Any]) -> list[Any]:
+    """All plain values and nodes in arguments."""
+    found: list[Any] = []
+    rebuild((arguments, options), found.append)
+    return found
+
+
+def _is_own(node: Fired, name: str, state: str, call: int) -> bool:
+    return (node.neuron, node.output, node.call) == (name, state, call)
+
+
+def _share_memory(one: Tensor, other: Tensor) -> bool:
+    strided = one.layout == other.layout == torch.strided
+    return strided and (one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr())
+
+
+def _is_leaf(module: nn.Module) -> bool:
+    """Whether a module is called as a whole: it has no parts, but for what makes its words."""
+    if parametrize.is_parametrized(module):
+        return set(module._modules) <= {"parametrizations"}
+    return not module._modules
+
+
+def _find_words(network: nn.Module) -> dict[int, tuple[nn.Module, str]]:
+    """Parameters and buffers by the id of the tensor; states of neurons are none."""
+    words: dict[int, tuple[nn.Module, str]] = {}
+    for module in network.modules():
+        states = module._non_persistent_buffers_set if isinstance(module, SpikingNeuron) else set()
+        for key, value in (*module._parameters.items(), *module._buffers.items()):
+            if value is not None and key not in states:
+                words.setdefault(id(value), (module, key))
+    return words
+
+
+def _simplify(node: Applied) -> Node:
+    """A step taken out of a stack of steps is that step."""
+    if node.name in ("__getitem__", "select") and len(node.arguments) >= 2:
+        source, *where = node.arguments
+        place = where[-1] if node.name == "__getitem__" or where[0] == 0 else None
+        items = stacked(source)
+        if items is not None and type(place) is int and -len(items) <= place < len(items):
+            return items[place]
+    return node
+
+
+def stacked(node: Any, any_axis: bool = False) -> list[Node] | None:
+    """The tensors of which a stack is made, over a new first axis or over ``any_axis``."""
+    if not isinstance(node, Applied) or node.name != "stack":
+        return None
+    axis = node.options.get("dim", node.arguments[1] if len(node.arguments) > 1 else 0)
+    items = node.arguments[0] if node.arguments else node.options.get("tensors")
+    return list(items) if (axis == 0 or any_axis) and items else None
+
+
+def unstack(node: Node) -> Node:
+    """A part of a stack over steps is what was stacked; all outputs of a neuron are one node."""
+    if isinstance(node, Part) and isinstance(node.whole, Applied) and node.whole.name == "unbind":
+        whole = node.whole
+        axis = whole.options.get("dim", whole.arguments[1] if len(whole.arguments) > 1 else 0)
+        items = stacked(whole.arguments[0]) if axis == 0 else None
+        if items is not None:
+            return items[node.place]
+    return node
+
+
+def all_fired(node: Node, calls: int) -> AllFired | None:
+    """The stack of all outputs of one neuron, in order."""
+    items = stacked(node)
+    if items is None or len(items) != calls or not isinstance(items[0], Fired):
+        return None
+    first = items[0]
+    for number, item in enumerate(items):
+        if not isinstance(item, Fired) or not _is_own(item, first.neuron, first.output, number):
+            return None
+    return AllFired(first.neuron, first.output)
+
+
+@contextmanager
+def recorded_calls(recording: Recording) -> Iterator[None]:
+    """Within, every call of a module passes through the recording."""
+    plain = nn.Module.__call__
+
+    def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        return recording.call_module(module, plain, args, kwargs)
+
+    nn.Module.__call__ = call  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        nn.Module.__call__ = plain  # type: ignore[method-assign]
