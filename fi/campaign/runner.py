@@ -34,6 +34,7 @@ from fi.engine.full import FullEngine
 from fi.engine.select import choose_engine
 from fi.engine.warm_up import warm_up
 from fi.faults.fault import Fault, Trial
+from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.sampling.sequential import IterativeDraw
 from fi.statistics.result_table import merge_trials
 from fi.store.campaign_folder import CampaignFiles, report_disk_errors
@@ -84,7 +85,13 @@ class Campaign:
         subject.own.take_anew()  # what has been set since the subject was made is to stay
         few = subject.batches.first()[0][:, :_FEW]
         self.engine, self.why = choose_engine(
-            chosen.engine, subject.network, subject.infer, chosen.memory, chosen.threads, few
+            chosen.engine,
+            subject.network,
+            subject.infer,
+            chosen.memory,
+            chosen.threads,
+            few,
+            lambda: (subject.staged, subject.why_not_recorded),
         )
         subject.own.reset()  # the checks have run the network
         self.trainer = make_trainer(chosen.hardware, self.callbacks)
@@ -164,6 +171,12 @@ class Campaign:
         ):
             yield weights
 
+    @property
+    def recorded(self) -> RecordedNetwork | None:
+        """The recorded stages that the engine runs; ``None`` where it runs no such."""
+        staged = self.engine.network
+        return staged if isinstance(staged, RecordedNetwork) else None
+
     def say(self, line: str) -> None:
         """Tell the user; with several processes the first one does."""
         if self.processes.first:
@@ -172,7 +185,9 @@ class Campaign:
     def _find_basis(self, weights: str) -> RunBasis:
         """Make the golden run; what follows from it."""
         subject = self.subject
-        golden = run_golden(self.trainer, subject.network, subject.infer, subject.batches)
+        golden = run_golden(
+            self.trainer, subject.network, subject.infer, subject.batches, self.recorded
+        )
         self.say(describe_golden(subject, golden))
         for note in subject.notes:
             self.say(note)
@@ -211,8 +226,9 @@ class Campaign:
     def _check_families(self) -> None:
         """Some faults of every family on the full engine too."""
         subject = self.subject
+        full = FullEngine(subject.network, subject.infer)
         self._checked = check_families(
-            self.trainer, self.engine, subject.infer, self.trials, subject.batches.first()
+            self.trainer, self.engine, full, self.trials, subject.batches.first()
         )
         self.say(str(self._checked))
 

@@ -156,3 +156,6 @@ def cast_spikes(neuron: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         return None
     cast = spikes.to(membrane.dtype)
     return (cast, *output[1:]) if isinstance(output, tuple) else cast
+
+
+cast_spikes.casts_only = True  # type: ignore[attr-defined]  # see has_own_behaviour

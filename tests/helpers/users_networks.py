@@ -323,7 +323,10 @@ def make_users_network(kind: Callable[[], nn.Module], seed: int = 3) -> nn.Modul
         for module in network.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d)) and not isinstance(module, Standardised):
                 module.weight.mul_(2.5)
+            if isinstance(module, nn.Linear):
+                module.bias.fill_(0.3) if module.bias is not None else None
             if isinstance(module, nn.BatchNorm2d):
+                module.bias.fill_(0.4)
                 module.running_mean.uniform_(-0.2, 0.2)
                 module.running_var.uniform_(0.5, 1.5)
     return network.eval()

@@ -45,6 +45,8 @@ def _list_reasons(network: SpikingNetwork) -> Iterator[str]:
         yield f"{type(network).__name__} has a {method}() of its own"
     if find_sources(network.stages()) != [(number - 1,) for number in range(len(network.stages()))]:
         yield "a stage has other sources than the stage before it"
+    if getattr(network.readout, "keeps_steps", False):
+        yield "its scores are a function of all steps, which is no known readout"
     yield from _check_own_behaviour(network)
     yield from _check_neurons(network)
     yield from _check_all_in_stages(network)
@@ -53,6 +55,8 @@ def _list_reasons(network: SpikingNetwork) -> Iterator[str]:
 
 def _check_neurons(network: SpikingNetwork) -> Iterator[str]:
     for name, neuron in spiking_neurons(network).items():
+        if name in getattr(network, "unread", ()):
+            continue
         kind = type(neuron)
         if kind not in ELEMENTWISE and not getattr(kind, "elementwise", False):
             yield f"{name} ({kind.__name__}) is not known to be elementwise"
@@ -63,9 +67,10 @@ def _check_neurons(network: SpikingNetwork) -> Iterator[str]:
 def _check_all_in_stages(network: SpikingNetwork) -> Iterator[str]:
     """Modules with words outside of all stages."""
     inside = {id(module) for stage in network.stages() for module in stage_modules(stage)}
+    unread = getattr(network, "unread", ())  # of a recorded network: no inference reads them
     for name, module in network.named_modules():
         words = [*module._parameters, *module._buffers]
-        if words and id(module) not in inside:
+        if words and name not in unread and id(module) not in inside:
             yield f"{name or type(network).__name__} has {words[0]}, but is part of no stage"
 
 

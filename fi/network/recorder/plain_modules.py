@@ -42,13 +42,12 @@ _MODULES: dict[str, Callable[..., nn.Module]] = {
     "flatten": nn.Flatten,
 }
 #: Functions that may do nothing but put the same numbers into another shape.
-SHAPING = frozenset(  # noqa: SIM905
-    (
-        "__getitem__ select unbind movedim moveaxis permute transpose swapaxes flatten view reshape "
-        "unflatten squeeze unsqueeze narrow view_as reshape_as expand Identity Dropout Dropout1d "
-        "Dropout2d Dropout3d AlphaDropout dropout type_as to float stack"
-    ).split()
-)
+SHAPING = frozenset({
+    "__getitem__", "select", "unbind", "movedim", "moveaxis", "permute", "transpose", "swapaxes",
+    "flatten", "view", "reshape", "unflatten", "squeeze", "unsqueeze", "narrow", "view_as",
+    "reshape_as", "expand", "Identity", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d",
+    "AlphaDropout", "dropout", "type_as", "to", "float", "stack",
+})  # fmt: skip
 
 
 def module_of(node: Node) -> nn.Module | None:

@@ -80,11 +80,11 @@ def _choose(adapter: Adapter, events: Tensor) -> Iterator[Tensor]:
 
 
 @contextmanager
-def _kept(network: nn.Module) -> Iterator[None]:
+def _kept(network: nn.Module) -> Iterator[OwnState]:
     """Afterwards the network is as it was."""
     own = OwnState(network)
     try:
-        yield
+        yield own
     finally:
         own.find_changes()
         own.reset()
@@ -113,16 +113,25 @@ class _Taken:
 def _run(network: nn.Module, adapter: Adapter, events: Tensor) -> _Taken:
     """Record an inference."""
     recording = Recording(network, events)
-    with _kept(network):
+    with _kept(network) as own:
         with recorded_calls(recording), recording:
             scores = adapter(events)
         node = recording.node_of(scores)
+        _check_leaves(recording, own.find_changes())
     calls = {name: len(calls.currents) for name, calls in recording.calls.items()}
     steps = len(events) if adapter.has_steps else max(calls.values(), default=0)
     for name, count in calls.items():
         if count != steps:
             raise NotRecordable(f"{name} is called {count} times in {steps} steps")
     return _Taken(recording, node, steps)
+
+
+def _check_leaves(recording: Recording, changed: Sequence[str]) -> None:
+    """Raise where a module that is called as a whole keeps something: a step may depend on it."""
+    kept = {recording.names.get(number, "") for number in recording.leaves}
+    for name in changed:
+        if name.rpartition(".")[0] in kept - {""}:
+            raise NotRecordable(f"{name} is changed by an inference")
 
 
 class _Derivation:
@@ -143,7 +152,8 @@ class _Derivation:
     def make(self) -> RecordedNetwork:
         """The network of stages."""
         shapes = self._find_shapes()
-        maker = SynapseMaker(shapes, self.like.dtype, self.like.device)
+        steps, dtype, device = self._first.steps, self.like.dtype, self.like.device
+        maker = SynapseMaker(steps, self._first.recording.steps, shapes, dtype, device)
         synapses: dict[str, Synapse] = {}
         for name in self._first.recording.calls:
             try:
@@ -219,7 +229,7 @@ class _Derivation:
         return _stage(synapse, Passive(), self.neurons)
 
     def _find_unread(self, stages: Sequence[Stage]) -> list[str]:
-        """Modules with words that are in no stage: no inference has read them."""
+        """Modules of which no inference has read a word."""
         inside = {
             id(module)
             for stage in stages
@@ -227,6 +237,7 @@ class _Derivation:
             if part is not None
             for module in part.modules()
         }
+        inside |= set().union(*(one.recording.read for one in self.taken))
         return [name for name, module in self.network.named_modules() if id(module) not in inside]
 
 

@@ -32,26 +32,26 @@ from fi.network.recorder.expressions import (
 )
 
 #: Functions that give their first argument's values, where the type stays.
-_SAME = frozenset(  # noqa: SIM905
-    ("clone detach detach_ contiguous requires_grad_ to float double cpu cuda data alias").split()
-)
+_SAME = frozenset({
+    "clone", "detach", "detach_", "contiguous", "requires_grad_", "to", "float", "double", "cpu",
+    "cuda", "data", "alias",
+})  # fmt: skip
 #: Functions that tell what a tensor is, not what is in it.
-_ABOUT = frozenset(  # noqa: SIM905
-    (
-        "shape size dim ndim ndimension numel nelement __len__ stride device dtype layout is_cuda "
-        "requires_grad is_floating_point is_complex is_contiguous element_size data_ptr is_leaf "
-        "storage_offset grad grad_fn untyped_storage get_device is_sparse is_quantized names type "
-        "is_nested has_names __hash__ __repr__ __format__ is_same_size _version itemsize nbytes "
-        "is_inference is_conj is_neg is_signed result_type __array_priority__"
-    ).split()
-)
+_ABOUT = frozenset({
+    "shape", "size", "dim", "ndim", "ndimension", "numel", "nelement", "__len__", "stride",
+    "device", "dtype", "layout", "is_cuda", "requires_grad", "is_floating_point", "is_complex",
+    "is_contiguous", "element_size", "data_ptr", "is_leaf", "storage_offset", "grad", "grad_fn",
+    "untyped_storage", "get_device", "is_sparse", "is_quantized", "names", "type", "is_nested",
+    "has_names", "__hash__", "__repr__", "__format__", "is_same_size", "_version", "itemsize",
+    "nbytes", "is_inference", "is_conj", "is_neg", "is_signed", "result_type",
+    "__array_priority__",
+})  # fmt: skip
 #: Functions that draw random numbers.
-_RANDOM = frozenset(  # noqa: SIM905
-    (
-        "rand randn randint randperm rand_like randn_like randint_like bernoulli bernoulli_ "
-        "multinomial normal normal_ poisson uniform_ random_ exponential_ rrelu"
-    ).split()
-)
+_RANDOM = frozenset({
+    "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like",
+    "bernoulli", "bernoulli_", "multinomial", "normal", "normal_", "poisson", "uniform_",
+    "random_", "exponential_", "rrelu",
+})  # fmt: skip
 
 
 @dataclass
@@ -81,6 +81,7 @@ class Recording(TorchFunctionMode):
         steps: that the events have.
         batch: the number of samples.
         frame: shape of the events of one sample and step.
+        read: ids of modules that were called as a whole, or of which a word was read.
     """
 
     def __init__(self, network: nn.Module, events: Tensor) -> None:
@@ -96,7 +97,11 @@ class Recording(TorchFunctionMode):
         self._memory: dict[int, list[int]] = {}
         self._stale: set[int] = set()
         self._depth = 0
+        self.read: set[int] = set()
+        self.leaves: dict[int, nn.Module] = {}
         self._words = _find_words(network)
+        words = {_memory_of(getattr(*word)): word for word in self._words.values()}
+        self._word_memory = {memory: word for memory, word in words.items() if memory}
         self._note_memory(events)
 
     # -- nodes -----------------------------------------------------------------------------------
@@ -111,6 +116,7 @@ class Recording(TorchFunctionMode):
             )
         if id(value) not in self._nodes:
             word = self._words.get(id(value))
+            self.read |= {id(word[0])} if word else set()
             self._keep(value, Word(*word) if word else Constant(value.detach().clone()))
         return self._nodes[id(value)]
 
@@ -129,9 +135,8 @@ class Recording(TorchFunctionMode):
                 self._keep(part, unstack(Part(node, place)))
 
     def _note_memory(self, value: Tensor) -> None:
-        if value.layout == torch.strided:
-            sharing = self._memory.setdefault(value.untyped_storage().data_ptr(), [])
-            sharing.append(id(value))
+        if _memory_of(value):
+            self._memory.setdefault(_memory_of(value), []).append(id(value))
 
     def depends(self, value: Any) -> bool:
         """Whether an argument is made of events or spikes."""
@@ -164,10 +169,10 @@ class Recording(TorchFunctionMode):
     ) -> None:
         """Note what a function gave."""
         first = args[0] if args and isinstance(args[0], Tensor) else None
-        if name in _SAME and first is not None and isinstance(result, Tensor):
-            if result.dtype == first.dtype:
-                self._keep(result, arguments[0])
-                return
+        same = first is not None and isinstance(result, Tensor) and result.dtype == first.dtype
+        if name in _SAME and same:
+            self._keep(result, arguments[0])
+            return
         if options.get("out") is not None:
             raise NotRecordable(f"{name}() is called with out=")
         in_place = name.endswith("_") and not name.endswith("__")
@@ -190,17 +195,17 @@ class Recording(TorchFunctionMode):
         self, func: Any, name: str, first: Tensor, arguments: tuple[Any, ...], options: Any
     ) -> None:
         """Follow a function that changes its first argument."""
-        if id(first) in self._words:
-            owner, word = self._words[id(first)]
+        changed = self._word_memory.get(_memory_of(first), self._words.get(id(first)))
+        if changed is not None:
+            owner, word = changed
             raise NotRecordable(f"{name}() changes {self.names.get(id(owner), '')}.{word} in place")
         for neuron_name, neuron in self._neurons.items():
             for state in neuron._non_persistent_buffers_set:
                 value = getattr(neuron, state)
-                if value.numel() and _share_memory(value, first) and name != "detach_":
+                if value.numel() and _memory_of(value) == _memory_of(first):
                     raise NotRecordable(f"{neuron_name}: {name}() changes its {state} in place")
-        if first.layout == torch.strided:
-            sharing = self._memory.get(first.untyped_storage().data_ptr(), [])
-            self._stale |= {number for number in sharing if number != id(first)}
+        sharing = self._memory.get(_memory_of(first), [])
+        self._stale |= {number for number in sharing if number != id(first)}
         self._nodes[id(first)] = Applied(OnCopy(func), arguments, options)
 
     # -- modules ---------------------------------------------------------------------------------
@@ -221,6 +226,8 @@ class Recording(TorchFunctionMode):
         arguments, options = rebuild(tuple(args), self.node_of), rebuild(kwargs, self.node_of)
         if isinstance(module, nn.modules.dropout._DropoutNd) and module.training:
             raise NotRecordable(f"{name or type(module).__name__} draws random numbers")
+        self.read |= {id(inner) for inner in module.modules()}
+        self.leaves[id(module)] = module
         before = [part._version for part in args if isinstance(part, Tensor)]
         result = self._within(run, module, args, kwargs)
         after = [part._version for part in args if isinstance(part, Tensor)]
@@ -306,9 +313,9 @@ def _is_own(node: Fired, name: str, state: str, call: int) -> bool:
     return (node.neuron, node.output, node.call) == (name, state, call)
 
 
-def _share_memory(one: Tensor, other: Tensor) -> bool:
-    strided = one.layout == other.layout == torch.strided
-    return strided and (one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr())
+def _memory_of(value: Tensor) -> int:
+    """Where the elements of a tensor are; 0 for what has none."""
+    return value.untyped_storage().data_ptr() if value.layout == torch.strided else 0
 
 
 def _is_leaf(module: nn.Module) -> bool:
@@ -356,7 +363,8 @@ def unstack(node: Node) -> Node:
         axis = whole.options.get("dim", whole.arguments[1] if len(whole.arguments) > 1 else 0)
         items = stacked(whole.arguments[0]) if axis == 0 else None
         if items is not None:
-            return items[node.place]
+            item: Node = items[node.place]
+            return item
     return node
 
 

@@ -15,17 +15,19 @@ from fi.network.recorder.expressions import (
     Events,
     Fired,
     Incoming,
+    Moment,
     Node,
     NotRecordable,
     Part,
     children,
+    evaluate,
     rebuild,
     signals_of,
     walk,
 )
 from fi.network.recorder.plain_modules import SHAPING, module_of
-from fi.network.recorder.replay import Line, Replay
-from fi.network.stages import has_own_behaviour
+from fi.network.recorder.replay import Line, Passive, Replay
+from fi.network.stages import Stage, has_own_behaviour
 
 #: Samples of the random signals on which modules are compared with what was recorded.
 _SAMPLES = 5
@@ -53,16 +55,21 @@ class SynapseMaker:
     """Makes synapses of expressions.
 
     Args:
+        steps: of the inference that was recorded.
+        event_steps: that its events have; 1 where they are images.
         shapes: of one sample, by neuron, and of an event frame under ``None``.
         dtype, device: of the signals.
     """
 
     def __init__(
         self,
+        steps: int,
+        event_steps: int,
         shapes: Mapping[str | None, tuple[int, ...]],
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
+        self.steps, self.event_steps = steps, event_steps
         self.shapes, self.dtype, self.device = shapes, dtype, device
 
     def make(self, root: Node, neuron: str | None) -> Synapse:
@@ -71,6 +78,54 @@ class SynapseMaker:
         Raises:
             NotRecordable: there is none.
         """
+        synapse = self._make(root, neuron)
+        for step in sorted({0, self.steps // 2, self.steps - 1}):
+            self._check(root, synapse, neuron, step)
+        return synapse
+
+    def _check(self, root: Node, synapse: Synapse, neuron: str | None, step: int) -> None:
+        """Raise where what drives a step, all of them random, is not what the modules make of it.
+
+        An expression of all steps may mix them.
+        """
+        signals = {
+            source: self._signal((self.event_steps if source is None else self.steps, *shape))
+            for source, shape in self.shapes.items()
+        }
+
+        def known(node: Node) -> Tensor | None:
+            if isinstance(node, Fired):
+                at = step + node.call
+                spikes = signals[node.neuron][:, max(at, 0)]
+                return spikes if at >= 0 else torch.zeros_like(spikes)
+            if isinstance(node, (Events, AllFired)):
+                source = None if isinstance(node, Events) else node.neuron
+                return signals[source].movedim(1, 0)
+            return None
+
+        moment = Moment(step, self.steps, _SAMPLES)
+        try:
+            wanted = evaluate(root, moment, signals[None], known)
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            said = str(error).partition("\n")[0]
+            raise NotRecordable(f"what drives it cannot be computed anew: {said}") from None
+        numbers = [step if s is not None or self.event_steps > 1 else 0 for s in synapse.sources]
+        now = [signals[s][:, n] for s, n in zip(synapse.sources, numbers, strict=True)]
+        sources = (None,) * len(now)
+        stage = Stage(synapse.modules or [nn.Identity()], Passive(), None, sources, synapse.merge)
+        current = stage.merge_sources(now, 1)
+        for module in stage.modules:
+            current = module(current)
+        if synapse.recurrent is not None:
+            before = signals[neuron][:, max(step - 1, 0)]
+            before = before if step else torch.zeros_like(before)
+            current = current + synapse.recurrent(before)
+        if wanted.shape != current.shape or not torch.allclose(
+            wanted, current, rtol=1e-4, atol=1e-4, equal_nan=True
+        ):
+            raise NotRecordable("what drives it is made of several steps")
+
+    def _make(self, root: Node, neuron: str | None) -> Synapse:
         root, feedback = self._part_feedback(root, neuron)
         lines = self._find_lines(root)
         if not lines:
@@ -305,12 +360,10 @@ class _Chain:
             if before is None:
                 continue
             found = _try(module, self.signal.reshape(samples, *shape))
-            same = found is not None and found.numel() == value.numel()
-            if found is not None and same and _same_bits(found.reshape(-1), value.reshape(-1)):
-                if found.shape[:1] == (samples,):
-                    self.modules += [*before, module]
-                    self.signal = found
-                    return True
+            if found is not None and _is_of(found, value, samples):
+                self.modules += [*before, module]
+                self.signal = found
+                return True
         return False
 
     def _shaped(self, shape: tuple[int, ...]) -> list[nn.Module] | None:
@@ -332,6 +385,12 @@ def _try(module: nn.Module, signal: Tensor) -> Tensor | None:
     return value if isinstance(value, Tensor) else None
 
 
+def _is_of(found: Tensor, value: Tensor, samples: int) -> bool:
+    """Whether what a module gave has the numbers that were recorded, the samples first."""
+    alike = found.numel() == value.numel() and found.shape[:1] == (samples,)
+    return alike and _same_bits(found.reshape(-1), value.reshape(-1))
+
+
 def _same_bits(one: Tensor, other: Tensor) -> bool:
     return one.dtype == other.dtype and torch.equal(
         one.nan_to_num(nan=-1.25e30), other.nan_to_num(nan=-1.25e30)
@@ -346,7 +405,7 @@ def _dependent(node: Node) -> list[Node]:
 
 
 def find_path(root: Node) -> list[Node]:
-    """The functions that are applied one after another, the first node with several inputs first."""
+    """The functions that are applied one after another; the first node is that of all inputs."""
     path = [root]
     while len(below := _dependent(path[-1])) == 1:
         path.append(below[0])
