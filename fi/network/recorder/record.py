@@ -165,8 +165,8 @@ class _Derivation:
         stages = [self._make_stage(name, synapse) for name, synapse in ordered.items()]
         if not self._is_read(head.layer, ordered):
             stages.append(self._make_head(maker, head.layer))
-        steps = None if self.adapter.has_steps else self._first.steps
-        return RecordedNetwork(self.network, stages, head.readout, steps, self._find_unread(stages))
+        made = None if self.adapter.has_steps else steps
+        return RecordedNetwork(self.network, stages, head.readout, made, self._find_unread(stages))
 
     def _find_shapes(self) -> dict[str | None, tuple[int, ...]]:
         calls = self._first.recording.calls
