@@ -93,15 +93,16 @@ def compare(
     step by step: what is the same then was the order of summation, which engines may differ in.
     """
     found, by_layer = _run_by_layer(recorded, events)
-    if own.first_difference(found) is None and _are_same(scores, by_layer):
+    apart = own.first_difference(found)
+    if apart is None and _are_same(scores, by_layer):
         return None
     found, by_step = _run_by_step(recorded, events)
     difference = own.first_difference(found)
     if difference or not _are_same(scores, by_step):
         return difference or "scores"
-    apart = ~torch.isclose(by_layer, scores, rtol=1e-4, atol=1e-4).all(dim=1)
-    if int(apart.sum()) > max(1, len(scores) // _ROUNDED):
-        return "scores where all steps of a stage are run at once"
+    close = torch.isclose(by_layer, scores, rtol=1e-4, atol=1e-4).all(dim=1)
+    if int((~close).sum()) > max(1, len(scores) // _ROUNDED):
+        return f"{apart or 'scores'} where all steps of a stage are run at once"
     return None
 
 

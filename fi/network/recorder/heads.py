@@ -55,6 +55,23 @@ class RecordedMaximum(MaxMembrane):
         return self.rest(statistic)
 
 
+class RecordedSum(Readout):
+    """The membranes added up step by step, and the function that makes scores of them."""
+
+    def __init__(self, rest: Rest) -> None:
+        super().__init__(softmax=False)
+        self.rest = rest
+
+    def initial(self, like: Tensor) -> Tensor:
+        return torch.zeros_like(like)
+
+    def accumulate(self, statistic: Tensor, spikes: Tensor, membrane: Tensor) -> Tensor:
+        return statistic + membrane
+
+    def scores(self, statistic: Tensor) -> Tensor:
+        return self.rest(statistic)
+
+
 class RecordedLast(Readout):
     """The spikes or membranes of the last step, and the function that makes scores of them."""
 
@@ -144,7 +161,7 @@ def _find_folded(scores: Node, steps: int, like: Tensor) -> Head | None:
     if layer is None:
         return None
     rest = _replay(replace(scores, path[0], Incoming()))
-    return None if _is_membrane(layer) else Head(layer, _count(rest))
+    return Head(layer, RecordedSum(rest or _same) if _is_membrane(layer) else _count(rest))
 
 
 def _running_sum(node: Node, steps: int, like: Tensor) -> list[Node] | None:

@@ -123,6 +123,8 @@ def _run(network: nn.Module, adapter: Adapter, events: Tensor) -> _Taken:
     for name, count in calls.items():
         if count != steps:
             raise NotRecordable(f"{name} is called {count} times in {steps} steps")
+    if recording.wrong_states:
+        raise NotRecordable(recording.wrong_states[0])
     return _Taken(recording, node, steps)
 
 

@@ -81,6 +81,7 @@ class Recording(TorchFunctionMode):
         steps: that the events have.
         batch: the number of samples.
         frame: shape of the events of one sample and step.
+        wrong_states: why calls of neurons do not go on from the call before.
         read: ids of modules that were called as a whole, or of which a word was read.
     """
 
@@ -99,6 +100,7 @@ class Recording(TorchFunctionMode):
         self._depth = 0
         self.read: set[int] = set()
         self.leaves: dict[int, nn.Module] = {}
+        self.wrong_states: list[str] = []
         self._words = _find_words(network)
         words = {_memory_of(getattr(*word)): word for word in self._words.values()}
         self._word_memory = {memory: word for memory, word in words.items() if memory}
@@ -259,7 +261,10 @@ class Recording(TorchFunctionMode):
         calls = self.calls.setdefault(name, Calls())
         if not isinstance(current, Tensor) or current.shape[:1] != (self.batch,):
             raise NotRecordable(f"{name}: what drives it is no [batch, ...]")
-        self._check_states(name, neuron, given, len(calls.currents), current)
+        try:
+            self._check_states(name, neuron, given, len(calls.currents))
+        except NotRecordable as error:
+            self.wrong_states.append(str(error))
         calls.currents.append(self.node_of(current))
         calls.values.append(current.clone())
         output = self._within(run, neuron, args, kwargs)
@@ -279,7 +284,7 @@ class Recording(TorchFunctionMode):
             self._keep(value, Fired(name, label, number))
 
     def _check_states(
-        self, name: str, neuron: SpikingNeuron, given: dict[str, Any], call: int, current: Tensor
+        self, name: str, neuron: SpikingNeuron, given: dict[str, Any], call: int
     ) -> None:
         """Raise where a call starts from other states than the call before has left."""
         states = sorted(neuron._non_persistent_buffers_set)
