@@ -236,3 +236,104 @@ def test_one_step_a_call_runs_on_stages(campaign: Run, transient: bool) -> None:
     checked = verify(run, results, count=60, seed=2)
     assert checked.compared.differing == 0
     assert checked.compared.unmasked > 10
+
+
+class Images(nn.Module):
+    """An image, of which the forward makes the steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.lif1 = nn.Linear(12, 8), snn.Leaky(beta=0.9)
+        self.fc2, self.lif2 = nn.Linear(8, 4), snn.Leaky(beta=0.8)
+
+    def forward(self, image: Tensor) -> Tensor:
+        mem1, mem2 = self.lif1.init_leaky(), self.lif2.init_leaky()
+        spikes = []
+        for _ in range(7):
+            spk1, mem1 = self.lif1(self.fc1(image.flatten(1)), mem1)
+            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
+            spikes.append(spk2)
+        return torch.stack(spikes)
+
+
+@pytest.mark.parametrize("transient", [False, True], ids=["permanent", "transient"])
+def test_images_run_on_stages(campaign: Run, transient: bool) -> None:
+    batches = [(events[:2].transpose(0, 1), labels) for events, labels in event_batches((2, 3))]
+    network = small(Images)
+    with torch.no_grad():
+        network.fc2.weight.mul_(3.0)
+    subject = Subject(network, [(images.reshape(-1, 1, 3, 4), y) for images, y in batches])
+    run = campaign(subject, draw_faults(subject, transient), engine="auto")
+    results = run.run()
+    assert ON_STAGES in run.why
+    checked = verify(run, results, count=60, seed=2)
+    assert checked.compared.differing == 0
+    assert checked.compared.unmasked > 10
+
+
+@pytest.mark.parametrize("transient", [False, True], ids=["permanent", "transient"])
+def test_input_lines_are_those_of_the_events(campaign: Run, transient: bool) -> None:
+    network = make_twin(make_declared("NMNIST"))
+    subject = Subject(network, event_batches(FRAME))
+    faults = draw_faults(subject, transient, ("input",))
+    assert {fault.layer for fault in faults} == {"input"}
+    run = campaign(subject, faults, engine="auto")
+    results = run.run()
+    assert ON_STAGES in run.why
+    checked = verify(run, results, count=80, seed=2)
+    assert checked.compared.differing == 0
+    assert checked.compared.unmasked > 3
+
+
+def test_batches_of_other_lengths_run_on_stages(campaign: Run) -> None:
+    network = make_twin(make_declared("CSNN"))
+    first, second, _ = event_batches(FRAME)
+    subject = Subject(
+        network, [first, (second[0][:4], second[1]), (second[0][:, :3], second[1][:3])]
+    )
+    run = campaign(subject, draw_faults(subject, False), engine="auto")
+    results = run.run()
+    assert ON_STAGES in run.why
+    checked = verify(run, results, count=60, seed=2)
+    assert checked.compared.differing == 0
+    assert checked.compared.unmasked > 5
+
+
+class IntegratedHead(nn.Module):
+    """A linear head on the spikes of each step, added up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.lif1 = nn.Linear(12, 8), snn.Leaky(beta=0.9)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        membrane, out = self.lif1.init_leaky(), 0
+        for frame in x:
+            spikes, membrane = self.lif1(self.fc1(frame), membrane)
+            out = out + self.head(spikes)
+        return out
+
+
+def test_a_head_without_neurons_is_a_stage(campaign: Run) -> None:
+    network = small(IntegratedHead)
+    with torch.no_grad():
+        network.fc1.weight.mul_(3.0)
+    subject = Subject(network, event_batches((12,)))
+    run = campaign(subject, draw_faults(subject, False), engine="auto")
+    results = run.run()
+    assert f"{ON_STAGES} (2 stages)" in run.why
+    checked = verify(run, results, count=60, seed=2)
+    assert checked.compared.differing == 0
+    assert checked.compared.unmasked > 100
+
+
+def test_a_head_that_no_neuron_ends_has_no_steps_on_stages(campaign: Run) -> None:
+    subject = Subject(small(IntegratedHead), event_batches((12,)))
+    head = draw_faults(subject, True, ("head.*",))[:5]
+    others = draw_faults(subject, True, ("fc1.*",))[:5]
+    assert campaign(subject, others, engine="auto").engine.name == "differential"
+    assert (
+        "head.weight is read after the last neuron of a step"
+        in campaign(subject, head, engine="auto").why
+    )

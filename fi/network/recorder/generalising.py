@@ -120,8 +120,9 @@ class Generaliser:
         first = listed[-1]
         for node in listed:
             if not _same_function(node.function, first.function):
-                names = f"{name_of(node.function)} and {name_of(first.function)}"
-                raise Differs(f"it is another function at each step ({names})")
+                names = [name_of(node.function), name_of(first.function)]
+                said = f"another {names[0]}" if names[0] == names[1] else "another function"
+                raise Differs(f"it is {said} at each step ({' and '.join(names)})")
         arguments = self.value([node.arguments for node in listed])
         options = self.value([dict(node.options) for node in listed])
         return Applied(first.function, arguments, options)

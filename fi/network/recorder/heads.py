@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -128,25 +128,26 @@ class Head:
     readout: Readout
 
 
-def find_head(scores: Node, steps: int, like: Tensor) -> Head:
+def find_head(scores: Node, steps: int, like: Tensor, whole: Collection[str]) -> Head:
     """What the scores of an inference of so many steps read, and how.
 
     Args:
         scores: the expression, of all steps.
         steps: of the inference.
         like: some signal, for its type and device.
+        whole: neurons whose spikes are whole numbers: their sum has no order.
 
     Raises:
         NotRecordable: they are no function of one layer's steps.
     """
-    head = _find_folded(scores, steps, like) or _find_last(scores, steps)
+    head = _find_folded(scores, steps, like, whole) or _find_last(scores, steps)
     head = head or _find_whole(scores, steps)
     if head is None:
         raise NotRecordable("the scores are no function of what one layer does at each step")
     return head
 
 
-def _find_folded(scores: Node, steps: int, like: Tensor) -> Head | None:
+def _find_folded(scores: Node, steps: int, like: Tensor, whole: Collection[str]) -> Head | None:
     """A head whose steps are stacked, or summed up one by one."""
     path = find_path(scores)
     for place in reversed(range(len(path))):
@@ -155,7 +156,10 @@ def _find_folded(scores: Node, steps: int, like: Tensor) -> Head | None:
         if items is not None and len(items) == steps:
             layer = _find_layer(items, steps)
             above = path[place + 1 :]
-            return None if layer is None else _fold_stack(scores, node, items, above, layer)
+            if layer is None:
+                return None
+            ordered = not isinstance(layer, Fired) or layer.neuron not in whole
+            return _fold_stack(scores, node, items, above, layer, ordered)
     items = _running_sum(path[0], steps, like)
     layer = _find_layer(items, steps) if items is not None else None
     if layer is None:
@@ -188,26 +192,34 @@ def _is_membrane(layer: Node) -> bool:
 
 
 def _fold_stack(
-    scores: Node, node: Node, items: Sequence[Node], above: Sequence[Node], layer: Node
+    scores: Node,
+    node: Node,
+    items: Sequence[Node],
+    above: Sequence[Node],
+    layer: Node,
+    ordered: bool,
 ) -> Head:
-    """The fold over a stack of steps; any that is not known keeps them all."""
+    """The fold over a stack of steps; any that is not known keeps them all.
+
+    So does a sum that is ``ordered``: PyTorch adds up a stack in another order than a fold.
+    """
     assert isinstance(node, Applied)
     membranes, spikes = _is_membrane(layer), isinstance(layer, Fired) and layer.output == "spk"
     folding = next((one for one in above if _kind(one)), node)
     kind = _kind(folding)
     kept = [Fired("", "", number) for number in range(len(items))]
-    whole = _Steps(replace(scores, node, _stack_of(node, kept)))
+    steps = _Steps(replace(scores, node, _stack_of(node, kept)))
     rest = replace(scores, node, _stack_of(node, [Incoming()]))
     if kind == "max" and not spikes:
         made = _replay(rest)
         return Head(layer, MaxMembrane(softmax=False) if made is None else RecordedMaximum(made))
-    if kind == "mean" and spikes:
+    if kind == "mean" and spikes and not ordered:
         inner = replace(folding, node, _stack_of(node, [Incoming()]))
         divided = replace(scores, folding, Applied(torch.div, (inner, len(items)), {}))
         return Head(layer, RecordedCount(_replay(divided) or _same))
-    if kind == "sum" and spikes:  # whole numbers: PyTorch adds up a stack in another order
+    if kind == "sum" and spikes and not ordered:
         return Head(layer, _count(_replay(rest)))
-    return Head(layer, RecordedSteps(whole, membranes))
+    return Head(layer, RecordedSteps(steps, membranes))
 
 
 def _stack_of(node: Applied, items: Sequence[Node]) -> Node:

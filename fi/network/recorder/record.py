@@ -21,7 +21,7 @@ from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.network.recorder.recording import Recording, recorded_calls
 from fi.network.recorder.replay import Passive
 from fi.network.recorder.synapses import Synapse, SynapseMaker
-from fi.network.stages import Stage
+from fi.network.stages import Stage, has_own_behaviour
 from fi.network.trial.own_state import OwnState
 
 #: Levels of Python calls for each step of a running sum, and beside them.
@@ -195,7 +195,17 @@ class _Derivation:
             scores = general.node([one.scores for one in alike])
         except Differs as error:
             raise NotRecordable(f"the scores: {error}") from None
-        return find_head(scores, self._first.steps, self.like)
+        return find_head(scores, self._first.steps, self.like, self._find_whole())
+
+    def _find_whole(self) -> list[str]:
+        """The neurons that give whole numbers."""
+        found = []
+        for name, calls in self._first.recording.calls.items():
+            neuron = self.neurons[name]
+            plain = bool((neuron.graded_spikes_factor == 1).all()) and not has_own_behaviour(neuron)
+            if plain and all(torch.equal(spikes, spikes.round()) for spikes in calls.spikes):
+                found.append(name)
+        return found
 
     def _put_last(self, synapses: dict[str, Synapse], layer: Node) -> dict[str, Synapse]:
         """The stages in an order in which the one that is read comes last, where it can."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor, nn
 
 from fi.network.readouts import Readout
+from fi.network.recorder.replay import Passive
 from fi.network.stages import SpikingNetwork, Stage
 
 
@@ -53,6 +54,12 @@ class RecordedNetwork(SpikingNetwork):
         """The events ``[time, batch, ...]`` as they are; an image at each step."""
         steps = vars(self)["recorded"].steps
         return events if steps is None else events.expand(steps, *events.shape[1:])
+
+    def is_behind_neurons(self, layer: str) -> bool:
+        """Whether a module is part of a stage that has no neurons."""
+        module = self.get_submodule(layer)
+        behind = [stage for stage in self.stages() if isinstance(stage.neuron, Passive)]
+        return any(module in set(part.modules()) for stage in behind for part in stage.modules)
 
     def get_submodule(self, target: str) -> nn.Module:
         """The module of that name, whatever attributes this class has."""

@@ -34,7 +34,7 @@ from fi.network.foreign import Adapter
 from fi.network.neurons import spiking_neurons
 from fi.network.readouts import MaxMembrane, SpikeCount
 from fi.network.recorder.checking import SpikeDigest, compare, why_not_the_same
-from fi.network.recorder.heads import RecordedCount, RecordedLast, RecordedSteps
+from fi.network.recorder.heads import RecordedCount, RecordedLast, RecordedSteps, RecordedSum
 from fi.network.recorder.record import record
 from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.network.recorder.replay import Passive, Replay
@@ -333,3 +333,50 @@ def test_modules_that_no_inference_reads_are_told() -> None:
     unread = record(network, adapter, events).unread
     assert {"spare", "lif9"} <= unread
     assert not {"conv1", "fc1", "lif3"} & unread
+
+
+class Graded(LastMembrane):
+    """Spikes of 0.3, in another order of summation than step by step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = snn.Leaky(beta=0.8, graded_spikes_factor=0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mem1, mem2, out = self.lif1.init_leaky(), self.out.init_leaky(), []
+        for step in x:
+            spk1, mem1 = self.lif1(self.fc1(step), mem1)
+            spk2, mem2 = self.out(self.fc2(spk1), mem2)
+            out.append(spk2)
+        return torch.stack(out)
+
+
+def test_spikes_that_are_no_whole_numbers_keep_their_order_of_summation() -> None:
+    network = make_users_network(Graded)
+    adapter, events = Adapter(network, "count"), draw_events((12,), 6, 0, steps=25)
+    recorded = (adapter(events), record(network, adapter, events))[1]
+    assert isinstance(recorded.readout, RecordedSteps)
+    for batch in (2, 9):
+        fresh = draw_events((12,), batch, 3, steps=25)
+        assert why_not_the_same(recorded, adapter, fresh) is None
+
+
+class SummedMembranes(LastMembrane):
+    """A running sum of membranes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mem1, mem2, out = self.lif1.init_leaky(), self.out.init_leaky(), 0
+        for step in x:
+            spk1, mem1 = self.lif1(self.fc1(step), mem1)
+            _, mem2 = self.out(self.fc2(spk1), mem2)
+            out = out + mem2
+        return torch.log_softmax(out / len(x), dim=1)
+
+
+def test_a_running_sum_of_membranes_is_a_fold() -> None:
+    network = make_users_network(SummedMembranes)
+    adapter, events = Adapter(network), draw_events((12,), 6, 0)
+    recorded = (adapter(events), record(network, adapter, events))[1]
+    assert isinstance(recorded.readout, RecordedSum)
+    for batch in (2, 9):
+        assert why_not_the_same(recorded, adapter, draw_events((12,), batch, 3)) is None

@@ -41,7 +41,7 @@ REFUSED = {
     ),
     "a norm for each step": (
         {"current": "c = self.norms[t](c)"},
-        "lif1: it is another function at each step (BatchNorm1d and BatchNorm1d)",
+        "lif1: it is another BatchNorm1d at each step",
     ),
     "states clamped": (
         {"after": "m1 = m1.clamp(-1, 1)"},
@@ -83,11 +83,15 @@ REFUSED = {
     ),
     "the events of the step before": (
         {"current": "c = c + self.fc1(x[t - 1])"},
-        "lif1: what drives it is made of several steps",
+        "lif1: what drives it depends on the step, or on several steps",
+    ),
+    "a word for each step": (
+        {"current": "c = c * self.factors[t]"},
+        "lif1: what drives it depends on the step, or on several steps",
     ),
     "all events at once": (
         {"current": "c = c + x.mean(0).sum(1, keepdim=True)"},
-        "lif1: what drives it is made of several steps",
+        "lif1: what drives it depends on the step, or on several steps",
     ),
     "words changed in the forward": (
         {"before": "self.fc1.weight.data.clamp_(-1, 1)"},
@@ -123,6 +127,7 @@ def make(holes: dict[str, str]) -> nn.Module:
             self.fc1, self.lif1 = nn.Linear(12, 8), snn.Leaky(beta=0.9)
             self.fc2, self.lif2 = nn.Linear(8, 4), snn.Leaky(beta=0.8)
             self.back, self.last = nn.Linear(4, 8), nn.Linear(4, 4)
+            self.factors = nn.Parameter(torch.linspace(0.5, 1.5, 6))
             self.norms = nn.ModuleList(nn.BatchNorm1d(8) for _ in range(6))
 
         def forward(self, x: Tensor) -> Tensor:
