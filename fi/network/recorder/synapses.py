@@ -118,17 +118,15 @@ class SynapseMaker:
         now = [signals[s][:, n] for s, n in zip(synapse.sources, numbers, strict=True)]
         sources = (None,) * len(now)
         stage = Stage(synapse.modules or [nn.Identity()], Passive(), None, sources, synapse.merge)
-        current = stage.merge_sources(now, 1)
-        for module in stage.modules:
-            current = module(current)
+        merged = stage.merge_sources(now, 1)
+        current = _conduct(stage, merged)
+        if not _are_close(_conduct(stage, merged[:2]), current[:2]):
+            raise NotRecordable("what drives a sample depends on the others in its batch")
         if synapse.recurrent is not None:
             before = signals[neuron][:, max(step - 1, 0)]
             before = before if step else torch.zeros_like(before)
             current = current + synapse.recurrent(before)
-        scale = 1 + float(wanted.abs().max()) if wanted.numel() else 1.0
-        if wanted.shape != current.shape or not torch.allclose(
-            wanted, current, rtol=0.0, atol=1e-4 * scale, equal_nan=True
-        ):
+        if not _are_close(current, wanted):
             raise NotRecordable("what drives it depends on the step, or on several steps")
 
     def _all_steps(self, source: str | None) -> Tensor:
@@ -385,6 +383,19 @@ class _Chain:
             return None
         flat: list[nn.Module] = [] if len(own) == 1 else [nn.Flatten()]
         return flat if len(shape) == 1 else [*flat, nn.Unflatten(1, shape)]
+
+
+def _conduct(stage: Stage, signal: Tensor) -> Tensor:
+    for module in stage.modules:
+        signal = module(signal)
+    return signal
+
+
+def _are_close(one: Tensor, other: Tensor) -> bool:
+    """Whether two currents are the same but for the order of summation."""
+    scale = 1 + float(other.abs().max()) if other.numel() else 1.0
+    close = {"rtol": 0.0, "atol": 1e-4 * scale, "equal_nan": True}
+    return one.shape == other.shape and torch.allclose(one, other, **close)  # type: ignore[arg-type]
 
 
 def _try(module: nn.Module, signal: Tensor) -> Tensor | None:

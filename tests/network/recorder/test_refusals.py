@@ -89,6 +89,10 @@ REFUSED = {
         {"current": "c = c * self.factors[t]"},
         "lif1: what drives it depends on the step, or on several steps",
     ),
+    "samples that depend on one another": (
+        {"current": "c = c - c.mean(0)"},
+        "lif1: what drives a sample depends on the others in its batch",
+    ),
     "all events at once": (
         {"current": "c = c + x.mean(0).sum(1, keepdim=True)"},
         "lif1: what drives it depends on the step, or on several steps",
