@@ -25,7 +25,7 @@ from fi.network.recorder.expressions import (
     name_of,
     signals_of,
 )
-from fi.network.recorder.recording import all_fired
+from fi.network.recorder.functions import all_fired
 
 
 class Differs(Exception):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,96 +23,20 @@ from fi.network.recorder.expressions import (
     signals_of,
     walk,
 )
+from fi.network.recorder.folds import (
+    RecordedCount,
+    RecordedLast,
+    RecordedMaximum,
+    RecordedSteps,
+    RecordedSum,
+    Rest,
+    unchanged,
+)
+from fi.network.recorder.functions import stacked
 from fi.network.recorder.generalising import Differs, Generaliser
+from fi.network.recorder.paths import find_path, replace, terms_of
 from fi.network.recorder.plain_modules import SHAPING
-from fi.network.recorder.recording import stacked
 from fi.network.recorder.replay import Line, Replay
-from fi.network.recorder.synapses import find_path, replace, terms_of
-
-#: What makes scores of what a fold has gathered.
-Rest = Callable[[Tensor], Tensor]
-
-
-class RecordedCount(SpikeCount):
-    """A spike count, and the recorded function that makes scores of it."""
-
-    def __init__(self, rest: Rest) -> None:
-        super().__init__(softmax=False)
-        self.rest = rest
-
-    def scores(self, statistic: Tensor) -> Tensor:
-        return self.rest(statistic)
-
-
-class RecordedMaximum(MaxMembrane):
-    """The largest membranes, and the recorded function that makes scores of them."""
-
-    def __init__(self, rest: Rest) -> None:
-        super().__init__(softmax=False)
-        self.rest = rest
-
-    def scores(self, statistic: Tensor) -> Tensor:
-        return self.rest(statistic)
-
-
-class RecordedSum(Readout):
-    """The membranes added up step by step, and the function that makes scores of them."""
-
-    def __init__(self, rest: Rest) -> None:
-        super().__init__(softmax=False)
-        self.rest = rest
-
-    def initial(self, like: Tensor) -> Tensor:
-        return torch.zeros_like(like)
-
-    def accumulate(self, statistic: Tensor, spikes: Tensor, membrane: Tensor) -> Tensor:
-        return statistic + membrane
-
-    def scores(self, statistic: Tensor) -> Tensor:
-        return self.rest(statistic)
-
-
-class RecordedLast(Readout):
-    """The spikes or membranes of the last step, and the function that makes scores of them."""
-
-    def __init__(self, rest: Rest, membranes: bool) -> None:
-        super().__init__(softmax=False)
-        self.rest, self.membranes = rest, membranes
-
-    def initial(self, like: Tensor) -> Tensor:
-        return torch.zeros_like(like)
-
-    def accumulate(self, statistic: Tensor, spikes: Tensor, membrane: Tensor) -> Tensor:
-        return membrane if self.membranes else spikes
-
-    def scores(self, statistic: Tensor) -> Tensor:
-        return self.rest(statistic)
-
-
-class RecordedSteps(Readout):
-    """All steps, kept, and the function that makes scores of them: ``[batch, time, ...]``."""
-
-    keeps_steps = True
-
-    def __init__(self, rest: Rest, membranes: bool) -> None:
-        super().__init__(softmax=False)
-        self.rest, self.membranes = rest, membranes
-
-    def initial(self, like: Tensor) -> Tensor:
-        return like.new_zeros((len(like), 0, *like.shape[1:]))
-
-    def accumulate(self, statistic: Tensor, spikes: Tensor, membrane: Tensor) -> Tensor:
-        newest = membrane if self.membranes else spikes
-        return torch.cat([statistic, newest[:, None]], dim=1)
-
-    def gather(self, steps: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-        kept = [membrane if self.membranes else spikes for spikes, membrane in steps]
-        if not kept:
-            raise ValueError("no time step to read out: the events have 0 steps")
-        return torch.stack(kept, dim=1)
-
-    def scores(self, statistic: Tensor) -> Tensor:
-        return self.rest(statistic)
 
 
 @dataclass(frozen=True)
@@ -165,7 +89,7 @@ def _find_folded(scores: Node, steps: int, like: Tensor, whole: Collection[str])
     if layer is None:
         return None
     rest = _replay(replace(scores, path[0], Incoming()))
-    return Head(layer, RecordedSum(rest or _same) if _is_membrane(layer) else _count(rest))
+    return Head(layer, RecordedSum(rest or unchanged) if _is_membrane(layer) else _count(rest))
 
 
 def _running_sum(node: Node, steps: int, like: Tensor) -> list[Node] | None:
@@ -216,7 +140,7 @@ def _fold_stack(
     if kind == "mean" and spikes and not ordered:
         inner = replace(folding, node, _stack_of(node, [Incoming()]))
         divided = replace(scores, folding, Applied(torch.div, (inner, len(items)), {}))
-        return Head(layer, RecordedCount(_replay(divided) or _same))
+        return Head(layer, RecordedCount(_replay(divided) or unchanged))
     if kind == "sum" and spikes and not ordered:
         return Head(layer, _count(_replay(rest)))
     return Head(layer, RecordedSteps(steps, membranes))
@@ -243,13 +167,13 @@ def _find_last(scores: Node, steps: int) -> Head | None:
         (signal,) = signals
         assert isinstance(signal, Fired)
         read = Fired(signal.neuron, signal.output, 0)
-        rest = _replay(replace(scores, signal, Incoming())) or _same
+        rest = _replay(replace(scores, signal, Incoming())) or unchanged
         return Head(read, RecordedLast(rest, _is_membrane(read)))
     try:
         layer = Generaliser([Moment(steps - 1, steps, 0)], [{}], by_step=True).node([scores])
     except Differs:
         return None
-    return Head(layer, RecordedLast(_same, membranes=False))
+    return Head(layer, RecordedLast(unchanged, membranes=False))
 
 
 def _find_whole(scores: Node, steps: int) -> Head | None:
@@ -261,10 +185,6 @@ def _find_whole(scores: Node, steps: int) -> Head | None:
     ((neuron, output),) = read
     layer = Fired(neuron, output, 0)
     return Head(layer, RecordedSteps(_Steps(scores), _is_membrane(layer)))
-
-
-def _same(statistic: Tensor) -> Tensor:
-    return statistic
 
 
 def _count(rest: Rest | None) -> SpikeCount:

@@ -16,7 +16,6 @@ from torch.overrides import TorchFunctionMode
 
 from fi.network.neurons import spiking_neurons
 from fi.network.recorder.expressions import (
-    AllFired,
     Applied,
     Constant,
     Events,
@@ -26,32 +25,12 @@ from fi.network.recorder.expressions import (
     OnCopy,
     Part,
     Word,
+    leaves_of,
     name_of,
     rebuild,
     signals_of,
 )
-
-#: Functions that give their first argument's values, where the type stays.
-_SAME = frozenset({
-    "clone", "detach", "detach_", "contiguous", "requires_grad_", "to", "float", "double", "cpu",
-    "cuda", "data", "alias",
-})  # fmt: skip
-#: Functions that tell what a tensor is, not what is in it.
-_ABOUT = frozenset({
-    "shape", "size", "dim", "ndim", "ndimension", "numel", "nelement", "__len__", "stride",
-    "device", "dtype", "layout", "is_cuda", "requires_grad", "is_floating_point", "is_complex",
-    "is_contiguous", "element_size", "data_ptr", "is_leaf", "storage_offset", "grad", "grad_fn",
-    "untyped_storage", "get_device", "is_sparse", "is_quantized", "names", "type", "is_nested",
-    "has_names", "__hash__", "__repr__", "__format__", "is_same_size", "_version", "itemsize",
-    "nbytes", "is_inference", "is_conj", "is_neg", "is_signed", "result_type",
-    "__array_priority__",
-})  # fmt: skip
-#: Functions that draw random numbers.
-_RANDOM = frozenset({
-    "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like",
-    "bernoulli", "bernoulli_", "multinomial", "normal", "normal_", "poisson", "uniform_",
-    "random_", "exponential_", "rrelu",
-})  # fmt: skip
+from fi.network.recorder.functions import ABOUT, RANDOM, SAME, is_output, simplify, unstack
 
 
 @dataclass
@@ -151,10 +130,10 @@ class Recording(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = name_of(func)
-        if self._depth or name in _ABOUT:
+        if self._depth or name in ABOUT:
             return func(*args, **kwargs)
         arguments, options = rebuild(tuple(args), self.node_of), rebuild(kwargs, self.node_of)
-        if name in _RANDOM or (name == "dropout" and options.get("training", True)):
+        if name in RANDOM or (name == "dropout" and options.get("training", True)):
             raise NotRecordable(f"{name}() draws random numbers")
         result = func(*args, **kwargs)
         self._take(func, name, args, arguments, options, result)
@@ -172,7 +151,7 @@ class Recording(TorchFunctionMode):
         """Note what a function gave."""
         first = args[0] if args and isinstance(args[0], Tensor) else None
         same = first is not None and isinstance(result, Tensor) and result.dtype == first.dtype
-        if name in _SAME and same:
+        if name in SAME and same:
             self._keep(result, arguments[0])
             return
         if options.get("out") is not None:
@@ -186,12 +165,12 @@ class Recording(TorchFunctionMode):
             isinstance(result, (tuple, list)) and any(isinstance(part, Tensor) for part in result)
         )
         if not tensors:
-            used = [node for node in rebuild_flat(arguments, options) if self.depends(node)]
+            used = [node for node in leaves_of((arguments, options)) if self.depends(node)]
             if used and name not in ("__iter__",):
                 raise NotRecordable(f"{name}() reads values of signals: what follows may differ")
             return
         if result is not first:
-            self._keep(result, _simplify(Applied(func, arguments, options)))
+            self._keep(result, simplify(Applied(func, arguments, options)))
 
     def _change(
         self, func: Any, name: str, first: Tensor, arguments: tuple[Any, ...], options: Any
@@ -301,21 +280,10 @@ class Recording(TorchFunctionMode):
                 zero = not value.numel() or (not self.depends(node) and not value.any())
                 if not zero:
                     raise NotRecordable(f"{name} starts with a {state} that is not zero")
-            elif not (isinstance(node, Fired) and _is_own(node, name, state, call - 1)):
+            elif not (isinstance(node, Fired) and is_output(node, name, state, call - 1)):
                 raise NotRecordable(
                     f"{name}: the {state} of call {call + 1} is not what its call before has left"
                 )
-
-
-def rebuild_flat(arguments: tuple[Any, ...], options: dict[str, Any]) -> list[Any]:
-    """All plain values and nodes in arguments."""
-    found: list[Any] = []
-    rebuild((arguments, options), found.append)
-    return found
-
-
-def _is_own(node: Fired, name: str, state: str, call: int) -> bool:
-    return (node.neuron, node.output, node.call) == (name, state, call)
 
 
 def _memory_of(value: Tensor) -> int:
@@ -339,50 +307,6 @@ def _find_words(network: nn.Module) -> dict[int, tuple[nn.Module, str]]:
             if value is not None and key not in states:
                 words.setdefault(id(value), (module, key))
     return words
-
-
-def _simplify(node: Applied) -> Node:
-    """A step taken out of a stack of steps is that step."""
-    if node.name in ("__getitem__", "select") and len(node.arguments) >= 2:
-        source, *where = node.arguments
-        place = where[-1] if node.name == "__getitem__" or where[0] == 0 else None
-        items = stacked(source)
-        if items is not None and type(place) is int and -len(items) <= place < len(items):
-            return items[place]
-    return node
-
-
-def stacked(node: Any, any_axis: bool = False) -> list[Node] | None:
-    """The tensors of which a stack is made, over a new first axis or over ``any_axis``."""
-    if not isinstance(node, Applied) or node.name != "stack":
-        return None
-    axis = node.options.get("dim", node.arguments[1] if len(node.arguments) > 1 else 0)
-    items = node.arguments[0] if node.arguments else node.options.get("tensors")
-    return list(items) if (axis == 0 or any_axis) and items else None
-
-
-def unstack(node: Node) -> Node:
-    """A part of a stack over steps is what was stacked; all outputs of a neuron are one node."""
-    if isinstance(node, Part) and isinstance(node.whole, Applied) and node.whole.name == "unbind":
-        whole = node.whole
-        axis = whole.options.get("dim", whole.arguments[1] if len(whole.arguments) > 1 else 0)
-        items = stacked(whole.arguments[0]) if axis == 0 else None
-        if items is not None:
-            item: Node = items[node.place]
-            return item
-    return node
-
-
-def all_fired(node: Node, calls: int) -> AllFired | None:
-    """The stack of all outputs of one neuron, in order."""
-    items = stacked(node)
-    if items is None or len(items) != calls or not isinstance(items[0], Fired):
-        return None
-    first = items[0]
-    for number, item in enumerate(items):
-        if not isinstance(item, Fired) or not _is_own(item, first.neuron, first.output, number):
-            return None
-    return AllFired(first.neuron, first.output)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from fi.network.recorder.chains import make_chain
 from fi.network.recorder.expressions import (
     AllFired,
     Applied,
@@ -18,20 +19,15 @@ from fi.network.recorder.expressions import (
     Moment,
     Node,
     NotRecordable,
-    Part,
-    children,
     evaluate,
-    rebuild,
     signals_of,
-    walk,
 )
-from fi.network.recorder.plain_modules import SHAPING, module_of
+from fi.network.recorder.paths import ADD, changes_shapes_only, find_path, reads, replace, terms_of
 from fi.network.recorder.replay import Line, Passive, Replay
-from fi.network.stages import Stage, has_own_behaviour
+from fi.network.stages import Stage
 
 #: Samples of the random signals on which modules are compared with what was recorded.
 _SAMPLES = 5
-_ADD = frozenset({"add", "__add__", "__radd__"})
 
 
 @dataclass(frozen=True)
@@ -143,8 +139,8 @@ class SynapseMaker:
         if feedback is not None:
             recurrent = self._recurrent(feedback, neuron)
         if len(lines) == 1:
-            return Synapse(self._chain(root, lines), (lines[0].source,), recurrent=recurrent)
-        join = _find_join(root)
+            return Synapse(self._chain(root, lines[0]), (lines[0].source,), recurrent=recurrent)
+        join = find_path(root)[0]
         merged = self._merge(join, lines)
         if merged is None:
             modules: list[nn.Module] = [Replay(join, lines)]
@@ -155,7 +151,7 @@ class SynapseMaker:
         incoming = Incoming()
         shape = self._shape_of(join, lines)
         rest = replace(root, join, incoming)
-        modules += self._chain(rest, [Line(None, shape)])
+        modules += self._chain(rest, Line(None, shape))
         return Synapse(modules, sources, merge, recurrent)  # type: ignore[arg-type]
 
     # -- sources ---------------------------------------------------------------------------------
@@ -169,16 +165,16 @@ class SynapseMaker:
             if node.call != -1 or node.neuron != neuron or node.output != "spk":
                 when = "later" if node.call > 0 else f"{-node.call} steps before"
                 raise NotRecordable(f"it is driven by {node.output} of {node.neuron}, {when}")
-        if isinstance(root, Applied) and root.name in _ADD and not root.options:
+        if isinstance(root, Applied) and root.name in ADD and not root.options:
             terms = [term for term in root.arguments if isinstance(term, Node)]
-            own = [term for term in terms if _reads(term, fed)]
-            others = [term for term in terms if not _reads(term, fed)]
+            own = [term for term in terms if reads(term, fed)]
+            others = [term for term in terms if not reads(term, fed)]
             if len(own) == len(others) == 1 and all(n in fed for n in signals_of(own[0])):
                 return others[0], own[0]
         raise NotRecordable("its spikes come back otherwise than added to what drives it")
 
     def _recurrent(self, feedback: Node, neuron: str | None) -> nn.Module:
-        modules = self._chain(feedback, [Line(neuron, self.shapes[neuron])])
+        modules = self._chain(feedback, Line(neuron, self.shapes[neuron]))
         if not modules:
             return nn.Identity()
         return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
@@ -204,7 +200,7 @@ class SynapseMaker:
         """The sources that a sum, or a concatenation, is of; ``None`` where it is anything else."""
         if not isinstance(join, Applied):
             return None
-        if join.name in _ADD and not join.options:
+        if join.name in ADD and not join.options:
             terms = terms_of(join)
             sources = [self._raw_source(term) for term in terms]
             alike = len({self.shapes.get(s[0]) for s in sources if s}) == 1
@@ -233,7 +229,7 @@ class SynapseMaker:
         signal = self._signal(line.shape)
         value = self._evaluate(term, [line], signal)
         same = value.shape == signal.shape and torch.equal(value, signal)
-        return (line.source,) if same and _only_shapes(term) else None
+        return (line.source,) if same and changes_shapes_only(term) else None
 
     def _check_merged(self, lines: Sequence[Line]) -> None:
         if any(not line.shape for line in lines):
@@ -241,16 +237,10 @@ class SynapseMaker:
 
     # -- chains ----------------------------------------------------------------------------------
 
-    def _chain(self, root: Node, lines: list[Line]) -> list[nn.Module]:
-        """Modules, one after another, that make ``root`` of one signal.
-
-        What they give is compared bit for bit on random numbers with the expression itself.
-        """
-        path = find_path(root)
-        chain = _Chain(self, lines[0], path[0])
-        for node in path[1:]:
-            chain.add(node)
-        return chain.finish()
+    def _chain(self, root: Node, line: Line) -> list[nn.Module]:
+        """Modules, one after another, that make ``root`` of one signal."""
+        given = self._signal(line.shape)
+        return make_chain(root, line, given, lambda node, of, at: self._evaluate(node, [of], at))
 
     def _signal(self, shape: Sequence[int], samples: int = _SAMPLES) -> Tensor:
         draw = torch.Generator().manual_seed(1)
@@ -278,113 +268,6 @@ class SynapseMaker:
         return tuple(self._evaluate(root, lines, self._signal(lines[0].shape)).shape[1:])
 
 
-class _Chain:
-    """Modules found so far, the signal that they give, and what was recorded there."""
-
-    def __init__(self, maker: SynapseMaker, line: Line, start: Node) -> None:
-        self.maker, self.line, self.start = maker, line, start
-        self.modules: list[nn.Module] = []
-        self.given = maker._signal(line.shape)
-        self.signal = self.given
-        self.node = start
-        self.value = maker._evaluate(start, [line], self.given)
-        # where the signal is what was recorded, in shape as well: modules so far, node
-        self.aligned: tuple[int, Node | None, Tensor] = (0, None, self.signal)
-        self.open = self.value.numel() != self.signal.numel() or not _same_bits(
-            self.signal.reshape(-1), self.value.reshape(-1)
-        )
-        self._align()
-        if self.open:
-            self._close()
-
-    def add(self, node: Node) -> None:
-        """Take the next function of the path."""
-        value = self.maker._evaluate(node, [self.line], self.given)
-        if not self.open:
-            if self._is_shaping(node, value) or self._add_module(node, value):
-                self.node, self.value = node, value
-                self._align()
-                return
-            self.open = True
-        self.node, self.value = node, value
-        self._close()
-
-    def finish(self) -> list[nn.Module]:
-        """All modules; the last shape is that of the expression."""
-        if self.open or self.value.shape[:1] != self.signal.shape[:1]:
-            self._replay()
-        elif self.value.shape != self.signal.shape:
-            found = self._shaped(tuple(self.value.shape[1:]))
-            if found is None:
-                self._replay()
-            else:
-                self.modules += found
-        return self.modules
-
-    def _align(self) -> None:
-        if not self.open and self.value.shape == self.signal.shape:
-            self.aligned = (len(self.modules), self.node, self.signal)
-
-    def _close(self) -> None:
-        """End a part that no module is known for, where its result has the samples first."""
-        if self.value.shape[:1] == self.given.shape[:1]:
-            self._replay()
-
-    def _replay(self) -> None:
-        """Replay what was recorded since signal and expression were the same."""
-        count, node, signal = self.aligned
-        del self.modules[count:]
-        if node is None:
-            piece = Replay(self.node, [self.line])
-        else:
-            shape = tuple(signal.shape[1:])
-            piece = Replay(replace(self.node, node, Incoming()), [Line(None, shape)])
-        self.modules.append(piece)
-        self.signal, self.open = self.value, False
-        self._align()
-
-    def _is_shaping(self, node: Node, value: Tensor) -> bool:
-        whole = node.whole if isinstance(node, Part) else node
-        name = whole.name if isinstance(whole, Applied) else ""
-        module = node.function if isinstance(node, Applied) else None
-        if isinstance(module, nn.Module) and has_own_behaviour(module):
-            return False
-        numbers = value.numel() == self.signal.numel() and value.dtype == self.signal.dtype
-        return (
-            name in SHAPING and numbers and _same_bits(value.reshape(-1), self.signal.reshape(-1))
-        )
-
-    def _add_module(self, node: Node, value: Tensor) -> bool:
-        """Take the module of a function, if it gives the same numbers of the signal."""
-        module = module_of(node)
-        if module is None:
-            return False
-        samples = len(self.signal)
-        shapes = [tuple(self.value.shape[1:])]
-        if self.value.shape[:2] == (1, samples):
-            shapes.insert(0, tuple(self.value.shape[2:]))
-        for shape in shapes:
-            before = self._shaped(shape)
-            if before is None:
-                continue
-            found = _try(module, self.signal.reshape(samples, *shape))
-            if found is not None and _is_of(found, value, samples):
-                self.modules += [*before, module]
-                self.signal = found
-                return True
-        return False
-
-    def _shaped(self, shape: tuple[int, ...]) -> list[nn.Module] | None:
-        """The modules that bring the signal into a shape of one sample."""
-        own = tuple(self.signal.shape[1:])
-        if shape == own:
-            return []
-        if self.signal[0].numel() != torch.Size(shape).numel():
-            return None
-        flat: list[nn.Module] = [] if len(own) == 1 else [nn.Flatten()]
-        return flat if len(shape) == 1 else [*flat, nn.Unflatten(1, shape)]
-
-
 def _conduct(stage: Stage, signal: Tensor) -> Tensor:
     for module in stage.modules:
         signal = module(signal)
@@ -396,87 +279,3 @@ def _are_close(one: Tensor, other: Tensor) -> bool:
     scale = 1 + float(other.abs().max()) if other.numel() else 1.0
     close = {"rtol": 0.0, "atol": 1e-4 * scale, "equal_nan": True}
     return one.shape == other.shape and torch.allclose(one, other, **close)  # type: ignore[arg-type]
-
-
-def _try(module: nn.Module, signal: Tensor) -> Tensor | None:
-    try:
-        value = module(signal)
-    except (RuntimeError, ValueError, IndexError, TypeError):
-        return None
-    return value if isinstance(value, Tensor) else None
-
-
-def _is_of(found: Tensor, value: Tensor, samples: int) -> bool:
-    """Whether what a module gave has the numbers that were recorded, the samples first."""
-    alike = found.numel() == value.numel() and found.shape[:1] == (samples,)
-    return alike and _same_bits(found.reshape(-1), value.reshape(-1))
-
-
-def _same_bits(one: Tensor, other: Tensor) -> bool:
-    return one.dtype == other.dtype and torch.equal(
-        one.nan_to_num(nan=-1.25e30), other.nan_to_num(nan=-1.25e30)
-    )
-
-
-def _dependent(node: Node) -> list[Node]:
-    """The nodes made of signals that a node is made of; those of which it is a part are skipped."""
-    if isinstance(node, Part):
-        return _dependent(node.whole)
-    return [child for child in children(node) if signals_of(child)]
-
-
-def find_path(root: Node) -> list[Node]:
-    """The functions that are applied one after another; the first node is that of all inputs."""
-    path = [root]
-    while len(below := _dependent(path[-1])) == 1:
-        path.append(below[0])
-    return path[::-1]
-
-
-def _find_join(root: Node) -> Node:
-    """The node at which several signals come together."""
-    return find_path(root)[0]
-
-
-def terms_of(node: Node) -> list[Any]:
-    """The terms of a sum from the left, but for a 0 that it starts from."""
-    if isinstance(node, Applied) and node.name in _ADD and not node.options:
-        left, right = node.arguments
-        if node.name == "__radd__":
-            left, right = right, left
-        if isinstance(right, (int, float)) and right == 0:
-            left, right = right, left
-        start = [] if isinstance(left, (int, float)) and left == 0 else terms_of(left)
-        return [*start, right]
-    return [node]
-
-
-def _reads(node: Node, signals: Sequence[Node]) -> bool:
-    return any(one is other for one in signals_of(node) for other in signals)
-
-
-def _only_shapes(node: Node) -> bool:
-    """Whether nothing but shapes change between a signal and a node."""
-    functions = [inner for inner in walk(node) if isinstance(inner, Applied)]
-    return all(inner.name in SHAPING for inner in functions)
-
-
-def replace(root: Node, node: Node, by: Node) -> Node:
-    """The expression with another node in one place."""
-    made: dict[int, Node] = {id(node): by}
-
-    def change(value: Any) -> Any:
-        return made.get(id(value), value) if isinstance(value, Node) else value
-
-    for inner in walk(root):
-        if id(inner) in made:
-            continue
-        if isinstance(inner, Part):
-            made[id(inner)] = Part(change(inner.whole), inner.place)
-        elif isinstance(inner, Applied):
-            arguments = rebuild(inner.arguments, change)
-            options = rebuild(dict(inner.options), change)
-            made[id(inner)] = Applied(inner.function, arguments, options)
-        else:
-            made[id(inner)] = inner
-    return made[id(root)]
