@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import pytorch_lightning as pl
@@ -17,6 +18,8 @@ from fi.metrics.fault_counts import find_correct
 from fi.network.adapting.seeding import read_generators
 from fi.network.batches import Batch, Batches
 from fi.network.randomness import explain, find_causes
+from fi.network.recorder.checking import SpikeDigest, compare
+from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.network.stages import SpikingNetwork
 from fi.store.identity import tensors_hash
 
@@ -61,37 +64,71 @@ class GoldenRun:
 
 
 class GoldenTest(pl.LightningModule):
-    """A test run without a fault that records scores and labels."""
+    """A test run without a fault that records scores and labels.
 
-    def __init__(self, network: nn.Module, infer: Infer) -> None:
+    Args:
+        network: that is run.
+        infer: its scores.
+        staged: its stage graph, recorded from its forward, which is held against it.
+    """
+
+    def __init__(
+        self, network: nn.Module, infer: Infer, staged: RecordedNetwork | None = None
+    ) -> None:
         super().__init__()
         self.network = network
         self.infer = infer
+        self.staged = (staged,)  # in a tuple: its modules are those of the network
         self.record = GoldenRun()
         self.draws = False
 
     def test_step(self, batch: Batch, number: int) -> None:
         events, labels = batch
         before = read_generators()
-        with report_user_code(f"the golden run, batch {number}"):
+        digest = SpikeDigest()
+        with ExitStack() as watched:
+            watched.enter_context(report_user_code(f"the golden run, batch {number}"))
+            if self.staged[0] is not None:
+                watched.enter_context(digest.watching(self.network))
             scores = self.infer(events)
         self.draws |= before != read_generators()
+        self._check_stages(digest, scores, events, number)
         self.record.scores.append(scores.detach().cpu().clone())
         self.record.labels.append(labels.cpu())
 
+    def _check_stages(
+        self, digest: SpikeDigest, scores: Tensor, events: Tensor, number: int
+    ) -> None:
+        """Raise ``UserError`` where the stage graph gives other spikes or scores of a batch."""
+        (staged,) = self.staged
+        difference = None if staged is None else compare(staged, digest, scores, events)
+        if difference:
+            raise UserError(
+                f"{type(self.network).__name__}: batch {number}: the stage graph recorded from its "
+                f"forward gives other {difference}; --engine full runs the network as it is"
+            )
+
 
 def run_golden(
-    trainer: pl.Trainer, network: nn.Module, infer: Infer, batches: Batches
+    trainer: pl.Trainer,
+    network: nn.Module,
+    infer: Infer,
+    batches: Batches,
+    staged: RecordedNetwork | None = None,
 ) -> GoldenRun:
     """Run the test set twice without a fault; both runs must agree bit for bit and be finite.
 
+    In the first one a stage graph ``staged`` that was recorded from the network's forward is held
+    against it: spikes of every neuron at every step, and scores.
+
     Raises:
-        UserError: the loader gave other samples, the scores differ, or one of them is not finite.
+        UserError: the loader gave other samples, the scores differ, or one of them is not finite,
+            or the stage graph is not that of the network.
     """
     records, digests = [], []
-    for _ in range(2):
+    for graph in (staged, None):
         batches.forget()
-        module = GoldenTest(network, infer)
+        module = GoldenTest(network, infer, graph)
         run_test(trainer, module, batches)
         records.append(module.record)
         digests.append(batches.digest)

@@ -33,7 +33,10 @@ from fi.campaign.trainer import exact_arithmetic, make_trainer, on_gpu
 from fi.engine.full import FullEngine
 from fi.engine.select import choose_engine
 from fi.engine.warm_up import warm_up
+from fi.faults.family_names import layer_of
 from fi.faults.fault import Fault, Trial
+from fi.network.recorder.recorded_network import RecordedNetwork
+from fi.network.stages import SpikingNetwork
 from fi.sampling.sequential import IterativeDraw
 from fi.statistics.result_table import merge_trials
 from fi.store.campaign_folder import CampaignFiles, report_disk_errors
@@ -84,7 +87,13 @@ class Campaign:
         subject.own.take_anew()  # what has been set since the subject was made is to stay
         few = subject.batches.first()[0][:, :_FEW]
         self.engine, self.why = choose_engine(
-            chosen.engine, subject.network, subject.infer, chosen.memory, chosen.threads, few
+            chosen.engine,
+            subject.network,
+            subject.infer,
+            chosen.memory,
+            chosen.threads,
+            few,
+            lambda: find_stages(subject, faults),
         )
         subject.own.reset()  # the checks have run the network
         self.trainer = make_trainer(chosen.hardware, self.callbacks)
@@ -164,6 +173,12 @@ class Campaign:
         ):
             yield weights
 
+    @property
+    def recorded(self) -> RecordedNetwork | None:
+        """The recorded stages that the engine runs; ``None`` where it runs no such."""
+        staged = self.engine.network
+        return staged if isinstance(staged, RecordedNetwork) else None
+
     def say(self, line: str) -> None:
         """Tell the user; with several processes the first one does."""
         if self.processes.first:
@@ -172,7 +187,9 @@ class Campaign:
     def _find_basis(self, weights: str) -> RunBasis:
         """Make the golden run; what follows from it."""
         subject = self.subject
-        golden = run_golden(self.trainer, subject.network, subject.infer, subject.batches)
+        golden = run_golden(
+            self.trainer, subject.network, subject.infer, subject.batches, self.recorded
+        )
         self.say(describe_golden(subject, golden))
         for note in subject.notes:
             self.say(note)
@@ -211,8 +228,9 @@ class Campaign:
     def _check_families(self) -> None:
         """Some faults of every family on the full engine too."""
         subject = self.subject
+        full = FullEngine(subject.network, subject.infer)
         self._checked = check_families(
-            self.trainer, self.engine, subject.infer, self.trials, subject.batches.first()
+            self.trainer, self.engine, full, self.trials, subject.batches.first()
         )
         self.say(str(self._checked))
 
@@ -279,12 +297,31 @@ class Campaign:
 
 def check_times(subject: Subject, faults: Sequence[Fault] | IterativeDraw) -> None:
     """Raise ``UserError`` where a fault lasts for some steps of words that have none."""
+    subject.check_times(list_transient(faults))
+
+
+def list_transient(faults: Sequence[Fault] | IterativeDraw) -> list[str]:
+    """The site families in which a fault lasts for some steps."""
     if isinstance(faults, IterativeDraw):
         transient = any(time is not None for time in faults.space.steps)
-        layers = [family.name for family in faults.space.families] if transient else []
-    else:
-        layers = list(dict.fromkeys(fault.layer for fault in faults if fault.steps is not None))
-    subject.check_times(layers)
+        return [family.name for family in faults.space.families] if transient else []
+    return list(dict.fromkeys(fault.layer for fault in faults if fault.steps is not None))
+
+
+def find_stages(
+    subject: Subject, faults: Sequence[Fault] | IterativeDraw
+) -> tuple[SpikingNetwork | None, str]:
+    """The subject's network as stages, or why there are none for these faults.
+
+    A step of a network with a forward of its own ends with a call of its last neuron; a layer that
+    is called behind that has the words of the next step, and on stages those of its own.
+    """
+    staged = subject.staged
+    if isinstance(staged, RecordedNetwork):
+        for name in list_transient(faults):
+            if staged.is_behind_neurons(layer_of(name)):
+                return None, f"{name} is read after the last neuron of a step: none ends it there"
+    return staged, subject.why_not_recorded
 
 
 def say_nothing(line: str) -> None:

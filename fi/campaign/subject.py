@@ -24,6 +24,8 @@ from fi.network.foreign import Adapter
 from fi.network.inference import Inference
 from fi.network.neurons import make_parameters_float, spiking_neurons
 from fi.network.precision import computing_in
+from fi.network.recorder.expressions import NotRecordable
+from fi.network.recorder.record import record
 from fi.network.stages import SpikingNetwork
 from fi.network.trial.own_state import OwnState
 from fi.network.trial.trial_run import TrialRun, UnknownShape
@@ -190,6 +192,33 @@ class Subject:
         few = events[:, :1].clone()
         seen = self.network.encode(few) if isinstance(self.network, SpikingNetwork) else few
         return SiteFamily(INPUT, tuple(seen.shape[2:]), Kind.INPUT)
+
+    @property
+    def staged(self) -> SpikingNetwork | None:
+        """The network as stages: itself, or recorded from its forward; ``None``: see below."""
+        return self._recorded[0]
+
+    @property
+    def why_not_recorded(self) -> str:
+        """Why no stages could be recorded; empty where they were, or need not be."""
+        return self._recorded[1]
+
+    @cached_property
+    def _recorded(self) -> tuple[SpikingNetwork | None, str]:
+        """The stages, or why there are none; recorded once, when they are asked for."""
+        if isinstance(self.network, SpikingNetwork):
+            return self.network, ""
+        assert self.adapter is not None
+        events, _ = self.batches.first()
+        self.own.reset()
+        try:
+            return record(self.network, self.adapter, events), ""
+        except NotRecordable as error:
+            return None, str(error)
+        except Exception as error:  # whatever a forward does that the recorder does not know
+            return None, f"recording its forward raised {type(error).__name__}: {first_line(error)}"
+        finally:
+            self.own.reset()
 
     def measure_steps(self) -> None:
         """Take the steps of the longest batch; a shorter one does not reach the last of them.

@@ -92,7 +92,8 @@ def verify(campaign: Campaign, results: pd.DataFrame, count: int, seed: int) -> 
     chosen = np.random.default_rng(seed).permutation(len(campaign.trials))[:count]
     faults = [campaign.trials[place] for place in sorted(chosen.tolist())]
     with campaign.prepare():
-        test = _Both(campaign.engine, campaign.subject.infer, campaign.golden, faults)
+        full = FullEngine(campaign.subject.network, campaign.subject.infer)
+        test = _Both(campaign.engine, full, campaign.golden, faults)
         run_test(campaign.trainer, test, campaign.subject.batches)
     by_trial = results.drop_duplicates("Injection").set_index("Injection")
     rows = by_trial.loc[[trial[0].injection for trial in faults]]
@@ -128,11 +129,11 @@ class _Both(pl.LightningModule):
     """A test run in which the full engine and another one see every batch."""
 
     def __init__(
-        self, engine: Engine, infer: Any, golden: GoldenRun, faults: Sequence[Trial]
+        self, engine: Engine, full: FullEngine, golden: GoldenRun, faults: Sequence[Trial]
     ) -> None:
         super().__init__()
-        self.network = engine.network
-        self.engine, self.full = engine, FullEngine(engine.network, infer)
+        self.network = full.network
+        self.engine, self.full = engine, full
         self.golden, self.listed = golden, list(faults)
         self.reference: list[Tensor] = []
         self.compared: list[Tensor] = []

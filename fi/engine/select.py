@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from fi.base.errors import UserError
 from fi.engine.base import ENGINES, Engine, Infer
 from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
+from fi.network.recorder.recorded_network import RecordedNetwork
+from fi.network.stages import SpikingNetwork
 
 
 def choose_engine(
@@ -17,6 +21,7 @@ def choose_engine(
     memory: int | None = None,
     threads: int | None = None,
     events: Tensor | None = None,
+    find_staged: Callable[[], tuple[SpikingNetwork | None, str]] | None = None,
 ) -> tuple[Engine, str]:
     """The engine for ``--engine wanted``, and one line that says which and why.
 
@@ -28,21 +33,34 @@ def choose_engine(
         threads: of the differential engine's kernels.
         events: some samples of the test set, ``[time, batch, ...]``, on which to check that the
             network can be run by its differences.
+        find_staged: gives the network as stages, recorded where its forward is its own, or why
+            there are none; where not given, only what declares stages has some.
 
     Raises:
         UserError: no such engine, or it cannot take the network.
     """
     if wanted not in ENGINES:
         raise UserError(f"--engine {wanted}: allowed are {', '.join(ENGINES)}")
-    isolates = getattr(infer, "isolates", "")
-    reason = isolates or DifferentialEngine.why_not(network, events)
-    if wanted == "differential" and reason:
-        raise UserError(f"--engine differential: {reason}; --engine full takes any network")
-    if wanted == "full" or reason:
-        engine: Engine = FullEngine(network, infer)
-        return engine, f"full engine, one fault a test run: {reason or 'as asked'}"
-    engine = differential = DifferentialEngine(network, infer, memory, threads)
-    why = "differential engine, a group of faults a test run: the network declares stages"
-    if events is not None and (reason := differential.why_no_kernels(network, events)):
+    if wanted == "full":
+        return FullEngine(network, infer), "full engine, one fault a test run: as asked"
+    staged, reason = (network, "") if find_staged is None else find_staged()
+    if staged is network:
+        reason = getattr(infer, "isolates", "")
+    if staged is not None and not reason:
+        reason = DifferentialEngine.why_not(staged, events) or ""
+    if reason or staged is None:
+        if wanted == "differential":
+            raise UserError(f"--engine differential: {reason}; --engine full takes any network")
+        return FullEngine(network, infer), f"full engine, one fault a test run: {reason}"
+    engine = DifferentialEngine(staged, infer, memory, threads)
+    return engine, f"differential engine, a group of faults a test run: {_describe(engine, events)}"
+
+
+def _describe(engine: DifferentialEngine, events: Tensor | None) -> str:
+    """Where the stages are from, and which of them have no kernels."""
+    staged, why = engine.staged, "the network declares stages"
+    if isinstance(staged, RecordedNetwork):
+        why = f"stage graph recorded from its forward ({len(staged.stages())} stages)"
+    if events is not None and (reason := engine.why_no_kernels(staged, events)):
         why += f"; in torch: {reason}"
-    return engine, why
+    return why

@@ -44,7 +44,10 @@ IMAGES = 256
 
 
 def has_own_behaviour(module: nn.Module) -> bool:
-    """Whether a module does more than the forward of its class: hooks, or another forward."""
+    """Whether a module does more than the forward of its class: hooks, or another forward.
+
+    A hook that casts a neuron's spikes is none: ``Stage.fire`` does the same.
+    """
     hooks = (*module._forward_pre_hooks.values(), *module._forward_hooks.values())
     own = [hook for hook in hooks if hook is not cast_spikes]
     return bool(own) or "forward" in vars(module)

@@ -61,14 +61,14 @@ class FamilyCheck:
 
 
 def check_families(
-    trainer: pl.Trainer, engine: Engine, infer: Any, trials: Sequence[Trial], batch: Batch
+    trainer: pl.Trainer, engine: Engine, full: FullEngine, trials: Sequence[Trial], batch: Batch
 ) -> FamilyCheck:
     """Run some trials of every family on ``engine`` and on the full engine.
 
     Args:
         trainer: of the campaign.
         engine: of the campaign.
-        infer: scores of events.
+        full: the full engine, of the network itself.
         trials: of the campaign.
         batch: of the test set, of which the first samples are taken.
 
@@ -81,7 +81,7 @@ def check_families(
     draw = np.random.default_rng(SEED)
     chosen = {name: _choose(group, TRIALS, draw) for name, group in by_family.items()}
     listed = [trial for group in chosen.values() for trial in group]
-    both = _Both(engine, infer)
+    both = _Both(engine, full)
     found = both.compare(trainer, listed, batch)
     if found.differing:
         for name in dict.fromkeys(family_of(as_trial(trial)) for trial in found.examples):
@@ -117,10 +117,10 @@ def _rank_effect(trial: Trial) -> int:
 class _Both(pl.LightningModule):
     """A test run of some samples on two engines."""
 
-    def __init__(self, engine: Engine, infer: Any) -> None:
+    def __init__(self, engine: Engine, full: FullEngine) -> None:
         super().__init__()
-        self.network = engine.network
-        self.engine, self.full = engine, FullEngine(engine.network, infer)
+        self.network = full.network
+        self.engine, self.full = engine, full
         self.trials: list[Trial] = []
         self.rows: list[Tensor] = []
 
