@@ -20,7 +20,7 @@ class SEWResNet(FrameNetwork):
     function ADD: a block's output is the spikes of conv, norm, neurons, conv, norm, neurons plus
     the block's input. So what a block sees is the sum of the spikes of lif2 and of each block
     before. All blocks have one number of maps and one size: every shortcut is the identity.
-    fc1 has a norm as well: sums of spikes are large, and its neurons would fire always or never.
+    fc1 has a norm as well: without it training by the recipe below stayed at chance.
     Events are ``[time, batch, channels, height, width]`` counts; the scores are a softmax of spike
     counts.
 

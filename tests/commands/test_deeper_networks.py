@@ -35,20 +35,14 @@ def test_the_preset_of_the_norms_draws_from_all_that_they_store(
 
 
 @pytest.mark.parametrize("model", ["SpikingVGG", "SEWResNet"])
-def test_faults_in_the_norms_show(workplace: Path, model: str) -> None:
-    options = ["--faults.layers=bn*", "--faults.bits=30", "--margin=0.3"]
-    results, summary = run_campaign(workplace, model, *options)
+def test_faults_in_the_norms_count_as_on_the_full_engine(workplace: Path, model: str) -> None:
+    counts = "--model.softmax=false"  # a softmax of many spikes is 1, whatever a few more do
+    options = ["--faults.layers=bn*", "--faults.bits=30", "--margin=0.3", "--verify=8"]
+    results, summary = run_campaign(workplace, model, counts, *options)
     assert summary["status"] == "finished"
     assert summary["done"] == len(results) > 10
     assert {layer.rpartition(".")[2] for layer in results["Layer"]} == set(NORM_WORDS)
-    assert (results["fully_masked"] < SAMPLES).any()
     assert (results["samples"] == SAMPLES).all()
-
-
-@pytest.mark.parametrize("model", ["SpikingVGG", "SEWResNet"])
-def test_a_campaign_stores_what_the_full_engine_finds(workplace: Path, model: str) -> None:
-    results, summary = run_campaign(workplace, model, "--margin=0.25", "--verify=6")
-    assert summary["status"] == "finished"
-    assert summary["verified"]["faults"] == 6
-    assert summary["verified"]["differing"] == 0
-    assert 0 < (results["fully_masked"] == SAMPLES).sum() < len(results)
+    verified = summary["verified"]
+    assert verified["differing"] == 0
+    assert 0 < verified["unmasked"] < verified["pairs"] == 8 * SAMPLES
