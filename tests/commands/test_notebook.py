@@ -126,7 +126,7 @@ def test_a_network_with_a_forward_of_its_own(tmp_path: Path) -> None:
         small(PlainLinear), DATA, fi.SamplingPlan(margin=0.3), output=tmp_path, quiet=True,
         accelerator="cpu", name="Mine",
     )  # fmt: skip
-    assert "full engine" in repr(one)
+    assert "stage graph recorded from its forward (2 stages)" in repr(one)
     assert one.run().folder.parent.name == "Mine"
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from fi.network.recorder.expression_paths import find_path, replace
 from fi.network.recorder.expressions import Applied, Incoming, Node, Part
-from fi.network.recorder.paths import find_path, replace
 from fi.network.recorder.plain_modules import SHAPING, module_of
 from fi.network.recorder.replay import Line, Replay
 from fi.network.stages import has_own_behaviour

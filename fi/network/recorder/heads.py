@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from fi.network.readouts import MaxMembrane, Readout, SpikeCount
+from fi.network.recorder.expression_paths import find_path, replace, replace_all, terms_of
 from fi.network.recorder.expressions import (
     Applied,
     Fired,
@@ -18,8 +19,8 @@ from fi.network.recorder.expressions import (
     NotRecordable,
     Part,
     Word,
+    children,
     evaluate,
-    name_of,
     signals_of,
     walk,
 )
@@ -34,9 +35,16 @@ from fi.network.recorder.folds import (
 )
 from fi.network.recorder.functions import stacked
 from fi.network.recorder.generalising import Differs, Generaliser
-from fi.network.recorder.paths import find_path, replace, terms_of
 from fi.network.recorder.plain_modules import SHAPING
 from fi.network.recorder.replay import Line, Replay
+
+
+class ReadsWords(NotRecordable):
+    """What makes scores of all steps reads a word, in which a fault would be of no stage."""
+
+    def __init__(self, module: nn.Module, word: str) -> None:
+        super().__init__(f"{type(module).__name__}.{word} is read after the last step, by no stage")
+        self.module, self.word = module, word
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,13 @@ class Head:
     readout: Readout
 
 
-def find_head(scores: Node, steps: int, like: Tensor, whole: Collection[str]) -> Head:
+def find_head(
+    scores: Node,
+    steps: int,
+    like: Tensor,
+    whole: Collection[str],
+    shape_of: Callable[[Node], tuple[int, ...]],
+) -> Head:
     """What the scores of an inference of so many steps read, and how.
 
     Args:
@@ -60,12 +74,13 @@ def find_head(scores: Node, steps: int, like: Tensor, whole: Collection[str]) ->
         steps: of the inference.
         like: some signal, for its type and device.
         whole: neurons whose spikes are whole numbers: their sum has no order.
+        shape_of: gives the shape of one sample of an expression of one step.
 
     Raises:
         NotRecordable: they are no function of one layer's steps.
     """
     head = _find_folded(scores, steps, like, whole) or _find_last(scores, steps)
-    head = head or _find_whole(scores, steps)
+    head = head or _find_whole(scores, steps) or _find_without_neurons(scores, steps, shape_of)
     if head is None:
         raise NotRecordable("the scores are no function of what one layer does at each step")
     return head
@@ -180,11 +195,66 @@ def _find_whole(scores: Node, steps: int) -> Head | None:
     """Scores that are any function of one neuron's spikes, or of its membranes."""
     signals = [node for node in signals_of(scores) if isinstance(node, Fired)]
     read = {(node.neuron, node.output) for node in signals}
-    if len(read) != 1 or len(signals) != len(signals_of(scores)):
+    if len(read) != 1 or len(signals) != len(signals_of(scores)) or _words(scores):
         return None
     ((neuron, output),) = read
     layer = Fired(neuron, output, 0)
     return Head(layer, RecordedSteps(_Steps(scores), _is_membrane(layer)))
+
+
+def _find_without_neurons(
+    scores: Node, steps: int, shape_of: Callable[[Node], tuple[int, ...]]
+) -> Head | None:
+    """Scores that are any function of layers without neurons, each of the spikes of one step."""
+    by_step = _find_single_steps(scores)
+    if sorted(by_step) != list(range(steps)) or steps < 3:
+        return None
+    columns = list(zip(*(by_step[step] for step in range(1, steps)), strict=False))
+    layers: list[Node] = []
+    leaves: dict[int, Node] = {}
+    start = 0
+    for column in columns:
+        alike = _complete(by_step[0], column, steps)
+        if alike is None or len(shape := shape_of(alike[1])) != 1:
+            return None
+        layers.append(alike[1])
+        lines = (slice(None), slice(start, start + shape[0]))
+        start += shape[0]
+        for step, node in enumerate((alike[0], *column)):
+            leaves[id(node)] = Applied(Tensor.__getitem__, (Fired("", "", step), lines), {})
+    layer = layers[0] if len(layers) == 1 else Applied(torch.cat, (layers, 1), {})
+    rest = replace_all(scores, leaves)
+    return Head(layer, RecordedSteps(_Steps(rest), membranes=False))
+
+
+def _find_single_steps(scores: Node) -> dict[int, list[Node]]:
+    """The largest expressions of the signals of one step alone, by step."""
+    steps: dict[int, set[int]] = {}
+    for node in walk(scores):
+        own = {node.call} if isinstance(node, Fired) else set[int]()
+        steps[id(node)] = own.union(*(steps[id(child)] for child in children(node)))
+    found: dict[int, list[Node]] = {}
+    for node in walk(scores):
+        if len(steps[id(node)]) > 1:
+            for child in children(node):
+                if len(steps[id(child)]) == 1:
+                    (step,) = steps[id(child)]
+                    found.setdefault(step, []).append(child)
+    return found
+
+
+def _complete(
+    firsts: Sequence[Node], column: Sequence[Node], steps: int
+) -> tuple[Node, Node] | None:
+    """The expression of the first step that is like those of all others, and that of them all.
+
+    A recurrence starts from zeros: what is of the first step alone is more than in later ones.
+    """
+    for node in (inner for first in firsts for inner in reversed(walk(first))):
+        layer = _find_layer([node, *column], steps)
+        if layer is not None:
+            return node, layer
+    return None
 
 
 def _count(rest: Rest | None) -> SpikeCount:
@@ -210,21 +280,21 @@ def _replay(root: Node) -> Rest | None:
     return None if found.shape == numbers.shape and torch.equal(found, numbers) else replay
 
 
-def _words(root: Node) -> list[str]:
-    """Words that an expression reads, each by the class of its module."""
+def _words(root: Node) -> list[tuple[nn.Module, str]]:
+    """Words that an expression reads: module and name."""
     found = []
     for node in walk(root):
         if isinstance(node, Word):
-            found.append(f"{type(node.owner).__name__}.{node.name}")
+            found.append((node.owner, node.name))
         if isinstance(node, Applied) and isinstance(node.function, nn.Module):
-            found += [f"{name_of(node.function)}.{name}" for name in node.function.state_dict()]
+            found += [(node.function, name) for name in node.function.state_dict()]
     return found
 
 
 def _check_no_words(root: Node) -> None:
     words = _words(root)
     if words:
-        raise NotRecordable(f"{words[0]} is read after the last step, by no stage")
+        raise ReadsWords(*words[0])
 
 
 class _Steps:

@@ -16,7 +16,7 @@ from fi.network.neurons import spiking_neurons
 from fi.network.recorder.checking import why_not_the_same
 from fi.network.recorder.expressions import Fired, Moment, Node, NotRecordable, signals_of
 from fi.network.recorder.generalising import Differs, Generaliser, deep_recursion
-from fi.network.recorder.heads import Head, find_head
+from fi.network.recorder.heads import Head, ReadsWords, find_head
 from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.network.recorder.recording import Recording, recorded_calls
 from fi.network.recorder.replay import Passive
@@ -162,7 +162,7 @@ class _Derivation:
                 synapses[name] = maker.make(self._find_current(name), name)
             except (Differs, NotRecordable) as error:
                 raise NotRecordable(f"{name}: {error}") from None
-        head = self._find_head()
+        head = self._find_head(maker)
         ordered = self._put_last(synapses, head.layer)
         stages = [self._make_stage(name, synapse) for name, synapse in ordered.items()]
         if not self._is_read(head.layer, ordered):
@@ -187,7 +187,7 @@ class _Derivation:
                 counts.append(one.calls)
         return Generaliser(moments, counts, by_step=True).node(nodes)
 
-    def _find_head(self) -> Head:
+    def _find_head(self, maker: SynapseMaker) -> Head:
         alike = [one for one in self.taken if one.steps == self._first.steps]
         moments = [Moment(0, one.steps, one.recording.batch) for one in alike]
         general = Generaliser(moments, [one.calls for one in alike], by_step=False)
@@ -195,7 +195,14 @@ class _Derivation:
             scores = general.node([one.scores for one in alike])
         except Differs as error:
             raise NotRecordable(f"the scores: {error}") from None
-        return find_head(scores, self._first.steps, self.like, self._find_whole())
+        try:
+            steps, whole = self._first.steps, self._find_whole()
+            return find_head(scores, steps, self.like, whole, maker.shape_of)
+        except ReadsWords as error:
+            name = self._first.recording.names.get(id(error.module), type(error.module).__name__)
+            raise NotRecordable(
+                f"{name}.{error.word} is read after the last step, by no stage"
+            ) from None
 
     def _find_whole(self) -> list[str]:
         """The neurons that give whole numbers."""

@@ -10,6 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from fi.network.recorder.chains import make_chain
+from fi.network.recorder.expression_paths import (
+    ADD,
+    changes_shapes_only,
+    find_path,
+    reads,
+    replace,
+    terms_of,
+)
 from fi.network.recorder.expressions import (
     AllFired,
     Applied,
@@ -22,7 +30,6 @@ from fi.network.recorder.expressions import (
     evaluate,
     signals_of,
 )
-from fi.network.recorder.paths import ADD, changes_shapes_only, find_path, reads, replace, terms_of
 from fi.network.recorder.replay import Line, Passive, Replay
 from fi.network.stages import Stage
 
@@ -257,6 +264,14 @@ class SynapseMaker:
         if not isinstance(value, Tensor):
             raise NotRecordable("what drives it is no tensor")
         return value
+
+    def shape_of(self, root: Node) -> tuple[int, ...]:
+        """The shape of one sample of an expression of one step.
+
+        Raises:
+            NotRecordable: it cannot be computed.
+        """
+        return self._shape_of(root, self._find_lines(root))
 
     def _shape_of(self, root: Node, lines: Sequence[Line]) -> tuple[int, ...]:
         if any(line.source is None for line in lines) or len(lines) > 1:

@@ -380,3 +380,69 @@ def test_a_running_sum_of_membranes_is_a_fold() -> None:
     assert isinstance(recorded.readout, RecordedSum)
     for batch in (2, 9):
         assert why_not_the_same(recorded, adapter, draw_events((12,), batch, 3)) is None
+
+
+class Integrating(nn.Module):
+    """A head whose currents decay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.lif1 = nn.Linear(12, 8), snn.Leaky(beta=0.9)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mem1, out = self.lif1.init_leaky(), 0
+        for step in x:
+            spk1, mem1 = self.lif1(self.fc1(step), mem1)
+            out = 0.9 * out + self.head(spk1)
+        return out
+
+
+class Auxiliary(Integrating):
+    """Spikes, and a head on those of another layer, added up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc2, self.lif2 = nn.Linear(8, 4), snn.Leaky(beta=0.8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mem1, mem2, out = self.lif1.init_leaky(), self.lif2.init_leaky(), 0
+        for step in x:
+            spk1, mem1 = self.lif1(self.fc1(step), mem1)
+            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
+            out = out + spk2 + self.head(spk1)
+        return out
+
+
+class Gated(Integrating):
+    """The counts of two layers of other sizes, in a product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc2, self.lif2 = nn.Linear(8, 4), snn.Leaky(beta=0.8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mem1, mem2, out, hidden = self.lif1.init_leaky(), self.lif2.init_leaky(), [], []
+        for step in x:
+            spk1, mem1 = self.lif1(self.fc1(step), mem1)
+            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
+            out.append(spk2)
+            hidden.append(spk1)
+        return torch.stack(out).sum(0) * torch.stack(hidden).sum((0, 2))[:, None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "last"),
+    [
+        (Gated, "Identity -> Passive of lif2 concatenate lif1"),
+        (Integrating, "Linear -> Passive of lif1"),
+        (Auxiliary, "Replay -> Passive of lif2 concatenate lif1"),
+    ],
+)
+def test_heads_of_any_fold_are_a_stage(kind: Kind, last: str) -> None:
+    network = make_users_network(kind)
+    adapter, events = Adapter(network), draw_events((12,), 6, 0)
+    recorded = (adapter(events), record(network, adapter, events))[1]
+    assert describe(recorded)[-2:] == [last, "RecordedSteps"]
+    for batch in (1, 9):
+        assert why_not_the_same(recorded, adapter, draw_events((12,), batch, 3)) is None

@@ -103,14 +103,18 @@ REFUSED = {
     ),
     "a word after the last step": (
         {"result": "result = self.last(torch.stack(out).sum(0))"},
-        "Linear.weight is read after the last step, by no stage",
+        "last.weight is read after the last step, by no stage",
     ),
-    "scores of two neurons' steps, folded otherwise": (
+    "states of two neurons": (
         {
             "before": "hidden = []",
-            "after": "hidden.append(s1)",
+            "after": "hidden.append(m1)",
             "result": "result = torch.stack(out).sum(0) * torch.stack(hidden).sum((0, 2))[:, None]",
         },
+        "it reads mem of lif1, no spikes",
+    ),
+    "scores of two steps at once": (
+        {"result": "result = sum(out[t] * out[t - 1] * s1[:, :4] for t in range(len(out)))"},
         "the scores are no function of what one layer does at each step",
     ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fi.network.recorder.expressions import Applied, Node, Part, children, rebuild, signals_of, walk
@@ -52,7 +52,12 @@ def changes_shapes_only(node: Node) -> bool:
 
 def replace(root: Node, node: Node, by: Node) -> Node:
     """The expression with another node in one place."""
-    made: dict[int, Node] = {id(node): by}
+    return replace_all(root, {id(node): by})
+
+
+def replace_all(root: Node, by: Mapping[int, Node]) -> Node:
+    """The expression with other nodes in the places of some, which are told by their ids."""
+    made = dict(by)
 
     def change(value: Any) -> Any:
         return made.get(id(value), value) if isinstance(value, Node) else value
