@@ -5,16 +5,26 @@ A fold has one order of summation, so that every engine gets the same floating-p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+Fold = TypeVar("Fold", bound=Callable[..., Tensor])
+
+
+def by_neuron(accumulate: Fold) -> Fold:
+    """Say of a fold that it treats each neuron on its own, whatever the others do."""
+    accumulate.by_neuron = True  # type: ignore[attr-defined]
+    return accumulate
 
 
 class Readout:
     """A statistic gathered step by step, and the scores that it gives.
 
-    Subclass it for a readout of your own: ``initial`` and ``accumulate`` are the fold.
+    Subclass it for a readout of your own: ``initial`` and ``accumulate`` are the fold, which
+    ``by_neuron`` may stand before.
 
     Args:
         softmax: whether to turn the statistic into scores that add up to 1.
@@ -30,6 +40,11 @@ class Readout:
     def accumulate(self, statistic: Tensor, spikes: Tensor, membrane: Tensor) -> Tensor:
         """The statistic after one more step; all are ``[batch, classes]``."""
         raise NotImplementedError
+
+    @property
+    def is_by_neuron(self) -> bool:
+        """Whether its fold treats each neuron on its own."""
+        return getattr(type(self).accumulate, "by_neuron", False)
 
     def scores(self, statistic: Tensor) -> Tensor:
         """Scores ``[batch, classes]`` of a gathered statistic.
@@ -71,6 +86,7 @@ class SpikeCount(Readout):
     def initial(self, like: Tensor) -> Tensor:
         return torch.zeros_like(like)
 
+    @by_neuron
     def accumulate(self, statistic: Tensor, spikes: Tensor, membrane: Tensor) -> Tensor:
         return statistic + spikes
 
@@ -90,5 +106,6 @@ class MaxMembrane(Readout):
     def initial(self, like: Tensor) -> Tensor:
         return torch.full_like(like, float("-inf"))
 
+    @by_neuron
     def accumulate(self, statistic: Tensor, spikes: Tensor, membrane: Tensor) -> Tensor:
         return torch.maximum(statistic, membrane)

@@ -65,6 +65,8 @@ class Stage:
             nothing is said, those of the stage before.
         merge: how several sources become one input: they ``add`` up, or ``concatenate`` puts their
             channels (or their lines, flattened, where they are of other sizes) one after another.
+        channels_last: whether images are given the layout in which a CPU convolves and pools
+            fastest; sums are rounded otherwise in it.
 
     Example:
         >>> import snntorch as snn
@@ -81,6 +83,7 @@ class Stage:
     recurrent: nn.Module | None = None
     sources: tuple[SpikingNeuron | None, ...] = ()
     merge: Literal["add", "concatenate"] = "add"
+    channels_last: bool = True
 
     def merge_sources(self, signals: Sequence[Tensor], leading: int) -> Tensor:
         """What comes in of what the sources give, whose first ``leading`` axes are no features."""
@@ -107,11 +110,16 @@ class Stage:
 
     def conduct(self, signal: Tensor) -> Tensor:
         """Currents ``[batch, ...]`` of ``signal`` ``[batch, ...]``; any leading batch will do."""
-        if signal.ndim == 4:  # images: the layout in which CPU convolution and pooling are fastest
-            signal = signal.contiguous(memory_format=torch.channels_last)
+        signal = self.lay_out(signal)
         for module in self.modules:
             signal = module(signal)
         return signal
+
+    def lay_out(self, signal: Tensor) -> Tensor:
+        """``signal`` ``[batch, ...]`` in the layout of memory in which the synapse takes it."""
+        if signal.ndim == 4 and self.channels_last:
+            return signal.contiguous(memory_format=torch.channels_last)
+        return signal.contiguous()
 
     def currents(self, inputs: Tensor) -> Tensor:
         """Currents of ``inputs``, all steps at once; both are ``[time, batch, ...]``."""

@@ -176,7 +176,8 @@ class FastPath:
                 self.tally.simulated += found.simulated
                 self.tally.diverged += found.diverged
                 self.tally.computed += len(found.fault)
-                waiting.append((found.fault, found.sample, found.statistic))
+                if len(found.fault):
+                    waiting.append((found.fault, found.sample, found.statistic))
                 if sum(len(part[0]) for part in waiting) > PORTION:
                     yield self.score(waiting)
                     waiting = []

@@ -33,6 +33,7 @@ class Synapse:
     """What input reaches which neuron through which weight; neuron = channel * cells + cell.
 
     Attributes:
+        stage: that has it.
         weights: the linear or convolutional module.
         before_pool: modules up to the pool, which give ``[batch, channels, positions]``.
         windows: ``[cells, width]`` positions that a cell sees, -1 outside.
@@ -41,6 +42,7 @@ class Synapse:
         mean: whether a cell sees the mean of its window, else the largest.
     """
 
+    stage: Stage
     weights: nn.Linear | nn.Conv2d
     before_pool: tuple[nn.Module, ...]
     windows: Ints
@@ -79,8 +81,7 @@ class Synapse:
 
     def before(self, inputs: Tensor) -> Tensor:
         """Currents before the pool, ``[batch, channels, ...]``, of ``[batch, ...]``."""
-        if inputs.ndim == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        inputs = self.stage.lay_out(inputs)
         for module in self.before_pool:
             inputs = module(inputs)
         return inputs
@@ -124,7 +125,7 @@ def normal_form(stage: Stage, input_shape: Sequence[int]) -> Synapse | None:
     padded = np.concatenate([inputs, np.full((len(inputs), 1), -1, np.int32)], axis=1)
     taps = np.ascontiguousarray(padded[:, windows])
     mean = isinstance(pool, nn.AvgPool2d | nn.AdaptiveAvgPool2d)
-    return Synapse(weights, before, windows, taps, scale, mean)
+    return Synapse(stage, weights, before, windows, taps, scale, mean)
 
 
 def _reshaped(module: nn.Module, image: Tensor) -> Tensor:

@@ -138,9 +138,7 @@ class GoldenStage:
     def signal_at(self, depth: int, start: int = 0) -> Tensor:
         """The inputs after ``depth`` modules of the synapse, ``[time * batch, ...]``."""
         if depth not in self._signals:
-            signal = self.inputs.flatten(0, 1)
-            if signal.ndim == 4:  # as Stage.conduct does
-                signal = signal.contiguous(memory_format=torch.channels_last)
+            signal = self.stage.lay_out(self.inputs.flatten(0, 1))
             for module in self.stage.modules[:depth]:
                 signal = module(signal)
             self._signals[depth] = signal

@@ -15,7 +15,7 @@ from fi.engine.generic.golden_stage import GoldenStage, InputEvents
 from fi.engine.generic.partial_neurons import select_neurons, simulate_neurons
 from fi.engine.generic.spike_differences import Columns, Frames, Incoming, SpikeDifferences
 from fi.network.neurons import reset_neurons
-from fi.network.readouts import MaxMembrane, Readout, SpikeCount
+from fi.network.readouts import Readout
 from fi.network.stages import EVENTS, StageActivity
 
 #: Spikes and membrane of a step.
@@ -33,7 +33,7 @@ class GoldenReadout:
     @property
     def is_elementwise(self) -> bool:
         """Whether the fold treats each neuron on its own."""
-        return type(self.readout).accumulate in (SpikeCount.accumulate, MaxMembrane.accumulate)
+        return self.readout.is_by_neuron
 
     @cached_property
     def statistics(self) -> list[Tensor]:

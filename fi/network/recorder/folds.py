@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from fi.network.readouts import MaxMembrane, Readout, SpikeCount
+from fi.network.readouts import MaxMembrane, Readout, SpikeCount, by_neuron
 
 #: What makes scores of what a fold has gathered.
 Rest = Callable[[Tensor], Tensor]
@@ -50,6 +50,7 @@ class RecordedSum(Readout):
     def initial(self, like: Tensor) -> Tensor:
         return torch.zeros_like(like)
 
+    @by_neuron
     def accumulate(self, statistic: Tensor, spikes: Tensor, membrane: Tensor) -> Tensor:
         return statistic + membrane
 
@@ -67,6 +68,7 @@ class RecordedLast(Readout):
     def initial(self, like: Tensor) -> Tensor:
         return torch.zeros_like(like)
 
+    @by_neuron
     def accumulate(self, statistic: Tensor, spikes: Tensor, membrane: Tensor) -> Tensor:
         return membrane if self.membranes else spikes
 
@@ -76,8 +78,6 @@ class RecordedLast(Readout):
 
 class RecordedSteps(Readout):
     """All steps, kept, and the function that makes scores of them: ``[batch, time, ...]``."""
-
-    keeps_steps = True
 
     def __init__(self, rest: Rest, membranes: bool) -> None:
         super().__init__(softmax=False)

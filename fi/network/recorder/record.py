@@ -263,4 +263,4 @@ class _Derivation:
 def _stage(synapse: Synapse, neuron: SpikingNeuron, neurons: Mapping[str, SpikingNeuron]) -> Stage:
     modules = synapse.modules or [nn.Identity()]
     sources = tuple(None if name is None else neurons[name] for name in synapse.sources)
-    return Stage(modules, neuron, synapse.recurrent, sources, synapse.merge)
+    return Stage(modules, neuron, synapse.recurrent, sources, synapse.merge, channels_last=False)

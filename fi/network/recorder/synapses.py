@@ -120,7 +120,14 @@ class SynapseMaker:
         numbers = [step if s is not None or self.event_steps > 1 else 0 for s in synapse.sources]
         now = [signals[s][:, n] for s, n in zip(synapse.sources, numbers, strict=True)]
         sources = (None,) * len(now)
-        stage = Stage(synapse.modules or [nn.Identity()], Passive(), None, sources, synapse.merge)
+        stage = Stage(
+            synapse.modules or [nn.Identity()],
+            Passive(),
+            None,
+            sources,
+            synapse.merge,
+            channels_last=False,
+        )
         merged = stage.merge_sources(now, 1)
         current = _conduct(stage, merged)
         if not _are_close(_conduct(stage, merged[:2]), current[:2]):
