@@ -79,8 +79,9 @@ def load_workload(parser: CommandParser, options: Namespace) -> Workload:
     network = load_network(parser, options)
     data = parser.build(options, "data")
     subject = Subject(network, data, limit=options.samples, word_format=options.format)
-    reason = DifferentialEngine.why_not(network)
-    if reason or not isinstance(network, SpikingNetwork):
+    staged = subject.staged
+    reason = DifferentialEngine.why_not(staged) if staged is not None else subject.why_not_recorded
+    if reason or staged is None:
         raise UserError(f"there is only the full engine to measure: {reason}")
     dtype = torch.float64 if options.precision == "64-true" else torch.float32
     network.to(device=options.device, dtype=dtype)
@@ -88,7 +89,7 @@ def load_workload(parser: CommandParser, options: Namespace) -> Workload:
     space = _make_space(subject, options)
     trials = _draw_trials(space, options)
     compared = _choose_compared(space, trials, options)
-    return Workload(subject.name, network, subject.steps, batches, trials, compared)
+    return Workload(subject.name, staged, subject.steps, batches, trials, compared)
 
 
 def _check_options(options: Namespace) -> None:

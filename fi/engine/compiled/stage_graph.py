@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fi.engine.compiled import kernels
-from fi.engine.compiled.kernels.arrays import Array, PairList
+from fi.engine.compiled.kernels.arrays import PairList
+from fi.engine.compiled.kernels.pair_lists import join_pairs
 from fi.network.stages import EVENTS, Stage, StageActivity, find_sources
 
 
@@ -60,14 +61,10 @@ class StageGraph:
                 parts.append(pairs._replace(neuron=pairs.neuron + offset) if offset else pairs)
         if len(parts) == 1 and not in_order:
             return parts[0]
-        merged, *others = [kernels.order_by_time(part, self.steps) for part in parts]
-        for part in others:
-            merged = kernels.add_pairs(
-                merged, part, _order_pairs(merged), _order_pairs(part), self.lines[number]
-            )
-        return merged
-
-
-def _order_pairs(pairs: PairList) -> Array:
-    """By fault, then by sample, int64 ``[pairs]``."""
-    return np.lexsort((pairs.sample, pairs.fault))
+        ordered = [kernels.order_by_time(part, self.steps) for part in parts]
+        if len(ordered) == 1:
+            return ordered[0]
+        joined = join_pairs(ordered)
+        begins = np.concatenate([[0], joined.end[:-1]])
+        order = np.lexsort((joined.sample, joined.fault))
+        return kernels.add_pairs(joined, begins, order, self.lines[number])

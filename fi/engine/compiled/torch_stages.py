@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fi.engine.compiled.kernels.arrays import Array, PairList
-from fi.engine.compiled.kernels.pair_lists import choose_pairs
+from fi.engine.compiled.kernels.pair_lists import choose_pairs, join_pairs
 from fi.engine.compiled.kernels.read_out import Statistics
 from fi.engine.generic.golden_stage import GoldenStage, InputEvents
 from fi.engine.generic.propagation import Propagation
@@ -119,17 +119,6 @@ def to_pairs(
         neuron.numpy().astype(np.int32),
         change.numpy(),
     )
-
-
-def join_pairs(parts: list[PairList]) -> PairList:
-    """The pairs of each, one behind the other."""
-    if len(parts) == 1:
-        return parts[0]
-    starts = np.cumsum([0, *(len(part.step) for part in parts)])
-    shifted = [
-        part._replace(end=part.end + start) for part, start in zip(parts, starts, strict=False)
-    ]
-    return PairList(*(np.concatenate(arrays) for arrays in zip(*shifted, strict=True)))
 
 
 def _to_index(values: Array) -> Tensor:

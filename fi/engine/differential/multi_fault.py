@@ -19,11 +19,10 @@ from fi.engine.compiled.fast_path import FastPath, Scorable
 from fi.engine.compiled.fault_arrays import PARAMETERS, FaultArrays, find_affected, join_trials
 from fi.engine.compiled.golden_trace import Trace
 from fi.engine.compiled.kernels.arrays import Array, PairList, TrialFaults
-from fi.engine.compiled.kernels.pair_lists import choose_pairs
+from fi.engine.compiled.kernels.pair_lists import choose_pairs, join_pairs
 from fi.engine.compiled.planner import Need, Part
 from fi.engine.compiled.stage_runner import StageRunner, list_nothing
 from fi.engine.compiled.synapse_matrix import Ints
-from fi.engine.compiled.torch_stages import join_pairs
 from fi.engine.differential.late_start import LateStart
 from fi.engine.differential.path_choice import choose_kernels
 from fi.engine.tally import Tally

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fi.engine.compiled.kernels.arrays import Array, EntryWindows, PairList
+from fi.engine.compiled.kernels.arrays import FOREVER, Array, EntryWindows, PairList
 from fi.engine.compiled.kernels.compiling import compiled
 from fi.engine.compiled.kernels.pair_lists import (
     cut_pairs,
@@ -56,74 +56,67 @@ def order_by_time(given: PairList, steps: int) -> PairList:
 
 
 @compiled
-def add_pairs(
-    one: PairList, other: PairList, order_one: Array, order_other: Array, lines: int
-) -> PairList:
-    """The differences of both by fault and sample; at one step and line they add up.
+def add_pairs(given: PairList, begins: Array, order: Array, lines: int) -> PairList:
+    """The differences of several lists by fault and sample; those of one step and line add up.
 
     Args:
-        one, other: entries of a pair are in the order of time.
-        order_one, order_other: ``int64 [pairs]``, the pairs by fault, then by sample.
+        given: the lists one behind the other, the entries of each pair in the order of time.
+        begins: ``int64 [pairs]``, where the entries of each begin.
+        order: ``int64 [pairs]``, by fault, then by sample: the same pair of several lists in turn.
         lines: how many there are.
     """
-    out = new_pairs(len(order_one) + len(order_other), one.change)
+    fault, sample, ends, step, neuron, change = given
+    out = new_pairs(len(order), change)
+    sums = np.zeros(lines, change.dtype)
     stamp = np.full(lines, -1, np.int64)
-    place = np.zeros(lines, np.int64)
-    pairs = entries = i = k = 0
+    touched = np.empty(lines, np.int64)
+    at, until = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
+    pairs = entries = 0
     run = np.int64(0)
-    while i < len(order_one) or k < len(order_other):
-        first, second = -1, -1
-        if i < len(order_one):
-            first = order_one[i]
-        if k < len(order_other):
-            second = order_other[k]
-        if first >= 0 and second >= 0:
-            before = one.fault[first], one.sample[first]
-            behind = other.fault[second], other.sample[second]
-            if before < behind:
-                second = -1
-            elif behind < before:
-                first = -1
-        a = a_end = b = b_end = 0
-        fault = sample = 0
-        if first >= 0:
-            a, a_end = one.end[first - 1] if first > 0 else 0, one.end[first]
-            fault, sample = one.fault[first], one.sample[first]
-            i += 1
-        if second >= 0:
-            b, b_end = other.end[second - 1] if second > 0 else 0, other.end[second]
-            fault, sample = other.fault[second], other.sample[second]
-            k += 1
+    place = 0
+    while place < len(order):
+        own = order[place]
+        parts = 0
+        room = entries
+        while place < len(order):
+            other = order[place]
+            if fault[other] != fault[own] or sample[other] != sample[own]:
+                break
+            at[parts], until[parts] = begins[other], ends[other]
+            room += ends[other] - begins[other]
+            parts += 1
+            place += 1
+        if room > len(out.step):
+            out = grow_entries(out, entries, room)
         start = entries
-        more = a_end - a + b_end - b
-        if entries + more > len(out.step):
-            out = grow_entries(out, entries, entries + more)
-        while a < a_end or b < b_end:
-            if b >= b_end or (a < a_end and one.step[a] <= other.step[b]):
-                step = one.step[a]
-            else:
-                step = other.step[b]
-            begin = entries
-            while a < a_end and one.step[a] == step:
-                line = one.neuron[a]
-                stamp[line], place[line] = run, entries
-                entries = put_entry(out, entries, step, line, one.change[a])
-                a += 1
-            while b < b_end and other.step[b] == step:
-                line = other.neuron[b]
-                if stamp[line] == run:
-                    out.change[place[line]] += other.change[b]
-                else:
-                    entries = put_entry(out, entries, step, line, other.change[b])
-                b += 1
+        while True:
+            now = np.int64(FOREVER)
+            for part in range(parts):
+                if at[part] < until[part]:
+                    now = min(now, np.int64(step[at[part]]))
+            if now == FOREVER:
+                break
+            count = 0
+            for part in range(parts):
+                entry, end = at[part], until[part]
+                while entry < end and step[entry] == now:
+                    line = neuron[entry]
+                    if stamp[line] == run:
+                        sums[line] += change[entry]
+                    else:
+                        stamp[line] = run
+                        sums[line] = change[entry]
+                        touched[count] = line
+                        count += 1
+                    entry += 1
+                at[part] = entry
             run += 1
-            kept = begin
-            for entry in range(begin, entries):
-                if out.change[entry] != 0:
-                    kept = put_entry(out, kept, step, out.neuron[entry], out.change[entry])
-            entries = kept
+            for number in range(count):
+                value = sums[touched[number]]
+                if value != 0:
+                    entries = put_entry(out, entries, now, touched[number], value)
         if entries > start:
-            pairs = put_pair(out, pairs, fault, sample, entries)
+            pairs = put_pair(out, pairs, fault[own], sample[own], entries)
     return cut_pairs(out, pairs, entries)
 
 
@@ -134,61 +127,110 @@ def pool_pairs(given: PairList, pool: EntryWindows, golden: Array) -> PairList:
     Args:
         given: what differs before it, entries in the order of time.
         pool: its windows.
-        golden: ``f [B, T, lines]``, what comes in without a fault.
+        golden: ``f [B, T, lines]``, what comes in without a fault; a mean pool needs none.
     """
-    first, windows_of, windows, mean = pool
+    if pool.mean:
+        return _pool_means(given, pool)
+    return _pool_maxima(given, pool, golden)
+
+
+@compiled
+def _pool_means(given: PairList, pool: EntryWindows) -> PairList:
+    """The mean of a window changes by the mean of the changes."""
+    fault, sample, ends, step, neuron, change = given
+    first, windows_of, windows, _ = pool
+    part = change.dtype.type(1.0 / windows.shape[1])
+    most = np.int64(0)
+    for line in range(len(first) - 1):
+        most = max(most, np.int64(first[line + 1] - first[line]))
+    out = new_pairs(len(fault), change)
+    sums = np.zeros(len(windows), change.dtype)
+    stamp = np.full(len(windows), -1, np.int64)
+    touched = np.empty(len(windows), np.int64)
+    pairs = entries = 0
+    run = np.int64(0)
+    entry = np.int64(0)
+    for pair in range(len(fault)):
+        start, end = entries, ends[pair]
+        room = entries + (end - entry) * most
+        if room > len(out.step):
+            out = grow_entries(out, entries, room)
+        while entry < end:
+            now, count = step[entry], 0
+            while entry < end and step[entry] == now:
+                line = neuron[entry]
+                value = change[entry] * part
+                for at in range(first[line], first[line + 1]):
+                    window = windows_of[at]
+                    if stamp[window] == run:
+                        sums[window] += value
+                    else:
+                        stamp[window] = run
+                        sums[window] = value
+                        touched[count] = window
+                        count += 1
+                entry += 1
+            run += 1
+            for at in range(count):
+                value = sums[touched[at]]
+                if value != 0:
+                    entries = put_entry(out, entries, now, touched[at], value)
+        if entries > start:
+            pairs = put_pair(out, pairs, fault[pair], sample[pair], entries)
+    return cut_pairs(out, pairs, entries)
+
+
+@compiled
+def _pool_maxima(given: PairList, pool: EntryWindows, golden: Array) -> PairList:
+    """The largest of each window that has a changed line, once more."""
+    fault, samples, ends, steps, neuron, changes = given
+    first, windows_of, windows, _ = pool
     width = windows.shape[1]
-    out = new_pairs(len(given.fault), given.change)
+    most = np.int64(0)
+    for line in range(len(first) - 1):
+        most = max(most, np.int64(first[line + 1] - first[line]))
+    out = new_pairs(len(fault), changes)
     line_stamp = np.full(golden.shape[2], -1, np.int64)
     line_entry = np.zeros(golden.shape[2], np.int64)
     window_stamp = np.full(len(windows), -1, np.int64)
     pairs = entries = 0
     run = np.int64(0)
-    for pair in range(len(given.fault)):
-        start = entries
-        sample = given.sample[pair]
-        entry, end = given.end[pair - 1] if pair > 0 else 0, given.end[pair]
+    entry = np.int64(0)
+    for pair in range(len(fault)):
+        start, end, sample = entries, ends[pair], samples[pair]
+        room = entries + (end - entry) * most
+        if room > len(out.step):
+            out = grow_entries(out, entries, room)
         while entry < end:
-            step = given.step[entry]
-            stop = entry
-            reached = 0
-            while stop < end and given.step[stop] == step:
-                line = given.neuron[stop]
+            now, stop = steps[entry], entry
+            while stop < end and steps[stop] == now:
+                line = neuron[stop]
                 line_stamp[line], line_entry[line] = run, stop
-                reached += first[line + 1] - first[line]
                 stop += 1
-            if entries + reached > len(out.step):
-                out = grow_entries(out, entries, entries + reached)
             for changed in range(entry, stop):
-                line = given.neuron[changed]
+                line = neuron[changed]
                 for at in range(first[line], first[line + 1]):
                     window = windows_of[at]
                     if window_stamp[window] == run:
                         continue
                     window_stamp[window] = run
-                    total = before = golden[sample, step, windows[window, 0]] * 0
+                    largest = before = golden[sample, now, windows[window, 0]]
                     for position in range(width):
                         source = windows[window, position]
                         if source < 0:
-                            continue
-                        value = golden[sample, step, source]
+                            break
+                        value = golden[sample, now, source]
                         faulty = value
                         if line_stamp[source] == run:
-                            faulty = value + given.change[line_entry[source]]
-                        if mean:
-                            before, total = before + value, total + faulty
-                        elif position == 0:
-                            before, total = value, faulty
-                        else:
-                            before = value if value > before or value != value else before
-                            total = faulty if faulty > total or faulty != faulty else total
-                    change = total - before
-                    if mean:
-                        change = total / width - before / width
-                    if change != 0:
-                        entries = put_entry(out, entries, step, window, change)
+                            faulty = value + changes[line_entry[source]]
+                        if position == 0:
+                            before, largest = value, faulty
+                        before = value if value > before or value != value else before
+                        largest = faulty if faulty > largest or faulty != faulty else largest
+                    if largest - before != 0:
+                        entries = put_entry(out, entries, now, window, largest - before)
             run += 1
             entry = stop
         if entries > start:
-            pairs = put_pair(out, pairs, given.fault[pair], sample, entries)
+            pairs = put_pair(out, pairs, fault[pair], sample, entries)
     return cut_pairs(out, pairs, entries)

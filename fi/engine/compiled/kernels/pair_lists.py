@@ -17,6 +17,7 @@ What allocates is a call of its own; what writes is inlined, and counts no refer
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -99,3 +100,14 @@ def choose_pairs(pairs: PairList, chosen: Array) -> PairList:
         pairs.neuron[entries],
         pairs.change[entries],
     )
+
+
+def join_pairs(parts: Sequence[PairList]) -> PairList:
+    """The pairs of each, one behind the other."""
+    if len(parts) == 1:
+        return parts[0]
+    starts = np.cumsum([0, *(len(part.step) for part in parts)])
+    shifted = [
+        part._replace(end=part.end + start) for part, start in zip(parts, starts, strict=False)
+    ]
+    return PairList(*(np.concatenate(arrays) for arrays in zip(*shifted, strict=True)))
