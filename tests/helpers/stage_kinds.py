@@ -252,6 +252,22 @@ def pools_of_spikes() -> list[Stage]:
     ]
 
 
+class Resized(nn.Module):
+    """Events in another size, as many networks begin."""
+
+    def forward(self, events: Tensor) -> Tensor:
+        return nn.functional.interpolate(events, (6, 6)) * 0.5
+
+
+def resized() -> list[Stage]:
+    """A function of the events in front of the first layer."""
+    return [
+        Stage([Resized(), nn.Conv2d(2, 3, 3)], snn.Leaky(beta=0.7)),
+        Stage([nn.Flatten(), nn.Linear(48, 6)], snn.Leaky(beta=decays(6))),
+        Stage(nn.Linear(6, 4), snn.Leaky(beta=0.9)),
+    ]
+
+
 def recurrent_at_the_end() -> list[Stage]:
     """A recurrent stage is read out, behind one whose neurons have a recurrence of their own."""
     return [
@@ -273,7 +289,7 @@ FAST = (
 )
 GENERIC = (late_recurrence, lapicque, late_reset)
 #: Stages that the kernels take beside such that they do not, and graphs of stages.
-MIXED = (residual, skips, joined_channels, coupled, pools_of_spikes, recurrent_at_the_end)
+MIXED = (residual, skips, joined_channels, coupled, pools_of_spikes, resized, recurrent_at_the_end)
 
 
 def events(
@@ -296,7 +312,7 @@ def cut(signal: Tensor, sizes: Sequence[int]) -> list[Batch]:
 
 def input_shape(network: SpikingNetwork) -> tuple[int, ...]:
     """Of the events that a network here takes."""
-    return IMAGE if isinstance(network.stages()[0].modules[0], nn.Conv2d) else FLAT
+    return IMAGE if isinstance(network.stages()[0].modules[0], nn.Conv2d | Resized) else FLAT
 
 
 def network_of(

@@ -59,8 +59,11 @@ class FastPath:
         self.network, self.memory = network, memory
         self.reasons = find_reasons(network, activities)
         self.sources = find_sources(network.stages())
-        pairs = enumerate(zip(network.stages(), activities, strict=True))
-        self.models = [None if n in self.reasons else stage_model(*pair) for n, pair in pairs]
+        stages = enumerate(zip(network.stages(), activities, self.sources, strict=True))
+        self.models = [
+            None if number in self.reasons else stage_model(stage, activity, own == (EVENTS,))
+            for number, (stage, activity, own) in stages
+        ]
         self.threads = threads or torch.get_num_threads()
         self.maximum = _reads_maximum(network)
         last = self.models[-1]
@@ -105,7 +108,11 @@ class FastPath:
         """Whether differences behind a stage, or in the events, can be carried on from there."""
         fed = [n for n, sources in enumerate(self.sources) if number in sources]
         models = [self.models[n] for n in fed]
-        return all(m is None or m.feedback is None or number != EVENTS for m in models)
+        return number != EVENTS or not any(
+            model is not None
+            and (model.feedback is not None or (model.entry and not model.entry.windows))
+            for model in models
+        )
 
     def takes(self, fault: Fault) -> bool:
         """Whether the kernels know the word that is hit."""
@@ -160,7 +167,7 @@ class FastPath:
         entries: dict[int, Array] = {}
         for number in passed:
             model = self.models[number]
-            if model is not None and model.entry is not None:
+            if model is not None and model.entry and model.entry.windows:
                 lines = activities[number].inputs.flatten(2).transpose(0, 1)
                 entries[number] = np.ascontiguousarray(lines.numpy())
         return entries
@@ -212,10 +219,11 @@ class FastPath:
 def find_reasons(network: SpikingNetwork, activities: Sequence[StageActivity]) -> dict[int, str]:
     """Why stages have no kernel, by number."""
     reasons: dict[int, str] = {}
+    sources = find_sources(network.stages())
     for number, (stage, activity) in enumerate(zip(network.stages(), activities, strict=True)):
-        reason = why_not_fast(stage, activity)
+        reason = why_not_fast(stage, activity, sources[number] == (EVENTS,))
         if reason is None and number == len(activities) - 1:
-            reason = _why_not_read(network, stage, activity)
+            reason = _why_not_read(network, stage, activity, sources[number] == (EVENTS,))
         if reason:
             reasons[number] = reason
     return reasons
@@ -226,14 +234,16 @@ def describe_reasons(reasons: dict[int, str]) -> str:
     return "; ".join(f"stage {number + 1}: {reason}" for number, reason in reasons.items())
 
 
-def _why_not_read(network: SpikingNetwork, stage: Stage, activity: StageActivity) -> str | None:
+def _why_not_read(
+    network: SpikingNetwork, stage: Stage, activity: StageActivity, of_events: bool
+) -> str | None:
     """Why the kernels cannot read out the last stage, whose neurons they know."""
     readout = network.readout
     if type(readout).accumulate not in (SpikeCount.accumulate, MaxMembrane.accumulate):
         return f"the readout {type(readout).__name__} has no kernel"
     if stage.recurrent is not None:
         return "a recurrence in the last stage has no kernel"
-    last = stage_model(stage, activity)
+    last = stage_model(stage, activity, of_events)
     if not last.has_one_cell:
         return "the last stage is not a linear one"
     if _reads_maximum(network) and not LastLayer.fits(last):

@@ -19,7 +19,7 @@ from fi.engine.compiled.kernels.arrays import (
     FanOut,
     NeuronConstants,
 )
-from fi.engine.compiled.synapse_matrix import EntryPool, Ints, Synapse, find_entry_pool, normal_form
+from fi.engine.compiled.synapse_matrix import Entry, Ints, Synapse, find_entry, normal_form
 from fi.engine.generic.eligible import are_close, is_plain_module, steps_apart
 from fi.network.neurons import spiking_neurons
 from fi.network.stages import Stage, StageActivity
@@ -47,7 +47,7 @@ class StageModel:
         constants: of the neurons, decays clamped as snnTorch does.
         level, decays: ``[N]`` level of each neuron; ``[levels, 2]`` (alpha, beta) of the bounds.
         feedback: ``f [N, N]``, the recurrent weights, a row for each neuron that spikes.
-        entry: a pool in front of the weights: ``stage``, and all else, is what is behind it.
+        entry: what is in front of the weights: ``stage``, and all else, is what is behind it.
     """
 
     stage: Stage
@@ -62,10 +62,10 @@ class StageModel:
     level: Ints
     decays: Array
     feedback: Array | None
-    entry: EntryPool | None = None
+    entry: Entry | None = None
 
     def see(self, activity: StageActivity) -> StageActivity:
-        """The activity of the whole stage as what is behind a pool at its entry sees it."""
+        """The activity of the whole stage as what is behind its entry sees it."""
         if self.entry is None:
             return activity
         return replace(activity, inputs=self.entry.see(activity.inputs))
@@ -103,19 +103,22 @@ class StageModel:
 
 
 def _behind_entry(
-    stage: Stage, activity: StageActivity
-) -> tuple[Stage, StageActivity, EntryPool | None]:
-    """The stage and its activity without a pool at its entry, and that pool."""
-    entry = find_entry_pool(stage, activity.inputs.shape[2:])
-    if entry is None or not all(map(is_plain_module, entry.modules)):
+    stage: Stage, activity: StageActivity, of_events: bool
+) -> tuple[Stage, StageActivity, Entry | None]:
+    """The stage and its activity without what is in front of its weights, and that."""
+    entry = find_entry(stage, activity.inputs.shape[2:], of_events)
+    if entry is None or (entry.windows and not all(map(is_plain_module, entry.modules))):
         return stage, activity, None
     behind = replace(stage, synapse=stage.modules[len(entry.modules) :])
     return behind, replace(activity, inputs=entry.see(activity.inputs)), entry
 
 
-def why_not_fast(stage: Stage, activity: StageActivity) -> str | None:
-    """Why the kernels cannot take this stage; ``None`` where they can."""
-    stage, activity, _ = _behind_entry(stage, activity)
+def why_not_fast(stage: Stage, activity: StageActivity, of_events: bool = False) -> str | None:
+    """Why the kernels cannot take this stage; ``None`` where they can.
+
+    ``of_events`` is whether nothing but the events comes in.
+    """
+    stage, activity, _ = _behind_entry(stage, activity, of_events)
     neuron = stage.neuron
     kind = type(neuron).__name__
     if type(neuron) not in (snn.Leaky, snn.Synaptic):
@@ -203,9 +206,9 @@ def _conducts_as_normal_form(stage: Stage, activity: StageActivity) -> bool:
     return are_close(found, stage.conduct(inputs).reshape(found.shape).double())
 
 
-def stage_model(stage: Stage, activity: StageActivity) -> StageModel:
+def stage_model(stage: Stage, activity: StageActivity, of_events: bool = False) -> StageModel:
     """The constants of a stage, from its modules and the shapes of one golden activity."""
-    stage, activity, entry = _behind_entry(stage, activity)
+    stage, activity, entry = _behind_entry(stage, activity, of_events)
     synapse = normal_form(stage, activity.inputs.shape[2:])
     if synapse is None:
         raise ValueError("this synapse has no normal form")

@@ -233,6 +233,7 @@ class StageRunner:
         merged = self.graph.merge(number, incoming, in_order=entry is not None)
         if entry is None:
             return merged
+        assert entry.windows is not None
         return kernels.pool_pairs(merged, entry.windows, trace.entries[number])
 
     def propagate(self, number: int, pairs: PairList, trace: Trace) -> PairList:

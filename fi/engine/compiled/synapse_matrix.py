@@ -171,16 +171,17 @@ def _norm_scale(norm: nn.Module) -> Tensor | None:
 
 
 @dataclass(frozen=True)
-class EntryPool:
-    """A pool in front of the layer with the weights.
+class Entry:
+    """What a synapse does with its input in front of the layer with the weights.
 
     Attributes:
-        modules: up to it.
-        windows: of the input lines, as the kernels take them.
+        modules: that do it; they have no words.
+        windows: of the input lines, as the kernels take them, where it is a pool; ``None`` where it
+            may be anything, as only the events' golden values pass it.
     """
 
     modules: tuple[nn.Module, ...]
-    windows: EntryWindows
+    windows: EntryWindows | None = None
 
     def see(self, inputs: Tensor) -> Tensor:
         """What the layer sees of ``inputs`` ``[time, batch, ...]``."""
@@ -190,7 +191,24 @@ class EntryPool:
         return torch.unflatten(signal, 0, inputs.shape[:2])
 
 
-def find_entry_pool(stage: Stage, input_shape: Sequence[int]) -> EntryPool | None:
+def find_entry(stage: Stage, input_shape: Sequence[int], of_events: bool) -> Entry | None:
+    """What stands in front of the weights: a pool, or before the first stage any wordless modules.
+
+    Args:
+        stage: to look at.
+        input_shape: of what comes in, the batch left out.
+        of_events: whether nothing but the events does.
+    """
+    pool = _find_entry_pool(stage, input_shape)
+    if pool is not None or not of_events or normal_form(stage, input_shape) is not None:
+        return pool
+    for count, module in enumerate(stage.modules):
+        if any(True for _ in (*module.parameters(), *module.buffers())):
+            return Entry(tuple(stage.modules[:count])) if count else None
+    return None
+
+
+def _find_entry_pool(stage: Stage, input_shape: Sequence[int]) -> Entry | None:
     """The pool at the begin of a synapse; ``None`` where there is none, or it is not known."""
     modules = stage.modules
     at = next((n for n, m in enumerate(modules) if not isinstance(m, nn.Identity | nn.Dropout)), 0)
@@ -210,7 +228,7 @@ def find_entry_pool(stage: Stage, input_shape: Sequence[int]) -> EntryPool | Non
     first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     mean = isinstance(modules[at], nn.AvgPool2d | nn.AdaptiveAvgPool2d)
     found = EntryWindows(first, window[order].astype(np.int32), np.ascontiguousarray(windows), mean)
-    return EntryPool(tuple(modules[: at + 1]), found)
+    return Entry(tuple(modules[: at + 1]), found)
 
 
 def _plain_pool(pool: nn.Module | None, shape: tuple[int, ...]) -> nn.Module | None:
