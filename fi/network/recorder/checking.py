@@ -12,6 +12,7 @@ from snntorch import SpikingNeuron
 from torch import Tensor, nn
 
 from fi.network.neurons import output_spikes, reset_neurons, spiking_neurons, watch_neurons
+from fi.network.recorder.folds import OtherSteps
 from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.network.stages import EVENTS, Stage, find_sources
 
@@ -92,7 +93,10 @@ def compare(
     The graph is run layer by layer, as the engine does. Where that gives something else, it is run
     step by step: what is the same then was the order of summation, which engines may differ in.
     """
-    found, by_layer = _run_by_layer(recorded, events)
+    try:
+        found, by_layer = _run_by_layer(recorded, events)
+    except OtherSteps as error:
+        return str(error)
     apart = own.first_difference(found)
     if apart is None and _are_same(scores, by_layer):
         return None

@@ -25,6 +25,7 @@ from fi.network.recorder.expressions import (
     walk,
 )
 from fi.network.recorder.folds import (
+    OtherSteps,
     RecordedCount,
     RecordedLast,
     RecordedMaximum,
@@ -146,8 +147,8 @@ def _fold_stack(
     membranes, spikes = _is_membrane(layer), isinstance(layer, Fired) and layer.output == "spk"
     folding = next((one for one in above if _kind(one)), node)
     kind = _kind(folding)
-    kept = [Fired("", "", number) for number in range(len(items))]
-    steps = _Steps(replace(scores, node, _stack_of(node, kept)))
+    stack = Incoming()
+    steps = _Stacked(replace(scores, node, stack), node, stack)
     rest = replace(scores, node, _stack_of(node, [Incoming()]))
     if kind == "max" and not spikes:
         made = _replay(rest)
@@ -297,8 +298,30 @@ def _check_no_words(root: Node) -> None:
         raise ReadsWords(*words[0])
 
 
+class _Stacked:
+    """The function that makes scores of a stack of all steps, however many: ``[batch, time, ...]``.
+
+    Args:
+        root: the expression, in which ``stack`` stands for the stack.
+        node: how it was made.
+    """
+
+    def __init__(self, root: Node, node: Applied, stack: Node) -> None:
+        _check_no_words(root)
+        self.root, self.node, self.stack = root, node, stack
+
+    def __call__(self, statistic: Tensor) -> Tensor:
+        arguments, options = self.node.arguments[1:], dict(self.node.options)
+        stacked = self.node.function(list(statistic.unbind(1)), *arguments, **options)
+        moment = Moment(0, statistic.shape[1], len(statistic))
+        value: Tensor = evaluate(
+            self.root, moment, statistic, lambda node: stacked if node is self.stack else None
+        )
+        return value
+
+
 class _Steps:
-    """The function that makes scores of all steps, ``[batch, time, ...]``."""
+    """The function that makes scores of as many steps as were recorded, ``[batch, time, ...]``."""
 
     def __init__(self, root: Node) -> None:
         _check_no_words(root)
@@ -306,8 +329,10 @@ class _Steps:
         self.steps = 1 + max(n.call for n in signals_of(root) if isinstance(n, Fired))
 
     def __call__(self, statistic: Tensor) -> Tensor:
-        if statistic.shape[1] < self.steps:
-            raise ValueError(f"recorded for {self.steps} steps, not {statistic.shape[1]}")
+        if statistic.shape[1] != self.steps:
+            raise OtherSteps(
+                f"scores: it was recorded for {self.steps} steps, not {statistic.shape[1]}"
+            )
         moment = Moment(0, self.steps, len(statistic))
 
         def known(node: Node) -> Tensor | None:
