@@ -18,8 +18,10 @@ from fi.engine.differential.paths import MemoryShares, Paths
 from fi.engine.generic.eligible import why_not_apart
 from fi.engine.generic.path import GenericPath
 from fi.engine.tally import Tally
+from fi.faults.family_names import layer_of
 from fi.faults.fault import Fault, Trial
 from fi.metrics.pairs import Pairs
+from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.network.stages import SpikingNetwork
 
 #: A group is a quarter of the list, within these bounds: few golden runs, some milestones.
@@ -100,6 +102,7 @@ class DifferentialEngine(Engine):
         if reason or not isinstance(network, SpikingNetwork):
             raise ValueError(f"the differential engine cannot take this network: {reason}")
         self.staged: SpikingNetwork = network
+        self._idle = network.idle if isinstance(network, RecordedNetwork) else frozenset[str]()
         self.memory = memory or default_memory(device_of(network))
         self.threads = threads
         self.kernels = kernels
@@ -147,11 +150,15 @@ class DifferentialEngine(Engine):
 
     @contextmanager
     def injected(self, faults: Sequence[Fault | Trial]) -> Iterator[None]:
-        self._group, self._plans = as_trials(faults), {}
+        self._group, self._plans = list(map(self._leave_out_idle, as_trials(faults))), {}
         try:
             yield
         finally:
             self._group, self._plans = [], {}
+
+    def _leave_out_idle(self, trial: Trial) -> Trial:
+        """A trial without faults in words that change no score."""
+        return tuple(fault for fault in trial if layer_of(fault.layer) not in self._idle)
 
     def pairs(self, events: Tensor, batch: int) -> Iterator[Pairs]:
         paths, plan = self.prepare(events), self.plan(events)

@@ -9,6 +9,7 @@ from snntorch import Alpha, Lapicque, Leaky, SpikingNeuron, Synaptic
 from torch import Tensor, nn
 
 from fi.network.neurons import reset_neurons
+from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.network.stages import SpikingNetwork, Stage, StageActivity, has_own_behaviour
 from fi.network.trial.word_access import extent_of, overlaps
 
@@ -61,10 +62,10 @@ def _list_reasons(network: SpikingNetwork) -> Iterator[str]:
 def _check_all_in_stages(network: SpikingNetwork) -> Iterator[str]:
     """Modules with words outside of all stages."""
     inside = {id(module) for stage in network.stages() for module in stage_modules(stage)}
-    unread = getattr(network, "unread", ())  # of a recorded network: no inference reads them
+    idle = network.idle if isinstance(network, RecordedNetwork) else ()
     for name, module in network.named_modules():
         words = [*module._parameters, *module._buffers]
-        if words and name not in unread and id(module) not in inside:
+        if words and name not in idle and id(module) not in inside:
             yield f"{name or type(network).__name__} has {words[0]}, but is part of no stage"
 
 

@@ -22,7 +22,7 @@ class RecordedNetwork(SpikingNetwork):
         stages: in the order in which spikes pass them.
         readout: what makes scores of the last stage.
         steps: that the forward makes of an image; ``None`` where the events have them.
-        unread: names of modules of which no inference reads a word.
+        idle: names of modules whose words change no score; all that they do is left out.
     """
 
     def __init__(
@@ -31,20 +31,20 @@ class RecordedNetwork(SpikingNetwork):
         stages: Sequence[Stage],
         readout: Readout,
         steps: int | None,
-        unread: Iterable[str] = (),
+        idle: Iterable[str] = (),
     ) -> None:
         super().__init__(readout)
         own = vars(self)
         for shared in ("_modules", "_parameters", "_buffers", "_non_persistent_buffers_set"):
             own[shared] = vars(network)[shared]
         own["training"] = network.training
-        own["recorded"] = _Recorded(network, list(stages), steps, frozenset(unread))
+        own["recorded"] = _Recorded(network, list(stages), steps, frozenset(idle))
 
     @property
-    def unread(self) -> frozenset[str]:
-        """Names of modules of which no inference reads a word."""
-        unread: frozenset[str] = vars(self)["recorded"].unread
-        return unread
+    def idle(self) -> frozenset[str]:
+        """Names of modules whose words change no score: no inference reads them, or for nothing."""
+        idle: frozenset[str] = vars(self)["recorded"].idle
+        return idle
 
     def stages(self) -> list[Stage]:
         stages: list[Stage] = vars(self)["recorded"].stages
@@ -71,6 +71,6 @@ class _Recorded:
     """What a recorded network keeps beside the modules that it shares."""
 
     def __init__(
-        self, network: nn.Module, stages: list[Stage], steps: int | None, unread: frozenset[str]
+        self, network: nn.Module, stages: list[Stage], steps: int | None, idle: frozenset[str]
     ) -> None:
-        self.network, self.stages, self.steps, self.unread = network, stages, steps, unread
+        self.network, self.stages, self.steps, self.idle = network, stages, steps, idle

@@ -330,9 +330,9 @@ def test_modules_that_no_inference_reads_are_told() -> None:
     network = make_users_network(Spare)
     adapter, events = Adapter(network), draw_events((2, 12, 12), 6, 0)
     adapter(events)
-    unread = record(network, adapter, events).unread
-    assert {"spare", "lif9"} <= unread
-    assert not {"conv1", "fc1", "lif3"} & unread
+    idle = record(network, adapter, events).idle
+    assert {"spare", "lif9"} <= idle
+    assert not {"conv1", "fc1", "lif3"} & idle
 
 
 class Graded(LastMembrane):
