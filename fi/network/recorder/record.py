@@ -139,7 +139,8 @@ def _run(network: nn.Module, adapter: Adapter, events: Tensor) -> _Taken:
     steps = len(events) if adapter.has_steps else max(calls.values(), default=0)
     for name, count in calls.items():
         if count != steps:
-            raise NotRecordable(f"{name} is called {count} times in {steps} steps")
+            said = f"{name} is called {count} times in {steps} steps"
+            raise NotRecordable(f"{said}: a stage calls its neuron once a step")
     if recording.wrong_states:
         raise NotRecordable(recording.wrong_states[0])
     return _Taken(recording, node, steps)
@@ -172,7 +173,8 @@ class _Derivation:
         """The network of stages."""
         shapes = self._find_shapes()
         steps, dtype, device = self._first.steps, self.like.dtype, self.like.device
-        maker = SynapseMaker(steps, self._first.recording.steps, shapes, dtype, device)
+        recording = self._first.recording
+        maker = SynapseMaker(steps, recording.steps, shapes, dtype, device, recording.names)
         head = self._find_head(maker)
         currents = self._find_currents(head.layer)
         synapses: dict[str, Synapse] = {}
@@ -218,7 +220,7 @@ class _Derivation:
                 nodes.append(node)
                 moments.append(Moment(step, one.steps, one.recording.batch))
                 counts.append(one.calls)
-        return Generaliser(moments, counts, by_step=True).node(nodes)
+        return Generaliser(moments, counts, True, self._first.recording.names).node(nodes)
 
     def _find_head(self, maker: SynapseMaker) -> Head:
         alike = [one for one in self.taken if one.steps == self._first.steps]
