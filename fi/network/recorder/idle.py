@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fi.network.recorder.expressions import Applied, Node, NotRecordable, Word, walk
+from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.network.recorder.recording import Recording
 from fi.network.stages import Stage
 
@@ -25,7 +26,7 @@ _CHANGES: tuple[Callable[[Tensor], Tensor], ...] = (
 
 def find_idle(
     network: nn.Module,
-    stages: Sequence[Stage],
+    recorded: RecordedNetwork,
     recordings: Iterable[Recording],
     roots: Iterable[Node],
 ) -> list[str]:
@@ -33,11 +34,12 @@ def find_idle(
 
     Args:
         network: that was recorded.
-        stages: of it.
+        recorded: its stages, and what makes scores.
         recordings: of inferences.
         roots: the expressions of what drives the stages, and of the scores.
     """
-    used = {id(module) for stage in stages for module in _modules_of(stage)}
+    used = {id(module) for stage in recorded.stages() for module in _modules_of(stage)}
+    used |= {id(module) for module in recorded.closing_modules()}
     used |= {id(module) for root in roots for module in _read_by(root)}
     used |= set().union(*(recording.escaped for recording in recordings))
     return [name for name, module in network.named_modules() if id(module) not in used]

@@ -14,9 +14,10 @@ from fi.network.adapting.seeding import keep_generators
 from fi.network.foreign import Adapter
 from fi.network.neurons import spiking_neurons
 from fi.network.recorder.checking import why_not_the_same
+from fi.network.recorder.closing import ReadsWords, check_samples
 from fi.network.recorder.expressions import AllFired, Fired, Moment, Node, NotRecordable, signals_of
 from fi.network.recorder.generalising import Differs, Generaliser, deep_recursion
-from fi.network.recorder.heads import Head, ReadsWords, find_head
+from fi.network.recorder.heads import Head, find_head
 from fi.network.recorder.idle import check_idle, find_idle
 from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.network.recorder.recording import Recording, recorded_calls
@@ -59,17 +60,32 @@ def record(network: nn.Module, adapter: Adapter, events: Tensor) -> RecordedNetw
         True
     """
     with torch.no_grad(), keep_generators(), deep_recursion(_DEPTH * len(events) + _MORE_DEPTH):
-        taken = [_run(network, adapter, few) for few in _choose(adapter, events)]
+        taken = list(_run_all(network, adapter, events))
         with _kept(network):
             recorded = _Derivation(network, adapter, taken).make()
         few = events[:, : len(taken)]
         with _kept(network):
             reason = why_not_the_same(recorded, adapter, few)
+        if reason:
+            raise NotRecordable(f"the graph recorded from its forward gives other {reason}")
+        with _kept(network):
+            samples = torch.arange(3, device=events.device) % events.shape[1]
+            check_samples(recorded.readout, recorded.statistic(events[:, samples]))
         with _kept(network) as own:
             _check_idle(recorded, network, adapter, own, few)
-    if reason:
-        raise NotRecordable(f"the graph recorded from its forward gives other {reason}")
     return recorded
+
+
+def _run_all(network: nn.Module, adapter: Adapter, events: Tensor) -> Iterator[_Taken]:
+    """Record inferences; not that of fewer steps where the network takes one number of them."""
+    for few in _choose(adapter, events):
+        try:
+            yield _run(network, adapter, few)
+        except NotRecordable:
+            raise
+        except Exception:
+            if len(few) == len(events):
+                raise
 
 
 def _choose(adapter: Adapter, events: Tensor) -> Iterator[Tensor]:
@@ -187,8 +203,10 @@ class _Derivation:
             stages.append(self._make_head(maker, head.layer))
         made = None if self.adapter.has_steps else steps
         recordings = [one.recording for one in self.taken]
-        idle = find_idle(self.network, stages, recordings, [*currents.values(), head.layer])
-        return RecordedNetwork(self.network, stages, head.readout, made, idle)
+        recorded = RecordedNetwork(self.network, stages, head.readout, made)
+        roots = [*currents.values(), head.layer]
+        recorded.idle = frozenset(find_idle(self.network, recorded, recordings, roots))
+        return recorded
 
     def _find_shapes(self) -> dict[str | None, tuple[int, ...]]:
         calls = self._first.recording.calls
@@ -234,9 +252,10 @@ class _Derivation:
             steps, whole = self._first.steps, self._find_whole()
             return find_head(scores, steps, self.like, whole, maker.shape_of)
         except ReadsWords as error:
-            name = self._first.recording.names.get(id(error.module), type(error.module).__name__)
+            owner = self._first.recording.names.get(id(error.module), "")
+            name = f"{owner}.{error.word}" if owner else error.word
             raise NotRecordable(
-                f"{name}.{error.word} is read after the last step, by no stage"
+                f"{name} is read after the last step, by no module of its own"
             ) from None
 
     def _find_whole(self) -> list[str]:

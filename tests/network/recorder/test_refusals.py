@@ -101,9 +101,9 @@ REFUSED = {
         {"before": "self.fc1.weight.data.clamp_(-1, 1)"},
         "clamp_() changes fc1.weight in place",
     ),
-    "a word after the last step": (
-        {"result": "result = self.last(torch.stack(out).sum(0))"},
-        "last.weight is read after the last step, by no stage",
+    "a word of its own after the last step": (
+        {"result": "result = torch.stack(out).sum(0) * self.factors[0]"},
+        "factors is read after the last step, by no module of its own",
     ),
     "states of two neurons": (
         {
