@@ -12,14 +12,17 @@ from torch import Tensor, nn
 from fi.base.usable_memory import find_usable_memory
 from fi.engine.base import Engine, Infer, as_trials
 from fi.engine.compiled.fast_path import FastPath
+from fi.engine.differential.closing_faults import ClosingFaults
 from fi.engine.differential.golden_block import GoldenBlock, TraceStore
 from fi.engine.differential.group_plan import GroupPlan
 from fi.engine.differential.paths import MemoryShares, Paths
 from fi.engine.generic.eligible import why_not_apart
 from fi.engine.generic.path import GenericPath
 from fi.engine.tally import Tally
+from fi.faults.family_names import layer_of
 from fi.faults.fault import Fault, Trial
 from fi.metrics.pairs import Pairs
+from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.network.stages import SpikingNetwork
 
 #: A group is a quarter of the list, within these bounds: few golden runs, some milestones.
@@ -100,6 +103,10 @@ class DifferentialEngine(Engine):
         if reason or not isinstance(network, SpikingNetwork):
             raise ValueError(f"the differential engine cannot take this network: {reason}")
         self.staged: SpikingNetwork = network
+        self._recorded = network if isinstance(network, RecordedNetwork) else None
+        self._closing = self._recorded.closing if self._recorded else None
+        if self._recorded and self._closing:
+            self.staged = self._recorded.without_closing()
         self.memory = memory or default_memory(device_of(network))
         self.threads = threads
         self.kernels = kernels
@@ -107,6 +114,8 @@ class DifferentialEngine(Engine):
         self._group: list[Trial] = []
         self._paths: dict[EventKind, Paths] = {}
         self._plans: dict[EventKind, GroupPlan] = {}
+        self._behind: ClosingFaults | None = None
+        self._behind_tally = Tally()
 
     @staticmethod
     def why_not(network: nn.Module, events: Tensor | None = None) -> str | None:
@@ -137,7 +146,9 @@ class DifferentialEngine(Engine):
     @property
     def tally(self) -> Tally:
         """How the pairs were decided, on all paths."""
-        return sum((paths.tally for paths in self._paths.values()), Tally())
+        behind = self._behind_tally
+        behind = behind if self._behind is None else behind + self._behind.tally
+        return sum((paths.tally for paths in self._paths.values()), behind)
 
     def group_size(self, faults: int) -> int:
         return max(1, min(faults, LARGEST_GROUP, max(SMALLEST_GROUP, -(-faults // 4))))
@@ -147,11 +158,25 @@ class DifferentialEngine(Engine):
 
     @contextmanager
     def injected(self, faults: Sequence[Fault | Trial]) -> Iterator[None]:
-        self._group, self._plans = as_trials(faults), {}
+        self._group, self._plans = self._place(as_trials(faults)), {}
         try:
             yield
         finally:
-            self._group, self._plans = [], {}
+            if self._behind is not None:
+                self._behind_tally += self._behind.tally
+            self._group, self._plans, self._behind = [], {}, None
+
+    def _place(self, trials: Sequence[Trial]) -> list[Trial]:
+        """The faults of each trial that are in stages; what changes no score is left out."""
+        network = self._recorded
+        if network is None:
+            return list(trials)
+        idle = network.idle
+        left = [tuple(f for f in trial if layer_of(f.layer) not in idle) for trial in trials]
+        if self._closing is None:
+            return left
+        self._behind = ClosingFaults(network, self._closing, left)
+        return self._behind.inner
 
     def pairs(self, events: Tensor, batch: int) -> Iterator[Pairs]:
         paths, plan = self.prepare(events), self.plan(events)
@@ -159,7 +184,10 @@ class DifferentialEngine(Engine):
         for first in range(0, events.shape[1], size):
             samples = events[:, first : first + size]
             block = GoldenBlock(paths, samples, (batch, first), self.traces)
-            for pairs in plan.pairs(block):
+            found = plan.pairs(block)
+            if self._behind is not None:
+                found = self._behind.score(found, block.scores, slice(first, events.shape[1]))
+            for pairs in found:
                 yield pairs._replace(sample=pairs.sample + first)
 
     def prepare(self, events: Tensor) -> Paths:

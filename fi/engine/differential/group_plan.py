@@ -78,9 +78,9 @@ class GroupPlan:
 
     @classmethod
     def make(cls, paths: Paths, group: Sequence[Trial]) -> GroupPlan:
-        """Choose the path of each trial."""
-        is_single = np.array([len(trial) == 1 for trial in group], bool)
-        single, multiple = np.flatnonzero(is_single), np.flatnonzero(~is_single)
+        """Choose the path of each trial; one without faults needs none."""
+        faults = np.array([len(trial) for trial in group], int)
+        single, multiple = np.flatnonzero(faults == 1), np.flatnonzero(faults > 1)
         if paths.kernels is None:
             return cls(paths, group, None, generic=single, late=multiple)
         by_single = choose_kernels(paths.kernels.single, only_faults(group, single))

@@ -9,6 +9,7 @@ from snntorch import Alpha, Lapicque, Leaky, SpikingNeuron, Synaptic
 from torch import Tensor, nn
 
 from fi.network.neurons import reset_neurons
+from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.network.stages import SpikingNetwork, Stage, StageActivity, has_own_behaviour
 from fi.network.trial.word_access import extent_of, overlaps
 
@@ -61,10 +62,12 @@ def _list_reasons(network: SpikingNetwork) -> Iterator[str]:
 def _check_all_in_stages(network: SpikingNetwork) -> Iterator[str]:
     """Modules with words outside of all stages."""
     inside = {id(module) for stage in network.stages() for module in stage_modules(stage)}
-    unread = getattr(network, "unread", ())  # of a recorded network: no inference reads them
+    recorded = network if isinstance(network, RecordedNetwork) else None
+    inside |= {id(module) for module in recorded.closing_modules()} if recorded else set()
+    idle = recorded.idle if recorded else ()
     for name, module in network.named_modules():
         words = [*module._parameters, *module._buffers]
-        if words and name not in unread and id(module) not in inside:
+        if words and name not in idle and id(module) not in inside:
             yield f"{name or type(network).__name__} has {words[0]}, but is part of no stage"
 
 
@@ -73,11 +76,12 @@ def _check_nothing_shared(network: SpikingNetwork) -> Iterator[str]:
     names = {id(module): name for name, module in network.named_modules()}
     users: dict[int, str] = {}
     words: dict[str, Tensor] = {}
-    for number, stage in enumerate(network.stages()):
-        within = {names.get(id(module), "") for module in stage.neuron.modules()}
-        for module in {id(module): module for module in stage_modules(stage)}.values():
+    for number, (modules, stage) in enumerate(_list_places(network)):
+        neurons = list(stage.neuron.modules()) if stage else []
+        within = {names.get(id(module), "") for module in neurons}
+        for module in {id(module): module for module in modules}.values():
             name = names.get(id(module), type(module).__name__)
-            if isinstance(module, SpikingNeuron) and module is not stage.neuron:
+            if isinstance(module, SpikingNeuron) and module not in neurons[:1]:
                 yield f"{name} is a neuron within a synapse"
             own = _own_words(module)
             if own and id(module) in users:
@@ -86,10 +90,18 @@ def _check_nothing_shared(network: SpikingNetwork) -> Iterator[str]:
             for attribute, tensor in own.items():
                 for other, taken in words.items():
                     owner = other.partition(":")[2].rpartition(".")[0]
-                    inner = {name, owner} <= within and not steps_apart(stage)
+                    inner = stage and {name, owner} <= within and not steps_apart(stage)
                     if overlaps(extent_of(tensor), extent_of(taken)) and not inner:
                         yield f"{name} shares its words with {owner} of another place"
                 words[f"{number}:{name}.{attribute}"] = tensor
+
+
+def _list_places(network: SpikingNetwork) -> Iterator[tuple[list[nn.Module], Stage | None]]:
+    """The modules of each stage, and those that are called after the last step."""
+    for stage in network.stages():
+        yield list(stage_modules(stage)), stage
+    if isinstance(network, RecordedNetwork):
+        yield network.closing_modules(), None
 
 
 def _own_words(module: nn.Module) -> dict[str, Tensor]:

@@ -78,7 +78,8 @@ class GenericPath:
             for family in families:
                 self.tally.pairs += len(family.faults) * len(scores[samples])
                 for position, sample, faulty in self._score_family(family, propagation):
-                    differs = (faulty != scores[samples][sample]).any(-1).nonzero().squeeze(1)
+                    apart = (faulty != scores[samples][sample]).flatten(1).any(1)
+                    differs = apart.nonzero().squeeze(1)
                     self.tally.computed += len(differs)
                     yield Pairs(position[differs], first + sample[differs], faulty[differs])
 

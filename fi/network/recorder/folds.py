@@ -13,6 +13,10 @@ from fi.network.readouts import MaxMembrane, Readout, SpikeCount, by_neuron
 Rest = Callable[[Tensor], Tensor]
 
 
+class OtherSteps(Exception):
+    """Scores are known of as many steps as were recorded only."""
+
+
 def unchanged(statistic: Tensor) -> Tensor:
     """Scores that are what was gathered."""
     return statistic

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -64,12 +64,18 @@ class Generaliser:
         moments: of the variants, in their order.
         calls: of each neuron in the inference of each variant, where they are the steps.
         by_step: whether calls of neurons are told relative to the step.
+        names: of modules, by id, for what is said.
     """
 
     def __init__(
-        self, moments: Sequence[Moment], calls: Sequence[Mapping[str, int]], by_step: bool
+        self,
+        moments: Sequence[Moment],
+        calls: Sequence[Mapping[str, int]],
+        by_step: bool,
+        names: Mapping[int, str] | None = None,
     ) -> None:
         self.moments, self.calls, self.by_step = moments, calls, by_step
+        self.names = names or {}
         self._memo: dict[tuple[int, ...], Node] = {}
         self._made: dict[Any, Node] = {}
 
@@ -120,12 +126,17 @@ class Generaliser:
         first = listed[-1]
         for node in listed:
             if not _same_function(node.function, first.function):
-                names = [name_of(node.function), name_of(first.function)]
-                said = f"another {names[0]}" if names[0] == names[1] else "another function"
-                raise Differs(f"it is {said} at each step ({' and '.join(names)})")
+                raise Differs(self._describe(node.function, first.function))
         arguments = self.value([node.arguments for node in listed])
         options = self.value([dict(node.options) for node in listed])
         return Applied(first.function, arguments, options)
+
+    def _describe(self, *functions: Callable[..., Any]) -> str:
+        """What is said of functions of which each is in the other's place at another step."""
+        kinds = [name_of(function) for function in functions]
+        said = f"another {kinds[0]}" if kinds[0] == kinds[1] else "another function"
+        names = [self.names.get(id(f)) or kind for f, kind in zip(functions, kinds, strict=True)]
+        return f"it is {said} at each step ({' and '.join(names)})"
 
     def _all_fired(self, nodes: Sequence[Node]) -> Node | None:
         found = []

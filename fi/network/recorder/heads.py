@@ -6,9 +6,15 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fi.network.readouts import MaxMembrane, Readout, SpikeCount
+from fi.network.recorder.closing import (
+    RecordedStepsOnly,
+    StackedSteps,
+    check_words,
+    list_words,
+)
 from fi.network.recorder.expression_paths import find_path, replace, replace_all, terms_of
 from fi.network.recorder.expressions import (
     Applied,
@@ -18,7 +24,6 @@ from fi.network.recorder.expressions import (
     Node,
     NotRecordable,
     Part,
-    Word,
     children,
     evaluate,
     signals_of,
@@ -37,14 +42,6 @@ from fi.network.recorder.functions import stacked
 from fi.network.recorder.generalising import Differs, Generaliser
 from fi.network.recorder.plain_modules import SHAPING
 from fi.network.recorder.replay import Line, Replay
-
-
-class ReadsWords(NotRecordable):
-    """What makes scores of all steps reads a word, in which a fault would be of no stage."""
-
-    def __init__(self, module: nn.Module, word: str) -> None:
-        super().__init__(f"{type(module).__name__}.{word} is read after the last step, by no stage")
-        self.module, self.word = module, word
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,9 @@ def find_head(
         NotRecordable: they are no function of one layer's steps.
     """
     head = _find_folded(scores, steps, like, whole) or _find_last(scores, steps)
-    head = head or _find_whole(scores, steps) or _find_without_neurons(scores, steps, shape_of)
+    if head is None and not list_words(scores):
+        head = _find_whole(scores)
+    head = head or _find_without_neurons(scores, steps, shape_of) or _find_whole(scores)
     if head is None:
         raise NotRecordable("the scores are no function of what one layer does at each step")
     return head
@@ -145,9 +144,10 @@ def _fold_stack(
     assert isinstance(node, Applied)
     membranes, spikes = _is_membrane(layer), isinstance(layer, Fired) and layer.output == "spk"
     folding = next((one for one in above if _kind(one)), node)
-    kind = _kind(folding)
-    kept = [Fired("", "", number) for number in range(len(items))]
-    steps = _Steps(replace(scores, node, _stack_of(node, kept)))
+    stack = Incoming()
+    folds = not list_words(replace(folding, node, stack))  # no bias is added up
+    kind = _kind(folding) if folds else ""
+    steps = StackedSteps(replace(scores, node, stack), node, stack)
     rest = replace(scores, node, _stack_of(node, [Incoming()]))
     if kind == "max" and not spikes:
         made = _replay(rest)
@@ -178,9 +178,9 @@ def _find_last(scores: Node, steps: int) -> Head | None:
     signals = signals_of(scores)
     if not signals or not all(isinstance(n, Fired) and n.call == steps - 1 for n in signals):
         return None
-    if len(signals) == 1 and not _words(scores):
-        (signal,) = signals
-        assert isinstance(signal, Fired)
+    (signal, *others) = signals
+    assert isinstance(signal, Fired)
+    if not others and (_is_membrane(signal) or not list_words(scores)):
         read = Fired(signal.neuron, signal.output, 0)
         rest = _replay(replace(scores, signal, Incoming())) or unchanged
         return Head(read, RecordedLast(rest, _is_membrane(read)))
@@ -191,15 +191,15 @@ def _find_last(scores: Node, steps: int) -> Head | None:
     return Head(layer, RecordedLast(unchanged, membranes=False))
 
 
-def _find_whole(scores: Node, steps: int) -> Head | None:
+def _find_whole(scores: Node) -> Head | None:
     """Scores that are any function of one neuron's spikes, or of its membranes."""
     signals = [node for node in signals_of(scores) if isinstance(node, Fired)]
     read = {(node.neuron, node.output) for node in signals}
-    if len(read) != 1 or len(signals) != len(signals_of(scores)) or _words(scores):
+    if len(read) != 1 or len(signals) != len(signals_of(scores)):
         return None
     ((neuron, output),) = read
     layer = Fired(neuron, output, 0)
-    return Head(layer, RecordedSteps(_Steps(scores), _is_membrane(layer)))
+    return Head(layer, RecordedSteps(RecordedStepsOnly(scores), _is_membrane(layer)))
 
 
 def _find_without_neurons(
@@ -224,7 +224,7 @@ def _find_without_neurons(
             leaves[id(node)] = Applied(Tensor.__getitem__, (Fired("", "", step), lines), {})
     layer = layers[0] if len(layers) == 1 else Applied(torch.cat, (layers, 1), {})
     rest = replace_all(scores, leaves)
-    return Head(layer, RecordedSteps(_Steps(rest), membranes=False))
+    return Head(layer, RecordedSteps(RecordedStepsOnly(rest), membranes=False))
 
 
 def _find_single_steps(scores: Node) -> dict[int, list[Node]]:
@@ -265,9 +265,9 @@ def _replay(root: Node) -> Rest | None:
     """What follows a fold; ``None`` where nothing does.
 
     Raises:
-        NotRecordable: it reads words, in which a fault would be of no stage.
+        ReadsWords: it reads a word that no module there has.
     """
-    _check_no_words(root)
+    check_words(root)
     replay = Replay(root, [Line(None, ())])
     names = {node.name for node in walk(root) if isinstance(node, Applied)}
     if not names <= SHAPING | {"stack", "sum", "amax", "max"}:
@@ -278,40 +278,3 @@ def _replay(root: Node) -> Rest | None:
     except (RuntimeError, ValueError, IndexError):
         return replay  # it wants another number of lines
     return None if found.shape == numbers.shape and torch.equal(found, numbers) else replay
-
-
-def _words(root: Node) -> list[tuple[nn.Module, str]]:
-    """Words that an expression reads: module and name."""
-    found = []
-    for node in walk(root):
-        if isinstance(node, Word):
-            found.append((node.owner, node.name))
-        if isinstance(node, Applied) and isinstance(node.function, nn.Module):
-            found += [(node.function, name) for name in node.function.state_dict()]
-    return found
-
-
-def _check_no_words(root: Node) -> None:
-    words = _words(root)
-    if words:
-        raise ReadsWords(*words[0])
-
-
-class _Steps:
-    """The function that makes scores of all steps, ``[batch, time, ...]``."""
-
-    def __init__(self, root: Node) -> None:
-        _check_no_words(root)
-        self.root = root
-        self.steps = 1 + max(n.call for n in signals_of(root) if isinstance(n, Fired))
-
-    def __call__(self, statistic: Tensor) -> Tensor:
-        if statistic.shape[1] < self.steps:
-            raise ValueError(f"recorded for {self.steps} steps, not {statistic.shape[1]}")
-        moment = Moment(0, self.steps, len(statistic))
-
-        def known(node: Node) -> Tensor | None:
-            return statistic[:, node.call] if isinstance(node, Fired) else None
-
-        value: Tensor = evaluate(self.root, moment, statistic, known)
-        return value

@@ -14,9 +14,11 @@ from fi.network.adapting.seeding import keep_generators
 from fi.network.foreign import Adapter
 from fi.network.neurons import spiking_neurons
 from fi.network.recorder.checking import why_not_the_same
-from fi.network.recorder.expressions import Fired, Moment, Node, NotRecordable, signals_of
+from fi.network.recorder.closing import ReadsWords, check_samples
+from fi.network.recorder.expressions import AllFired, Fired, Moment, Node, NotRecordable, signals_of
 from fi.network.recorder.generalising import Differs, Generaliser, deep_recursion
-from fi.network.recorder.heads import Head, ReadsWords, find_head
+from fi.network.recorder.heads import Head, find_head
+from fi.network.recorder.idle import check_idle, find_idle
 from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.network.recorder.recording import Recording, recorded_calls
 from fi.network.recorder.replay import Passive
@@ -58,15 +60,32 @@ def record(network: nn.Module, adapter: Adapter, events: Tensor) -> RecordedNetw
         True
     """
     with torch.no_grad(), keep_generators(), deep_recursion(_DEPTH * len(events) + _MORE_DEPTH):
-        taken = [_run(network, adapter, few) for few in _choose(adapter, events)]
+        taken = list(_run_all(network, adapter, events))
         with _kept(network):
             recorded = _Derivation(network, adapter, taken).make()
         few = events[:, : len(taken)]
         with _kept(network):
             reason = why_not_the_same(recorded, adapter, few)
-    if reason:
-        raise NotRecordable(f"the graph recorded from its forward gives other {reason}")
+        if reason:
+            raise NotRecordable(f"the graph recorded from its forward gives other {reason}")
+        with _kept(network):
+            samples = torch.arange(3, device=events.device) % events.shape[1]
+            check_samples(recorded.readout, recorded.statistic(events[:, samples]))
+        with _kept(network) as own:
+            _check_idle(recorded, network, adapter, own, few)
     return recorded
+
+
+def _run_all(network: nn.Module, adapter: Adapter, events: Tensor) -> Iterator[_Taken]:
+    """Record inferences; not that of fewer steps where the network takes one number of them."""
+    for few in _choose(adapter, events):
+        try:
+            yield _run(network, adapter, few)
+        except NotRecordable:
+            raise
+        except Exception:
+            if len(few) == len(events):
+                raise
 
 
 def _choose(adapter: Adapter, events: Tensor) -> Iterator[Tensor]:
@@ -77,6 +96,20 @@ def _choose(adapter: Adapter, events: Tensor) -> Iterator[Tensor]:
     yield from (events[:, some].clone() for some in chosen)
     if adapter.has_steps and steps > 2:
         yield events[:-1][:, chosen[0]].clone()
+
+
+def _check_idle(
+    recorded: RecordedNetwork, network: nn.Module, adapter: Adapter, own: OwnState, events: Tensor
+) -> None:
+    """Try other words where they are to change no score, each inference as if it were the first."""
+    adapter(events.clone())
+    own.find_changes()
+
+    def infer(samples: Tensor) -> Tensor:
+        own.reset()
+        return adapter(samples.clone())
+
+    check_idle(network, recorded.idle, infer, events)
 
 
 @contextmanager
@@ -122,7 +155,8 @@ def _run(network: nn.Module, adapter: Adapter, events: Tensor) -> _Taken:
     steps = len(events) if adapter.has_steps else max(calls.values(), default=0)
     for name, count in calls.items():
         if count != steps:
-            raise NotRecordable(f"{name} is called {count} times in {steps} steps")
+            said = f"{name} is called {count} times in {steps} steps"
+            raise NotRecordable(f"{said}: a stage calls its neuron once a step")
     if recording.wrong_states:
         raise NotRecordable(recording.wrong_states[0])
     return _Taken(recording, node, steps)
@@ -155,25 +189,44 @@ class _Derivation:
         """The network of stages."""
         shapes = self._find_shapes()
         steps, dtype, device = self._first.steps, self.like.dtype, self.like.device
-        maker = SynapseMaker(steps, self._first.recording.steps, shapes, dtype, device)
-        synapses: dict[str, Synapse] = {}
-        for name in self._first.recording.calls:
-            try:
-                synapses[name] = maker.make(self._find_current(name), name)
-            except (Differs, NotRecordable) as error:
-                raise NotRecordable(f"{name}: {error}") from None
+        recording = self._first.recording
+        maker = SynapseMaker(steps, recording.steps, shapes, dtype, device, recording.names)
         head = self._find_head(maker)
+        currents = self._find_currents(head.layer)
+        synapses: dict[str, Synapse] = {}
+        for name, current in currents.items():
+            with _named(name):
+                synapses[name] = maker.make(current, name)
         ordered = self._put_last(synapses, head.layer)
         stages = [self._make_stage(name, synapse) for name, synapse in ordered.items()]
         if not self._is_read(head.layer, ordered):
             stages.append(self._make_head(maker, head.layer))
         made = None if self.adapter.has_steps else steps
-        return RecordedNetwork(self.network, stages, head.readout, made, self._find_unread(stages))
+        recordings = [one.recording for one in self.taken]
+        recorded = RecordedNetwork(self.network, stages, head.readout, made)
+        roots = [*currents.values(), head.layer]
+        recorded.idle = frozenset(find_idle(self.network, recorded, recordings, roots))
+        return recorded
 
     def _find_shapes(self) -> dict[str | None, tuple[int, ...]]:
         calls = self._first.recording.calls
         frame = self._first.recording.frame
         return {None: frame, **{name: tuple(c.spikes[0].shape[1:]) for name, c in calls.items()}}
+
+    def _find_currents(self, layer: Node) -> dict[str, Node]:
+        """What drives the neurons that ``layer`` is made of, in the order of their calls.
+
+        Those that nothing else reads are no stages.
+        """
+        found: dict[str, Node] = {}
+        left = _neurons_of(layer)
+        while left:
+            name = left.pop()
+            if name not in found:
+                with _named(name):
+                    found[name] = self._find_current(name)
+                left += _neurons_of(found[name])
+        return {name: found[name] for name in self._first.recording.calls if name in found}
 
     def _find_current(self, name: str) -> Node:
         """The expression of what drives a neuron at every step."""
@@ -185,7 +238,7 @@ class _Derivation:
                 nodes.append(node)
                 moments.append(Moment(step, one.steps, one.recording.batch))
                 counts.append(one.calls)
-        return Generaliser(moments, counts, by_step=True).node(nodes)
+        return Generaliser(moments, counts, True, self._first.recording.names).node(nodes)
 
     def _find_head(self, maker: SynapseMaker) -> Head:
         alike = [one for one in self.taken if one.steps == self._first.steps]
@@ -199,9 +252,10 @@ class _Derivation:
             steps, whole = self._first.steps, self._find_whole()
             return find_head(scores, steps, self.like, whole, maker.shape_of)
         except ReadsWords as error:
-            name = self._first.recording.names.get(id(error.module), type(error.module).__name__)
+            owner = self._first.recording.names.get(id(error.module), "")
+            name = f"{owner}.{error.word}" if owner else error.word
             raise NotRecordable(
-                f"{name}.{error.word} is read after the last step, by no stage"
+                f"{name} is read after the last step, by no module of its own"
             ) from None
 
     def _find_whole(self) -> list[str]:
@@ -247,17 +301,19 @@ class _Derivation:
             raise NotRecordable(f"the layer that is read out: {error}") from None
         return _stage(synapse, Passive(), self.neurons)
 
-    def _find_unread(self, stages: Sequence[Stage]) -> list[str]:
-        """Modules of which no inference has read a word."""
-        inside = {
-            id(module)
-            for stage in stages
-            for part in (*stage.modules, stage.neuron, stage.recurrent)
-            if part is not None
-            for module in part.modules()
-        }
-        inside |= set().union(*(one.recording.read for one in self.taken))
-        return [name for name, module in self.network.named_modules() if id(module) not in inside]
+
+@contextmanager
+def _named(neuron: str) -> Iterator[None]:
+    """What is not recordable within is told of a neuron."""
+    try:
+        yield
+    except (Differs, NotRecordable) as error:
+        raise NotRecordable(f"{neuron}: {error}") from None
+
+
+def _neurons_of(root: Node) -> list[str]:
+    """The neurons whose outputs an expression reads."""
+    return [node.neuron for node in signals_of(root) if isinstance(node, (Fired, AllFired))]
 
 
 def _stage(synapse: Synapse, neuron: SpikingNeuron, neurons: Mapping[str, SpikingNeuron]) -> Stage:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import copy
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from fi.network.readouts import Readout
+from fi.network.recorder.folds import unchanged
 from fi.network.recorder.replay import Passive
 from fi.network.stages import SpikingNetwork, Stage
 
@@ -22,29 +24,23 @@ class RecordedNetwork(SpikingNetwork):
         stages: in the order in which spikes pass them.
         readout: what makes scores of the last stage.
         steps: that the forward makes of an image; ``None`` where the events have them.
-        unread: names of modules of which no inference reads a word.
+
+    Attributes:
+        idle: names of modules whose words change no score: no inference reads them, or for nothing.
     """
 
+    idle: frozenset[str]
+
     def __init__(
-        self,
-        network: nn.Module,
-        stages: Sequence[Stage],
-        readout: Readout,
-        steps: int | None,
-        unread: Iterable[str] = (),
+        self, network: nn.Module, stages: Sequence[Stage], readout: Readout, steps: int | None
     ) -> None:
         super().__init__(readout)
         own = vars(self)
         for shared in ("_modules", "_parameters", "_buffers", "_non_persistent_buffers_set"):
             own[shared] = vars(network)[shared]
         own["training"] = network.training
-        own["recorded"] = _Recorded(network, list(stages), steps, frozenset(unread))
-
-    @property
-    def unread(self) -> frozenset[str]:
-        """Names of modules of which no inference reads a word."""
-        unread: frozenset[str] = vars(self)["recorded"].unread
-        return unread
+        own["recorded"] = _Recorded(network, list(stages), steps)
+        self.idle = frozenset()
 
     def stages(self) -> list[Stage]:
         stages: list[Stage] = vars(self)["recorded"].stages
@@ -55,11 +51,38 @@ class RecordedNetwork(SpikingNetwork):
         steps = vars(self)["recorded"].steps
         return events if steps is None else events.expand(steps, *events.shape[1:])
 
+    @property
+    def closing(self) -> nn.Module | None:
+        """What makes scores of what the readout gathers, where words are read for that."""
+        rest = getattr(self.readout, "rest", None)
+        if not isinstance(rest, nn.Module):
+            return None
+        return rest if any(True for _ in (*rest.parameters(), *rest.buffers())) else None
+
+    def closing_modules(self) -> list[nn.Module]:
+        """The modules that are called after the last step only."""
+        return [] if self.closing is None else list(self.closing.modules())
+
+    def without_closing(self) -> RecordedNetwork:
+        """The same stages, whose scores are what is gathered over all steps."""
+        network, steps = vars(self)["recorded"].network, vars(self)["recorded"].steps
+        readout = copy.copy(self.readout)
+        readout.rest = unchanged  # type: ignore[attr-defined]
+        made = RecordedNetwork(network, self.stages(), readout, steps)
+        made.idle = self.idle
+        return made
+
+    def is_closing(self, layer: str) -> bool:
+        """Whether a module is called after the last step only."""
+        module = self.get_submodule(layer)
+        return any(module is other for other in self.closing_modules())
+
     def is_behind_neurons(self, layer: str) -> bool:
-        """Whether a module is part of a stage that has no neurons."""
+        """Whether a module is in a stage that has no neurons, or is called after the last step."""
         module = self.get_submodule(layer)
         behind = [stage for stage in self.stages() if isinstance(stage.neuron, Passive)]
-        return any(module in set(part.modules()) for stage in behind for part in stage.modules)
+        within = any(module in set(part.modules()) for stage in behind for part in stage.modules)
+        return within or self.is_closing(layer)
 
     def get_submodule(self, target: str) -> nn.Module:
         """The module of that name, whatever attributes this class has."""
@@ -70,7 +93,5 @@ class RecordedNetwork(SpikingNetwork):
 class _Recorded:
     """What a recorded network keeps beside the modules that it shares."""
 
-    def __init__(
-        self, network: nn.Module, stages: list[Stage], steps: int | None, unread: frozenset[str]
-    ) -> None:
-        self.network, self.stages, self.steps, self.unread = network, stages, steps, unread
+    def __init__(self, network: nn.Module, stages: list[Stage], steps: int | None) -> None:
+        self.network, self.stages, self.steps = network, stages, steps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +29,7 @@ from fi.network.recorder.expressions import (
     name_of,
     rebuild,
     signals_of,
+    walk,
 )
 from fi.network.recorder.functions import ABOUT, RANDOM, SAME, is_output, simplify, unstack
 
@@ -61,7 +62,7 @@ class Recording(TorchFunctionMode):
         batch: the number of samples.
         frame: shape of the events of one sample and step.
         wrong_states: why calls of neurons do not go on from the call before.
-        read: ids of modules that were called as a whole, or of which a word was read.
+        escaped: ids of modules of which the value of a word has left PyTorch.
     """
 
     def __init__(self, network: nn.Module, events: Tensor) -> None:
@@ -77,7 +78,7 @@ class Recording(TorchFunctionMode):
         self._memory: dict[int, list[int]] = {}
         self._stale: set[int] = set()
         self._depth = 0
-        self.read: set[int] = set()
+        self.escaped: set[int] = set()
         self.leaves: dict[int, nn.Module] = {}
         self.wrong_states: list[str] = []
         self._words = _find_words(network)
@@ -97,7 +98,6 @@ class Recording(TorchFunctionMode):
             )
         if id(value) not in self._nodes:
             word = self._words.get(id(value))
-            self.read |= {id(word[0])} if word else set()
             self._keep(value, Word(*word) if word else Constant(value.detach().clone()))
         return self._nodes[id(value)]
 
@@ -165,12 +165,21 @@ class Recording(TorchFunctionMode):
             isinstance(result, (tuple, list)) and any(isinstance(part, Tensor) for part in result)
         )
         if not tensors:
-            used = [node for node in leaves_of((arguments, options)) if self.depends(node)]
-            if used and name not in ("__iter__",):
-                raise NotRecordable(f"{name}() reads values of signals: what follows may differ")
+            if name != "__iter__":
+                self._note_escape(name, list(leaves_of((arguments, options))))
             return
         if result is not first:
             self._keep(result, simplify(Applied(func, arguments, options)))
+
+    def _note_escape(self, name: str, read: Sequence[Node]) -> None:
+        """A function has given values that are no tensors: of signals none may, of words some."""
+        if any(map(self.depends, read)):
+            raise NotRecordable(f"{name}() reads values of signals: what follows may differ")
+        for node in (inner for one in read for inner in walk(one)):
+            if isinstance(node, Word):
+                self.escaped.add(id(node.owner))
+            if isinstance(node, Applied) and isinstance(node.function, nn.Module):
+                self.escaped |= {id(module) for module in node.function.modules()}
 
     def _change(
         self, func: Any, name: str, first: Tensor, arguments: tuple[Any, ...], options: Any
@@ -207,7 +216,6 @@ class Recording(TorchFunctionMode):
         arguments, options = rebuild(tuple(args), self.node_of), rebuild(kwargs, self.node_of)
         if isinstance(module, nn.modules.dropout._DropoutNd) and module.training:
             raise NotRecordable(f"{name or type(module).__name__} draws random numbers")
-        self.read |= {id(inner) for inner in module.modules()}
         self.leaves[id(module)] = module
         before = [part._version for part in args if isinstance(part, Tensor)]
         result = self._within(run, module, args, kwargs)

@@ -53,7 +53,7 @@ class Replay(nn.Module):
     def __init__(self, root: Node, lines: Sequence[Line]) -> None:
         super().__init__()
         self.root, self.lines = root, tuple(lines)
-        self.parts = nn.ModuleList(_find_parts(root))
+        self.parts = nn.ModuleList(find_parts(root))
 
     def forward(self, signal: Tensor) -> Tensor:
         """Currents ``[batch, ...]`` of ``signal`` ``[batch, ...]``."""
@@ -86,7 +86,7 @@ class Replay(nn.Module):
         return ", ".join(names)
 
 
-def _find_parts(root: Node) -> list[nn.Module]:
+def find_parts(root: Node) -> list[nn.Module]:
     """The modules that an expression calls, or whose words it reads, each once."""
     found: dict[int, nn.Module] = {}
     for node in walk(root):

@@ -27,8 +27,12 @@ from fi.network.recorder.expressions import (
     Moment,
     Node,
     NotRecordable,
+    Varying,
+    Word,
     evaluate,
+    rebuild,
     signals_of,
+    walk,
 )
 from fi.network.recorder.replay import Line, Passive, Replay
 from fi.network.stages import Stage
@@ -62,6 +66,7 @@ class SynapseMaker:
         event_steps: that its events have; 1 where they are images.
         shapes: of one sample, by neuron, and of an event frame under ``None``.
         dtype, device: of the signals.
+        names: of modules, by id, for what is said.
     """
 
     def __init__(
@@ -71,7 +76,9 @@ class SynapseMaker:
         shapes: Mapping[str | None, tuple[int, ...]],
         dtype: torch.dtype,
         device: torch.device,
+        names: Mapping[int, str] | None = None,
     ) -> None:
+        self.names = names or {}
         self.steps, self.event_steps = steps, event_steps
         self.shapes, self.dtype, self.device = shapes, dtype, device
 
@@ -81,12 +88,23 @@ class SynapseMaker:
         Raises:
             NotRecordable: there is none.
         """
+        self._check_words(root)
         synapse = self._make(root, neuron)
         read = {*synapse.sources} | ({neuron} if synapse.recurrent is not None else set())
         signals = {source: self._all_steps(source) for source in read}
         for step in sorted({0, self.steps // 2, self.steps - 1}):
             self._check(root, synapse, neuron, step, signals)
         return synapse
+
+    def _check_words(self, root: Node) -> None:
+        """Raise where a word is read at another place at each step: frames do not know theirs."""
+        for node in walk(root):
+            if isinstance(node, Applied) and not signals_of(node) and _follows_step(node):
+                for word in walk(node):
+                    if isinstance(word, Word):
+                        owner = self.names.get(id(word.owner), "")
+                        name = f"{owner}.{word.name}" if owner else word.name
+                        raise NotRecordable(f"it reads another part of {name} at each step")
 
     def _check(
         self,
@@ -294,6 +312,13 @@ def _conduct(stage: Stage, signal: Tensor) -> Tensor:
     for module in stage.modules:
         signal = module(signal)
     return signal
+
+
+def _follows_step(node: Applied) -> bool:
+    """Whether a number that a function takes follows the step."""
+    found: list[Any] = []
+    rebuild((node.arguments, dict(node.options)), found.append)
+    return any(isinstance(value, Varying) and value.kind == "step" for value in found)
 
 
 def _are_close(one: Tensor, other: Tensor) -> bool:

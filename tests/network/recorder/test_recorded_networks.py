@@ -330,9 +330,9 @@ def test_modules_that_no_inference_reads_are_told() -> None:
     network = make_users_network(Spare)
     adapter, events = Adapter(network), draw_events((2, 12, 12), 6, 0)
     adapter(events)
-    unread = record(network, adapter, events).unread
-    assert {"spare", "lif9"} <= unread
-    assert not {"conv1", "fc1", "lif3"} & unread
+    idle = record(network, adapter, events).idle
+    assert {"spare", "lif9"} <= idle
+    assert not {"conv1", "fc1", "lif3"} & idle
 
 
 class Graded(LastMembrane):
@@ -359,6 +359,46 @@ def test_spikes_that_are_no_whole_numbers_keep_their_order_of_summation() -> Non
     for batch in (2, 9):
         fresh = draw_events((12,), batch, 3, steps=25)
         assert why_not_the_same(recorded, adapter, fresh) is None
+
+
+class GradedBoth(Graded):
+    """Spikes and membranes are returned."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        spikes = super().forward(x)
+        return spikes, spikes * 0
+
+
+@pytest.mark.parametrize("kind", [Graded, GradedBoth])
+def test_a_stack_of_any_number_of_steps_is_summed(kind: Kind) -> None:
+    network = make_users_network(kind)
+    adapter, events = Adapter(network, "count"), draw_events((12,), 6, 0, steps=6)
+    recorded = (adapter(events), record(network, adapter, events))[1]
+    assert isinstance(recorded.readout, RecordedSteps)
+    for steps in (3, 8, 9):
+        fresh = draw_events((12,), 4, 3, steps=steps)
+        assert why_not_the_same(recorded, adapter, fresh) is None
+
+
+class Weighted(LastMembrane):
+    """Later steps count more."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mem1, mem2, out = self.lif1.init_leaky(), self.out.init_leaky(), []
+        for step in x:
+            spk1, mem1 = self.lif1(self.fc1(step), mem1)
+            _, mem2 = self.out(self.fc2(spk1), mem2)
+            out.append(mem2)
+        return sum(mem * 0.5 ** (len(x) - t) for t, mem in enumerate(out))
+
+
+def test_scores_of_other_numbers_of_steps_that_are_not_known_are_told() -> None:
+    network = make_users_network(Weighted)
+    adapter, events = Adapter(network), draw_events((12,), 6, 0, steps=6)
+    recorded = (adapter(events), record(network, adapter, events))[1]
+    assert why_not_the_same(recorded, adapter, draw_events((12,), 4, 3, steps=6)) is None
+    reason = why_not_the_same(recorded, adapter, draw_events((12,), 4, 3, steps=8))
+    assert reason == "scores: it was recorded for 6 steps, not 8"
 
 
 class SummedMembranes(LastMembrane):

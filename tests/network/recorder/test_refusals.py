@@ -29,7 +29,7 @@ RETURN = "result = torch.stack(out)"
 REFUSED = {
     "a neuron twice a step": (
         {"between": "s1, m1 = self.lif1(s1, m1)"},
-        "lif1 is called 12 times in 6 steps",
+        "lif1 is called 12 times in 6 steps: a stage calls its neuron once a step",
     ),
     "another function at one step": (
         {"current": "c = c * 2 if t == 3 else c"},
@@ -41,7 +41,7 @@ REFUSED = {
     ),
     "a norm for each step": (
         {"current": "c = self.norms[t](c)"},
-        "lif1: it is another BatchNorm1d at each step",
+        "lif1: it is another BatchNorm1d at each step (norms.0 and norms.4)",
     ),
     "states clamped": (
         {"after": "m1 = m1.clamp(-1, 1)"},
@@ -87,7 +87,7 @@ REFUSED = {
     ),
     "a word for each step": (
         {"current": "c = c * self.factors[t]"},
-        "lif1: what drives it depends on the step, or on several steps",
+        "lif1: it reads another part of factors at each step",
     ),
     "samples that depend on one another": (
         {"current": "c = c - c.mean(0)"},
@@ -101,9 +101,9 @@ REFUSED = {
         {"before": "self.fc1.weight.data.clamp_(-1, 1)"},
         "clamp_() changes fc1.weight in place",
     ),
-    "a word after the last step": (
-        {"result": "result = self.last(torch.stack(out).sum(0))"},
-        "last.weight is read after the last step, by no stage",
+    "a word of its own after the last step": (
+        {"result": "result = torch.stack(out).sum(0) * self.factors[0]"},
+        "factors is read after the last step, by no module of its own",
     ),
     "states of two neurons": (
         {
