@@ -23,23 +23,35 @@ from fi.engine.compiled.kernels.pair_lists import (
     put_entry,
     put_pair,
 )
-from fi.engine.compiled.kernels.simd import WIDTH, bits, count_trailing_zeros, load, nonzero, store
+from fi.engine.compiled.kernels.simd import (
+    WIDTH,
+    bits,
+    count_trailing_zeros,
+    load,
+    load_first,
+    nonzero,
+    select,
+    spread,
+    store,
+    zeros_like,
+)
 
 #: Where more than one input neuron differs.
 NO_SOURCE = np.int64(-1)
 #: Positions in a window of 2x2, the most common one.
 _TWO_BY_TWO = 4
+#: Changes larger than this may sum up to infinity in one order and not in another.
+_LARGE = 2.0**64
 
 
 class Lanes(NamedTuple):
-    """Neurons that are simulated side by side, up to whole vectors: all ``[cells * channels]``.
+    """Neurons of a stage: all ``[cells * padded]``, a cell's channels filled up to whole vectors.
 
     Attributes:
-        now: ``f``, currents of a step.
-        syn, mem: ``f``, states.
+        now: ``f``, of the cells that are hit: the currents of a step, or what they change by. What
+            they change by is 0 elsewhere.
+        syn, mem: ``f``, states of the cells that have begun.
         alpha, beta, threshold: ``f``.
-        golden: ``uint8``, golden spikes of a step.
-        neuron: ``int32``, their numbers.
     """
 
     now: Array
@@ -48,41 +60,40 @@ class Lanes(NamedTuple):
     alpha: Array
     beta: Array
     threshold: Array
-    golden: Array
-    neuron: Array
 
 
 class ReachedCells(NamedTuple):
-    """Cells that are simulated, in the order of their numbers: all ``int64 [cells]``.
+    """Cells that are simulated: all ``[cells]``.
 
     Attributes:
-        cell: their numbers.
-        entry: where they are among the cells that the input neuron reaches.
-        run_first, run_cells: neighbouring cells in one run.
+        cell: ``int64``, their numbers, in the order in which they began.
+        entry: ``int64``, where they are among the cells that the only source reaches.
+        begun: ``uint8``, by cell: whether it is one of them.
+        hit: ``uint8``, by cell: whether a difference reaches it in this step.
     """
 
     cell: Array
     entry: Array
-    run_first: Array
-    run_cells: Array
+    begun: Array
+    hit: Array
 
 
 class Scatter(NamedTuple):
     """What the differences of many input neurons change, by step.
 
     Attributes:
-        entry: ``int64 [longest pair]``, entries sorted by step.
         end: ``int64 [T]``, where those of a step end.
-        reached: ``uint8 [cells]``, cells that any of them reaches.
-        hit: ``uint8 [cells]``, cells that those of a step reach.
-        change: ``f [positions * channels]``, of the currents of a step.
+        neuron: ``int32 [longest pair]``, input neurons that differ, sorted by step.
+        reach: ``int64 [longest pair]``, where the cells begin that they reach.
+        change: ``f [longest pair]``, by how much they differ.
+        before: ``f [positions * channels]``, what currents before a pool change by in a step.
     """
 
-    entry: Array
     end: Array
-    reached: Array
-    hit: Array
+    neuron: Array
+    reach: Array
     change: Array
+    before: Array
 
 
 @inlined
@@ -129,7 +140,7 @@ def _find_undecided_cells(
     the largest rise in it. Fills ``cell`` and ``entry``.
     """
     cell_rows, rows = fan_out.cell_rows, fan_out.reach_rows
-    width, channels = cell_rows.shape[1], rows.shape[1]
+    width, channels = cell_rows.shape[1], golden.up.shape[2]
     zero = rows.dtype.type(0)
     number = 0
     for e in range(fan_out.cells_first[source], fan_out.cells_first[source + 1]):
@@ -162,163 +173,187 @@ def _find_undecided_cells(
 
 @inlined
 def _sort_by_step(pairs: PairList, first: int, end: int, fan_out: FanOut, scatter: Scatter) -> bool:
-    """Sort a pair's entries by step, and mark the cells that they reach.
-
-    Returns whether all changes are finite.
-    """
+    """Sort a pair's entries by step: whether all changes are finite, and none is large."""
     plain = True
-    ends, order = scatter.end, scatter.entry
+    ends = scatter.end
     ends[:] = 0
     for k in range(first, end):
-        ends[pairs.step[k]] += 1
-        plain &= np.isfinite(pairs.change[k])
-        source = pairs.neuron[k]
-        for e in range(fan_out.cells_first[source], fan_out.cells_first[source + 1]):
-            scatter.reached[fan_out.cells[e]] = 1
+        ends[np.uint64(pairs.step[k])] += 1
+        plain &= abs(pairs.change[k]) < _LARGE
     total = 0
     for t in range(len(ends)):
         total += ends[t]
         ends[t] = total - ends[t]
     for k in range(first, end):
-        t = pairs.step[k]
-        order[ends[t]] = k
+        t = np.uint64(pairs.step[k])
+        place = np.uint64(ends[t])
+        source = pairs.neuron[k]
+        scatter.neuron[place], scatter.change[place] = source, pairs.change[k]
+        scatter.reach[place] = fan_out.cells_first[np.uint64(source)]
         ends[t] += 1
     return plain
 
 
 @inlined
-def _scatter_changes(
-    begin: int, end: int, pairs: PairList, fan_out: FanOut, scatter: Scatter
-) -> None:
-    """Add what the differences of a step, sorted entries ``begin`` to ``end``, change."""
-    channels = fan_out.rows.shape[1]
-    flat_rows = fan_out.rows.reshape(-1)
-    for place in range(begin, end):
-        k = scatter.entry[place]
-        source, d = pairs.neuron[k], pairs.change[k]
-        for e in range(fan_out.cells_first[source], fan_out.cells_first[source + 1]):
-            scatter.hit[fan_out.cells[e]] = 1
-        for e in range(fan_out.first[source], fan_out.first[source + 1]):
-            length = fan_out.length[e] * channels
-            base = fan_out.position[e] * channels
-            target = scatter.change[base : base + length]
-            base = np.int64(fan_out.row[e]) * channels
-            weights = flat_rows[base : base + length]
-            for c in range(length):
-                target[c] += d * weights[c]
+def _begin_cell(
+    cell: int, number: int, base: int, golden: GoldenByStep, synaptic: bool, found: ReachedCells,
+    lanes: Lanes,
+) -> int:  # fmt: skip
+    """Simulate a cell from now on; the number of such cells.
+
+    ``base``: where the step before begins in the flat golden states, negative before the first.
+    """
+    channels = golden.mem.shape[3]
+    lane = cell * (channels + -channels % WIDTH)
+    for c in range(0, channels, WIDTH):
+        state = zeros_like(load(lanes.mem, lane + c))
+        syn = state
+        if base >= 0:
+            state = load_first(golden.mem, base + cell * channels + c, channels - c)
+            if synaptic:
+                syn = load_first(golden.syn, base + cell * channels + c, channels - c)
+        store(lanes.mem, lane + c, state)
+        store(lanes.syn, lane + c, syn)
+    found.cell[number], found.begun[cell] = cell, 1
+    return number + 1
 
 
 @inlined
-def _clear_changes(
-    begin: int, end: int, pairs: PairList, fan_out: FanOut, scatter: Scatter
-) -> None:
-    """Take back what ``_scatter_changes`` did."""
-    channels = fan_out.rows.shape[1]
-    for place in range(begin, end):
-        source = pairs.neuron[scatter.entry[place]]
-        for e in range(fan_out.first[source], fan_out.first[source + 1]):
-            base = fan_out.position[e] * channels
-            part = scatter.change[base : base + fan_out.length[e] * channels]
-            part[:] = scatter.change.dtype.type(0)
-
-
-@inlined
-def _list_reached(scatter: Scatter, found: ReachedCells) -> int:
-    """Empty the marks of ``_sort_by_step`` into ``cell``: how many there are."""
-    number = 0
-    for cell in range(len(scatter.reached)):
-        if scatter.reached[cell]:
-            scatter.reached[cell] = 0
-            found.cell[number] = cell
-            number += 1
+def _begin_hit(
+    begin: int, end: int, number: int, base: int, fan_out: FanOut, golden: GoldenByStep,
+    synaptic: bool, scatter: Scatter, found: ReachedCells, lanes: Lanes,
+) -> int:  # fmt: skip
+    """Mark the cells that the differences of a step hit: the number of cells begun."""
+    place = np.int32(-1)
+    for k in range(begin, end):
+        source = np.uint64(scatter.neuron[k])
+        if fan_out.place[source] == place:
+            continue
+        place = fan_out.place[source]
+        for e in range(fan_out.cells_first[source], fan_out.cells_first[source + np.uint64(1)]):
+            cell = np.int64(fan_out.cells[e])
+            found.hit[cell] = 1
+            if not found.begun[cell]:
+                number = _begin_cell(cell, number, base, golden, synaptic, found, lanes)
     return number
 
 
 @inlined
-def _join_runs(found: ReachedCells, number: int) -> int:
-    """Neighbouring cells in one run: the number of runs."""
-    runs = 0
-    for k in range(number):
-        if k > 0 and found.cell[k] == found.cell[k - 1] + 1:
-            found.run_cells[runs - 1] += 1
-        else:
-            found.run_first[runs], found.run_cells[runs] = found.cell[k], 1
-            runs += 1
-    return runs
+def _add_changes(
+    begin: int, end: int, padded: int, fan_out: FanOut, scatter: Scatter, now: Array
+) -> None:
+    """Add what the differences of a step, sorted entries ``begin`` to ``end``, change, by cell.
+
+    Where no pool takes a maximum. Neighbours in the list that reach the same cells are added at
+    once.
+    """
+    rows, cell_rows = fan_out.reach_rows, fan_out.cell_rows
+    k = begin
+    while k < end:
+        source = np.uint64(scatter.neuron[k])
+        place = fan_out.place[source]
+        first = fan_out.cells_first[source]
+        reached = fan_out.cells_first[source + np.uint64(1)] - first
+        stop = k + 1
+        while stop < end and fan_out.place[np.uint64(scatter.neuron[stop])] == place:
+            stop += 1
+        for j in range(reached):
+            lane = np.int64(fan_out.cells[np.uint64(first + j)]) * padded
+            c = 0
+            while c + WIDTH < padded:
+                one, two = load(now, lane + c), load(now, lane + c + WIDTH)
+                for m in range(k, stop):
+                    row = np.int64(cell_rows[np.uint64(scatter.reach[m] + j), 0]) * padded + c
+                    change = spread(scatter.change[m])
+                    one = one + change * load(rows, row)
+                    two = two + change * load(rows, row + WIDTH)
+                store(now, lane + c, one)
+                store(now, lane + c + WIDTH, two)
+                c += 2 * WIDTH
+            if c < padded:
+                one = load(now, lane + c)
+                for m in range(k, stop):
+                    row = np.int64(cell_rows[np.uint64(scatter.reach[m] + j), 0]) * padded + c
+                    one = one + spread(scatter.change[m]) * load(rows, row)
+                store(now, lane + c, one)
+        k = stop
 
 
 @inlined
-def _copy_runs(
-    source: Array, base: int, found: ReachedCells, runs: int, channels: int, target: Array
-) -> None:
-    """Copy the runs of cells that begin at ``base`` of a flat array."""
-    lane = 0
-    for run in range(runs):
-        length = found.run_cells[run] * channels
-        begin = base + found.run_first[run] * channels
-        line, place = source[begin : begin + length], target[lane : lane + length]
-        for c in range(length):
-            place[c] = line[c]
-        lane += length
+def _scatter_changes(begin: int, end: int, fan_out: FanOut, scatter: Scatter) -> None:
+    """Add what the differences of a step, sorted entries ``begin`` to ``end``, change."""
+    rows = fan_out.rows
+    channels = rows.shape[1]
+    for k in range(begin, end):
+        source, change = scatter.neuron[k], scatter.change[k]
+        for e in range(fan_out.first[source], fan_out.first[source + 1]):
+            length = fan_out.length[e] * channels
+            target, row = fan_out.position[e] * channels, np.int64(fan_out.row[e]) * channels
+            whole = length - length % WIDTH
+            for c in range(0, whole, WIDTH):
+                more = spread(change) * load(rows, row + c)
+                store(scatter.before, target + c, load(scatter.before, target + c) + more)
+            flat = rows.reshape(-1)
+            for c in range(whole, length):
+                scatter.before[target + c] += change * flat[row + c]
+
+
+@inlined
+def _clear_changes(begin: int, end: int, fan_out: FanOut, scatter: Scatter) -> None:
+    """Take back what ``_scatter_changes`` did."""
+    channels = fan_out.rows.shape[1]
+    for k in range(begin, end):
+        source = scatter.neuron[k]
+        for e in range(fan_out.first[source], fan_out.first[source + 1]):
+            base = fan_out.position[e] * channels
+            part = scatter.before[base : base + fan_out.length[e] * channels]
+            part[:] = scatter.before.dtype.type(0)
 
 
 @inlined
 def _drive_one(
-    base: int, change: Any, number: int, fan_out: FanOut, found: ReachedCells, before: Array,
-    now: Array,
+    base: int, change: Any, number: int, fan_out: FanOut, golden: GoldenByStep,
+    found: ReachedCells, now: Array,
 ) -> None:  # fmt: skip
     """Currents of all cells under the change of one input neuron.
 
-    ``base``: where the step begins in the flat golden currents of cells; ``before``: those before
-    the pool, flat.
+    ``base``: where the step begins in the flat golden currents of cells.
     """
     cell_rows, rows = fan_out.cell_rows, fan_out.reach_rows
-    width, channels = cell_rows.shape[1], rows.shape[1]
+    width, channels, padded = cell_rows.shape[1], golden.before.shape[4], rows.shape[1]
+    by = spread(change)
     for position in range(number):
-        begin = (base + found.cell[position] * channels) * width
-        e = found.entry[position]
-        target = now[position * channels : (position + 1) * channels]
-        if width == _TWO_BY_TWO:
-            first = before[begin : begin + channels]
-            second = before[begin + channels : begin + 2 * channels]
-            third = before[begin + 2 * channels : begin + 3 * channels]
-            fourth = before[begin + 3 * channels : begin + 4 * channels]
-            one, two = rows[cell_rows[e, 0]], rows[cell_rows[e, 1]]
-            three, four = rows[cell_rows[e, 2]], rows[cell_rows[e, 3]]
-            for c in range(channels):
-                left = max(first[c] + change * one[c], third[c] + change * three[c])
-                right = max(second[c] + change * two[c], fourth[c] + change * four[c])
-                target[c] = max(left, right)
-            continue
-        for place in range(width):
-            line = before[begin + place * channels : begin + (place + 1) * channels]
-            weights = rows[cell_rows[e, place]]
-            if place == 0:
-                for c in range(channels):
-                    target[c] = line[c] + change * weights[c]
-            else:
-                for c in range(channels):
-                    target[c] = max(target[c], line[c] + change * weights[c])
+        cell, e = found.cell[position], np.uint64(found.entry[position])
+        found.hit[cell] = 1
+        begin = (base + cell * channels) * width
+        for c in range(0, channels, WIDTH):
+            row = np.int64(cell_rows[e, 0]) * padded + c
+            highest = load_first(golden.before, begin + c, channels - c) + by * load(rows, row)
+            for place in range(1, width):
+                row = np.int64(cell_rows[e, place]) * padded + c
+                line = load_first(golden.before, begin + place * channels + c, channels - c)
+                line = line + by * load(rows, row)
+                highest = select(line > highest, line, highest)
+            store(now, cell * padded + c, highest)
 
 
 @inlined
 def _drive_hit(
     base: int, plain: bool, number: int, fan_out: FanOut, found: ReachedCells, scatter: Scatter,
-    before: Array, now: Array,
+    before: Array, padded: int, now: Array,
 ) -> None:  # fmt: skip
     """Currents of the cells that are hit, with what is scattered; as ``_drive_one``.
 
-    ``plain``: all changes and golden currents are finite.
+    ``plain``: all changes and golden currents are finite. ``before``: flat.
     """
-    windows, change = fan_out.windows, scatter.change
+    windows, change = fan_out.windows, scatter.before
     width, channels = windows.shape[1], fan_out.rows.shape[1]
     for position in range(number):
         cell = found.cell[position]
-        if not scatter.hit[cell]:
+        if not found.hit[cell]:
             continue
-        scatter.hit[cell] = 0
         start = (base + cell * channels) * width
-        target = now[position * channels : (position + 1) * channels]
+        target = now[cell * padded : cell * padded + channels]
         if width == _TWO_BY_TWO and plain and fan_out.paired:  # two runs of two positions
             lines = before[start : start + 4 * channels]
             begin = windows[cell, 0] * channels
@@ -351,66 +386,66 @@ def _drive_hit(
 
 
 @inlined
-def _number_lanes(
-    found: ReachedCells, number: int, channels: int, cells: int, lanes: Lanes
-) -> None:
-    """Fill in the neuron of each lane."""
-    for position in range(number):
-        cell = np.int32(found.cell[position])
-        part = lanes.neuron[position * channels : (position + 1) * channels]
-        for c in range(channels):
-            part[c] = np.int32(c) * np.int32(cells) + cell
-
-
-@inlined
-def _clear_rest(lanes: Lanes, count: int) -> None:
-    """Silence the lanes of the last vector behind ``count``, which are of an earlier pair."""
-    nothing = lanes.now.dtype.type(0)
-    for lane in range(count, count + -count % WIDTH):
-        lanes.now[lane] = lanes.syn[lane] = lanes.mem[lane] = nothing
-        lanes.alpha[lane] = lanes.beta[lane] = lanes.threshold[lane] = nothing
-        lanes.golden[lane] = 0
-
-
-@inlined
 def _fire(
-    t: int, count: int, lanes: Lanes, synaptic: bool, reset: int, out: PairList, entries: int
-) -> int:
-    """One step of all lanes; lists those whose spike is not the golden one: number of entries."""
-    for place in range(0, count, WIDTH):
-        threshold, m = load(lanes.threshold, place), load(lanes.mem, place)
-        s = load(lanes.syn, place) if synaptic else m
-        s, m = vector_step(
-            s, m, load(lanes.now, place), load(lanes.alpha, place), load(lanes.beta, place),
-            threshold, synaptic, reset,
-        )  # fmt: skip
-        store(lanes.mem, place, m)
-        if synaptic:
-            store(lanes.syn, place, s)
-        left = bits(m > threshold) ^ bits(nonzero(load(lanes.golden, place)))
-        while left != 0:
-            lane = np.uint64(place + count_trailing_zeros(left))
-            change = 1 - 2 * np.int32(lanes.golden[lane])
-            entries = put_entry(out, entries, t, lanes.neuron[lane], change)
-            left &= left - np.uint32(1)
+    t: int, base: int, number: int, adds: bool, golden: GoldenByStep, found: ReachedCells,
+    lanes: Lanes, synaptic: bool, reset: int, out: PairList, entries: int,
+) -> int:  # fmt: skip
+    """One step of all cells; lists the spikes that are not the golden ones: number of entries.
+
+    ``adds``: whether ``now`` is what the golden currents change by, which is taken back.
+    """
+    cells, channels = golden.currents.shape[2], golden.currents.shape[3]
+    padded = channels + -channels % WIDTH
+    for position in range(number):
+        cell = found.cell[position]
+        hit = found.hit[cell] != 0
+        found.hit[cell] = 0
+        for c in range(0, channels, WIDTH):
+            lane, place, rest = cell * padded + c, base + cell * channels + c, channels - c
+            threshold, m = load(lanes.threshold, lane), load(lanes.mem, lane)
+            if hit:
+                now = load(lanes.now, lane)
+                if adds:
+                    store(lanes.now, lane, zeros_like(now))
+                    now = load_first(golden.currents, place, rest) + now
+            else:
+                now = load_first(golden.currents, place, rest)
+            s = load(lanes.syn, lane) if synaptic else m
+            a = load(lanes.alpha, lane) if synaptic else m
+            s, m = vector_step(
+                s, m, now, a, load(lanes.beta, lane), threshold, synaptic, reset
+            )
+            store(lanes.mem, lane, m)
+            if synaptic:
+                store(lanes.syn, lane, s)
+            spiking = bits(nonzero(load_first(golden.spikes, place, rest)))
+            left = bits(m > threshold) ^ spiking
+            while left != 0:
+                bit = count_trailing_zeros(left)
+                was = np.int32((spiking >> np.uint32(bit)) & np.uint32(1))
+                neuron = np.int32((c + bit) * cells + cell)
+                entries = put_entry(out, entries, t, neuron, np.int32(1) - np.int32(2) * was)
+                left &= left - np.uint32(1)
     return entries
 
 
 @compiled
-def _new_lanes(golden: GoldenByStep) -> Lanes:
-    """Room for all neurons of a stage, in whole vectors."""
-    dtype = golden.before.dtype
-    size = golden.before.shape[2] * golden.before.shape[4]
-    room = size + WIDTH
+def _new_lanes(neurons: NeuronConstants) -> Lanes:
+    """Room for all neurons of a stage."""
+    cells, channels = neurons.beta.shape
+    padded, dtype = channels + -channels % WIDTH, neurons.beta.dtype
+    constants = np.zeros((3, cells, padded), dtype)
+    constants[0, :, :channels] = neurons.alpha
+    constants[1, :, :channels] = neurons.beta
+    constants[2, :, :channels] = neurons.threshold
+    size = cells * padded
     return Lanes(
-        np.zeros(room, dtype),
-        np.zeros(room, dtype),
-        np.zeros(room, dtype),
-        np.zeros(room, dtype),
-        np.zeros(room, dtype),
-        np.zeros(room, dtype),
-        np.zeros(room, np.uint8),
-        np.zeros(room, np.int32),
+        np.zeros(size, dtype),
+        np.zeros(size, dtype),
+        np.zeros(size, dtype),
+        constants[0].copy().reshape(-1),
+        constants[1].copy().reshape(-1),
+        constants[2].copy().reshape(-1),
     )
 
 
@@ -420,13 +455,13 @@ def _new_scatter(pairs: PairList, fan_out: FanOut, golden: GoldenByStep) -> Scat
     longest, last_end = np.int64(0), np.int64(0)
     for end in pairs.end:
         longest, last_end = max(longest, end - last_end), end
-    cells, channels = golden.before.shape[2], golden.before.shape[4]
+    channels, dtype = golden.before.shape[4], golden.before.dtype
     return Scatter(
-        np.empty(longest, np.int64),
         np.empty(golden.before.shape[1], np.int64),
-        np.zeros(cells, np.uint8),
-        np.zeros(cells, np.uint8),
-        np.zeros(fan_out.positions * channels, golden.before.dtype),
+        np.empty(longest, np.int32),
+        np.empty(longest, np.int64),
+        np.empty(longest, dtype),
+        np.zeros(fan_out.positions * channels, dtype),
     )
 
 
@@ -437,40 +472,34 @@ def propagate_conv(
 ) -> PairList:  # fmt: skip
     """Carry differences of the stage below through a stage that is not the last.
 
-    All cells that a difference reaches are simulated side by side, ``channels`` lanes each, from
-    the first step that differs on; neighbouring cells are copied in one run. Pairs are taken in
-    ``order int64 [pairs]``: sample by sample, so that the golden trace of one stays in the cache.
-    Where one input neuron differs, cells that a bound decides are left out; else what the
-    differences of a step change is gathered first. The constants of neurons are ``f [cells,
-    channels]``. Returns the pairs that still differ.
+    A cell is simulated from the first step on in which a difference reaches it, its channels side
+    by side. Pairs are taken in ``order int64 [pairs]``: sample by sample, so that the golden trace
+    of one stays in the cache. Where one input neuron differs, cells that a bound decides are left
+    out; else what the differences of a step change is gathered first. The constants of neurons are
+    ``f [cells, channels]``. Returns the pairs that still differ.
     """
-    steps, cells, channels = golden.before.shape[1], golden.before.shape[2], golden.before.shape[4]
+    steps, cells, width = golden.before.shape[1], golden.before.shape[2], golden.before.shape[3]
+    channels, padded = golden.before.shape[4], fan_out.reach_rows.shape[1]
     synaptic, reset = neurons.synaptic, neurons.reset
     one = golden.before.dtype.type(1)
     out = new_pairs(len(pairs.fault), golden.before)
     listed = entries = 0
-    scatter, lanes = _new_scatter(pairs, fan_out, golden), _new_lanes(golden)
+    scatter, lanes = _new_scatter(pairs, fan_out, golden), _new_lanes(neurons)
     found = ReachedCells(
         np.empty(cells, np.int64),
         np.empty(cells, np.int64),
-        np.empty(cells, np.int64),
-        np.empty(cells, np.int64),
+        np.zeros(cells, np.uint8),
+        np.zeros(cells, np.uint8),
     )
     size = cells * channels
-    before, currents = golden.before.reshape(-1), golden.currents.reshape(-1)
-    spikes, golden_syn, golden_mem = (
-        golden.spikes.reshape(-1),
-        golden.syn.reshape(-1),
-        golden.mem.reshape(-1),
-    )
-    alpha, beta = neurons.alpha.reshape(-1), neurons.beta.reshape(-1)
-    threshold = neurons.threshold.reshape(-1)
+    before = golden.before.reshape(-1)
     for pair in order:
         first = pairs.end[pair - 1] if pair > 0 else np.int64(0)
         end = pairs.end[pair]
         sample = np.int64(pairs.sample[pair])
         source = find_only_source(pairs, first, end) if golden.regular else NO_SOURCE
-        plain = True
+        plain = adds = False
+        number = 0
         if source >= 0:
             rising = _find_peak_response(pairs, first, end, one, bound, steps)
             falling = _find_peak_response(pairs, first, end, -one, bound, steps)
@@ -478,43 +507,48 @@ def propagate_conv(
             if number == 0:
                 continue
             start = np.int64(pairs.step[first])
+            base = (sample * steps + start - 1) * size if start > 0 else -1
+            for position in range(number):
+                cell = found.cell[position]
+                _begin_cell(cell, position, base, golden, synaptic, found, lanes)
         else:
-            finite = _sort_by_step(pairs, first, end, fan_out, scatter)
-            plain = golden.regular and finite
-            number = _list_reached(scatter, found)
-            start = np.int64(pairs.step[scatter.entry[0]])
-        count = number * channels
-        runs = _join_runs(found, number)
-        _number_lanes(found, number, channels, cells, lanes)
-        _copy_runs(alpha, 0, found, runs, channels, lanes.alpha)
-        _copy_runs(beta, 0, found, runs, channels, lanes.beta)
-        _copy_runs(threshold, 0, found, runs, channels, lanes.threshold)
-        if start > 0:
-            base = (sample * steps + start - 1) * size
-            _copy_runs(golden_syn, base, found, runs, channels, lanes.syn)
-            _copy_runs(golden_mem, base, found, runs, channels, lanes.mem)
-        else:
-            lanes.syn[:], lanes.mem[:] = 0, 0
-        if entries + count * (steps - start) > len(out.step):
-            out = grow_entries(out, entries, entries + count * (steps - start))
+            plain = _sort_by_step(pairs, first, end, fan_out, scatter) and golden.regular
+            adds = plain and width == 1
+            start = np.int64(0)
+            while scatter.end[start] == 0:
+                start += 1
+        if entries + size * (steps - start) > len(out.step):
+            out = grow_entries(out, entries, entries + size * (steps - start))
         pair_start = entries
-        _clear_rest(lanes, count)
         k, done = first, np.int64(0)
         for t in range(start, steps):
             base = (sample * steps + t) * size
-            _copy_runs(spikes, base, found, runs, channels, lanes.golden)
-            if source >= 0 and k < end and pairs.step[k] == t:
-                _drive_one(base, pairs.change[k], number, fan_out, found, before, lanes.now)
-                k += 1
-            else:
-                _copy_runs(currents, base, found, runs, channels, lanes.now)
-            if source < 0 and scatter.end[t] > done:
+            if source >= 0:
+                if k < end and pairs.step[k] == t:
+                    _drive_one(base, pairs.change[k], number, fan_out, golden, found, lanes.now)
+                    k += 1
+            elif scatter.end[t] > done:
                 due = scatter.end[t]
-                _scatter_changes(done, due, pairs, fan_out, scatter)
-                _drive_hit(base, plain, number, fan_out, found, scatter, before, lanes.now)
-                _clear_changes(done, due, pairs, fan_out, scatter)
+                earlier = base - size if t > 0 else -1
+                number = _begin_hit(
+                    done, due, number, earlier, fan_out, golden, synaptic, scatter, found, lanes
+                )
+                if adds:
+                    _add_changes(done, due, padded, fan_out, scatter, lanes.now)
+                else:
+                    _scatter_changes(done, due, fan_out, scatter)
+                    _drive_hit(
+                        base, plain, number, fan_out, found, scatter, before, padded, lanes.now
+                    )
+                    _clear_changes(done, due, fan_out, scatter)
                 done = due
-            entries = _fire(t, count, lanes, synaptic, reset, out, entries)
+            entries = _fire(
+                t, base, number, adds, golden, found, lanes, synaptic, reset, out, entries
+            )
+        for position in range(number):
+            found.begun[found.cell[position]] = 0
+        if not adds:
+            lanes.now[:] = 0
         if entries > pair_start:
             listed = put_pair(out, listed, pairs.fault[pair], sample, entries)
     return cut_pairs(out, listed, entries)

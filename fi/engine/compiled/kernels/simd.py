@@ -17,11 +17,12 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.core.extending import intrinsic, lower_builtin, models, register_model
 from numba.core.typing.templates import AbstractTemplate, infer_global
 
-from fi.engine.compiled.kernels.compiling import CHECK_BOUNDS
+from fi.engine.compiled.kernels.compiling import CHECK_BOUNDS, inlined
 
 #: Numbers in a vector.
 WIDTH = 16
@@ -68,9 +69,8 @@ def _contiguous(array: Any) -> Any:
     return array
 
 
-def _check_bounds(context: Any, builder: Any, length: Any, index: Any) -> None:
-    """Raise where a vector from ``index`` on is not within an array of this ``length``."""
-    width = ir.Constant(length.type, WIDTH)
+def _check_bounds(context: Any, builder: Any, length: Any, index: Any, width: Any) -> None:
+    """Raise where ``width`` numbers from ``index`` on are not in an array of this ``length``."""
     below = builder.icmp_signed("<", index, ir.Constant(index.type, 0))
     beyond = builder.icmp_signed(">", builder.add(index, width), length)
     with builder.if_then(builder.or_(below, beyond), likely=False):
@@ -81,7 +81,8 @@ def _place(context: Any, builder: Any, array: Any, values: Any, kind: Any) -> tu
     """Where ``array[index]`` begins, as a pointer to a vector, and its alignment."""
     struct = context.make_array(array)(context, builder, values[0])
     if CHECK_BOUNDS:
-        _check_bounds(context, builder, struct.nitems, values[1])
+        width = ir.Constant(struct.nitems.type, WIDTH)
+        _check_bounds(context, builder, struct.nitems, values[1], width)
     place = builder.bitcast(builder.gep(struct.data, [values[1]]), kind.as_pointer())
     return place, array.dtype.bitwidth // 8
 
@@ -108,6 +109,34 @@ def store(typing: Any, array: Any, index: Any, vector: Any) -> tuple[Any, _Built
         return context.get_dummy_value()
 
     return types.void(_contiguous(array), types.intp, vector), built
+
+
+@_intrinsic
+def _load_some(typing: Any, array: Any, index: Any, count: Any) -> tuple[Any, _Built]:
+    """The first ``count`` of what ``load`` loads, 0 behind them, which is not read."""
+    vector = Vector(_contiguous(array).dtype)
+
+    def built(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        struct = context.make_array(array)(context, builder, values[0])
+        if CHECK_BOUNDS:
+            _check_bounds(context, builder, struct.nitems, values[1], values[2])
+        kind = context.get_value_type(vector)
+        room = cgutils.alloca_once(builder, kind)
+        builder.store(ir.Constant(kind, None), room)
+        target = builder.bitcast(room, kind.element.as_pointer())
+        place = builder.gep(struct.data, [values[1]])
+        cgutils.raw_memcpy(builder, target, place, values[2], array.dtype.bitwidth // 8)
+        return builder.load(room)
+
+    return vector(array, types.intp, types.intp), built
+
+
+@inlined
+def load_first(array: Any, index: int, count: int) -> Any:
+    """``load`` of no more than ``count`` numbers: 0 behind them, which is not read."""
+    if count >= WIDTH:
+        return load(array, index)
+    return _load_some(array, index, count)
 
 
 def _constant(value: float) -> Any:
