@@ -42,14 +42,15 @@ NO_SOURCE = np.int64(-1)
 _TWO_BY_TWO = 4
 #: Changes larger than this may sum up to infinity in one order and not in another.
 _LARGE = 2.0**64
+#: Vectors whose spikes are in a word of 64 bits.
+_BY_FOUR = 64 // WIDTH
 
 
 class Lanes(NamedTuple):
     """Neurons of a stage: all ``[cells * padded]``, a cell's channels filled up to whole vectors.
 
     Attributes:
-        now: ``f``, of the cells that are hit: the currents of a step, or what they change by. What
-            they change by is 0 elsewhere.
+        now: ``f``, the currents of a step, or what they change by: this is 0 between steps.
         syn, mem: ``f``, states of the cells that have begun.
         alpha, beta, threshold: ``f``.
     """
@@ -60,6 +61,29 @@ class Lanes(NamedTuple):
     alpha: Array
     beta: Array
     threshold: Array
+
+
+class Vectors(NamedTuple):
+    """What is simulated, vector by vector, in the order in which cells began.
+
+    Attributes:
+        lane: ``int64 [vectors]``, where a vector begins among the lanes.
+        place: ``int64 [vectors]``, where among the golden neurons of a step.
+        real: ``int64 [vectors]``, how many neurons are behind that, in the vector or in others.
+        neuron: ``int32 [vectors]``, the first one's number.
+        differs: ``uint16 [vectors]``, bits: spikes of a step that are not the golden ones.
+        golden: ``uint16 [vectors]``, the golden ones.
+        differs_by_four, golden_by_four: ``uint64``, the same memory, four vectors in a word.
+    """
+
+    lane: Array
+    place: Array
+    real: Array
+    neuron: Array
+    differs: Array
+    golden: Array
+    differs_by_four: Array
+    golden_by_four: Array
 
 
 class ReachedCells(NamedTuple):
@@ -197,23 +221,28 @@ def _sort_by_step(pairs: PairList, first: int, end: int, fan_out: FanOut, scatte
 @inlined
 def _begin_cell(
     cell: int, number: int, base: int, golden: GoldenByStep, synaptic: bool, found: ReachedCells,
-    lanes: Lanes,
+    lanes: Lanes, vectors: Vectors,
 ) -> int:  # fmt: skip
     """Simulate a cell from now on; the number of such cells.
 
     ``base``: where the step before begins in the flat golden states, negative before the first.
     """
-    channels = golden.mem.shape[3]
-    lane = cell * (channels + -channels % WIDTH)
+    cells, channels = golden.mem.shape[2], golden.mem.shape[3]
+    padded = channels + -channels % WIDTH
+    v = number * (padded // WIDTH)
     for c in range(0, channels, WIDTH):
-        state = zeros_like(load(lanes.mem, lane + c))
-        syn = state
+        lane, place, real = cell * padded + c, cell * channels + c, channels - c
+        mem = zeros_like(load(lanes.mem, lane))
+        syn = mem
         if base >= 0:
-            state = load_first(golden.mem, base + cell * channels + c, channels - c)
+            mem = load_first(golden.mem, base + place, real)
             if synaptic:
-                syn = load_first(golden.syn, base + cell * channels + c, channels - c)
-        store(lanes.mem, lane + c, state)
-        store(lanes.syn, lane + c, syn)
+                syn = load_first(golden.syn, base + place, real)
+        store(lanes.mem, lane, mem)
+        store(lanes.syn, lane, syn)
+        vectors.lane[v], vectors.place[v], vectors.real[v] = lane, place, real
+        vectors.neuron[v] = c * cells + cell
+        v += 1
     found.cell[number], found.begun[cell] = cell, 1
     return number + 1
 
@@ -221,7 +250,7 @@ def _begin_cell(
 @inlined
 def _begin_hit(
     begin: int, end: int, number: int, base: int, fan_out: FanOut, golden: GoldenByStep,
-    synaptic: bool, scatter: Scatter, found: ReachedCells, lanes: Lanes,
+    synaptic: bool, scatter: Scatter, found: ReachedCells, lanes: Lanes, vectors: Vectors,
 ) -> int:  # fmt: skip
     """Mark the cells that the differences of a step hit: the number of cells begun."""
     place = np.int32(-1)
@@ -234,32 +263,35 @@ def _begin_hit(
             cell = np.int64(fan_out.cells[e])
             found.hit[cell] = 1
             if not found.begun[cell]:
-                number = _begin_cell(cell, number, base, golden, synaptic, found, lanes)
+                number = _begin_cell(cell, number, base, golden, synaptic, found, lanes, vectors)
     return number
 
 
 @inlined
 def _add_changes(
-    begin: int, end: int, padded: int, fan_out: FanOut, scatter: Scatter, now: Array
-) -> None:
+    begin: int, end: int, number: int, base: int, fan_out: FanOut, golden: GoldenByStep,
+    synaptic: bool, scatter: Scatter, found: ReachedCells, lanes: Lanes, vectors: Vectors,
+) -> int:  # fmt: skip
     """Add what the differences of a step, sorted entries ``begin`` to ``end``, change, by cell.
 
     Where no pool takes a maximum. Neighbours in the list that reach the same cells are added at
-    once.
+    once. Returns the number of cells begun, as ``_begin_hit``.
     """
-    rows, cell_rows = fan_out.reach_rows, fan_out.cell_rows
+    rows, cell_rows, now = fan_out.reach_rows, fan_out.cell_rows, lanes.now
+    padded = rows.shape[1]
     k = begin
     while k < end:
         source = np.uint64(scatter.neuron[k])
-        place = fan_out.place[source]
-        first = fan_out.cells_first[source]
+        place, first = fan_out.place[source], fan_out.cells_first[source]
         reached = fan_out.cells_first[source + np.uint64(1)] - first
         stop = k + 1
         while stop < end and fan_out.place[np.uint64(scatter.neuron[stop])] == place:
             stop += 1
         for j in range(reached):
-            lane = np.int64(fan_out.cells[np.uint64(first + j)]) * padded
-            c = 0
+            cell = np.int64(fan_out.cells[np.uint64(first + j)])
+            if not found.begun[cell]:
+                number = _begin_cell(cell, number, base, golden, synaptic, found, lanes, vectors)
+            lane, c = cell * padded, np.int64(0)
             while c + WIDTH < padded:
                 one, two = load(now, lane + c), load(now, lane + c + WIDTH)
                 for m in range(k, stop):
@@ -277,6 +309,7 @@ def _add_changes(
                     one = one + spread(scatter.change[m]) * load(rows, row)
                 store(now, lane + c, one)
         k = stop
+    return number
 
 
 @inlined
@@ -324,7 +357,6 @@ def _drive_one(
     by = spread(change)
     for position in range(number):
         cell, e = found.cell[position], np.uint64(found.entry[position])
-        found.hit[cell] = 1
         begin = (base + cell * channels) * width
         for c in range(0, channels, WIDTH):
             row = np.int64(cell_rows[e, 0]) * padded + c
@@ -338,11 +370,20 @@ def _drive_one(
 
 
 @inlined
+def _drive_golden(base: int, number: int, golden: GoldenByStep, vectors: Vectors, now: Array) -> None:
+    """Golden currents of all cells; ``base`` as in ``_drive_one``."""
+    channels = golden.currents.shape[3]
+    for v in range(number * ((channels + WIDTH - 1) // WIDTH)):
+        current = load_first(golden.currents, base + vectors.place[v], vectors.real[v])
+        store(now, vectors.lane[v], current)
+
+
+@inlined
 def _drive_hit(
     base: int, plain: bool, number: int, fan_out: FanOut, found: ReachedCells, scatter: Scatter,
     before: Array, padded: int, now: Array,
 ) -> None:  # fmt: skip
-    """Currents of the cells that are hit, with what is scattered; as ``_drive_one``.
+    """Currents of the cells that are hit, with what is scattered; takes back that they are.
 
     ``plain``: all changes and golden currents are finite. ``before``: flat.
     """
@@ -352,6 +393,7 @@ def _drive_hit(
         cell = found.cell[position]
         if not found.hit[cell]:
             continue
+        found.hit[cell] = 0
         start = (base + cell * channels) * width
         target = now[cell * padded : cell * padded + channels]
         if width == _TWO_BY_TWO and plain and fan_out.paired:  # two runs of two positions
@@ -387,46 +429,69 @@ def _drive_hit(
 
 @inlined
 def _fire(
-    t: int, base: int, number: int, adds: bool, golden: GoldenByStep, found: ReachedCells,
-    lanes: Lanes, synaptic: bool, reset: int, out: PairList, entries: int,
-) -> int:  # fmt: skip
-    """One step of all cells; lists the spikes that are not the golden ones: number of entries.
+    base: int, count: int, adds: bool, golden: GoldenByStep, lanes: Lanes, vectors: Vectors,
+    synaptic: bool, reset: int,
+) -> None:  # fmt: skip
+    """One step of ``count`` vectors; fills in ``differs`` and ``golden``.
 
     ``adds``: whether ``now`` is what the golden currents change by, which is taken back.
     """
-    cells, channels = golden.currents.shape[2], golden.currents.shape[3]
-    padded = channels + -channels % WIDTH
-    for position in range(number):
-        cell = found.cell[position]
-        hit = found.hit[cell] != 0
-        found.hit[cell] = 0
-        for c in range(0, channels, WIDTH):
-            lane, place, rest = cell * padded + c, base + cell * channels + c, channels - c
-            threshold, m = load(lanes.threshold, lane), load(lanes.mem, lane)
-            if hit:
-                now = load(lanes.now, lane)
-                if adds:
-                    store(lanes.now, lane, zeros_like(now))
-                    now = load_first(golden.currents, place, rest) + now
-            else:
-                now = load_first(golden.currents, place, rest)
-            s = load(lanes.syn, lane) if synaptic else m
-            a = load(lanes.alpha, lane) if synaptic else m
-            s, m = vector_step(
-                s, m, now, a, load(lanes.beta, lane), threshold, synaptic, reset
-            )
-            store(lanes.mem, lane, m)
-            if synaptic:
-                store(lanes.syn, lane, s)
-            spiking = bits(nonzero(load_first(golden.spikes, place, rest)))
-            left = bits(m > threshold) ^ spiking
-            while left != 0:
-                bit = count_trailing_zeros(left)
-                was = np.int32((spiking >> np.uint32(bit)) & np.uint32(1))
-                neuron = np.int32((c + bit) * cells + cell)
-                entries = put_entry(out, entries, t, neuron, np.int32(1) - np.int32(2) * was)
-                left &= left - np.uint32(1)
+    for v in range(count):
+        lane, place, real = vectors.lane[v], base + vectors.place[v], vectors.real[v]
+        threshold, m, now = load(lanes.threshold, lane), load(lanes.mem, lane), load(lanes.now, lane)
+        if adds:
+            now = load_first(golden.currents, place, real) + now
+            store(lanes.now, lane, zeros_like(now))
+        s = load(lanes.syn, lane) if synaptic else m
+        a = load(lanes.alpha, lane) if synaptic else m
+        s, m = vector_step(s, m, now, a, load(lanes.beta, lane), threshold, synaptic, reset)
+        store(lanes.mem, lane, m)
+        if synaptic:
+            store(lanes.syn, lane, s)
+        spiking = bits(nonzero(load_first(golden.spikes, place, real)))
+        vectors.golden[v] = spiking
+        vectors.differs[v] = bits(m > threshold) ^ spiking
+
+
+@inlined
+def _list_differing(
+    t: int, count: int, cells: int, vectors: Vectors, out: PairList, entries: int
+) -> int:
+    """List the spikes of a step, of ``count`` vectors, that differ: the number of entries.
+
+    ``cells``: from the number of a neuron to that of the next in a vector.
+    """
+    for v in range(count, count + -count % _BY_FOUR):
+        vectors.differs[v] = 0
+    for word in range((count + _BY_FOUR - 1) // _BY_FOUR):
+        left, spiking = vectors.differs_by_four[word], vectors.golden_by_four[word]
+        while left != 0:
+            bit = count_trailing_zeros(left)
+            was = np.int32((spiking >> np.uint64(bit)) & np.uint64(1))
+            neuron = vectors.neuron[np.uint64(word * _BY_FOUR + bit // WIDTH)]
+            neuron += np.int32(bit % WIDTH * cells)
+            entries = put_entry(out, entries, t, neuron, np.int32(1) - np.int32(2) * was)
+            left &= left - np.uint64(1)
     return entries
+
+
+@compiled
+def _new_vectors(cells: int, channels: int) -> Vectors:
+    """Room for all vectors of a stage."""
+    room = cells * ((channels + WIDTH - 1) // WIDTH) + _BY_FOUR
+    room += -room % _BY_FOUR
+    differs = np.zeros(room, np.uint16)
+    golden = np.zeros(room, np.uint16)
+    return Vectors(
+        np.zeros(room, np.int64),
+        np.zeros(room, np.int64),
+        np.zeros(room, np.int64),
+        np.zeros(room, np.int32),
+        differs,
+        golden,
+        differs.view(np.uint64),
+        golden.view(np.uint64),
+    )
 
 
 @compiled
@@ -485,13 +550,15 @@ def propagate_conv(
     out = new_pairs(len(pairs.fault), golden.before)
     listed = entries = 0
     scatter, lanes = _new_scatter(pairs, fan_out, golden), _new_lanes(neurons)
+    vectors = _new_vectors(cells, channels)
     found = ReachedCells(
         np.empty(cells, np.int64),
         np.empty(cells, np.int64),
         np.zeros(cells, np.uint8),
         np.zeros(cells, np.uint8),
     )
-    size = cells * channels
+    size, by_cell = cells * channels, padded // WIDTH
+    out = grow_entries(out, 0, 2 * len(pairs.step) + size * steps)
     before = golden.before.reshape(-1)
     for pair in order:
         first = pairs.end[pair - 1] if pair > 0 else np.int64(0)
@@ -510,7 +577,7 @@ def propagate_conv(
             base = (sample * steps + start - 1) * size if start > 0 else -1
             for position in range(number):
                 cell = found.cell[position]
-                _begin_cell(cell, position, base, golden, synaptic, found, lanes)
+                _begin_cell(cell, position, base, golden, synaptic, found, lanes, vectors)
         else:
             plain = _sort_by_step(pairs, first, end, fan_out, scatter) and golden.regular
             adds = plain and width == 1
@@ -523,32 +590,39 @@ def propagate_conv(
         k, done = first, np.int64(0)
         for t in range(start, steps):
             base = (sample * steps + t) * size
+            earlier = base - size if t > 0 else -1
             if source >= 0:
                 if k < end and pairs.step[k] == t:
                     _drive_one(base, pairs.change[k], number, fan_out, golden, found, lanes.now)
                     k += 1
-            elif scatter.end[t] > done:
-                due = scatter.end[t]
-                earlier = base - size if t > 0 else -1
-                number = _begin_hit(
-                    done, due, number, earlier, fan_out, golden, synaptic, scatter, found, lanes
-                )
-                if adds:
-                    _add_changes(done, due, padded, fan_out, scatter, lanes.now)
                 else:
-                    _scatter_changes(done, due, fan_out, scatter)
-                    _drive_hit(
-                        base, plain, number, fan_out, found, scatter, before, padded, lanes.now
-                    )
-                    _clear_changes(done, due, fan_out, scatter)
+                    _drive_golden(base, number, golden, vectors, lanes.now)
+            elif adds:
+                due = scatter.end[t]
+                number = _add_changes(
+                    done, due, number, earlier, fan_out, golden, synaptic, scatter, found, lanes,
+                    vectors,
+                )  # fmt: skip
                 done = due
-            entries = _fire(
-                t, base, number, adds, golden, found, lanes, synaptic, reset, out, entries
-            )
+            else:
+                due = scatter.end[t]
+                number = _begin_hit(
+                    done, due, number, earlier, fan_out, golden, synaptic, scatter, found, lanes,
+                    vectors,
+                )  # fmt: skip
+                _scatter_changes(done, due, fan_out, scatter)
+                _drive_golden(base, number, golden, vectors, lanes.now)
+                _drive_hit(base, plain, number, fan_out, found, scatter, before, padded, lanes.now)
+                _clear_changes(done, due, fan_out, scatter)
+                done = due
+            count = number * by_cell
+            _fire(base, count, adds, golden, lanes, vectors, synaptic, reset)
+            entries = _list_differing(t, count, cells, vectors, out, entries)
         for position in range(number):
-            found.begun[found.cell[position]] = 0
-        if not adds:
-            lanes.now[:] = 0
+            cell = found.cell[position]
+            found.begun[cell] = 0
+            if not adds:
+                lanes.now[cell * padded : (cell + 1) * padded] = 0
         if entries > pair_start:
             listed = put_pair(out, listed, pairs.fault[pair], sample, entries)
     return cut_pairs(out, listed, entries)
