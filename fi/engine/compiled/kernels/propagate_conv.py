@@ -108,14 +108,12 @@ class Scatter(NamedTuple):
     Attributes:
         end: ``int64 [T]``, where those of a step end.
         neuron: ``int32 [longest pair]``, input neurons that differ, sorted by step.
-        reach: ``int64 [longest pair]``, where the cells begin that they reach.
         change: ``f [longest pair]``, by how much they differ.
         before: ``f [positions * channels]``, what currents before a pool change by in a step.
     """
 
     end: Array
     neuron: Array
-    reach: Array
     change: Array
     before: Array
 
@@ -196,7 +194,7 @@ def _find_undecided_cells(
 
 
 @inlined
-def _sort_by_step(pairs: PairList, first: int, end: int, fan_out: FanOut, scatter: Scatter) -> bool:
+def _sort_by_step(pairs: PairList, first: int, end: int, scatter: Scatter) -> bool:
     """Sort a pair's entries by step: whether all changes are finite, and none is large."""
     plain = True
     ends = scatter.end
@@ -211,9 +209,7 @@ def _sort_by_step(pairs: PairList, first: int, end: int, fan_out: FanOut, scatte
     for k in range(first, end):
         t = np.uint64(pairs.step[k])
         place = np.uint64(ends[t])
-        source = pairs.neuron[k]
-        scatter.neuron[place], scatter.change[place] = source, pairs.change[k]
-        scatter.reach[place] = fan_out.cells_first[np.uint64(source)]
+        scatter.neuron[place], scatter.change[place] = pairs.neuron[k], pairs.change[k]
         ends[t] += 1
     return plain
 
@@ -274,8 +270,9 @@ def _add_changes(
 ) -> int:  # fmt: skip
     """Add what the differences of a step, sorted entries ``begin`` to ``end``, change, by cell.
 
-    Where no pool takes a maximum. Neighbours in the list that reach the same cells are added at
-    once. Returns the number of cells begun, as ``_begin_hit``.
+    Where no pool takes a maximum, and all is finite. Two neighbours in the list that reach the same
+    cells are added at once; one alone with a second change of 0, as a loop of two lengths would be
+    guessed wrongly too often. Returns the number of cells begun, as ``_begin_hit``.
     """
     rows, cell_rows, now = fan_out.reach_rows, fan_out.cell_rows, lanes.now
     padded = rows.shape[1]
@@ -284,31 +281,23 @@ def _add_changes(
         source = np.uint64(scatter.neuron[k])
         place, first = fan_out.place[source], fan_out.cells_first[source]
         reached = fan_out.cells_first[source + np.uint64(1)] - first
-        stop = k + 1
-        while stop < end and fan_out.place[np.uint64(scatter.neuron[stop])] == place:
-            stop += 1
+        change, other = scatter.change[k], now.dtype.type(0)
+        second = first
+        k += 1
+        if k < end and fan_out.place[np.uint64(scatter.neuron[k])] == place:
+            second, other = fan_out.cells_first[np.uint64(scatter.neuron[k])], scatter.change[k]
+            k += 1
+        by, by_other = spread(change), spread(other)
         for j in range(reached):
             cell = np.int64(fan_out.cells[np.uint64(first + j)])
-            if not found.begun[cell]:
+            if not found.begun[np.uint64(cell)]:
                 number = _begin_cell(cell, number, base, golden, synaptic, found, lanes, vectors)
-            lane, c = cell * padded, np.int64(0)
-            while c + WIDTH < padded:
-                one, two = load(now, lane + c), load(now, lane + c + WIDTH)
-                for m in range(k, stop):
-                    row = np.int64(cell_rows[np.uint64(scatter.reach[m] + j), 0]) * padded + c
-                    change = spread(scatter.change[m])
-                    one = one + change * load(rows, row)
-                    two = two + change * load(rows, row + WIDTH)
-                store(now, lane + c, one)
-                store(now, lane + c + WIDTH, two)
-                c += 2 * WIDTH
-            if c < padded:
-                one = load(now, lane + c)
-                for m in range(k, stop):
-                    row = np.int64(cell_rows[np.uint64(scatter.reach[m] + j), 0]) * padded + c
-                    one = one + spread(scatter.change[m]) * load(rows, row)
-                store(now, lane + c, one)
-        k = stop
+            lane = cell * padded
+            row = np.int64(cell_rows[np.uint64(first + j), 0]) * padded
+            more = np.int64(cell_rows[np.uint64(second + j), 0]) * padded
+            for c in range(0, padded, WIDTH):
+                added = by * load(rows, row + c) + by_other * load(rows, more + c)
+                store(now, lane + c, load(now, lane + c) + added)
     return number
 
 
@@ -524,7 +513,6 @@ def _new_scatter(pairs: PairList, fan_out: FanOut, golden: GoldenByStep) -> Scat
     return Scatter(
         np.empty(golden.before.shape[1], np.int64),
         np.empty(longest, np.int32),
-        np.empty(longest, np.int64),
         np.empty(longest, dtype),
         np.zeros(fan_out.positions * channels, dtype),
     )
@@ -579,7 +567,7 @@ def propagate_conv(
                 cell = found.cell[position]
                 _begin_cell(cell, position, base, golden, synaptic, found, lanes, vectors)
         else:
-            plain = _sort_by_step(pairs, first, end, fan_out, scatter) and golden.regular
+            plain = _sort_by_step(pairs, first, end, scatter) and golden.regular
             adds = plain and width == 1
             start = np.int64(0)
             while scatter.end[start] == 0:
