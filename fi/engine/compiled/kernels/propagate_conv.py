@@ -25,6 +25,7 @@ from fi.engine.compiled.kernels.pair_lists import (
 )
 from fi.engine.compiled.kernels.simd import (
     WIDTH,
+    aligned_zeros,
     bits,
     count_trailing_zeros,
     load,
@@ -487,20 +488,20 @@ def _new_vectors(cells: int, channels: int) -> Vectors:
 def _new_lanes(neurons: NeuronConstants) -> Lanes:
     """Room for all neurons of a stage."""
     cells, channels = neurons.beta.shape
-    padded, dtype = channels + -channels % WIDTH, neurons.beta.dtype
-    constants = np.zeros((3, cells, padded), dtype)
-    constants[0, :, :channels] = neurons.alpha
-    constants[1, :, :channels] = neurons.beta
-    constants[2, :, :channels] = neurons.threshold
+    padded, like = channels + -channels % WIDTH, neurons.beta
     size = cells * padded
-    return Lanes(
-        np.zeros(size, dtype),
-        np.zeros(size, dtype),
-        np.zeros(size, dtype),
-        constants[0].copy().reshape(-1),
-        constants[1].copy().reshape(-1),
-        constants[2].copy().reshape(-1),
+    lanes = Lanes(
+        aligned_zeros(size, like),
+        aligned_zeros(size, like),
+        aligned_zeros(size, like),
+        aligned_zeros(size, like),
+        aligned_zeros(size, like),
+        aligned_zeros(size, like),
     )
+    lanes.alpha.reshape(cells, padded)[:, :channels] = neurons.alpha
+    lanes.beta.reshape(cells, padded)[:, :channels] = neurons.beta
+    lanes.threshold.reshape(cells, padded)[:, :channels] = neurons.threshold
+    return lanes
 
 
 @compiled

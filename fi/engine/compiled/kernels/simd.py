@@ -15,6 +15,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -22,10 +23,13 @@ from numba.core.errors import TypingError
 from numba.core.extending import intrinsic, lower_builtin, models, register_model
 from numba.core.typing.templates import AbstractTemplate, infer_global
 
-from fi.engine.compiled.kernels.compiling import CHECK_BOUNDS, inlined
+from fi.engine.compiled.kernels.arrays import Array
+from fi.engine.compiled.kernels.compiling import CHECK_BOUNDS, compiled, inlined
 
 #: Numbers in a vector.
 WIDTH = 16
+#: Bytes in a line of the cache.
+_LINE = 64
 
 
 class Vector(types.Type):
@@ -109,6 +113,15 @@ def store(typing: Any, array: Any, index: Any, vector: Any) -> tuple[Any, _Built
         return context.get_dummy_value()
 
     return types.void(_contiguous(array), types.intp, vector), built
+
+
+@compiled
+def aligned_zeros(size: int, like: Array) -> Array:
+    """Zeros ``[size]`` of the type of ``like``, of which no vector is in two lines of the cache."""
+    itemsize = like.itemsize
+    room = np.zeros(size + _LINE // itemsize, like.dtype)
+    begin = -room.ctypes.data % _LINE // itemsize
+    return room[begin : begin + size]
 
 
 @_intrinsic
