@@ -14,28 +14,20 @@ from fi.engine.compiled.kernels.arrays import (
     PairList,
     ResponseBound,
 )
+from fi.engine.compiled.kernels.cell_blocks import (
+    BLOCK,
+    NOW,
+    Blocks,
+    begin_cell,
+    drive_golden,
+    end_cells,
+    fire,
+    list_differing,
+    new_blocks,
+)
 from fi.engine.compiled.kernels.compiling import compiled, inlined
-from fi.engine.compiled.kernels.neuron_step import vector_step
-from fi.engine.compiled.kernels.pair_lists import (
-    cut_pairs,
-    grow_entries,
-    new_pairs,
-    put_entry,
-    put_pair,
-)
-from fi.engine.compiled.kernels.simd import (
-    WIDTH,
-    aligned_zeros,
-    bits,
-    count_trailing_zeros,
-    load,
-    load_first,
-    nonzero,
-    select,
-    spread,
-    store,
-    zeros_like,
-)
+from fi.engine.compiled.kernels.pair_lists import cut_pairs, grow_entries, new_pairs, put_pair
+from fi.engine.compiled.kernels.simd import WIDTH, larger, load, load_first, select, spread, store
 
 #: Where more than one input neuron differs.
 NO_SOURCE = np.int64(-1)
@@ -43,64 +35,18 @@ NO_SOURCE = np.int64(-1)
 _TWO_BY_TWO = 4
 #: Changes larger than this may sum up to infinity in one order and not in another.
 _LARGE = 2.0**64
-#: Vectors whose spikes are in a word of 64 bits.
-_BY_FOUR = 64 // WIDTH
-
-
-class Lanes(NamedTuple):
-    """Neurons of a stage: all ``[cells * padded]``, a cell's channels filled up to whole vectors.
-
-    Attributes:
-        now: ``f``, the currents of a step, or what they change by: this is 0 between steps.
-        syn, mem: ``f``, states of the cells that have begun.
-        alpha, beta, threshold: ``f``.
-    """
-
-    now: Array
-    syn: Array
-    mem: Array
-    alpha: Array
-    beta: Array
-    threshold: Array
-
-
-class Vectors(NamedTuple):
-    """What is simulated, vector by vector, in the order in which cells began.
-
-    Attributes:
-        lane: ``int64 [vectors]``, where a vector begins among the lanes.
-        place: ``int64 [vectors]``, where among the golden neurons of a step.
-        real: ``int64 [vectors]``, how many neurons are behind that, in the vector or in others.
-        neuron: ``int32 [vectors]``, the first one's number.
-        differs: ``uint16 [vectors]``, bits: spikes of a step that are not the golden ones.
-        golden: ``uint16 [vectors]``, the golden ones.
-        differs_by_four, golden_by_four: ``uint64``, the same memory, four vectors in a word.
-    """
-
-    lane: Array
-    place: Array
-    real: Array
-    neuron: Array
-    differs: Array
-    golden: Array
-    differs_by_four: Array
-    golden_by_four: Array
 
 
 class ReachedCells(NamedTuple):
-    """Cells that are simulated: all ``[cells]``.
+    """Cells that one input neuron reaches and no bound decides: both ``int64 [cells]``.
 
     Attributes:
-        cell: ``int64``, their numbers, in the order in which they began.
-        entry: ``int64``, where they are among the cells that the only source reaches.
-        begun: ``uint8``, by cell: whether it is one of them.
-        hit: ``uint8``, by cell: whether a difference reaches it in this step.
+        cell: their numbers.
+        entry: where they are among the cells that it reaches.
     """
 
     cell: Array
     entry: Array
-    begun: Array
-    hit: Array
 
 
 class Scatter(NamedTuple):
@@ -111,12 +57,14 @@ class Scatter(NamedTuple):
         neuron: ``int32 [longest pair]``, input neurons that differ, sorted by step.
         change: ``f [longest pair]``, by how much they differ.
         before: ``f [positions * channels]``, what currents before a pool change by in a step.
+        hit: ``uint8 [cells]``, whether a difference of this step reaches a cell.
     """
 
     end: Array
     neuron: Array
     change: Array
     before: Array
+    hit: Array
 
 
 @inlined
@@ -216,58 +164,25 @@ def _sort_by_step(pairs: PairList, first: int, end: int, scatter: Scatter) -> bo
 
 
 @inlined
-def _begin_cell(
-    cell: int, number: int, base: int, golden: GoldenByStep, synaptic: bool, found: ReachedCells,
-    lanes: Lanes, vectors: Vectors,
-) -> int:  # fmt: skip
-    """Simulate a cell from now on; the number of such cells.
-
-    ``base``: where the step before begins in the flat golden states, negative before the first.
-    """
-    cells, channels = golden.mem.shape[2], golden.mem.shape[3]
-    padded = channels + -channels % WIDTH
-    v = number * (padded // WIDTH)
-    for c in range(0, channels, WIDTH):
-        lane, place, real = cell * padded + c, cell * channels + c, channels - c
-        mem = zeros_like(load(lanes.mem, lane))
-        syn = mem
-        if base >= 0:
-            mem = load_first(golden.mem, base + place, real)
-            if synaptic:
-                syn = load_first(golden.syn, base + place, real)
-        store(lanes.mem, lane, mem)
-        store(lanes.syn, lane, syn)
-        vectors.lane[v], vectors.place[v], vectors.real[v] = lane, place, real
-        vectors.neuron[v] = c * cells + cell
-        v += 1
-    found.cell[number], found.begun[cell] = cell, 1
-    return number + 1
-
-
-@inlined
 def _begin_hit(
     begin: int, end: int, number: int, base: int, fan_out: FanOut, golden: GoldenByStep,
-    synaptic: bool, scatter: Scatter, found: ReachedCells, lanes: Lanes, vectors: Vectors,
+    neurons: NeuronConstants, scatter: Scatter, blocks: Blocks,
 ) -> int:  # fmt: skip
     """Mark the cells that the differences of a step hit: the number of cells begun."""
-    place = np.int32(-1)
     for k in range(begin, end):
-        source = np.uint64(scatter.neuron[k])
-        if fan_out.place[source] == place:
-            continue
-        place = fan_out.place[source]
-        for e in range(fan_out.cells_first[source], fan_out.cells_first[source + np.uint64(1)]):
+        source = scatter.neuron[k]
+        for e in range(fan_out.cells_first[source], fan_out.cells_first[source + 1]):
             cell = np.int64(fan_out.cells[e])
-            found.hit[cell] = 1
-            if not found.begun[cell]:
-                number = _begin_cell(cell, number, base, golden, synaptic, found, lanes, vectors)
+            scatter.hit[cell] = 1
+            if blocks.slot[cell] < 0:
+                number = begin_cell(cell, number, base, golden, neurons, blocks)
     return number
 
 
 @inlined
 def _add_changes(
     begin: int, end: int, number: int, base: int, fan_out: FanOut, golden: GoldenByStep,
-    synaptic: bool, scatter: Scatter, found: ReachedCells, lanes: Lanes, vectors: Vectors,
+    neurons: NeuronConstants, scatter: Scatter, blocks: Blocks,
 ) -> int:  # fmt: skip
     """Add what the differences of a step, sorted entries ``begin`` to ``end``, change, by cell.
 
@@ -275,14 +190,14 @@ def _add_changes(
     cells are added at once; one alone with a second change of 0, as a loop of two lengths would be
     guessed wrongly too often. Returns the number of cells begun, as ``_begin_hit``.
     """
-    rows, cell_rows, now = fan_out.reach_rows, fan_out.cell_rows, lanes.now
+    rows, cell_rows, values = fan_out.reach_rows, fan_out.cell_rows, blocks.values
     padded = rows.shape[1]
     k = begin
     while k < end:
         source = np.uint64(scatter.neuron[k])
         place, first = fan_out.place[source], fan_out.cells_first[source]
         reached = fan_out.cells_first[source + np.uint64(1)] - first
-        change, other = scatter.change[k], now.dtype.type(0)
+        change, other = scatter.change[k], values.dtype.type(0)
         second = first
         k += 1
         if k < end and fan_out.place[np.uint64(scatter.neuron[k])] == place:
@@ -290,15 +205,16 @@ def _add_changes(
             k += 1
         by, by_other = spread(change), spread(other)
         for j in range(reached):
-            cell = np.int64(fan_out.cells[np.uint64(first + j)])
-            if not found.begun[np.uint64(cell)]:
-                number = _begin_cell(cell, number, base, golden, synaptic, found, lanes, vectors)
-            lane = cell * padded
+            cell = np.uint64(fan_out.cells[np.uint64(first + j)])
+            if blocks.slot[cell] < 0:
+                number = begin_cell(np.int64(cell), number, base, golden, neurons, blocks)
+            at = blocks.slot[cell] * (padded // WIDTH) * BLOCK + NOW
             row = np.int64(cell_rows[np.uint64(first + j), 0]) * padded
             more = np.int64(cell_rows[np.uint64(second + j), 0]) * padded
             for c in range(0, padded, WIDTH):
                 added = by * load(rows, row + c) + by_other * load(rows, more + c)
-                store(now, lane + c, load(now, lane + c) + added)
+                store(values, at, load(values, at) + added)
+                at += BLOCK
     return number
 
 
@@ -336,172 +252,57 @@ def _clear_changes(begin: int, end: int, fan_out: FanOut, scatter: Scatter) -> N
 @inlined
 def _drive_one(
     base: int, change: Any, number: int, fan_out: FanOut, golden: GoldenByStep,
-    found: ReachedCells, now: Array,
+    found: ReachedCells, blocks: Blocks,
 ) -> None:  # fmt: skip
     """Currents of all cells under the change of one input neuron.
 
     ``base``: where the step begins in the flat golden currents of cells.
     """
-    cell_rows, rows = fan_out.cell_rows, fan_out.reach_rows
-    width, channels, padded = cell_rows.shape[1], golden.before.shape[4], rows.shape[1]
+    cell_rows, rows, before = fan_out.cell_rows, fan_out.reach_rows, golden.before
+    width, channels, padded = cell_rows.shape[1], before.shape[4], rows.shape[1]
     by = spread(change)
+    at = NOW
     for position in range(number):
-        cell, e = found.cell[position], np.uint64(found.entry[position])
-        begin = (base + cell * channels) * width
+        e = np.uint64(found.entry[position])
+        begin = (base + found.cell[position] * channels) * width
         for c in range(0, channels, WIDTH):
+            real = channels - c
             row = np.int64(cell_rows[e, 0]) * padded + c
-            highest = load_first(golden.before, begin + c, channels - c) + by * load(rows, row)
+            highest = load_first(before, begin + c, real) + by * load(rows, row)
             for place in range(1, width):
                 row = np.int64(cell_rows[e, place]) * padded + c
-                line = load_first(golden.before, begin + place * channels + c, channels - c)
+                line = load_first(before, begin + place * channels + c, real)
                 line = line + by * load(rows, row)
                 highest = select(line > highest, line, highest)
-            store(now, cell * padded + c, highest)
-
-
-@inlined
-def _drive_golden(base: int, number: int, golden: GoldenByStep, vectors: Vectors, now: Array) -> None:
-    """Golden currents of all cells; ``base`` as in ``_drive_one``."""
-    channels = golden.currents.shape[3]
-    for v in range(number * ((channels + WIDTH - 1) // WIDTH)):
-        current = load_first(golden.currents, base + vectors.place[v], vectors.real[v])
-        store(now, vectors.lane[v], current)
+            store(blocks.values, at, highest)
+            at += BLOCK
 
 
 @inlined
 def _drive_hit(
-    base: int, plain: bool, number: int, fan_out: FanOut, found: ReachedCells, scatter: Scatter,
-    before: Array, padded: int, now: Array,
-) -> None:  # fmt: skip
-    """Currents of the cells that are hit, with what is scattered; takes back that they are.
-
-    ``plain``: all changes and golden currents are finite. ``before``: flat.
-    """
-    windows, change = fan_out.windows, scatter.before
-    width, channels = windows.shape[1], fan_out.rows.shape[1]
-    for position in range(number):
-        cell = found.cell[position]
-        if not found.hit[cell]:
-            continue
-        found.hit[cell] = 0
-        start = (base + cell * channels) * width
-        target = now[cell * padded : cell * padded + channels]
-        if width == _TWO_BY_TWO and plain and fan_out.paired:  # two runs of two positions
-            lines = before[start : start + 4 * channels]
-            begin = windows[cell, 0] * channels
-            upper = change[begin : begin + 2 * channels]
-            begin = windows[cell, 2] * channels
-            lower = change[begin : begin + 2 * channels]
-            for c in range(channels):
-                left = max(lines[c] + upper[c], lines[2 * channels + c] + lower[c])
-                v, w = lines[channels + c] + upper[channels + c], lines[3 * channels + c]
-                right = max(v, w + lower[channels + c])
-                target[c] = max(left, right)
-            continue
-        for place in range(width):
-            line = before[start + place * channels : start + (place + 1) * channels]
-            where = windows[cell, place]
-            if where < 0:
-                if place == 0:
-                    for c in range(channels):
-                        target[c] = line[c]
-                continue  # outside the image: -inf, never the largest
-            begin = where * channels
-            extra = change[begin : begin + channels]
-            if place == 0:
-                for c in range(channels):
-                    target[c] = line[c] + extra[c]
-            else:
-                for c in range(channels):
-                    v, old = line[c] + extra[c], target[c]
-                    target[c] = v if (v > old or v != v) else old
-
-
-@inlined
-def _fire(
-    base: int, count: int, adds: bool, golden: GoldenByStep, lanes: Lanes, vectors: Vectors,
-    synaptic: bool, reset: int,
-) -> None:  # fmt: skip
-    """One step of ``count`` vectors; fills in ``differs`` and ``golden``.
-
-    ``adds``: whether ``now`` is what the golden currents change by, which is taken back.
-    """
-    for v in range(count):
-        lane, place, real = vectors.lane[v], base + vectors.place[v], vectors.real[v]
-        threshold, m, now = load(lanes.threshold, lane), load(lanes.mem, lane), load(lanes.now, lane)
-        if adds:
-            now = load_first(golden.currents, place, real) + now
-            store(lanes.now, lane, zeros_like(now))
-        s = load(lanes.syn, lane) if synaptic else m
-        a = load(lanes.alpha, lane) if synaptic else m
-        s, m = vector_step(s, m, now, a, load(lanes.beta, lane), threshold, synaptic, reset)
-        store(lanes.mem, lane, m)
-        if synaptic:
-            store(lanes.syn, lane, s)
-        spiking = bits(nonzero(load_first(golden.spikes, place, real)))
-        vectors.golden[v] = spiking
-        vectors.differs[v] = bits(m > threshold) ^ spiking
-
-
-@inlined
-def _list_differing(
-    t: int, count: int, cells: int, vectors: Vectors, out: PairList, entries: int
-) -> int:
-    """List the spikes of a step, of ``count`` vectors, that differ: the number of entries.
-
-    ``cells``: from the number of a neuron to that of the next in a vector.
-    """
-    for v in range(count, count + -count % _BY_FOUR):
-        vectors.differs[v] = 0
-    for word in range((count + _BY_FOUR - 1) // _BY_FOUR):
-        left, spiking = vectors.differs_by_four[word], vectors.golden_by_four[word]
-        while left != 0:
-            bit = count_trailing_zeros(left)
-            was = np.int32((spiking >> np.uint64(bit)) & np.uint64(1))
-            neuron = vectors.neuron[np.uint64(word * _BY_FOUR + bit // WIDTH)]
-            neuron += np.int32(bit % WIDTH * cells)
-            entries = put_entry(out, entries, t, neuron, np.int32(1) - np.int32(2) * was)
-            left &= left - np.uint64(1)
-    return entries
-
-
-@compiled
-def _new_vectors(cells: int, channels: int) -> Vectors:
-    """Room for all vectors of a stage."""
-    room = cells * ((channels + WIDTH - 1) // WIDTH) + _BY_FOUR
-    room += -room % _BY_FOUR
-    differs = np.zeros(room, np.uint16)
-    golden = np.zeros(room, np.uint16)
-    return Vectors(
-        np.zeros(room, np.int64),
-        np.zeros(room, np.int64),
-        np.zeros(room, np.int64),
-        np.zeros(room, np.int32),
-        differs,
-        golden,
-        differs.view(np.uint64),
-        golden.view(np.uint64),
-    )
-
-
-@compiled
-def _new_lanes(neurons: NeuronConstants) -> Lanes:
-    """Room for all neurons of a stage."""
-    cells, channels = neurons.beta.shape
-    padded, like = channels + -channels % WIDTH, neurons.beta
-    size = cells * padded
-    lanes = Lanes(
-        aligned_zeros(size, like),
-        aligned_zeros(size, like),
-        aligned_zeros(size, like),
-        aligned_zeros(size, like),
-        aligned_zeros(size, like),
-        aligned_zeros(size, like),
-    )
-    lanes.alpha.reshape(cells, padded)[:, :channels] = neurons.alpha
-    lanes.beta.reshape(cells, padded)[:, :channels] = neurons.beta
-    lanes.threshold.reshape(cells, padded)[:, :channels] = neurons.threshold
-    return lanes
+    base: int, number: int, fan_out: FanOut, golden: GoldenByStep, scatter: Scatter, blocks: Blocks
+) -> None:
+    """Currents of the cells that are hit, with what is scattered; takes back that they are."""
+    windows, before, change = fan_out.windows, golden.before, scatter.before
+    width, channels = windows.shape[1], before.shape[4]
+    at = NOW
+    for slot in range(number):
+        cell = blocks.cell[slot]
+        begin, hit = (base + cell * channels) * width, scatter.hit[cell] != 0
+        scatter.hit[cell] = 0
+        for c in range(0, channels, WIDTH):
+            if hit:
+                real = channels - c
+                highest = load_first(before, begin + c, real)
+                for place in range(width):
+                    where = np.int64(windows[cell, place])
+                    if where < 0:
+                        continue  # outside the image: -inf, never the largest
+                    line = load_first(before, begin + place * channels + c, real)
+                    line = line + load_first(change, where * channels + c, real)
+                    highest = line if place == 0 else larger(line, highest)
+                store(blocks.values, at, highest)
+            at += BLOCK
 
 
 @compiled
@@ -516,6 +317,7 @@ def _new_scatter(pairs: PairList, fan_out: FanOut, golden: GoldenByStep) -> Scat
         np.empty(longest, np.int32),
         np.empty(longest, dtype),
         np.zeros(fan_out.positions * channels, dtype),
+        np.zeros(golden.before.shape[2], np.uint8),
     )
 
 
@@ -533,44 +335,35 @@ def propagate_conv(
     ``f [cells, channels]``. Returns the pairs that still differ.
     """
     steps, cells, width = golden.before.shape[1], golden.before.shape[2], golden.before.shape[3]
-    channels, padded = golden.before.shape[4], fan_out.reach_rows.shape[1]
-    synaptic, reset = neurons.synaptic, neurons.reset
+    channels = golden.before.shape[4]
+    size, by_cell = cells * channels, (channels + WIDTH - 1) // WIDTH
     one = golden.before.dtype.type(1)
     out = new_pairs(len(pairs.fault), golden.before)
-    listed = entries = 0
-    scatter, lanes = _new_scatter(pairs, fan_out, golden), _new_lanes(neurons)
-    vectors = _new_vectors(cells, channels)
-    found = ReachedCells(
-        np.empty(cells, np.int64),
-        np.empty(cells, np.int64),
-        np.zeros(cells, np.uint8),
-        np.zeros(cells, np.uint8),
-    )
-    size, by_cell = cells * channels, padded // WIDTH
     out = grow_entries(out, 0, 2 * len(pairs.step) + size * steps)
-    before = golden.before.reshape(-1)
+    listed = entries = 0
+    scatter, blocks = _new_scatter(pairs, fan_out, golden), new_blocks(cells, channels, neurons.beta)
+    found = ReachedCells(np.empty(cells, np.int64), np.empty(cells, np.int64))
     for pair in order:
         first = pairs.end[pair - 1] if pair > 0 else np.int64(0)
         end = pairs.end[pair]
         sample = np.int64(pairs.sample[pair])
         source = find_only_source(pairs, first, end) if golden.regular else NO_SOURCE
-        plain = adds = False
-        number = 0
+        adds = False
+        number, start = 0, np.int64(0)
         if source >= 0:
             rising = _find_peak_response(pairs, first, end, one, bound, steps)
             falling = _find_peak_response(pairs, first, end, -one, bound, steps)
-            number = _find_undecided_cells(source, rising, falling, sample, fan_out, golden, found)
-            if number == 0:
-                continue
+            reached = _find_undecided_cells(
+                source, rising, falling, sample, fan_out, golden, found
+            )
             start = np.int64(pairs.step[first])
             base = (sample * steps + start - 1) * size if start > 0 else -1
-            for position in range(number):
-                cell = found.cell[position]
-                _begin_cell(cell, position, base, golden, synaptic, found, lanes, vectors)
+            for k in range(reached):
+                number = begin_cell(found.cell[k], number, base, golden, neurons, blocks)
+            if number == 0:
+                continue
         else:
-            plain = _sort_by_step(pairs, first, end, scatter) and golden.regular
-            adds = plain and width == 1
-            start = np.int64(0)
+            adds = _sort_by_step(pairs, first, end, scatter) and golden.regular and width == 1
             while scatter.end[start] == 0:
                 start += 1
         if entries + size * (steps - start) > len(out.step):
@@ -582,36 +375,27 @@ def propagate_conv(
             earlier = base - size if t > 0 else -1
             if source >= 0:
                 if k < end and pairs.step[k] == t:
-                    _drive_one(base, pairs.change[k], number, fan_out, golden, found, lanes.now)
+                    _drive_one(base, pairs.change[k], number, fan_out, golden, found, blocks)
                     k += 1
                 else:
-                    _drive_golden(base, number, golden, vectors, lanes.now)
+                    drive_golden(base, number * by_cell, golden, blocks)
             elif adds:
-                due = scatter.end[t]
                 number = _add_changes(
-                    done, due, number, earlier, fan_out, golden, synaptic, scatter, found, lanes,
-                    vectors,
-                )  # fmt: skip
-                done = due
+                    done, scatter.end[t], number, earlier, fan_out, golden, neurons, scatter, blocks
+                )
             else:
                 due = scatter.end[t]
                 number = _begin_hit(
-                    done, due, number, earlier, fan_out, golden, synaptic, scatter, found, lanes,
-                    vectors,
-                )  # fmt: skip
+                    done, due, number, earlier, fan_out, golden, neurons, scatter, blocks
+                )
                 _scatter_changes(done, due, fan_out, scatter)
-                _drive_golden(base, number, golden, vectors, lanes.now)
-                _drive_hit(base, plain, number, fan_out, found, scatter, before, padded, lanes.now)
+                drive_golden(base, number * by_cell, golden, blocks)
+                _drive_hit(base, number, fan_out, golden, scatter, blocks)
                 _clear_changes(done, due, fan_out, scatter)
-                done = due
-            count = number * by_cell
-            _fire(base, count, adds, golden, lanes, vectors, synaptic, reset)
-            entries = _list_differing(t, count, cells, vectors, out, entries)
-        for position in range(number):
-            cell = found.cell[position]
-            found.begun[cell] = 0
-            if not adds:
-                lanes.now[cell * padded : (cell + 1) * padded] = 0
+            done = scatter.end[t]
+            fire(base, number * by_cell, adds, golden, neurons, blocks)
+            entries = list_differing(t, number * by_cell, cells, blocks, out, entries)
+        end_cells(number, blocks)
         if entries > pair_start:
             listed = put_pair(out, listed, pairs.fault[pair], sample, entries)
     return cut_pairs(out, listed, entries)
