@@ -316,10 +316,10 @@ def _reach(met: Ints, rows: Array, mean: bool) -> tuple[Ints, Array]:
     padding = -rows.shape[1] % WIDTH
     known = np.pad(rows, ((0, 1), (0, padding)))
     if not mean:
-        return met, known
+        return met * known.shape[1], known
     sums, number = np.unique(np.sort(met, axis=1), axis=0, return_inverse=True)
     reach = known[sums].sum(axis=1, dtype=np.float64).astype(rows.dtype)
-    return number.reshape(-1, 1).astype(np.int32), reach
+    return number.reshape(-1, 1).astype(np.int32) * reach.shape[1], reach
 
 
 def _number_places(first: Ints, cells: Ints) -> Ints:

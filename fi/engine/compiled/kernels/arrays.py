@@ -180,7 +180,8 @@ class FanOut(NamedTuple):
         cells_first, cells: ``int32 [inputs + 1]`` and ``int32 [reached]``; input ``i`` reaches
             ``cells[cells_first[i]:cells_first[i + 1]]``.
         place: ``int32 [inputs]``; inputs of one place reach the same cells.
-        cell_rows: ``int32 [reached, K]``, the row of ``reach_rows`` that it meets in each place.
+        cell_rows: ``int32 [reached, K]``, where the row of ``reach_rows`` begins, taken flat, that
+            it meets in each place.
         reach_rows: ``f [reach rows, padded]``: the rows and one of zeros, for places that it does
             not reach; behind a mean pool the sums of the rows that reach a cell. Channels are
             filled up to whole vectors.

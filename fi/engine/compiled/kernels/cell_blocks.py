@@ -45,7 +45,7 @@ class Blocks(NamedTuple):
         golden: ``uint16 [blocks]``, the golden ones.
         differs_by_four, golden_by_four: ``uint64``, the same memory, four blocks in a word.
         cell: ``int64 [cells]``, cells in the order in which they began.
-        slot: ``int64 [cells]``, a cell's place in that order, -1 where it has not begun.
+        slot: ``int64 [cells]``, where a cell's first block begins, -1 where it has not begun.
     """
 
     values: Array
@@ -92,6 +92,7 @@ def begin_cell(
     values = blocks.values
     cells, channels = golden.mem.shape[2], golden.mem.shape[3]
     k = number * ((channels + WIDTH - 1) // WIDTH)
+    blocks.cell[number], blocks.slot[cell] = cell, k * BLOCK
     for c in range(0, channels, WIDTH):
         at, place, real = k * BLOCK, cell * channels + c, channels - c
         beta = load_first(neurons.beta, place, real)
@@ -109,7 +110,6 @@ def begin_cell(
         store(values, at + MEM, mem)
         blocks.place[k], blocks.real[k], blocks.neuron[k] = place, real, c * cells + cell
         k += 1
-    blocks.cell[number], blocks.slot[cell] = cell, number
     return number + 1
 
 

@@ -27,12 +27,20 @@ from fi.engine.compiled.kernels.cell_blocks import (
 )
 from fi.engine.compiled.kernels.compiling import compiled, inlined
 from fi.engine.compiled.kernels.pair_lists import cut_pairs, grow_entries, new_pairs, put_pair
-from fi.engine.compiled.kernels.simd import WIDTH, larger, load, load_first, select, spread, store
+from fi.engine.compiled.kernels.simd import (
+    WIDTH,
+    bits,
+    larger,
+    load,
+    load_first,
+    select,
+    spread,
+    store,
+    zeros_like,
+)
 
 #: Where more than one input neuron differs.
 NO_SOURCE = np.int64(-1)
-#: Positions in a window of 2x2, the most common one.
-_TWO_BY_TWO = 4
 #: Changes larger than this may sum up to infinity in one order and not in another.
 _LARGE = 2.0**64
 
@@ -112,31 +120,25 @@ def _find_undecided_cells(
     """
     cell_rows, rows = fan_out.cell_rows, fan_out.reach_rows
     width, channels = cell_rows.shape[1], golden.up.shape[2]
-    zero = rows.dtype.type(0)
+    highest, lowest = spread(rising), spread(falling)
+    zero = zeros_like(highest)
+    base = sample * golden.up.shape[1] * channels
     number = 0
     for e in range(fan_out.cells_first[source], fan_out.cells_first[source + 1]):
-        cell = fan_out.cells[e]
-        margin_up, margin_down = golden.up[sample, cell], golden.down[sample, cell]
-        undecided = 0
-        if width == _TWO_BY_TWO:
-            one, two = rows[cell_rows[e, 0]], rows[cell_rows[e, 1]]
-            three, four = rows[cell_rows[e, 2]], rows[cell_rows[e, 3]]
-            for c in range(channels):
-                high = max(zero, max(max(one[c], two[c]), max(three[c], four[c])))
-                low = max(zero, -min(min(one[c], two[c]), min(three[c], four[c])))
-                proved = rising * high + falling * low < margin_up[c]
-                proved &= rising * low + falling * high < margin_down[c]
-                undecided += not proved
-        else:
-            for c in range(channels):
-                high = low = zero
-                for place in range(width):
-                    weight = rows[cell_rows[e, place], c]
-                    high, low = max(high, weight), max(low, -weight)
-                proved = rising * high + falling * low < margin_up[c]
-                proved &= rising * low + falling * high < margin_down[c]
-                undecided += not proved
-        if undecided:
+        cell = np.int64(fan_out.cells[e])
+        proved = True
+        for c in range(0, channels, WIDTH):
+            high = low = zero
+            for place in range(width):
+                weight = load(rows, np.int64(cell_rows[e, place]) + c)
+                high, low = select(weight > high, weight, high), select(weight < low, weight, low)
+            low = zero - low
+            at, real = base + cell * channels + c, channels - c
+            rise = highest * high + lowest * low < load_first(golden.up, at, real)
+            fall = highest * low + lowest * high < load_first(golden.down, at, real)
+            channels_here = np.uint32((1 << min(real, WIDTH)) - 1)
+            proved &= (bits(rise) & bits(fall) & channels_here) == channels_here
+        if not proved:
             found.cell[number], found.entry[number] = cell, e
             number += 1
     return number
@@ -169,53 +171,57 @@ def _begin_hit(
     neurons: NeuronConstants, scatter: Scatter, blocks: Blocks,
 ) -> int:  # fmt: skip
     """Mark the cells that the differences of a step hit: the number of cells begun."""
+    place = np.int32(-1)
     for k in range(begin, end):
-        source = scatter.neuron[k]
-        for e in range(fan_out.cells_first[source], fan_out.cells_first[source + 1]):
-            cell = np.int64(fan_out.cells[e])
+        source = np.uint64(scatter.neuron[k])
+        if fan_out.place[source] == place:
+            continue
+        place = fan_out.place[source]
+        for e in range(fan_out.cells_first[source], fan_out.cells_first[source + np.uint64(1)]):
+            cell = np.uint64(fan_out.cells[np.uint64(e)])
             scatter.hit[cell] = 1
             if blocks.slot[cell] < 0:
-                number = begin_cell(cell, number, base, golden, neurons, blocks)
+                number = begin_cell(np.int64(cell), number, base, golden, neurons, blocks)
     return number
 
 
 @inlined
-def _add_changes(
-    begin: int, end: int, number: int, base: int, fan_out: FanOut, golden: GoldenByStep,
-    neurons: NeuronConstants, scatter: Scatter, blocks: Blocks,
-) -> int:  # fmt: skip
+def _add_changes(begin: int, end: int, fan_out: FanOut, scatter: Scatter, blocks: Blocks) -> None:
     """Add what the differences of a step, sorted entries ``begin`` to ``end``, change, by cell.
 
     Where no pool takes a maximum, and all is finite. Two neighbours in the list that reach the same
     cells are added at once; one alone with a second change of 0, as a loop of two lengths would be
-    guessed wrongly too often. Returns the number of cells begun, as ``_begin_hit``.
+    guessed wrongly too often.
     """
     rows, cell_rows, values = fan_out.reach_rows, fan_out.cell_rows, blocks.values
     padded = rows.shape[1]
     k = begin
     while k < end:
         source = np.uint64(scatter.neuron[k])
-        place, first = fan_out.place[source], fan_out.cells_first[source]
+        place, first = fan_out.place[source], np.int64(fan_out.cells_first[source])
         reached = fan_out.cells_first[source + np.uint64(1)] - first
-        change, other = scatter.change[k], values.dtype.type(0)
-        second = first
+        change, other, ahead = scatter.change[k], values.dtype.type(0), np.int64(0)
         k += 1
         if k < end and fan_out.place[np.uint64(scatter.neuron[k])] == place:
-            second, other = fan_out.cells_first[np.uint64(scatter.neuron[k])], scatter.change[k]
+            ahead = fan_out.cells_first[np.uint64(scatter.neuron[k])] - first
+            other = scatter.change[k]
             k += 1
         by, by_other = spread(change), spread(other)
-        for j in range(reached):
-            cell = np.uint64(fan_out.cells[np.uint64(first + j)])
-            if blocks.slot[cell] < 0:
-                number = begin_cell(np.int64(cell), number, base, golden, neurons, blocks)
-            at = blocks.slot[cell] * (padded // WIDTH) * BLOCK + NOW
-            row = np.int64(cell_rows[np.uint64(first + j), 0]) * padded
-            more = np.int64(cell_rows[np.uint64(second + j), 0]) * padded
-            for c in range(0, padded, WIDTH):
-                added = by * load(rows, row + c) + by_other * load(rows, more + c)
-                store(values, at, load(values, at) + added)
-                at += BLOCK
-    return number
+        for e in range(first, first + reached):
+            at = blocks.slot[np.uint64(fan_out.cells[np.uint64(e)])] + NOW
+            row = np.int64(cell_rows[np.uint64(e), np.uint64(0)])
+            more = np.int64(cell_rows[np.uint64(e + ahead), np.uint64(0)])
+            c = np.int64(0)
+            while c + WIDTH < padded:
+                one = by * load(rows, row + c) + by_other * load(rows, more + c)
+                two = by * load(rows, row + c + WIDTH) + by_other * load(rows, more + c + WIDTH)
+                store(values, at, load(values, at) + one)
+                store(values, at + BLOCK, load(values, at + BLOCK) + two)
+                at += 2 * BLOCK
+                c += 2 * WIDTH
+            if c < padded:
+                one = by * load(rows, row + c) + by_other * load(rows, more + c)
+                store(values, at, load(values, at) + one)
 
 
 @inlined
@@ -259,7 +265,7 @@ def _drive_one(
     ``base``: where the step begins in the flat golden currents of cells.
     """
     cell_rows, rows, before = fan_out.cell_rows, fan_out.reach_rows, golden.before
-    width, channels, padded = cell_rows.shape[1], before.shape[4], rows.shape[1]
+    width, channels = cell_rows.shape[1], before.shape[4]
     by = spread(change)
     at = NOW
     for position in range(number):
@@ -267,10 +273,10 @@ def _drive_one(
         begin = (base + found.cell[position] * channels) * width
         for c in range(0, channels, WIDTH):
             real = channels - c
-            row = np.int64(cell_rows[e, 0]) * padded + c
+            row = np.int64(cell_rows[e, 0]) + c
             highest = load_first(before, begin + c, real) + by * load(rows, row)
             for place in range(1, width):
-                row = np.int64(cell_rows[e, place]) * padded + c
+                row = np.int64(cell_rows[e, place]) + c
                 line = load_first(before, begin + place * channels + c, real)
                 line = line + by * load(rows, row)
                 highest = select(line > highest, line, highest)
@@ -379,20 +385,19 @@ def propagate_conv(
                     k += 1
                 else:
                     drive_golden(base, number * by_cell, golden, blocks)
-            elif adds:
-                number = _add_changes(
-                    done, scatter.end[t], number, earlier, fan_out, golden, neurons, scatter, blocks
-                )
             else:
                 due = scatter.end[t]
                 number = _begin_hit(
                     done, due, number, earlier, fan_out, golden, neurons, scatter, blocks
                 )
-                _scatter_changes(done, due, fan_out, scatter)
-                drive_golden(base, number * by_cell, golden, blocks)
-                _drive_hit(base, number, fan_out, golden, scatter, blocks)
-                _clear_changes(done, due, fan_out, scatter)
-            done = scatter.end[t]
+                if adds:
+                    _add_changes(done, due, fan_out, scatter, blocks)
+                else:
+                    _scatter_changes(done, due, fan_out, scatter)
+                    drive_golden(base, number * by_cell, golden, blocks)
+                    _drive_hit(base, number, fan_out, golden, scatter, blocks)
+                    _clear_changes(done, due, fan_out, scatter)
+                done = due
             fire(base, number * by_cell, adds, golden, neurons, blocks)
             entries = list_differing(t, number * by_cell, cells, blocks, out, entries)
         end_cells(number, blocks)
