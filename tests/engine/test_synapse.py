@@ -101,7 +101,8 @@ def reach(model: StageModel) -> tuple[Tensor, Tensor]:
     found = torch.zeros(2, len(runs.first) - 1, synapse.channels, synapse.cells).double()
     for source in range(len(runs.first) - 1):
         for entry in range(runs.cells_first[source], runs.cells_first[source + 1]):
-            weights = torch.from_numpy(runs.reach_rows[runs.cell_rows[entry]])
+            rows = runs.cell_rows[entry] // runs.reach_rows.shape[1]
+            weights = torch.from_numpy(runs.reach_rows[rows, : synapse.channels])
             where = source, slice(None), int(runs.cells[entry])
             if model.max_pooled:
                 found[0][where] = weights.amin(0).clamp(max=0)

@@ -18,6 +18,7 @@ from fi.engine.compiled.kernels.simd import (
     load,
     load_first,
     nonzero,
+    prefetch,
     store,
     zeros_like,
 )
@@ -138,10 +139,13 @@ def fire(
     ``adds``: whether NOW is what the golden currents change by, which is taken back.
     """
     values, synaptic = blocks.values, neurons.synaptic
+    ahead = golden.currents.shape[2] * golden.currents.shape[3]
     whole = golden.currents.shape[3] % WIDTH == 0
     for k in range(count):
         at, place = k * BLOCK, base + blocks.place[np.uint64(k)]
         real = WIDTH if whole else blocks.real[np.uint64(k)]
+        prefetch(golden.currents, place + ahead)
+        prefetch(golden.spikes, place + ahead)
         now, mem = load(values, at + NOW), load(values, at + MEM)
         beta, threshold = load(values, at + BETA), load(values, at + THRESHOLD)
         if adds:

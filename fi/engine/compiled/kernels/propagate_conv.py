@@ -65,6 +65,7 @@ class Scatter(NamedTuple):
         neuron: ``int32 [longest pair]``, input neurons that differ, sorted by step.
         change: ``f [longest pair]``, by how much they differ.
         before: ``f [positions * channels]``, what currents before a pool change by in a step.
+        seen: ``int64 [places]``, by place of a ``FanOut``: the last pair that differed there.
         hit: ``uint8 [cells]``, whether a difference of this step reaches a cell.
     """
 
@@ -72,6 +73,7 @@ class Scatter(NamedTuple):
     neuron: Array
     change: Array
     before: Array
+    seen: Array
     hit: Array
 
 
@@ -186,12 +188,16 @@ def _begin_hit(
 
 
 @inlined
-def _add_changes(begin: int, end: int, fan_out: FanOut, scatter: Scatter, blocks: Blocks) -> None:
+def _add_changes(
+    begin: int, end: int, number: int, base: int, fan_out: FanOut, golden: GoldenByStep,
+    neurons: NeuronConstants, scatter: Scatter, stamp: int, blocks: Blocks,
+) -> int:  # fmt: skip
     """Add what the differences of a step, sorted entries ``begin`` to ``end``, change, by cell.
 
     Where no pool takes a maximum, and all is finite. Two neighbours in the list that reach the same
     cells are added at once; one alone with a second change of 0, as a loop of two lengths would be
-    guessed wrongly too often.
+    guessed wrongly too often. Returns the number of cells begun, as ``_begin_hit``; ``stamp`` is
+    another one for each pair.
     """
     rows, cell_rows, values = fan_out.reach_rows, fan_out.cell_rows, blocks.values
     padded = rows.shape[1]
@@ -206,6 +212,12 @@ def _add_changes(begin: int, end: int, fan_out: FanOut, scatter: Scatter, blocks
             ahead = fan_out.cells_first[np.uint64(scatter.neuron[k])] - first
             other = scatter.change[k]
             k += 1
+        if scatter.seen[np.uint64(place)] != stamp:
+            scatter.seen[np.uint64(place)] = stamp
+            for e in range(first, first + reached):
+                cell = np.int64(fan_out.cells[np.uint64(e)])
+                if blocks.slot[np.uint64(cell)] < 0:
+                    number = begin_cell(cell, number, base, golden, neurons, blocks)
         by, by_other = spread(change), spread(other)
         for e in range(first, first + reached):
             at = blocks.slot[np.uint64(fan_out.cells[np.uint64(e)])] + NOW
@@ -222,6 +234,7 @@ def _add_changes(begin: int, end: int, fan_out: FanOut, scatter: Scatter, blocks
             if c < padded:
                 one = by * load(rows, row + c) + by_other * load(rows, more + c)
                 store(values, at, load(values, at) + one)
+    return number
 
 
 @inlined
@@ -323,6 +336,7 @@ def _new_scatter(pairs: PairList, fan_out: FanOut, golden: GoldenByStep) -> Scat
         np.empty(longest, np.int32),
         np.empty(longest, dtype),
         np.zeros(fan_out.positions * channels, dtype),
+        np.full(len(fan_out.place), -1, np.int64),
         np.zeros(golden.before.shape[2], np.uint8),
     )
 
@@ -387,12 +401,14 @@ def propagate_conv(
                     drive_golden(base, number * by_cell, golden, blocks)
             else:
                 due = scatter.end[t]
-                number = _begin_hit(
-                    done, due, number, earlier, fan_out, golden, neurons, scatter, blocks
-                )
                 if adds:
-                    _add_changes(done, due, fan_out, scatter, blocks)
+                    number = _add_changes(
+                        done, due, number, earlier, fan_out, golden, neurons, scatter, pair, blocks
+                    )
                 else:
+                    number = _begin_hit(
+                        done, due, number, earlier, fan_out, golden, neurons, scatter, blocks
+                    )
                     _scatter_changes(done, due, fan_out, scatter)
                     drive_golden(base, number * by_cell, golden, blocks)
                     _drive_hit(base, number, fan_out, golden, scatter, blocks)

@@ -115,6 +115,23 @@ def store(typing: Any, array: Any, index: Any, vector: Any) -> tuple[Any, _Built
     return types.void(_contiguous(array), types.intp, vector), built
 
 
+@_intrinsic
+def prefetch(typing: Any, array: Any, index: Any) -> tuple[Any, _Built]:
+    """Bring what is at ``array.ravel()[index]`` into the cache; nothing where that is no memory."""
+
+    def built(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        struct = context.make_array(array)(context, builder, values[0])
+        kind, whole = ir.IntType(8).as_pointer(), ir.IntType(32)
+        place = builder.bitcast(builder.gep(struct.data, [values[1]]), kind)
+        called = builder.module.declare_intrinsic(
+            "llvm.prefetch", [kind], ir.FunctionType(ir.VoidType(), [kind, whole, whole, whole])
+        )
+        builder.call(called, [place, *(whole(value) for value in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(_contiguous(array), types.intp), built
+
+
 @compiled
 def aligned_zeros(size: int, like: Array) -> Array:
     """Zeros ``[size]`` of the type of ``like``, of which no vector is in two lines of the cache."""
