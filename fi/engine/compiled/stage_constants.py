@@ -20,7 +20,7 @@ from fi.engine.compiled.kernels.arrays import (
     FanOut,
     NeuronConstants,
 )
-from fi.engine.compiled.kernels.simd import WIDTH
+from fi.engine.compiled.kernels.simd import WIDTH, begin_at_line
 from fi.engine.compiled.synapse_matrix import EntryPool, Ints, Synapse, find_entry_pool, normal_form
 from fi.engine.generic.eligible import are_close, is_plain_module, steps_apart
 from fi.network.neurons import spiking_neurons
@@ -303,7 +303,7 @@ def _fan_out(synapse: Synapse, inputs: int, rows: Array) -> FanOut:
         cells=reached[:, 1].astype(np.int32),
         place=_number_places(_firsts(reached[:, 0], inputs), reached[:, 1]),
         cell_rows=cell_rows,
-        reach_rows=reach_rows,
+        reach_rows=begin_at_line(reach_rows),
         rows=rows,
         positions=int(windows.max()) + 1,
         windows=np.ascontiguousarray(windows),

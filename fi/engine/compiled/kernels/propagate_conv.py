@@ -361,7 +361,10 @@ def propagate_conv(
     out = new_pairs(len(pairs.fault), golden.before)
     out = grow_entries(out, 0, 2 * len(pairs.step) + size * steps)
     listed = entries = 0
-    scatter, blocks = _new_scatter(pairs, fan_out, golden), new_blocks(cells, channels, neurons.beta)
+    scatter, blocks = (
+        _new_scatter(pairs, fan_out, golden),
+        new_blocks(cells, channels, neurons.beta),
+    )
     found = ReachedCells(np.empty(cells, np.int64), np.empty(cells, np.int64))
     for pair in order:
         first = pairs.end[pair - 1] if pair > 0 else np.int64(0)
@@ -373,9 +376,7 @@ def propagate_conv(
         if source >= 0:
             rising = _find_peak_response(pairs, first, end, one, bound, steps)
             falling = _find_peak_response(pairs, first, end, -one, bound, steps)
-            reached = _find_undecided_cells(
-                source, rising, falling, sample, fan_out, golden, found
-            )
+            reached = _find_undecided_cells(source, rising, falling, sample, fan_out, golden, found)
             start = np.int64(pairs.step[first])
             base = (sample * steps + start - 1) * size if start > 0 else -1
             for k in range(reached):

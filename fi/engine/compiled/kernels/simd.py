@@ -141,6 +141,15 @@ def aligned_zeros(size: int, like: Array) -> Array:
     return room[begin : begin + size]
 
 
+def begin_at_line(array: Array) -> Array:
+    """A copy of an array, not empty, that begins where a line of the cache does."""
+    copy = np.empty(array.nbytes + _LINE, np.uint8)
+    begin = -copy.ctypes.data % _LINE
+    found = copy[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
+    found[...] = array
+    return found
+
+
 @_intrinsic
 def _load_some(typing: Any, array: Any, index: Any, count: Any) -> tuple[Any, _Built]:
     """The first ``count`` of what ``load`` loads, 0 behind them, which is not read."""
