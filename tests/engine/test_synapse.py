@@ -91,8 +91,20 @@ def check_runs(stage: Stage, synapse: Synapse, inputs: Tensor, currents: Tensor)
     moved = stage.conduct(unit + inputs[:1]) - stage.conduct(inputs[:1])
     low, high = reach(model)
     moved = moved.reshape(low.shape)
+    assert have_own_places(model)
     assert (low - 1e-9 <= moved).all()
     assert (moved <= high + 1e-9).all()
+
+
+def have_own_places(model: StageModel) -> bool:
+    """Whether inputs have one place where, and only where, they reach the same cells."""
+    runs = model.fan_out
+    owned: dict[int, set[tuple[int, ...]]] = {}
+    for source, place in enumerate(runs.place.tolist()):
+        cells = runs.cells[runs.cells_first[source] : runs.cells_first[source + 1]]
+        owned.setdefault(place, set()).add(tuple(cells.tolist()))
+    distinct = set().union(*owned.values())
+    return len(distinct) == len(owned) and all(len(lists) == 1 for lists in owned.values())
 
 
 def reach(model: StageModel) -> tuple[Tensor, Tensor]:
