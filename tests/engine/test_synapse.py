@@ -91,8 +91,20 @@ def check_runs(stage: Stage, synapse: Synapse, inputs: Tensor, currents: Tensor)
     moved = stage.conduct(unit + inputs[:1]) - stage.conduct(inputs[:1])
     low, high = reach(model)
     moved = moved.reshape(low.shape)
+    assert have_own_places(model)
     assert (low - 1e-9 <= moved).all()
     assert (moved <= high + 1e-9).all()
+
+
+def have_own_places(model: StageModel) -> bool:
+    """Whether inputs have one place where, and only where, they reach the same cells."""
+    runs = model.fan_out
+    owned: dict[int, set[tuple[int, ...]]] = {}
+    for source, place in enumerate(runs.place.tolist()):
+        cells = runs.cells[runs.cells_first[source] : runs.cells_first[source + 1]]
+        owned.setdefault(place, set()).add(tuple(cells.tolist()))
+    distinct = set().union(*owned.values())
+    return len(distinct) == len(owned) and all(len(lists) == 1 for lists in owned.values())
 
 
 def reach(model: StageModel) -> tuple[Tensor, Tensor]:
@@ -101,7 +113,8 @@ def reach(model: StageModel) -> tuple[Tensor, Tensor]:
     found = torch.zeros(2, len(runs.first) - 1, synapse.channels, synapse.cells).double()
     for source in range(len(runs.first) - 1):
         for entry in range(runs.cells_first[source], runs.cells_first[source + 1]):
-            weights = torch.from_numpy(runs.reach_rows[runs.cell_rows[entry]])
+            rows = runs.cell_rows[entry] // runs.reach_rows.shape[1]
+            weights = torch.from_numpy(runs.reach_rows[rows, : synapse.channels])
             where = source, slice(None), int(runs.cells[entry])
             if model.max_pooled:
                 found[0][where] = weights.amin(0).clamp(max=0)

@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 from fi.engine.compiled import kernels
 from fi.engine.compiled.kernels.simd import (
     WIDTH,
+    aligned_zeros,
+    begin_at_line,
     bits,
     differing,
     load,
+    load_first,
     nonzero,
+    prefetch,
     select,
     spread,
     store,
@@ -41,8 +45,39 @@ def gathered(words, flags):  # type: ignore[no-untyped-def]
     return bits(nonzero(load(flags, 0)))
 
 
+@njit
+def read_first(values, place, count, out):  # type: ignore[no-untyped-def]
+    """Some numbers from a place on, asked for before; far beyond the end as well."""
+    prefetch(values, place)
+    prefetch(values, place + 1_000_000)
+    store(out, 0, load_first(values, place, count))
+
+
 def as_bits(answers: NDArray[np.bool_]) -> int:
     return sum(1 << lane for lane, answer in enumerate(answers) if answer)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_the_first_of_a_vector_are_read_and_no_others(dtype: type) -> None:
+    values = np.arange(1, WIDTH + 4).astype(dtype)
+    for count in range(2 * WIDTH):
+        place = max(0, len(values) - count)
+        out = np.full(WIDTH, 99, dtype)
+        read_first(values, place, count, out)
+        found = values[place : place + min(count, WIDTH)]
+        np.testing.assert_array_equal(out, np.pad(found, (0, WIDTH - len(found))))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_arrays_begin_at_lines_of_the_cache(dtype: type) -> None:
+    values = np.arange(35.0).reshape(5, 7).astype(dtype)
+    for _ in range(20):
+        copy, zeros = begin_at_line(values), aligned_zeros(33, values.ravel())
+        np.testing.assert_array_equal(copy, values)
+        np.testing.assert_array_equal(zeros, np.zeros(33, dtype))
+        assert copy.ctypes.data % 64 == zeros.ctypes.data % 64 == 0
+        assert copy.flags.c_contiguous
+        assert zeros.dtype == copy.dtype == dtype
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from fi.engine.compiled.kernels.arrays import (
     FanOut,
     NeuronConstants,
 )
+from fi.engine.compiled.kernels.simd import WIDTH, begin_at_line
 from fi.engine.compiled.synapse_matrix import Entry, Ints, Synapse, find_entry, normal_form
 from fi.engine.generic.eligible import are_close, is_plain_module, steps_apart
 from fi.network.neurons import spiking_neurons
@@ -305,8 +307,9 @@ def _fan_out(synapse: Synapse, inputs: int, rows: Array) -> FanOut:
         length=length.astype(np.int32),
         cells_first=_firsts(reached[:, 0], inputs),
         cells=reached[:, 1].astype(np.int32),
+        place=_number_places(_firsts(reached[:, 0], inputs), reached[:, 1]),
         cell_rows=cell_rows,
-        reach_rows=reach_rows,
+        reach_rows=begin_at_line(reach_rows),
         rows=rows,
         positions=int(windows.max()) + 1,
         windows=np.ascontiguousarray(windows),
@@ -316,12 +319,21 @@ def _fan_out(synapse: Synapse, inputs: int, rows: Array) -> FanOut:
 
 def _reach(met: Ints, rows: Array, mean: bool) -> tuple[Ints, Array]:
     """``cell_rows`` and ``reach_rows`` of a ``FanOut``, of the rows ``met [reached cells, K]``."""
-    known = np.concatenate([rows, np.zeros_like(rows[:1])])
+    padding = -rows.shape[1] % WIDTH
+    known = np.pad(rows, ((0, 1), (0, padding)))
     if not mean:
-        return met, known
+        return met * known.shape[1], known
     sums, number = np.unique(np.sort(met, axis=1), axis=0, return_inverse=True)
     reach = known[sums].sum(axis=1, dtype=np.float64).astype(rows.dtype)
-    return number.reshape(-1, 1).astype(np.int32), reach
+    return number.reshape(-1, 1).astype(np.int32) * reach.shape[1], reach
+
+
+def _number_places(first: Ints, cells: Ints) -> Ints:
+    """A number for each distinct list ``cells[first[i] : first[i + 1]]``, ``[inputs]``."""
+    numbers: dict[bytes, int] = {}
+    lists = (cells[begin:end].tobytes() for begin, end in pairwise(first))
+    found = [numbers.setdefault(reached, len(numbers)) for reached in lists]
+    return np.array(found, np.int32)
 
 
 def _paired(windows: Ints) -> bool:

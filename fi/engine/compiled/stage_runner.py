@@ -27,7 +27,7 @@ from fi.engine.compiled.kernels.arrays import (
     TrialFaults,
 )
 from fi.engine.compiled.kernels.read_out import Statistics
-from fi.engine.compiled.kernels.simd import WIDTH
+from fi.engine.compiled.kernels.simd import WIDTH, begin_at_line
 from fi.engine.compiled.output_layer import LastLayer
 from fi.engine.compiled.proof_margins import find_impulse_response, find_slack
 from fi.engine.compiled.stage_constants import StageModel
@@ -308,8 +308,9 @@ class _PaddedStage:
     @classmethod
     def of(cls, model: StageModel) -> _PaddedStage:
         constants, fan_out = model.constants, model.fan_out
+        rows = begin_at_line(pad(fan_out.rows, WIDTH))
         return cls(
-            LinearFanOut(fan_out.first, fan_out.row, pad(fan_out.rows, WIDTH), model.neurons),
+            LinearFanOut(fan_out.first, fan_out.row, rows, model.neurons),
             constants._replace(
                 alpha=pad(constants.alpha, WIDTH),
                 beta=pad(constants.beta, WIDTH),

@@ -179,9 +179,12 @@ class FanOut(NamedTuple):
         position, row, length: ``int32 [runs]``; a position is a cell where a mean pool follows.
         cells_first, cells: ``int32 [inputs + 1]`` and ``int32 [reached]``; input ``i`` reaches
             ``cells[cells_first[i]:cells_first[i + 1]]``.
-        cell_rows: ``int32 [reached, K]``, the row of ``reach_rows`` that it meets in each place.
-        reach_rows: ``f [reach rows, channels]``: the rows and one of zeros, for places that it does
-            not reach; behind a mean pool the sums of the rows that reach a cell.
+        place: ``int32 [inputs]``; inputs of one place reach the same cells.
+        cell_rows: ``int32 [reached, K]``, where the row of ``reach_rows`` begins, taken flat, that
+            it meets in each place.
+        reach_rows: ``f [reach rows, padded]``: the rows and one of zeros, for places that it does
+            not reach; behind a mean pool the sums of the rows that reach a cell. Channels are
+            filled up to whole vectors.
         rows: ``f [rows, channels]``, the weights.
         positions: how many positions there are.
         windows: ``int32 [cells, K]``, positions of a cell, -1 outside.
@@ -194,6 +197,7 @@ class FanOut(NamedTuple):
     length: Array
     cells_first: Array
     cells: Array
+    place: Array
     cell_rows: Array
     reach_rows: Array
     rows: Array

@@ -14,75 +14,67 @@ from fi.engine.compiled.kernels.arrays import (
     PairList,
     ResponseBound,
 )
-from fi.engine.compiled.kernels.compiling import compiled, inlined
-from fi.engine.compiled.kernels.neuron_step import vector_step
-from fi.engine.compiled.kernels.pair_lists import (
-    cut_pairs,
-    grow_entries,
-    new_pairs,
-    put_entry,
-    put_pair,
+from fi.engine.compiled.kernels.cell_blocks import (
+    BLOCK,
+    NOW,
+    Blocks,
+    begin_cell,
+    drive_golden,
+    end_cells,
+    fire,
+    list_differing,
+    new_blocks,
 )
-from fi.engine.compiled.kernels.simd import WIDTH, bits, count_trailing_zeros, load, nonzero, store
+from fi.engine.compiled.kernels.compiling import compiled, inlined
+from fi.engine.compiled.kernels.pair_lists import cut_pairs, grow_entries, new_pairs, put_pair
+from fi.engine.compiled.kernels.simd import (
+    WIDTH,
+    bits,
+    larger,
+    load,
+    load_first,
+    select,
+    spread,
+    store,
+    zeros_like,
+)
 
 #: Where more than one input neuron differs.
 NO_SOURCE = np.int64(-1)
-#: Positions in a window of 2x2, the most common one.
-_TWO_BY_TWO = 4
-
-
-class Lanes(NamedTuple):
-    """Neurons that are simulated side by side, up to whole vectors: all ``[cells * channels]``.
-
-    Attributes:
-        now: ``f``, currents of a step.
-        syn, mem: ``f``, states.
-        alpha, beta, threshold: ``f``.
-        golden: ``uint8``, golden spikes of a step.
-        neuron: ``int32``, their numbers.
-    """
-
-    now: Array
-    syn: Array
-    mem: Array
-    alpha: Array
-    beta: Array
-    threshold: Array
-    golden: Array
-    neuron: Array
+#: Changes larger than this may sum up to infinity in one order and not in another.
+_LARGE = 2.0**64
 
 
 class ReachedCells(NamedTuple):
-    """Cells that are simulated, in the order of their numbers: all ``int64 [cells]``.
+    """Cells that one input neuron reaches and no bound decides: both ``int64 [cells]``.
 
     Attributes:
         cell: their numbers.
-        entry: where they are among the cells that the input neuron reaches.
-        run_first, run_cells: neighbouring cells in one run.
+        entry: where they are among the cells that it reaches.
     """
 
     cell: Array
     entry: Array
-    run_first: Array
-    run_cells: Array
 
 
 class Scatter(NamedTuple):
     """What the differences of many input neurons change, by step.
 
     Attributes:
-        entry: ``int64 [longest pair]``, entries sorted by step.
         end: ``int64 [T]``, where those of a step end.
-        reached: ``uint8 [cells]``, cells that any of them reaches.
-        hit: ``uint8 [cells]``, cells that those of a step reach.
-        change: ``f [positions * channels]``, of the currents of a step.
+        neuron: ``int32 [longest pair]``, input neurons that differ, sorted by step.
+        change: ``f [longest pair]``, by how much they differ.
+        before: ``f [positions * channels]``, what currents before a pool change by in a step.
+        seen: ``int64 [places]``, by place of a ``FanOut``: the last pair that differed there.
+        hit: ``uint8 [cells]``, whether a difference of this step reaches a cell.
     """
 
-    entry: Array
     end: Array
-    reached: Array
-    hit: Array
+    neuron: Array
     change: Array
+    before: Array
+    seen: Array
+    hit: Array
 
 
 @inlined
@@ -129,289 +121,207 @@ def _find_undecided_cells(
     the largest rise in it. Fills ``cell`` and ``entry``.
     """
     cell_rows, rows = fan_out.cell_rows, fan_out.reach_rows
-    width, channels = cell_rows.shape[1], rows.shape[1]
-    zero = rows.dtype.type(0)
+    width, channels = cell_rows.shape[1], golden.up.shape[2]
+    highest, lowest = spread(rising), spread(falling)
+    zero = zeros_like(highest)
+    base = sample * golden.up.shape[1] * channels
     number = 0
     for e in range(fan_out.cells_first[source], fan_out.cells_first[source + 1]):
-        cell = fan_out.cells[e]
-        margin_up, margin_down = golden.up[sample, cell], golden.down[sample, cell]
-        undecided = 0
-        if width == _TWO_BY_TWO:
-            one, two = rows[cell_rows[e, 0]], rows[cell_rows[e, 1]]
-            three, four = rows[cell_rows[e, 2]], rows[cell_rows[e, 3]]
-            for c in range(channels):
-                high = max(zero, max(max(one[c], two[c]), max(three[c], four[c])))
-                low = max(zero, -min(min(one[c], two[c]), min(three[c], four[c])))
-                proved = rising * high + falling * low < margin_up[c]
-                proved &= rising * low + falling * high < margin_down[c]
-                undecided += not proved
-        else:
-            for c in range(channels):
-                high = low = zero
-                for place in range(width):
-                    weight = rows[cell_rows[e, place], c]
-                    high, low = max(high, weight), max(low, -weight)
-                proved = rising * high + falling * low < margin_up[c]
-                proved &= rising * low + falling * high < margin_down[c]
-                undecided += not proved
-        if undecided:
+        cell = np.int64(fan_out.cells[e])
+        proved = True
+        for c in range(0, channels, WIDTH):
+            high = low = zero
+            for place in range(width):
+                weight = load(rows, np.int64(cell_rows[e, place]) + c)
+                high, low = select(weight > high, weight, high), select(weight < low, weight, low)
+            low = zero - low
+            at, real = base + cell * channels + c, channels - c
+            rise = highest * high + lowest * low < load_first(golden.up, at, real)
+            fall = highest * low + lowest * high < load_first(golden.down, at, real)
+            channels_here = np.uint32((1 << min(real, WIDTH)) - 1)
+            proved &= (bits(rise) & bits(fall) & channels_here) == channels_here
+        if not proved:
             found.cell[number], found.entry[number] = cell, e
             number += 1
     return number
 
 
 @inlined
-def _sort_by_step(pairs: PairList, first: int, end: int, fan_out: FanOut, scatter: Scatter) -> bool:
-    """Sort a pair's entries by step, and mark the cells that they reach.
-
-    Returns whether all changes are finite.
-    """
+def _sort_by_step(pairs: PairList, first: int, end: int, scatter: Scatter) -> bool:
+    """Sort a pair's entries by step: whether all changes are finite, and none is large."""
     plain = True
-    ends, order = scatter.end, scatter.entry
+    ends = scatter.end
     ends[:] = 0
     for k in range(first, end):
-        ends[pairs.step[k]] += 1
-        plain &= np.isfinite(pairs.change[k])
-        source = pairs.neuron[k]
-        for e in range(fan_out.cells_first[source], fan_out.cells_first[source + 1]):
-            scatter.reached[fan_out.cells[e]] = 1
+        ends[np.uint64(pairs.step[k])] += 1
+        plain &= abs(pairs.change[k]) < _LARGE
     total = 0
     for t in range(len(ends)):
         total += ends[t]
         ends[t] = total - ends[t]
     for k in range(first, end):
-        t = pairs.step[k]
-        order[ends[t]] = k
+        t = np.uint64(pairs.step[k])
+        place = np.uint64(ends[t])
+        scatter.neuron[place], scatter.change[place] = pairs.neuron[k], pairs.change[k]
         ends[t] += 1
     return plain
 
 
 @inlined
-def _scatter_changes(
-    begin: int, end: int, pairs: PairList, fan_out: FanOut, scatter: Scatter
-) -> None:
-    """Add what the differences of a step, sorted entries ``begin`` to ``end``, change."""
-    channels = fan_out.rows.shape[1]
-    flat_rows = fan_out.rows.reshape(-1)
-    for place in range(begin, end):
-        k = scatter.entry[place]
-        source, d = pairs.neuron[k], pairs.change[k]
-        for e in range(fan_out.cells_first[source], fan_out.cells_first[source + 1]):
-            scatter.hit[fan_out.cells[e]] = 1
-        for e in range(fan_out.first[source], fan_out.first[source + 1]):
-            length = fan_out.length[e] * channels
-            base = fan_out.position[e] * channels
-            target = scatter.change[base : base + length]
-            base = np.int64(fan_out.row[e]) * channels
-            weights = flat_rows[base : base + length]
-            for c in range(length):
-                target[c] += d * weights[c]
-
-
-@inlined
-def _clear_changes(
-    begin: int, end: int, pairs: PairList, fan_out: FanOut, scatter: Scatter
-) -> None:
-    """Take back what ``_scatter_changes`` did."""
-    channels = fan_out.rows.shape[1]
-    for place in range(begin, end):
-        source = pairs.neuron[scatter.entry[place]]
-        for e in range(fan_out.first[source], fan_out.first[source + 1]):
-            base = fan_out.position[e] * channels
-            part = scatter.change[base : base + fan_out.length[e] * channels]
-            part[:] = scatter.change.dtype.type(0)
-
-
-@inlined
-def _list_reached(scatter: Scatter, found: ReachedCells) -> int:
-    """Empty the marks of ``_sort_by_step`` into ``cell``: how many there are."""
-    number = 0
-    for cell in range(len(scatter.reached)):
-        if scatter.reached[cell]:
-            scatter.reached[cell] = 0
-            found.cell[number] = cell
-            number += 1
+def _begin_hit(
+    begin: int, end: int, number: int, base: int, fan_out: FanOut, golden: GoldenByStep,
+    neurons: NeuronConstants, scatter: Scatter, blocks: Blocks,
+) -> int:  # fmt: skip
+    """Mark the cells that the differences of a step hit: the number of cells begun."""
+    place = np.int32(-1)
+    for k in range(begin, end):
+        source = np.uint64(scatter.neuron[k])
+        if fan_out.place[source] == place:
+            continue
+        place = fan_out.place[source]
+        for e in range(fan_out.cells_first[source], fan_out.cells_first[source + np.uint64(1)]):
+            cell = np.uint64(fan_out.cells[np.uint64(e)])
+            scatter.hit[cell] = 1
+            if blocks.slot[cell] < 0:
+                number = begin_cell(np.int64(cell), number, base, golden, neurons, blocks)
     return number
 
 
 @inlined
-def _join_runs(found: ReachedCells, number: int) -> int:
-    """Neighbouring cells in one run: the number of runs."""
-    runs = 0
-    for k in range(number):
-        if k > 0 and found.cell[k] == found.cell[k - 1] + 1:
-            found.run_cells[runs - 1] += 1
-        else:
-            found.run_first[runs], found.run_cells[runs] = found.cell[k], 1
-            runs += 1
-    return runs
+def _add_changes(
+    begin: int, end: int, number: int, base: int, fan_out: FanOut, golden: GoldenByStep,
+    neurons: NeuronConstants, scatter: Scatter, stamp: int, blocks: Blocks,
+) -> int:  # fmt: skip
+    """Add what the differences of a step, sorted entries ``begin`` to ``end``, change, by cell.
+
+    Where no pool takes a maximum, and all is finite. Two neighbours in the list that reach the same
+    cells are added at once; one alone with a second change of 0, as a loop of two lengths would be
+    guessed wrongly too often. Returns the number of cells begun, as ``_begin_hit``; ``stamp`` is
+    another one for each pair.
+    """
+    rows, cell_rows, values = fan_out.reach_rows, fan_out.cell_rows, blocks.values
+    padded = rows.shape[1]
+    k = begin
+    while k < end:
+        source = np.uint64(scatter.neuron[k])
+        place, first = fan_out.place[source], np.int64(fan_out.cells_first[source])
+        reached = fan_out.cells_first[source + np.uint64(1)] - first
+        change, other, ahead = scatter.change[k], values.dtype.type(0), np.int64(0)
+        k += 1
+        if k < end and fan_out.place[np.uint64(scatter.neuron[k])] == place:
+            ahead = fan_out.cells_first[np.uint64(scatter.neuron[k])] - first
+            other = scatter.change[k]
+            k += 1
+        if scatter.seen[np.uint64(place)] != stamp:
+            scatter.seen[np.uint64(place)] = stamp
+            for e in range(first, first + reached):
+                cell = np.int64(fan_out.cells[np.uint64(e)])
+                if blocks.slot[np.uint64(cell)] < 0:
+                    number = begin_cell(cell, number, base, golden, neurons, blocks)
+        by, by_other = spread(change), spread(other)
+        for e in range(first, first + reached):
+            at = blocks.slot[np.uint64(fan_out.cells[np.uint64(e)])] + NOW
+            row = np.int64(cell_rows[np.uint64(e), np.uint64(0)])
+            more = np.int64(cell_rows[np.uint64(e + ahead), np.uint64(0)])
+            c = np.int64(0)
+            while c + WIDTH < padded:
+                one = by * load(rows, row + c) + by_other * load(rows, more + c)
+                two = by * load(rows, row + c + WIDTH) + by_other * load(rows, more + c + WIDTH)
+                store(values, at, load(values, at) + one)
+                store(values, at + BLOCK, load(values, at + BLOCK) + two)
+                at += 2 * BLOCK
+                c += 2 * WIDTH
+            if c < padded:
+                one = by * load(rows, row + c) + by_other * load(rows, more + c)
+                store(values, at, load(values, at) + one)
+    return number
 
 
 @inlined
-def _copy_runs(
-    source: Array, base: int, found: ReachedCells, runs: int, channels: int, target: Array
-) -> None:
-    """Copy the runs of cells that begin at ``base`` of a flat array."""
-    lane = 0
-    for run in range(runs):
-        length = found.run_cells[run] * channels
-        begin = base + found.run_first[run] * channels
-        line, place = source[begin : begin + length], target[lane : lane + length]
-        for c in range(length):
-            place[c] = line[c]
-        lane += length
+def _scatter_changes(begin: int, end: int, fan_out: FanOut, scatter: Scatter) -> None:
+    """Add what the differences of a step, sorted entries ``begin`` to ``end``, change."""
+    rows = fan_out.rows
+    channels = rows.shape[1]
+    for k in range(begin, end):
+        source, change = scatter.neuron[k], scatter.change[k]
+        for e in range(fan_out.first[source], fan_out.first[source + 1]):
+            length = fan_out.length[e] * channels
+            target, row = fan_out.position[e] * channels, np.int64(fan_out.row[e]) * channels
+            whole = length - length % WIDTH
+            for c in range(0, whole, WIDTH):
+                more = spread(change) * load(rows, row + c)
+                store(scatter.before, target + c, load(scatter.before, target + c) + more)
+            flat = rows.reshape(-1)
+            for c in range(whole, length):
+                scatter.before[target + c] += change * flat[row + c]
+
+
+@inlined
+def _clear_changes(begin: int, end: int, fan_out: FanOut, scatter: Scatter) -> None:
+    """Take back what ``_scatter_changes`` did."""
+    channels = fan_out.rows.shape[1]
+    for k in range(begin, end):
+        source = scatter.neuron[k]
+        for e in range(fan_out.first[source], fan_out.first[source + 1]):
+            base = fan_out.position[e] * channels
+            part = scatter.before[base : base + fan_out.length[e] * channels]
+            part[:] = scatter.before.dtype.type(0)
 
 
 @inlined
 def _drive_one(
-    base: int, change: Any, number: int, fan_out: FanOut, found: ReachedCells, before: Array,
-    now: Array,
+    base: int, change: Any, number: int, fan_out: FanOut, golden: GoldenByStep,
+    found: ReachedCells, blocks: Blocks,
 ) -> None:  # fmt: skip
     """Currents of all cells under the change of one input neuron.
 
-    ``base``: where the step begins in the flat golden currents of cells; ``before``: those before
-    the pool, flat.
+    ``base``: where the step begins in the flat golden currents of cells.
     """
-    cell_rows, rows = fan_out.cell_rows, fan_out.reach_rows
-    width, channels = cell_rows.shape[1], rows.shape[1]
+    cell_rows, rows, before = fan_out.cell_rows, fan_out.reach_rows, golden.before
+    width, channels = cell_rows.shape[1], before.shape[4]
+    by = spread(change)
+    at = NOW
     for position in range(number):
+        e = np.uint64(found.entry[position])
         begin = (base + found.cell[position] * channels) * width
-        e = found.entry[position]
-        target = now[position * channels : (position + 1) * channels]
-        if width == _TWO_BY_TWO:
-            first = before[begin : begin + channels]
-            second = before[begin + channels : begin + 2 * channels]
-            third = before[begin + 2 * channels : begin + 3 * channels]
-            fourth = before[begin + 3 * channels : begin + 4 * channels]
-            one, two = rows[cell_rows[e, 0]], rows[cell_rows[e, 1]]
-            three, four = rows[cell_rows[e, 2]], rows[cell_rows[e, 3]]
-            for c in range(channels):
-                left = max(first[c] + change * one[c], third[c] + change * three[c])
-                right = max(second[c] + change * two[c], fourth[c] + change * four[c])
-                target[c] = max(left, right)
-            continue
-        for place in range(width):
-            line = before[begin + place * channels : begin + (place + 1) * channels]
-            weights = rows[cell_rows[e, place]]
-            if place == 0:
-                for c in range(channels):
-                    target[c] = line[c] + change * weights[c]
-            else:
-                for c in range(channels):
-                    target[c] = max(target[c], line[c] + change * weights[c])
+        for c in range(0, channels, WIDTH):
+            real = channels - c
+            row = np.int64(cell_rows[e, 0]) + c
+            highest = load_first(before, begin + c, real) + by * load(rows, row)
+            for place in range(1, width):
+                row = np.int64(cell_rows[e, place]) + c
+                line = load_first(before, begin + place * channels + c, real)
+                line = line + by * load(rows, row)
+                highest = select(line > highest, line, highest)
+            store(blocks.values, at, highest)
+            at += BLOCK
 
 
 @inlined
 def _drive_hit(
-    base: int, plain: bool, number: int, fan_out: FanOut, found: ReachedCells, scatter: Scatter,
-    before: Array, now: Array,
-) -> None:  # fmt: skip
-    """Currents of the cells that are hit, with what is scattered; as ``_drive_one``.
-
-    ``plain``: all changes and golden currents are finite.
-    """
-    windows, change = fan_out.windows, scatter.change
-    width, channels = windows.shape[1], fan_out.rows.shape[1]
-    for position in range(number):
-        cell = found.cell[position]
-        if not scatter.hit[cell]:
-            continue
-        scatter.hit[cell] = 0
-        start = (base + cell * channels) * width
-        target = now[position * channels : (position + 1) * channels]
-        if width == _TWO_BY_TWO and plain and fan_out.paired:  # two runs of two positions
-            lines = before[start : start + 4 * channels]
-            begin = windows[cell, 0] * channels
-            upper = change[begin : begin + 2 * channels]
-            begin = windows[cell, 2] * channels
-            lower = change[begin : begin + 2 * channels]
-            for c in range(channels):
-                left = max(lines[c] + upper[c], lines[2 * channels + c] + lower[c])
-                v, w = lines[channels + c] + upper[channels + c], lines[3 * channels + c]
-                right = max(v, w + lower[channels + c])
-                target[c] = max(left, right)
-            continue
-        for place in range(width):
-            line = before[start + place * channels : start + (place + 1) * channels]
-            where = windows[cell, place]
-            if where < 0:
-                if place == 0:
-                    for c in range(channels):
-                        target[c] = line[c]
-                continue  # outside the image: -inf, never the largest
-            begin = where * channels
-            extra = change[begin : begin + channels]
-            if place == 0:
-                for c in range(channels):
-                    target[c] = line[c] + extra[c]
-            else:
-                for c in range(channels):
-                    v, old = line[c] + extra[c], target[c]
-                    target[c] = v if (v > old or v != v) else old
-
-
-@inlined
-def _number_lanes(
-    found: ReachedCells, number: int, channels: int, cells: int, lanes: Lanes
+    base: int, number: int, fan_out: FanOut, golden: GoldenByStep, scatter: Scatter, blocks: Blocks
 ) -> None:
-    """Fill in the neuron of each lane."""
-    for position in range(number):
-        cell = np.int32(found.cell[position])
-        part = lanes.neuron[position * channels : (position + 1) * channels]
-        for c in range(channels):
-            part[c] = np.int32(c) * np.int32(cells) + cell
-
-
-@inlined
-def _clear_rest(lanes: Lanes, count: int) -> None:
-    """Silence the lanes of the last vector behind ``count``, which are of an earlier pair."""
-    nothing = lanes.now.dtype.type(0)
-    for lane in range(count, count + -count % WIDTH):
-        lanes.now[lane] = lanes.syn[lane] = lanes.mem[lane] = nothing
-        lanes.alpha[lane] = lanes.beta[lane] = lanes.threshold[lane] = nothing
-        lanes.golden[lane] = 0
-
-
-@inlined
-def _fire(
-    t: int, count: int, lanes: Lanes, synaptic: bool, reset: int, out: PairList, entries: int
-) -> int:
-    """One step of all lanes; lists those whose spike is not the golden one: number of entries."""
-    for place in range(0, count, WIDTH):
-        threshold, m = load(lanes.threshold, place), load(lanes.mem, place)
-        s = load(lanes.syn, place) if synaptic else m
-        s, m = vector_step(
-            s, m, load(lanes.now, place), load(lanes.alpha, place), load(lanes.beta, place),
-            threshold, synaptic, reset,
-        )  # fmt: skip
-        store(lanes.mem, place, m)
-        if synaptic:
-            store(lanes.syn, place, s)
-        left = bits(m > threshold) ^ bits(nonzero(load(lanes.golden, place)))
-        while left != 0:
-            lane = np.uint64(place + count_trailing_zeros(left))
-            change = 1 - 2 * np.int32(lanes.golden[lane])
-            entries = put_entry(out, entries, t, lanes.neuron[lane], change)
-            left &= left - np.uint32(1)
-    return entries
-
-
-@compiled
-def _new_lanes(golden: GoldenByStep) -> Lanes:
-    """Room for all neurons of a stage, in whole vectors."""
-    dtype = golden.before.dtype
-    size = golden.before.shape[2] * golden.before.shape[4]
-    room = size + WIDTH
-    return Lanes(
-        np.zeros(room, dtype),
-        np.zeros(room, dtype),
-        np.zeros(room, dtype),
-        np.zeros(room, dtype),
-        np.zeros(room, dtype),
-        np.zeros(room, dtype),
-        np.zeros(room, np.uint8),
-        np.zeros(room, np.int32),
-    )
+    """Currents of the cells that are hit, with what is scattered; takes back that they are."""
+    windows, before, change = fan_out.windows, golden.before, scatter.before
+    width, channels = windows.shape[1], before.shape[4]
+    at = NOW
+    for slot in range(number):
+        cell = blocks.cell[slot]
+        begin, hit = (base + cell * channels) * width, scatter.hit[cell] != 0
+        scatter.hit[cell] = 0
+        for c in range(0, channels, WIDTH):
+            if hit:
+                real = channels - c
+                highest = load_first(before, begin + c, real)
+                for place in range(width):
+                    where = np.int64(windows[cell, place])
+                    if where < 0:
+                        continue  # outside the image: -inf, never the largest
+                    line = load_first(before, begin + place * channels + c, real)
+                    line = line + load_first(change, where * channels + c, real)
+                    highest = line if place == 0 else larger(line, highest)
+                store(blocks.values, at, highest)
+            at += BLOCK
 
 
 @compiled
@@ -420,13 +330,14 @@ def _new_scatter(pairs: PairList, fan_out: FanOut, golden: GoldenByStep) -> Scat
     longest, last_end = np.int64(0), np.int64(0)
     for end in pairs.end:
         longest, last_end = max(longest, end - last_end), end
-    cells, channels = golden.before.shape[2], golden.before.shape[4]
+    channels, dtype = golden.before.shape[4], golden.before.dtype
     return Scatter(
-        np.empty(longest, np.int64),
         np.empty(golden.before.shape[1], np.int64),
-        np.zeros(cells, np.uint8),
-        np.zeros(cells, np.uint8),
-        np.zeros(fan_out.positions * channels, golden.before.dtype),
+        np.empty(longest, np.int32),
+        np.empty(longest, dtype),
+        np.zeros(fan_out.positions * channels, dtype),
+        np.full(len(fan_out.place), -1, np.int64),
+        np.zeros(golden.before.shape[2], np.uint8),
     )
 
 
@@ -437,84 +348,76 @@ def propagate_conv(
 ) -> PairList:  # fmt: skip
     """Carry differences of the stage below through a stage that is not the last.
 
-    All cells that a difference reaches are simulated side by side, ``channels`` lanes each, from
-    the first step that differs on; neighbouring cells are copied in one run. Pairs are taken in
-    ``order int64 [pairs]``: sample by sample, so that the golden trace of one stays in the cache.
-    Where one input neuron differs, cells that a bound decides are left out; else what the
-    differences of a step change is gathered first. The constants of neurons are ``f [cells,
-    channels]``. Returns the pairs that still differ.
+    A cell is simulated from the first step on in which a difference reaches it, its channels side
+    by side. Pairs are taken in ``order int64 [pairs]``: sample by sample, so that the golden trace
+    of one stays in the cache. Where one input neuron differs, cells that a bound decides are left
+    out; else what the differences of a step change is gathered first. The constants of neurons are
+    ``f [cells, channels]``. Returns the pairs that still differ.
     """
-    steps, cells, channels = golden.before.shape[1], golden.before.shape[2], golden.before.shape[4]
-    synaptic, reset = neurons.synaptic, neurons.reset
+    steps, cells, width = golden.before.shape[1], golden.before.shape[2], golden.before.shape[3]
+    channels = golden.before.shape[4]
+    size, by_cell = cells * channels, (channels + WIDTH - 1) // WIDTH
     one = golden.before.dtype.type(1)
     out = new_pairs(len(pairs.fault), golden.before)
+    out = grow_entries(out, 0, 2 * len(pairs.step) + size * steps)
     listed = entries = 0
-    scatter, lanes = _new_scatter(pairs, fan_out, golden), _new_lanes(golden)
-    found = ReachedCells(
-        np.empty(cells, np.int64),
-        np.empty(cells, np.int64),
-        np.empty(cells, np.int64),
-        np.empty(cells, np.int64),
+    scatter, blocks = (
+        _new_scatter(pairs, fan_out, golden),
+        new_blocks(cells, channels, neurons.beta),
     )
-    size = cells * channels
-    before, currents = golden.before.reshape(-1), golden.currents.reshape(-1)
-    spikes, golden_syn, golden_mem = (
-        golden.spikes.reshape(-1),
-        golden.syn.reshape(-1),
-        golden.mem.reshape(-1),
-    )
-    alpha, beta = neurons.alpha.reshape(-1), neurons.beta.reshape(-1)
-    threshold = neurons.threshold.reshape(-1)
+    found = ReachedCells(np.empty(cells, np.int64), np.empty(cells, np.int64))
     for pair in order:
         first = pairs.end[pair - 1] if pair > 0 else np.int64(0)
         end = pairs.end[pair]
         sample = np.int64(pairs.sample[pair])
         source = find_only_source(pairs, first, end) if golden.regular else NO_SOURCE
-        plain = True
+        adds = False
+        number, start = 0, np.int64(0)
         if source >= 0:
             rising = _find_peak_response(pairs, first, end, one, bound, steps)
             falling = _find_peak_response(pairs, first, end, -one, bound, steps)
-            number = _find_undecided_cells(source, rising, falling, sample, fan_out, golden, found)
+            reached = _find_undecided_cells(source, rising, falling, sample, fan_out, golden, found)
+            start = np.int64(pairs.step[first])
+            base = (sample * steps + start - 1) * size if start > 0 else -1
+            for k in range(reached):
+                number = begin_cell(found.cell[k], number, base, golden, neurons, blocks)
             if number == 0:
                 continue
-            start = np.int64(pairs.step[first])
         else:
-            finite = _sort_by_step(pairs, first, end, fan_out, scatter)
-            plain = golden.regular and finite
-            number = _list_reached(scatter, found)
-            start = np.int64(pairs.step[scatter.entry[0]])
-        count = number * channels
-        runs = _join_runs(found, number)
-        _number_lanes(found, number, channels, cells, lanes)
-        _copy_runs(alpha, 0, found, runs, channels, lanes.alpha)
-        _copy_runs(beta, 0, found, runs, channels, lanes.beta)
-        _copy_runs(threshold, 0, found, runs, channels, lanes.threshold)
-        if start > 0:
-            base = (sample * steps + start - 1) * size
-            _copy_runs(golden_syn, base, found, runs, channels, lanes.syn)
-            _copy_runs(golden_mem, base, found, runs, channels, lanes.mem)
-        else:
-            lanes.syn[:], lanes.mem[:] = 0, 0
-        if entries + count * (steps - start) > len(out.step):
-            out = grow_entries(out, entries, entries + count * (steps - start))
+            adds = _sort_by_step(pairs, first, end, scatter) and golden.regular and width == 1
+            while scatter.end[start] == 0:
+                start += 1
+        if entries + size * (steps - start) > len(out.step):
+            out = grow_entries(out, entries, entries + size * (steps - start))
         pair_start = entries
-        _clear_rest(lanes, count)
         k, done = first, np.int64(0)
         for t in range(start, steps):
             base = (sample * steps + t) * size
-            _copy_runs(spikes, base, found, runs, channels, lanes.golden)
-            if source >= 0 and k < end and pairs.step[k] == t:
-                _drive_one(base, pairs.change[k], number, fan_out, found, before, lanes.now)
-                k += 1
+            earlier = base - size if t > 0 else -1
+            if source >= 0:
+                if k < end and pairs.step[k] == t:
+                    _drive_one(base, pairs.change[k], number, fan_out, golden, found, blocks)
+                    k += 1
+                else:
+                    drive_golden(base, number * by_cell, golden, blocks)
             else:
-                _copy_runs(currents, base, found, runs, channels, lanes.now)
-            if source < 0 and scatter.end[t] > done:
                 due = scatter.end[t]
-                _scatter_changes(done, due, pairs, fan_out, scatter)
-                _drive_hit(base, plain, number, fan_out, found, scatter, before, lanes.now)
-                _clear_changes(done, due, pairs, fan_out, scatter)
+                if adds:
+                    number = _add_changes(
+                        done, due, number, earlier, fan_out, golden, neurons, scatter, pair, blocks
+                    )
+                else:
+                    number = _begin_hit(
+                        done, due, number, earlier, fan_out, golden, neurons, scatter, blocks
+                    )
+                    _scatter_changes(done, due, fan_out, scatter)
+                    drive_golden(base, number * by_cell, golden, blocks)
+                    _drive_hit(base, number, fan_out, golden, scatter, blocks)
+                    _clear_changes(done, due, fan_out, scatter)
                 done = due
-            entries = _fire(t, count, lanes, synaptic, reset, out, entries)
+            fire(base, number * by_cell, adds, golden, neurons, blocks)
+            entries = list_differing(t, number * by_cell, cells, blocks, out, entries)
+        end_cells(number, blocks)
         if entries > pair_start:
             listed = put_pair(out, listed, pairs.fault[pair], sample, entries)
     return cut_pairs(out, listed, entries)

@@ -15,16 +15,21 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.core.extending import intrinsic, lower_builtin, models, register_model
 from numba.core.typing.templates import AbstractTemplate, infer_global
 
-from fi.engine.compiled.kernels.compiling import CHECK_BOUNDS
+from fi.engine.compiled.kernels.arrays import Array
+from fi.engine.compiled.kernels.compiling import CHECK_BOUNDS, compiled, inlined
 
 #: Numbers in a vector.
 WIDTH = 16
+#: Bytes in a line of the cache.
+_LINE = 64
 
 
 class Vector(types.Type):
@@ -68,9 +73,8 @@ def _contiguous(array: Any) -> Any:
     return array
 
 
-def _check_bounds(context: Any, builder: Any, length: Any, index: Any) -> None:
-    """Raise where a vector from ``index`` on is not within an array of this ``length``."""
-    width = ir.Constant(length.type, WIDTH)
+def _check_bounds(context: Any, builder: Any, length: Any, index: Any, width: Any) -> None:
+    """Raise where ``width`` numbers from ``index`` on are not in an array of this ``length``."""
     below = builder.icmp_signed("<", index, ir.Constant(index.type, 0))
     beyond = builder.icmp_signed(">", builder.add(index, width), length)
     with builder.if_then(builder.or_(below, beyond), likely=False):
@@ -81,7 +85,8 @@ def _place(context: Any, builder: Any, array: Any, values: Any, kind: Any) -> tu
     """Where ``array[index]`` begins, as a pointer to a vector, and its alignment."""
     struct = context.make_array(array)(context, builder, values[0])
     if CHECK_BOUNDS:
-        _check_bounds(context, builder, struct.nitems, values[1])
+        width = ir.Constant(struct.nitems.type, WIDTH)
+        _check_bounds(context, builder, struct.nitems, values[1], width)
     place = builder.bitcast(builder.gep(struct.data, [values[1]]), kind.as_pointer())
     return place, array.dtype.bitwidth // 8
 
@@ -108,6 +113,69 @@ def store(typing: Any, array: Any, index: Any, vector: Any) -> tuple[Any, _Built
         return context.get_dummy_value()
 
     return types.void(_contiguous(array), types.intp, vector), built
+
+
+@_intrinsic
+def prefetch(typing: Any, array: Any, index: Any) -> tuple[Any, _Built]:
+    """Bring what is at ``array.ravel()[index]`` into the cache; nothing where that is no memory."""
+
+    def built(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        struct = context.make_array(array)(context, builder, values[0])
+        kind, whole = ir.IntType(8).as_pointer(), ir.IntType(32)
+        place = builder.bitcast(builder.gep(struct.data, [values[1]]), kind)
+        called = builder.module.declare_intrinsic(
+            "llvm.prefetch", [kind], ir.FunctionType(ir.VoidType(), [kind, whole, whole, whole])
+        )
+        builder.call(called, [place, *(whole(value) for value in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(_contiguous(array), types.intp), built
+
+
+@compiled
+def aligned_zeros(size: int, like: Array) -> Array:
+    """Zeros ``[size]`` of the type of ``like``, of which no vector is in two lines of the cache."""
+    itemsize = like.itemsize
+    room = np.zeros(size + _LINE // itemsize, like.dtype)
+    begin = -room.ctypes.data % _LINE // itemsize
+    return room[begin : begin + size]
+
+
+def begin_at_line(array: Array) -> Array:
+    """A copy of an array, not empty, that begins where a line of the cache does."""
+    copy = np.empty(array.nbytes + _LINE, np.uint8)
+    begin = -copy.ctypes.data % _LINE
+    found = copy[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
+    found[...] = array
+    return found
+
+
+@_intrinsic
+def _load_some(typing: Any, array: Any, index: Any, count: Any) -> tuple[Any, _Built]:
+    """The first ``count`` of what ``load`` loads, 0 behind them, which is not read."""
+    vector = Vector(_contiguous(array).dtype)
+
+    def built(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        struct = context.make_array(array)(context, builder, values[0])
+        if CHECK_BOUNDS:
+            _check_bounds(context, builder, struct.nitems, values[1], values[2])
+        kind = context.get_value_type(vector)
+        room = cgutils.alloca_once(builder, kind)
+        builder.store(ir.Constant(kind, None), room)
+        target = builder.bitcast(room, kind.element.as_pointer())
+        place = builder.gep(struct.data, [values[1]])
+        cgutils.raw_memcpy(builder, target, place, values[2], array.dtype.bitwidth // 8)
+        return builder.load(room)
+
+    return vector(array, types.intp, types.intp), built
+
+
+@inlined
+def load_first(array: Any, index: int, count: int) -> Any:
+    """``load`` of no more than ``count`` numbers: 0 behind them, which is not read."""
+    if count >= WIDTH:
+        return load(array, index)
+    return _load_some(array, index, count)
 
 
 def _constant(value: float) -> Any:
