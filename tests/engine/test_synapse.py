@@ -234,7 +234,7 @@ def test_changes_of_a_weight_reach_what_the_taps_say(
         [nn.Conv2d(2, 4, 3, padding="same")],
         [nn.Conv2d(2, 4, 3), nn.MaxPool2d(2, ceil_mode=True)],
         [nn.Conv2d(2, 4, 3), nn.AvgPool2d(2, padding=1)],
-        [nn.Conv2d(2, 4, 3), nn.AdaptiveAvgPool2d(1)],
+        [nn.Conv2d(2, 4, 3), nn.AdaptiveAvgPool2d(3)],
         [nn.Conv2d(2, 4, 3), nn.MaxPool2d(2), nn.BatchNorm2d(4)],
         [nn.Conv2d(2, 4, 3), nn.ReLU()],
         [nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)],
