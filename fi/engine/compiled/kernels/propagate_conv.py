@@ -160,10 +160,10 @@ def _sort_by_step(pairs: PairList, first: int, end: int, scatter: Scatter) -> bo
         total += ends[t]
         ends[t] = total - ends[t]
     for k in range(first, end):
-        t = np.uint64(pairs.step[k])
-        place = np.uint64(ends[t])
+        step = np.uint64(pairs.step[k])
+        place = np.uint64(ends[step])
         scatter.neuron[place], scatter.change[place] = pairs.neuron[k], pairs.change[k]
-        ends[t] += 1
+        ends[step] += 1
     return plain
 
 
@@ -390,14 +390,14 @@ def propagate_conv(
         if entries + size * (steps - start) > len(out.step):
             out = grow_entries(out, entries, entries + size * (steps - start))
         pair_start = entries
-        k, done = first, np.int64(0)
+        change, done = first, np.int64(0)
         for t in range(start, steps):
             base = (sample * steps + t) * size
             earlier = base - size if t > 0 else -1
             if source >= 0:
-                if k < end and pairs.step[k] == t:
-                    _drive_one(base, pairs.change[k], number, fan_out, golden, found, blocks)
-                    k += 1
+                if change < end and pairs.step[change] == t:
+                    _drive_one(base, pairs.change[change], number, fan_out, golden, found, blocks)
+                    change += 1
                 else:
                     drive_golden(base, number * by_cell, golden, blocks)
             else:
