@@ -21,6 +21,7 @@ from fi.engine.generic.path import GenericPath
 from fi.engine.tally import Tally
 from fi.faults.family_names import layer_of
 from fi.faults.fault import Fault, Trial
+from fi.faults.fault_sites import INPUT
 from fi.metrics.pairs import Pairs
 from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.network.stages import SpikingNetwork
@@ -171,8 +172,10 @@ class DifferentialEngine(Engine):
         network = self._recorded
         if network is None:
             return list(trials)
-        idle = network.idle
-        left = [tuple(f for f in trial if layer_of(f.layer) not in idle) for trial in trials]
+        left = [
+            tuple(f for f in trial if f.layer == INPUT or layer_of(f.layer) not in network.idle)
+            for trial in trials
+        ]
         if self._closing is None:
             return left
         self._behind = ClosingFaults(network, self._closing, left)
