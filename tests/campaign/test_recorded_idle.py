@@ -105,3 +105,31 @@ def test_words_that_leave_torch_are_not_taken_for_idle(campaign: Run, kind: type
     subject = Subject(make(kind), event_batches((12,)))
     with pytest.raises(UserError, match="aux has weight, but is part of no stage"):
         campaign(subject, [Fault(0, "aux.bias", (0,), (30,))], engine="differential")
+
+
+class OwnWord(Idle):
+    """A word of the network itself, in no module within it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * self.gain)
+
+
+def test_a_word_of_the_network_itself_is_named(campaign: Run) -> None:
+    subject = Subject(make(OwnWord), event_batches((12,)))
+    with pytest.raises(UserError, match="OwnWord has gain, but is part of no stage"):
+        campaign(subject, [Fault(0, "gain", (), (30,))], engine="differential")
+    faults = [Fault(0, "gain", (), (30,)), Fault(1, "input", (3,), (), "dead")]
+    assert campaign(subject, faults, engine="auto").engine.name == "full"
+
+
+def test_faults_of_input_lines_are_not_left_out(campaign: Run) -> None:
+    subject = Subject(make(Idle), event_batches((12,)))
+    faults = [Fault(line, "input", (line,), (), "dead") for line in range(12)]
+    run = campaign(subject, faults, engine="differential", check_first=False)
+    results = run.run()
+    assert verify(run, results, count=12, seed=1).compared.differing == 0
+    assert (results["fully_masked"] < 24).all()

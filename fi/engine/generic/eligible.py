@@ -68,7 +68,12 @@ def _check_all_in_stages(network: SpikingNetwork) -> Iterator[str]:
     for name, module in network.named_modules():
         words = [*module._parameters, *module._buffers]
         if words and name not in idle and id(module) not in inside:
-            yield f"{name or type(network).__name__} has {words[0]}, but is part of no stage"
+            yield f"{name or _name(network)} has {words[0]}, but is part of no stage"
+
+
+def _name(network: SpikingNetwork) -> str:
+    """The class of a network, as its user knows it."""
+    return network.name if isinstance(network, RecordedNetwork) else type(network).__name__
 
 
 def _check_nothing_shared(network: SpikingNetwork) -> Iterator[str]:

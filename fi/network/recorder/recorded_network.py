@@ -52,6 +52,11 @@ class RecordedNetwork(SpikingNetwork):
         return events if steps is None else events.expand(steps, *events.shape[1:])
 
     @property
+    def name(self) -> str:
+        """The class of the network that was recorded."""
+        return type(vars(self)["recorded"].network).__name__
+
+    @property
     def closing(self) -> nn.Module | None:
         """What makes scores of what the readout gathers, where words are read for that."""
         rest = getattr(self.readout, "rest", None)
