@@ -17,6 +17,10 @@ class FailedElsewhere(UserError):
     """The first process of several has failed; it says so, and the others end without a word."""
 
 
+class GraphDiffers(UserError):
+    """The stage graph recorded from a forward gives something else on some batch."""
+
+
 class ContractBroken(RuntimeError):
     """The engines, or the results file, do not say what the full engine says."""
 

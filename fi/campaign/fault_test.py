@@ -101,11 +101,11 @@ class FaultTest(pl.LightningModule):
         if not self.faults:
             return None
         events, labels = batch
-        portions: Iterable[Pairs] = self.engine.pairs(events, number)
+        golden = self.golden.scores[number].to(events.device)
+        portions: Iterable[Pairs] = self.engine.pairs(events, number, golden)
         if self.keep_pairs or isinstance(self.engine, FullEngine):
             portions = list(portions)
             if not all(bool(pairs.scores.isfinite().all()) for pairs in portions):
                 self._suspect = number, events
-        golden = self.golden.scores[number].to(events.device)
         self.metric.update(portions, golden, labels, self.entries)
         return {"pairs": portions} if self.keep_pairs else None

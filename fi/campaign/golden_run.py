@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from fi.base.errors import UserError, report_errors
+from fi.base.errors import GraphDiffers, UserError, report_errors
 from fi.base.user_code import report_user_code
 from fi.campaign.trainer import run_test
 from fi.engine.base import Infer
@@ -99,11 +99,11 @@ class GoldenTest(pl.LightningModule):
     def _check_stages(
         self, digest: SpikeDigest, scores: Tensor, events: Tensor, number: int
     ) -> None:
-        """Raise ``UserError`` where the stage graph gives other spikes or scores of a batch."""
+        """Raise ``GraphDiffers`` where the stage graph gives other spikes or scores of a batch."""
         (staged,) = self.staged
         difference = None if staged is None else compare(staged, digest, scores, events)
         if difference:
-            raise UserError(
+            raise GraphDiffers(
                 f"{type(self.network).__name__}: batch {number}: the stage graph recorded from its "
                 f"forward gives other {difference}; --engine full runs the network as it is"
             )
@@ -122,8 +122,8 @@ def run_golden(
     against it: spikes of every neuron at every step, and scores.
 
     Raises:
-        UserError: the loader gave other samples, the scores differ, or one of them is not finite,
-            or the stage graph is not that of the network.
+        UserError: the loader gave other samples, the scores differ, or one of them is not finite.
+        GraphDiffers: the stage graph is not that of the network.
     """
     records, digests = [], []
     for graph in (staged, None):

@@ -11,6 +11,7 @@ import pandas as pd
 import pytorch_lightning as pl
 
 from fi.base.checkouts import find_checkouts
+from fi.base.errors import ContractBroken, GraphDiffers, first_line
 from fi.base.notes import warn_user
 from fi.base.provenance import describe_machine
 from fi.campaign.callback_api import CampaignRecord
@@ -147,12 +148,33 @@ class Campaign:
     def run(self) -> pd.DataFrame:
         """Run what is not done yet; the results of the whole list, in its order.
 
+        Where the engine was chosen by itself and fails its checks before the first fault, the full
+        engine runs instead, and a warning says why.
+
         Raises:
+            GraphDiffers, ContractBroken: the engine that was asked for fails these checks.
             UserError: the data or the golden run cannot be used, the folder cannot be written or
                 is another process's, or holds results that do not belong.
             NetworkChanged: a parameter or buffer is not what it was.
             KeyboardInterrupt: Ctrl-C; what was done is stored.
         """
+        try:
+            return self._run()
+        except (GraphDiffers, ContractBroken) as error:
+            if self.settings.engine != "auto" or self.engine.name == FullEngine.name:
+                raise
+            self._take_full_engine(first_line(error))
+        return self._run()
+
+    def _take_full_engine(self, reason: str) -> None:
+        """Go on with the full engine."""
+        if self.processes.first:
+            warn_user(f"{reason}; the campaign goes on with it, one fault a test run")
+        self.subject.own.reset()
+        self.engine = FullEngine(self.subject.network, self.subject.infer)
+        self.why = f"full engine, one fault a test run: {reason}"
+
+    def _run(self) -> pd.DataFrame:
         with self.prepare() as weights, self.processes.watch():
             self._basis = basis = self._find_basis(weights)
             self.processes.check_same(basis.files.identity)
@@ -229,9 +251,13 @@ class Campaign:
         """Some faults of every family on the full engine too."""
         subject = self.subject
         full = FullEngine(subject.network, subject.infer)
-        self._checked = check_families(
-            self.trainer, self.engine, full, self.trials, subject.batches.first()
-        )
+        try:
+            self._checked = check_families(
+                self.trainer, self.engine, full, self.trials, subject.batches.first()
+            )
+        except ContractBroken:
+            self.processes.run_on_first(self.files.remove_unused)
+            raise
         self.say(str(self._checked))
 
     def _make_session(self, basis: RunBasis, earlier: pd.DataFrame) -> Session:

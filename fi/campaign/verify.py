@@ -157,7 +157,9 @@ class _Both(pl.LightningModule):
         for start in range(0, len(self.listed), size):
             group = self.listed[start : start + size]
             with self.engine.injected(group):
-                rows.append(batch_outcomes(self.engine.pairs(events, number), golden, len(group)))
+                rows.append(
+                    batch_outcomes(self.engine.pairs(events, number, golden), golden, len(group))
+                )
         return torch.cat(rows)
 
 

@@ -79,8 +79,10 @@ def outcomes(
             group = faults[start : start + size]
             with engine.injected(group):
                 columns = [
-                    batch_outcomes(engine.pairs(events, first + place), golden[place], len(group))
-                    for place, (events, _) in enumerate(batches)
+                    batch_outcomes(engine.pairs(events, number, scores), scores, len(group))
+                    for number, ((events, _), scores) in enumerate(
+                        zip(batches, golden, strict=True), first
+                    )
                 ]
             rows.append(torch.cat(columns, dim=1))
     return torch.cat(rows)

@@ -48,12 +48,14 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def pairs(self, events: Tensor, batch: int) -> Iterator[Pairs]:
+    def pairs(self, events: Tensor, batch: int, golden: Tensor | None = None) -> Iterator[Pairs]:
         """The computed pairs of the group on ``events`` ``[time, batch, ...]``, in portions.
 
         Args:
             events: one batch of the test set.
             batch: its number; the same number always means the same events.
+            golden: what ``infer`` gave of it, ``[batch, classes]``. An engine that rounds otherwise
+                gives these scores, bit for bit, of every class that a fault leaves alone.
 
         Returns:
             The pairs that were computed; those that are missing have the golden scores.

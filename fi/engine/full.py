@@ -50,7 +50,7 @@ class FullEngine(Engine):
         with injected(self.network, *trial, time_axis=axis, root=root, clock=clock):
             yield
 
-    def pairs(self, events: Tensor, batch: int) -> Iterator[Pairs]:
+    def pairs(self, events: Tensor, batch: int, golden: Tensor | None = None) -> Iterator[Pairs]:
         scores = self.infer(events)
         samples = torch.arange(len(scores), device=scores.device)
         yield Pairs(torch.zeros_like(samples), samples, scores)

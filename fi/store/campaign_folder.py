@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from fi.base.errors import UserError
-from fi.base.folder_lock import lock_folder
+from fi.base.folder_lock import LOCK_NAME, lock_folder
 from fi.base.text_files import FileError, write_text
 from fi.faults.fault import Fault
 from fi.sampling.shards import Shard
@@ -59,6 +59,11 @@ class CampaignFiles:
         """Remove the drafts of files that a killed run was about to replace."""
         for draft in self.path.glob(".*.tmp"):
             draft.unlink()
+
+    def remove_unused(self) -> None:
+        """Remove the folder, which this process holds, where nothing is in it yet."""
+        if all(path.name == LOCK_NAME for path in self.path.iterdir()):
+            shutil.rmtree(self.path)
 
     def clear(self) -> None:
         """Remove the results of an earlier run, to start again."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -190,17 +192,36 @@ def test_values_that_leave_torch_are_noticed(campaign: Run) -> None:
     assert "numpy() reads values of signals" in subject.why_not_recorded
 
 
+OTHER_SPIKES = (
+    r"Odd: batch 2: the stage graph recorded from its forward gives other spikes of "
+    r"lif1 at step \d; --engine full runs the network as it is"
+)
+
+
 def test_a_batch_on_which_the_graph_is_not_the_network_stops_the_campaign(campaign: Run) -> None:
+    subject = Subject(Odd(make_declared("NMNIST")).eval(), event_batches(FRAME))
+    run = campaign(subject, draw_faults(subject, False)[:10], engine="differential")
+    with pytest.raises(UserError, match=OTHER_SPIKES):
+        run.run()
+
+
+def test_the_full_engine_takes_over_where_the_graph_is_not_the_network(
+    campaign: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     subject = Subject(Odd(make_declared("NMNIST")).eval(), event_batches(FRAME))
     run = campaign(subject, draw_faults(subject, False)[:10], engine="auto")
     assert run.engine.name == "differential"
-    with pytest.raises(
-        UserError,
-        match=r"Odd: batch 2: the stage graph recorded from its forward gives other spikes of "
-        r"lif1 at step \d; --engine full runs the network as it is",
-    ):
-        run.run()
-    assert len(campaign(subject, run.faults, engine="full").run()) == 10
+    found = run.run()
+    assert re.search(
+        f"warning: {OTHER_SPIKES}; the campaign goes on with it", capsys.readouterr().err
+    )
+    assert run.engine.name == "full"
+    assert (
+        "gives other spikes of lif1"
+        in json.loads((run.folder / "summary.json").read_text())["engine_why"]
+    )
+    wanted = campaign(subject, run.faults, engine="full").run()
+    pd.testing.assert_frame_equal(found, wanted)
 
 
 class Stepping(nn.Module):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from campaigns import Run, subject_of
@@ -91,8 +92,8 @@ def test_one_pair_is_let_pass_in_float32_only(
 class Broken(DifferentialEngine):
     """Forgets what an even sample did."""
 
-    def pairs(self, events: Tensor, batch: int) -> Iterator[Pairs]:
-        for pairs in super().pairs(events, batch):
+    def pairs(self, events: Tensor, batch: int, golden: Tensor | None = None) -> Iterator[Pairs]:
+        for pairs in super().pairs(events, batch, golden):
             kept = pairs.sample % 2 == 1
             yield Pairs(pairs.fault[kept], pairs.sample[kept], pairs.scores[kept])
 
@@ -115,6 +116,20 @@ def test_a_broken_engine_is_caught_before_the_first_fault(
     with pytest.raises(ContractBroken, match=r"\w+: \d+ of \d+ pairs differ from the full engine"):
         run.run()
     assert not list(run.files.path.glob("results.csv"))
+
+
+def test_the_full_engine_takes_over_from_a_broken_one(
+    campaign: Run, subject: Subject, faults: list[Fault], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = campaign(subject, faults, engine="auto")
+    run.engine = Broken(subject.network, subject.infer)
+    found = run.run()
+    assert run.engine.name == "full"
+    assert "pairs differ from the full engine" in capsys.readouterr().err
+    left = [path.name for path in run.files.path.parent.iterdir() if path.name != "pt"]
+    assert left == [run.files.path.name]
+    wanted = campaign(subject, faults, engine="full", overwrite=True).run()
+    pd.testing.assert_frame_equal(found, wanted)
 
 
 OPTIONS = [

@@ -16,6 +16,8 @@ from random_networks import Verdict, shrink, try_network
 CHUNK = 20
 #: Of each chunk: networks that may be refused, and faults that must not be masked everywhere.
 REFUSED_AT_MOST, AFFECTED_AT_LEAST = 0.4, 0.25
+#: Networks of a chunk whose checks before the first fault end in the full engine.
+TAKEN_OVER_AT_MOST = 2
 
 
 def try_chunk(first: int, faults: int, note: Callable[[str, object], None]) -> None:
@@ -31,15 +33,17 @@ def try_chunk(first: int, faults: int, note: Callable[[str, object], None]) -> N
     kinds = Counter(verdict.kind for verdict in verdicts)
     ran = sum(verdict.faults for verdict in verdicts)
     affected = sum(verdict.affected for verdict in verdicts)
+    over = [verdict.taken_over for verdict in verdicts if verdict.taken_over]
     only = sum(bool(verdict.transient_refused) for verdict in verdicts)
     reasons = Counter(shorten(verdict) for verdict in verdicts if verdict.kind == "refused")
     note(
         "tally",
         f"random networks {first} to {first + CHUNK - 1}: {kinds['right']} right, "
         f"{kinds['refused']} refused, {only} of transient faults; {ran} faults, {affected} with "
-        f"effect {dict(reasons) or ''}",
+        f"effect {dict(reasons) or ''} {over or ''}",
     )
     assert kinds["refused"] <= REFUSED_AT_MOST * CHUNK, reasons
+    assert len(over) <= TAKEN_OVER_AT_MOST, over
     assert affected >= AFFECTED_AT_LEAST * ran
 
 

@@ -52,6 +52,7 @@ class Verdict:
         source: of the network.
         faults, affected: how many ran, and how many of these were not masked everywhere.
         transient_refused: the reason for which only permanent faults ran, if so.
+        taken_over: why the full engine took over before the first fault, if so.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class Verdict:
     faults: int = 0
     affected: int = 0
     transient_refused: str = ""
+    taken_over: str = ""
     details: str = ""
     engines: list[str] = field(default_factory=list)
 
@@ -245,6 +247,8 @@ class _Trial:
                 return None
             self.verdict.engines.append(campaign.engine.name)
             table = campaign.run()
+            if campaign.engine.name != self.verdict.engines[-1]:
+                self.verdict.taken_over = campaign.why
             return {row["Injection"]: row for row in table.to_dict("records")}
 
         try:

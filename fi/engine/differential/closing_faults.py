@@ -66,38 +66,42 @@ class ClosingFaults:
         for position, changed in both.items():
             yield self._score_trial(position, changed, statistic, rows)
 
-    def _score_pairs(self, pairs: Pairs, statistic: Tensor, rows: slice) -> Iterator[Pairs]:
-        """Scores of pairs that gathered something else, each in the row of its sample."""
-        rank = _number_within(pairs.sample)
-        for number in range(int(rank.max()) + 1 if len(rank) else 0):
-            chosen = _choose(pairs, rank == number)
-            scores = self._close(statistic.index_copy(0, chosen.sample, chosen.scores), rows)
-            yield chosen._replace(scores=scores[chosen.sample])
-
-    def _score_trial(
-        self, position: int, changed: Sequence[Pairs], statistic: Tensor, rows: slice
-    ) -> Pairs:
-        """A trial with faults after the last step, on all samples."""
-        golden = self._close(statistic, rows)
-        for pairs in changed:
-            statistic = statistic.index_copy(0, pairs.sample, pairs.scores)
-        with injected(self.network, *self._faults[position]):
-            scores = self._close(statistic, rows)
-        sample = (scores != golden).any(1).nonzero().squeeze(1)
-        if not self.inner[position]:
-            self.tally += Tally(len(golden), len(golden), len(sample), len(sample))
-        return Pairs(torch.full_like(sample, position), sample, scores[sample])
-
-    def _close(self, statistic: Tensor, rows: slice) -> Tensor:
+    def close(self, statistic: Tensor, rows: slice) -> Tensor:
         """Scores ``[samples, classes]``, each computed in the row that it has in the whole batch.
 
         How PyTorch rounds a row may depend on where it is, and among how many.
+
+        Args:
+            statistic: what was gathered, ``[samples, ...]``.
+            rows: the first of these samples in the batch, and how many the batch has.
         """
         batch = statistic.new_zeros((rows.stop, *statistic.shape[1:]))
         own = slice(rows.start, rows.start + len(statistic))
         batch[own] = statistic
         scores: Tensor = self.closing(batch)[own]
         return scores
+
+    def _score_pairs(self, pairs: Pairs, statistic: Tensor, rows: slice) -> Iterator[Pairs]:
+        """Scores of pairs that gathered something else, each in the row of its sample."""
+        rank = _number_within(pairs.sample)
+        for number in range(int(rank.max()) + 1 if len(rank) else 0):
+            chosen = _choose(pairs, rank == number)
+            scores = self.close(statistic.index_copy(0, chosen.sample, chosen.scores), rows)
+            yield chosen._replace(scores=scores[chosen.sample])
+
+    def _score_trial(
+        self, position: int, changed: Sequence[Pairs], statistic: Tensor, rows: slice
+    ) -> Pairs:
+        """A trial with faults after the last step, on all samples."""
+        golden = self.close(statistic, rows)
+        for pairs in changed:
+            statistic = statistic.index_copy(0, pairs.sample, pairs.scores)
+        with injected(self.network, *self._faults[position]):
+            scores = self.close(statistic, rows)
+        sample = (scores != golden).any(1).nonzero().squeeze(1)
+        if not self.inner[position]:
+            self.tally += Tally(len(golden), len(golden), len(sample), len(sample))
+        return Pairs(torch.full_like(sample, position), sample, scores[sample])
 
 
 def _number_within(sample: Tensor) -> Tensor:

@@ -62,10 +62,23 @@ class StackedSteps(nn.Module):
         super().__init__()
         check_words(root)
         self.root, self.node, self.stack = root, node, stack
+        self.steps = len(node.arguments[0])
         self.parts = nn.ModuleList(find_parts(root))
 
     def forward(self, statistic: Tensor) -> Tensor:
-        """Scores ``[batch, classes]``."""
+        """Scores ``[batch, classes]``.
+
+        Raises:
+            OtherSteps: what follows the stack wants as many steps as were recorded.
+        """
+        try:
+            return self._close(statistic)
+        except (RuntimeError, ValueError, IndexError) as error:
+            if statistic.shape[1] == self.steps:
+                raise
+            raise OtherSteps(_say_steps(self.steps, statistic.shape[1])) from error
+
+    def _close(self, statistic: Tensor) -> Tensor:
         arguments, options = self.node.arguments[1:], dict(self.node.options)
         stacked = self.node.function(list(statistic.unbind(1)), *arguments, **options)
         moment = Moment(0, statistic.shape[1], len(statistic))
@@ -97,7 +110,7 @@ class RecordedStepsOnly(nn.Module):
         """
         steps = statistic.shape[1]
         if steps != self.steps:
-            raise OtherSteps(f"scores: it was recorded for {self.steps} steps, not {steps}")
+            raise OtherSteps(_say_steps(self.steps, steps))
         moment = Moment(0, self.steps, len(statistic))
 
         def known(node: Node) -> Tensor | None:
@@ -105,6 +118,10 @@ class RecordedStepsOnly(nn.Module):
 
         value: Tensor = evaluate(self.root, moment, statistic, known)
         return value
+
+
+def _say_steps(recorded: int, steps: int) -> str:
+    return f"scores: it was recorded for {recorded} steps, not {steps}"
 
 
 def check_samples(readout: Readout, statistic: Tensor) -> None:
