@@ -139,7 +139,7 @@ class FastPath:
         layer = None
         if self.last_layer is not None:
             seen = self.last_layer.find_seen(self.last_layer.model.see(activities[-1]))
-            layer = GoldenLayer(seen, activities[-1].currents)
+            layer = GoldenLayer(seen.contiguous(), activities[-1].currents.contiguous())
         events = np.zeros((0, 0, 0), prefix.dtype)
         if any(need == Need(EVENTS, Part.NEURONS) for need in needs):
             lines = activities[0].inputs.flatten(2).permute(2, 1, 0)

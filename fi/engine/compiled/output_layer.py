@@ -163,29 +163,33 @@ class LastLayer:
 
     @torch.no_grad()  # in a thread of its own, which knows nothing of the campaign's
     def _read_out(self, golden: GoldenLayer, pairs: PairList, final: Array) -> Statistics:
-        sample = torch.from_numpy(pairs.sample).long()
-        currents = golden.currents[:, sample]
-        step, pair, frames = golden.frames(pairs)
-        rows = step * golden.currents.shape[1] + sample[pair]
-        currents[step, pair] = self._multiply(golden, rows, frames)
-        largest = kernels.find_largest_membranes(currents.numpy(), self.model.constants)
-        differs = (largest != final[pairs.sample]).any(axis=1)
-        return Statistics(pairs.fault[differs], pairs.sample[differs], largest[differs])
+        pairs = kernels.order_by_time(pairs, len(golden.currents))
+        frames = kernels.find_frames(pairs)
+        driven = self._multiply(golden, pairs, *frames).numpy()
+        currents = golden.currents.numpy()
+        return kernels.read_maxima(pairs, *frames, driven, currents, self.model.constants, final)
 
-    def _multiply(self, golden: GoldenLayer, rows: Tensor, frames: Tensor) -> Tensor:
-        """The layer's product of ``frames [frames, inputs]`` that are in ``rows`` of the golden.
+    def _multiply(
+        self, golden: GoldenLayer, pairs: PairList, begins: Array, owner: Array
+    ) -> Tensor:
+        """The layer's products ``[frames, N]`` of frames that differ.
 
         So many rows at a time as give the golden products bit for bit; where no number does, each
         in its own row among the golden ones.
         """
+        seen, batch = golden.seen.numpy(), golden.currents.shape[1]
+        given = (begins, owner, pairs, seen, batch)
         size = self._find_chunk(golden)
+        frames = golden.seen.new_zeros(size or len(owner), seen.shape[1])
         if size is None:
-            return self._multiply_in_place(golden, rows, frames)
-        missing = -len(frames) % size
-        padded = functional.pad(frames, (0, 0, 0, missing))
-        weights = self.model.synapse.weights
-        product = torch.cat([weights(chunk) for chunk in padded.split(size)])
-        return product[: len(frames)]
+            kernels.fill_frames(frames.numpy(), 0, *given)
+            rows = pairs.step[begins[:-1]].astype(np.int64) * batch + pairs.sample[owner]
+            return self._multiply_in_place(golden, torch.from_numpy(rows), frames)
+        driven = frames.new_empty(-(-len(owner) // size) * size, self.model.neurons)
+        for first in range(0, len(owner), size):
+            kernels.fill_frames(frames.numpy(), first, *given)
+            driven[first : first + size] = self.model.synapse.weights(frames)
+        return driven
 
     def _find_chunk(self, golden: GoldenLayer) -> int | None:
         """How many rows of a product round as the golden ones do; ``None``: no number tried."""
@@ -225,17 +229,6 @@ class GoldenLayer:
 
     seen: Tensor
     currents: Tensor
-
-    def frames(self, pairs: PairList) -> tuple[Tensor, Tensor, Tensor]:
-        """Step and pair of frames that differ, and what the layer sees ``[frames, inputs]``."""
-        steps, batch = self.currents.shape[:2]
-        owner = np.repeat(np.arange(len(pairs.fault)), np.diff(pairs.end, prepend=0))
-        places, frame = np.unique(owner * steps + pairs.step, return_inverse=True)
-        pair, step = np.divmod(places, steps)
-        frames = self.seen[torch.from_numpy(step * batch + pairs.sample[pair])]
-        entry = torch.from_numpy(frame.reshape(-1)), torch.from_numpy(pairs.neuron).long()
-        frames[entry] += torch.from_numpy(pairs.change)
-        return torch.from_numpy(step), torch.from_numpy(pair), frames
 
     def run_faulty(self, faults: RowFaults, slot: Array, weights: nn.Module, copies: int) -> Tensor:
         """Currents ``[time, batch, copies * N]``, of each fault in its ``slot``."""

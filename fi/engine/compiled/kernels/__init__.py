@@ -12,12 +12,20 @@ from fi.engine.compiled.kernels.multi_fault_stage import run_multi_fault_stage
 from fi.engine.compiled.kernels.neuron_faults import simulate_neuron_faults
 from fi.engine.compiled.kernels.propagate_conv import propagate_conv
 from fi.engine.compiled.kernels.propagate_linear import propagate_linear
-from fi.engine.compiled.kernels.read_out import read_out, replace_classes
+from fi.engine.compiled.kernels.read_out import (
+    fill_frames,
+    find_frames,
+    read_maxima,
+    read_out,
+    replace_classes,
+)
 from fi.engine.compiled.kernels.recurrent import run_recurrent
 from fi.engine.compiled.kernels.weight_faults import simulate_weight_faults
 
 __all__ = [
     "add_pairs",
+    "fill_frames",
+    "find_frames",
     "find_largest_membranes",
     "find_margins",
     "find_peaks",
@@ -25,6 +33,7 @@ __all__ = [
     "pool_pairs",
     "propagate_conv",
     "propagate_linear",
+    "read_maxima",
     "read_out",
     "replace_classes",
     "run_multi_fault_stage",

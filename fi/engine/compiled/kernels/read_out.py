@@ -14,7 +14,7 @@ from fi.engine.compiled.kernels.arrays import (
     PairList,
 )
 from fi.engine.compiled.kernels.compiling import compiled, inlined
-from fi.engine.compiled.kernels.neuron_step import vector_step
+from fi.engine.compiled.kernels.neuron_step import next_step, vector_step
 from fi.engine.compiled.kernels.simd import (
     WIDTH,
     bits,
@@ -136,3 +136,98 @@ def replace_classes(pairs: PairList, golden: Array) -> Array:
             found[pair, pairs.neuron[k]] = pairs.change[k]
         first = pairs.end[pair]
     return found
+
+
+@compiled
+def find_frames(pairs: PairList) -> tuple[Array, Array]:
+    """Where the steps of pairs begin that have entries, and whose they are.
+
+    Args:
+        pairs: the entries of each in the order of time.
+
+    Returns:
+        ``int64 [frames + 1]``, entries, and ``int64 [frames]``, pairs.
+    """
+    begins, owner = np.empty(len(pairs.step) + 1, np.int64), np.empty(len(pairs.step), np.int64)
+    found = 0
+    first = np.int64(0)
+    for pair in range(len(pairs.end)):
+        for k in range(first, pairs.end[pair]):
+            if k == first or pairs.step[k] != pairs.step[k - 1]:
+                begins[found], owner[found] = k, pair
+                found += 1
+        first = pairs.end[pair]
+    begins[found] = len(pairs.step)
+    return begins[: found + 1], owner[:found]
+
+
+@compiled
+def fill_frames(
+    frames: Array, first: int, begins: Array, owner: Array, pairs: PairList, seen: Array, batch: int
+) -> None:
+    """Fill the first rows of ``frames f [rows, inputs]``: what a layer sees in frames that differ.
+
+    Args:
+        frames: as many of its rows are filled as there are frames from ``first`` on.
+        first: the frame that comes into the first row.
+        begins, owner: of ``find_frames``.
+        pairs: of them.
+        seen: what the layer sees in the golden run, ``f [T * batch, inputs]``.
+        batch: how many samples there are.
+    """
+    inputs = seen.shape[1]
+    for row in range(min(len(frames), len(owner) - first)):
+        begin, end = begins[first + row], begins[first + row + 1]
+        golden = np.int64(pairs.step[begin]) * batch + pairs.sample[owner[first + row]]
+        for line in range(inputs):
+            frames[row, line] = seen[golden, line]
+        for k in range(begin, end):
+            frames[row, pairs.neuron[k]] += pairs.change[k]
+
+
+@compiled
+def read_maxima(
+    pairs: PairList, begins: Array, owner: Array, driven: Array, currents: Array,
+    neurons: NeuronConstants, final: Array,
+) -> Statistics:  # fmt: skip
+    """The largest membranes over time, of the pairs in which one is another.
+
+    Args:
+        pairs: that have frames, see ``find_frames``.
+        begins, owner: of it.
+        driven: the currents in these frames, ``f [frames, N]``.
+        currents: the golden ones, ``f [T, B, N]``.
+        neurons: of the last stage.
+        final: the golden statistic, ``f [B, N]``.
+    """
+    alpha, beta, threshold, synaptic, reset = neurons
+    steps, _, count = currents.shape
+    dtype = currents.dtype
+    total = len(pairs.fault)
+    fault_of, sample_of = np.empty(total, np.int32), np.empty(total, np.int32)
+    out = np.empty((total, count), dtype)
+    syn, mem, drive = np.empty(count, dtype), np.empty(count, dtype), np.empty(count, dtype)
+    found = frame = 0
+    for pair in range(total):
+        sample = pairs.sample[pair]
+        syn[:], mem[:], out[found, :] = 0, 0, -np.inf
+        for t in range(steps):
+            if frame < len(owner) and owner[frame] == pair and pairs.step[begins[frame]] == t:
+                drive[:] = driven[frame]
+                frame += 1
+            else:
+                drive[:] = currents[t, sample]
+            for n in range(count):
+                s, m = next_step(
+                    syn[n], mem[n], drive[n], alpha[n], beta[n], threshold[n], synaptic, reset
+                )
+                syn[n], mem[n] = s, m
+                best = out[found, n]
+                out[found, n] = m if (m > best or m != m) else best
+        changed = False
+        for n in range(count):
+            changed |= out[found, n] != final[sample, n]
+        if changed:
+            fault_of[found], sample_of[found] = pairs.fault[pair], sample
+            found += 1
+    return Statistics(fault_of[:found], sample_of[:found], out[:found])
