@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import torch
-from stage_kinds import FAST, cut, events, every_fault, input_shape, network_of
+from stage_kinds import FAST, MIXED, cut, events, every_fault, input_shape, network_of
 
 from fi.engine.differential.engine import DifferentialEngine
 from fi.faults.fault import Fault
@@ -13,8 +13,8 @@ from fi.faults.fault_sites import INPUT
 
 
 def compile_kernels(dtype: torch.dtype) -> None:
-    """Run faults of every family, and a trial of two, in every kind of stage."""
-    for kind in FAST:
+    """Run faults of every family, and a trial of two, in every kind of stage, and of graph."""
+    for kind in (*FAST, *MIXED):
         for readout in ("count", "membrane"):
             network = network_of(kind, readout, dtype)
             line = Fault(0, INPUT, (0,) * len(input_shape(network)), 23)

@@ -288,6 +288,8 @@ class Recording(TorchFunctionMode):
                 zero = not value.numel() or (not self.depends(node) and not value.any())
                 if not zero:
                     raise NotRecordable(f"{name} starts with a {state} that is not zero")
+            elif state == "spk" and value is not neuron.spk:
+                raise NotRecordable(f"{name} is fed with other spikes than those that it keeps")
             elif not (isinstance(node, Fired) and is_output(node, name, state, call - 1)):
                 raise NotRecordable(
                     f"{name}: the {state} of call {call + 1} is not what its call before has left"

@@ -199,3 +199,30 @@ def test_the_network_is_left_as_it_was_when_it_is_refused() -> None:
         try_recording(network)
     assert nn.Module.__call__ is call
     assert not network.lif1.mem.numel()
+
+
+class FedElsewhere(nn.Module):
+    """Recurrent neurons that are given back what a wrapper has made of their spikes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.lif1 = nn.Linear(12, 4), snn.RLeaky(beta=0.9, linear_features=4)
+        fire = self.lif1.forward
+        self.lif1.forward = lambda *given: (fire(*given)[0].clamp(0, 1), self.lif1.mem)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes, membrane = self.lif1.init_rleaky()
+        out = []
+        for step in x:
+            spikes, membrane = self.lif1(self.fc1(step), spikes, membrane)
+            out.append(spikes)
+        return torch.stack(out).sum(0)
+
+
+def test_spikes_that_are_fed_back_are_those_that_the_neuron_keeps() -> None:
+    """A fault in the output would reach the next step in the one and not in the other."""
+    network = make_users_network(FedElsewhere)
+    with pytest.raises(
+        NotRecordable, match="lif1 is fed with other spikes than those that it keeps"
+    ):
+        try_recording(network)
