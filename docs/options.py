@@ -20,7 +20,7 @@ from fi.cli.parser import CommandParser  # noqa: E402
 PAGE = ROOT / "docs" / "reference.md"
 BEGIN, END = "<!-- options: written by make docs -->\n", "<!-- end of the options -->\n"
 #: The order of the page; what is not named comes last, by name.
-FIRST = ("fi.test", "fi.analyse", "fi.report", "fi.compare", "fi.merge", "fi.train")
+FIRST = ("fi.test", "fi.analyse", "fi.report", "fi.compare", "fi.coverage", "fi.merge", "fi.train")
 
 
 def commands() -> list[str]:

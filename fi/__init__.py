@@ -23,6 +23,7 @@ from fi.base.public_names import load_lazily
 if TYPE_CHECKING:
     from fi.api import Campaign
     from fi.base.errors import UserError
+    from fi.detection.stored_pairs import load_pairs
     from fi.faults.fault import Fault
     from fi.faults.fault_list import read_fault_list, write_fault_list
     from fi.network.checkpoint import load_checkpoint
@@ -47,6 +48,7 @@ __all__ = [
     "Stage",
     "UserError",
     "load_checkpoint",
+    "load_pairs",
     "read_fault_list",
     "write_fault_list",
 ]
@@ -57,6 +59,7 @@ if not TYPE_CHECKING:
         {
             "api": ("Campaign",),
             "base.errors": ("UserError",),
+            "detection.stored_pairs": ("load_pairs",),
             "faults.fault": ("Fault",),
             "faults.fault_list": ("read_fault_list", "write_fault_list"),
             "network.checkpoint": ("load_checkpoint",),

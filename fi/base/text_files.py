@@ -19,7 +19,12 @@ class FileError(UserError, ValueError):
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8, durably: a reader sees the old file or the whole new one.
+    """Write ``text`` as UTF-8; errors and what a reader sees as ``write_bytes``."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` durably: a reader sees the old file or the whole new one.
 
     Raises:
         OSError: the folder cannot be written.
@@ -28,7 +33,7 @@ def write_text(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
     try:
         with draft.open("wb") as file:
-            file.write(text.encode())
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

@@ -107,5 +107,6 @@ class FaultTest(pl.LightningModule):
             portions = list(portions)
             if not all(bool(pairs.scores.isfinite().all()) for pairs in portions):
                 self._suspect = number, events
-        self.metric.update(portions, golden, labels, self.entries)
+        first = sum(map(len, self.golden.labels[:number]))
+        self.metric.update(portions, golden, labels, self.entries, first)
         return {"pairs": portions} if self.keep_pairs else None

@@ -11,7 +11,7 @@ import pandas as pd
 import pytorch_lightning as pl
 
 from fi.base.checkouts import find_checkouts
-from fi.base.errors import ContractBroken, GraphDiffers, first_line
+from fi.base.errors import ContractBroken, GraphDiffers, UserError, first_line
 from fi.base.notes import warn_user
 from fi.base.provenance import describe_machine
 from fi.campaign.callback_api import CampaignRecord
@@ -103,6 +103,7 @@ class Campaign:
         self._basis: RunBasis | None = None
         self._checked: FamilyCheck | None = None
         self._score_warnings: list[str] = []
+        self._keeps_pairs = False
 
     @property
     def faults(self) -> list[Fault]:
@@ -234,10 +235,25 @@ class Campaign:
         self._warm_up()
         if self.settings.check_first and self.engine.name != FullEngine.name:
             self._check_families()
+        self._keeps_pairs = self.processes.run_on_first(lambda: self._open_pairs(basis, done))
         session = self._make_session(basis, earlier)
         with session.open(self._make_record(basis, earlier)):
             session.run(todo)
         return self.processes.run_on_first(files.results.load)
+
+    def _open_pairs(self, basis: RunBasis, done: set[int]) -> bool:
+        """Whether pairs are kept: where it is asked for, and where an earlier run has begun to."""
+        pairs = basis.files.pairs
+        if not self.settings.save_pairs and not pairs.exists():
+            return False
+        if not pairs.exists() and done:
+            raise UserError(
+                f"--save-pairs: {len(done)} faults in {basis.files.path} were run without it; "
+                "--overwrite runs them again"
+            )
+        pairs.start(basis.golden.samples)
+        pairs.keep(done)
+        return True
 
     def _warm_up(self) -> None:
         """Compile the engine's kernels where no earlier run has."""
@@ -262,8 +278,14 @@ class Campaign:
 
     def _make_session(self, basis: RunBasis, earlier: pd.DataFrame) -> Session:
         files, golden, processes = basis.files, basis.golden, self.processes
-        keep_pairs = self.settings.save_scores
-        runs = GroupRuns(self.trainer, self.engine, self.subject, golden, keep_pairs)
+        runs = GroupRuns(
+            self.trainer,
+            self.engine,
+            self.subject,
+            golden,
+            keep_scores=self.settings.save_scores,
+            keep_pairs=self._keeps_pairs,
+        )
         listeners = Listeners(self.callbacks, processes.first)
         if not processes.first:
             return Session(

@@ -41,6 +41,7 @@ class Settings:
         threads: of its kernels; ``None`` takes as many as torch uses.
         hardware: what Lightning runs on.
         save_scores: write every faulty score tensor.
+        save_pairs: keep the outcome of every pair, in ``pairs.bin``.
         progress: what the bar counts, ``predictions`` or ``scores``; ``None`` draws no bar.
         overwrite: run a finished campaign again.
         figures: draw the figures of the report and of TensorBoard in the end.
@@ -54,6 +55,7 @@ class Settings:
     threads: int | None = None
     hardware: Hardware = field(default_factory=Hardware)
     save_scores: bool = False
+    save_pairs: bool = False
     progress: str | None = "predictions"
     overwrite: bool = False
     figures: bool = True

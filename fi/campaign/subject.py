@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -46,6 +46,7 @@ class Subject:
         name: of the network, in paths and tables; its class name by default.
         readout, time_axis: for a network that is no ``SpikingNetwork``, see ``Adapter``.
         limit: take the first ``limit`` test samples only.
+        subset: take these test samples only, see ``Batches``.
         word_format: of the stored words; another than float32 rounds the network's, in place.
         forward, batch_axis, forward_seed, decision_threshold: see ``AskedForm``.
 
@@ -76,6 +77,7 @@ class Subject:
         batch_axis: int | str = "auto",
         forward_seed: int | None = None,
         decision_threshold: float | None = None,
+        subset: Collection[int] | None = None,
     ) -> None:
         self.network = network.eval()
         self.name = name or type(network).__name__
@@ -90,7 +92,8 @@ class Subject:
         run = asked.make_infer(network, self.name)
         self.adapter = run if isinstance(run, Adapter) else None
         self.own = OwnState(network)  # with what the adapter has put into it
-        self.batches = Batches(get_test_loader(data), self.data_name, limit, self.dtype)
+        loader = get_test_loader(data)
+        self.batches = Batches(loader, self.data_name, limit, self.dtype, subset=subset)
         settle_form(asked, self.adapter, self.batches, self.name)
         self.own.find_changes()
         self.own.reset()

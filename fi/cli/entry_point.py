@@ -17,6 +17,7 @@ COMMANDS = {
     "analyse": "print the result table of a campaign, also by layer, bit or step",
     "report": "write the report of a campaign, one page",
     "compare": "compare two campaigns on the same faults",
+    "coverage": "choose the few samples that detect the critical faults",
     "merge": "put the shards of a campaign together",
     "train": "train a spiking network and write its weights",
     "benchmark": "measure how fast the engines are",

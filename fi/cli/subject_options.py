@@ -13,6 +13,7 @@ from fi.base.user_makers import Maker
 from fi.campaign.subject import Subject
 from fi.cli.overridden import warn_of_overridden
 from fi.cli.parser import CommandParser
+from fi.detection.subset_file import read_subset
 from fi.network.checkpoint import checkpoint_of, load_checkpoint
 from fi.sampling.plan import DEFAULT_SEED
 
@@ -48,6 +49,18 @@ def load_network(parser: CommandParser, options: Namespace) -> nn.Module:
     return network
 
 
+def _find_subset(options: Namespace) -> list[int] | None:
+    """The samples of ``--subset``."""
+    if options.subset is None:
+        return None
+    if options.limit_samples is not None:
+        raise UserError(
+            f"--subset {options.subset}: --limit-samples {options.limit_samples} takes others; "
+            "give one of them"
+        )
+    return read_subset(Path(options.subset))
+
+
 def load_subject(parser: CommandParser, options: Namespace) -> Subject:
     """The network with its weights, and the data, as the options name them.
 
@@ -63,6 +76,7 @@ def load_subject(parser: CommandParser, options: Namespace) -> Subject:
         readout=options.readout,
         time_axis=options.time_axis,
         limit=options.limit_samples,
+        subset=_find_subset(options),
         word_format=options.format,
         forward=options.forward,
         batch_axis=options.batch_axis,

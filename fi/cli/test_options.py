@@ -66,6 +66,7 @@ def _add_subject_options(parser: CommandParser) -> None:
     add("--data", type=str, help="a datamodule, named likewise; default: the network's own")
     add("--checkpoint", metavar="FILE", type=str, help="weights, or 'none'; default: the network's")
     add("--limit-samples", metavar="N", type=int, help="take the first N test samples")
+    add("--subset", metavar="FILE", type=str, help="take the test samples of a file of fi.coverage")
     add(
         "--format",
         default=FORMATS[0],
@@ -248,6 +249,7 @@ def _add_output_options(parser: CommandParser) -> None:
     add = parser.add_argument_group("Output").add_argument
     add("--output", default="output", metavar="DIR", type=str, help="folder of all results")
     add("--save-scores", action="store_true", help="keep every faulty score tensor")
+    add("--save-pairs", action="store_true", help="keep the outcome of every pair, for fi.coverage")
     add("--progress", default="predictions", type=str, help="changed predictions or scores")
     add("--no-figures", action="store_true", help="no report.html, no figures in TensorBoard")
     add("--quiet", action="store_true", help="print the table only")

@@ -44,6 +44,7 @@ def make_settings(options: Namespace) -> Settings:
         threads=options.threads or None,
         hardware=hardware,
         save_scores=options.save_scores,
+        save_pairs=options.save_pairs,
         progress=None if options.quiet else options.progress,
         overwrite=options.overwrite,
         figures=not options.no_figures,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from fi.metrics.counts import COUNT_COLUMNS
-from fi.metrics.judgement import find_top, judge_tops
+from fi.metrics.judgement import Judgement, find_top, judge_tops
 from fi.metrics.outcomes import FULLY_MASKED, OUTCOMES
+from fi.metrics.pair_codes import pack_pairs
 from fi.metrics.pairs import Pairs
 
 _SAMPLES, _NON_FINITE, _CORRECT, _GOLDEN_CORRECT = (
@@ -26,7 +28,13 @@ def find_correct(scores: Tensor, labels: Tensor) -> Tensor:
     return find_top(scores.to(torch.float32))[1] == labels
 
 
-def count_batch(portions: Iterable[Pairs], golden: Tensor, labels: Tensor, faults: int) -> Tensor:
+def count_batch(
+    portions: Iterable[Pairs],
+    golden: Tensor,
+    labels: Tensor,
+    faults: int,
+    take: Callable[[Pairs, Judgement], None] | None = None,
+) -> Tensor:
     """What ``faults`` faults did to one batch, int64 ``[columns, faults]``.
 
     Args:
@@ -34,6 +42,7 @@ def count_batch(portions: Iterable[Pairs], golden: Tensor, labels: Tensor, fault
         golden: fault-free scores ``[batch, classes]``.
         labels: true classes ``[batch]``.
         faults: the number of faults in the group.
+        take: is given each portion, and what was judged of it.
     """
     tops = find_top(golden.to(torch.float32))
     right = tops[1] == labels
@@ -41,13 +50,15 @@ def count_batch(portions: Iterable[Pairs], golden: Tensor, labels: Tensor, fault
     counts[_SAMPLES] = counts[_FIRST_OUTCOME + FULLY_MASKED] = len(golden)
     counts[_CORRECT] = counts[_GOLDEN_CORRECT] = right.sum()
     for pairs in portions:
-        _count_portion(counts, pairs, tops, labels, right)
+        judged = _count_portion(counts, pairs, tops, labels, right)
+        if take is not None:
+            take(pairs, judged)
     return counts
 
 
 def _count_portion(
     counts: Tensor, pairs: Pairs, tops: tuple[Tensor, Tensor], labels: Tensor, right: Tensor
-) -> None:
+) -> Judgement:
     """Move the pairs of one portion from fully masked, in ``counts``, to what they really did.
 
     Args:
@@ -59,7 +70,7 @@ def _count_portion(
     fault, sample, scores = pairs
     faults = counts.shape[1]
     golden = tops[0][sample], tops[1][sample]
-    outcome, non_finite, correct = judge_tops(golden, scores, labels[sample])
+    outcome, non_finite, correct = judged = judge_tops(golden, scores, labels[sample])
 
     def per_fault(chosen: Tensor) -> Tensor:
         return torch.bincount(fault[chosen], minlength=faults)
@@ -69,6 +80,11 @@ def _count_portion(
     counts[_FIRST_OUTCOME + FULLY_MASKED] -= torch.bincount(fault, minlength=faults)
     counts[_NON_FINITE] += per_fault(non_finite)
     counts[_CORRECT] += per_fault(correct) - per_fault(right[sample])
+    return judged
+
+
+def _no_pairs() -> Tensor:
+    return torch.zeros(0, dtype=torch.int64)
 
 
 class FaultCounts(Metric):
@@ -79,6 +95,7 @@ class FaultCounts(Metric):
 
     Args:
         faults: how many faults a group has at most.
+        keep_pairs: keep every pair that differs, too, for ``pairs``.
         kwargs: as any ``torchmetrics.Metric`` takes.
 
     >>> counts = FaultCounts(faults=2)
@@ -90,28 +107,49 @@ class FaultCounts(Metric):
     (tensor([2, 1]), tensor([0, 1]), tensor([2, 1]))
     """
 
+    packed: list[Tensor]
     full_state_update = False
     is_differentiable = False
     higher_is_better = False
 
-    def __init__(self, faults: int, **kwargs: Any) -> None:
+    def __init__(self, faults: int, keep_pairs: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.keep_pairs = keep_pairs
+        if keep_pairs:
+            self.add_state("packed", [], dist_reduce_fx="cat")
         for name in COUNT_COLUMNS:
             self.add_state(name, torch.zeros(faults, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(
-        self, portions: Iterable[Pairs], golden: Tensor, labels: Tensor, entries: slice
+        self,
+        portions: Iterable[Pairs],
+        golden: Tensor,
+        labels: Tensor,
+        entries: slice,
+        first: int = 0,
     ) -> None:
-        """Add one batch: all its ``portions`` at once, for the faults at ``entries``."""
+        """Add one batch: all its ``portions`` at once, for the faults at ``entries``.
+
+        ``first`` is the place of its first sample in the test set.
+        """
+
+        def keep(pairs: Pairs, judged: Judgement) -> None:
+            differs = (pairs.scores != golden[pairs.sample]).any(dim=1)
+            places = pairs.fault + entries.start, pairs.sample + first
+            self.packed.append(pack_pairs(*places, judged, differs))
+
         size = entries.stop - entries.start
-        for name, values in zip(
-            COUNT_COLUMNS, count_batch(portions, golden, labels, size), strict=True
-        ):
+        take = keep if self.keep_pairs else None
+        counts = count_batch(portions, golden, labels, size, take)
+        for name, values in zip(COUNT_COLUMNS, counts, strict=True):
             getattr(self, name)[entries] += values
 
     def compute(self) -> dict[str, Tensor]:
-        """The counts, int64 ``[faults]`` each, by column."""
-        return {name: getattr(self, name) for name in COUNT_COLUMNS}
+        """The counts, int64 ``[faults]`` each, by column; ``packed`` where pairs are kept."""
+        found = {name: getattr(self, name) for name in COUNT_COLUMNS}
+        if self.keep_pairs:
+            found["packed"] = dim_zero_cat(self.packed if len(self.packed) else [_no_pairs()])
+        return found
 
     def total(self, column: str) -> int:
         """This process's count of one column so far, over all faults."""

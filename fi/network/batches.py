@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -28,6 +28,8 @@ class Batches:
         loader: yields such pairs, or what ``split_batch`` makes them of.
         source: what to call it in errors, the name of the datamodule.
         limit: take the first ``limit`` samples only.
+        subset: take these samples only, places in the test set; in its order, in batches as large
+            as the loader's first one.
         dtype: floating-point type of the events; the default one where not given.
         layout: where time and the samples are in what the loader gives; ``None`` tells it from the
             first batch and its labels.
@@ -53,12 +55,14 @@ class Batches:
         limit: int | None = None,
         dtype: torch.dtype | None = None,
         layout: Layout | None = None,
+        subset: Collection[int] | None = None,
     ) -> None:
         if limit is not None and limit < 1:
             raise UserError(f"--limit-samples {limit}: at least 1 sample is needed")
         self.loader = loader
         self.source = source
         self.limit = limit
+        self.subset = None if subset is None else frozenset(subset)
         self.dtype = dtype or torch.get_default_dtype()
         self.layout = layout
         self._told = False
@@ -96,6 +100,35 @@ class Batches:
         self._kept = kept if size <= KEEP_BYTES else None
 
     def _load(self) -> Iterator[Batch]:
+        """Checked batches of the loader, up to the limit, or of the subset."""
+        return self._load_all() if self.subset is None else self._load_subset(self.subset)
+
+    def _load_subset(self, subset: frozenset[int]) -> Iterator[Batch]:
+        """Batches of these samples; those of other lengths of time are not put together."""
+        waiting: list[Batch] = []
+        size = first = found = 0
+        for events, labels in self._load_all():
+            size = size or len(labels)
+            places = [place - first for place in sorted(subset) if 0 <= place - first < len(labels)]
+            first += len(labels)
+            if not places:
+                continue
+            found += len(places)
+            if waiting and len(waiting[0][0]) != len(events):
+                yield from _join(waiting, size)
+                waiting = []
+            waiting.append((events[:, places], labels[places]))
+            if sum(len(part) for _, part in waiting) >= size:
+                *ready, rest = _join(waiting, size)
+                yield from ready
+                waiting = [rest]
+        yield from _join(waiting, size)
+        if found < len(subset):
+            raise UserError(
+                f"{self.source} has {first} samples: there is no sample {max(subset)} of the subset"
+            )
+
+    def _load_all(self) -> Iterator[Batch]:
         """Checked batches of the loader, up to the limit."""
         left = self.limit
         for number, batch in enumerate(self._iterate()):
@@ -159,6 +192,15 @@ class Batches:
             )
         assert self.layout is not None
         return self.layout.arrange(events).to(self.dtype), labels
+
+
+def _join(parts: list[Batch], size: int) -> list[Batch]:
+    """Batches of ``size`` samples of all parts, the last one with what is left."""
+    if not parts:
+        return []
+    events = torch.cat([events for events, _ in parts], dim=1)
+    labels = torch.cat([labels for _, labels in parts])
+    return list(zip(events.split(size, dim=1), labels.split(size), strict=True))
 
 
 class _Digest:

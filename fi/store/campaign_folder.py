@@ -17,6 +17,7 @@ from fi.base.text_files import FileError, write_text
 from fi.faults.fault import Fault
 from fi.sampling.shards import Shard
 from fi.store.identity import json_hash, text_hash
+from fi.store.pairs_file import PAIRS_NAME, PairsFile
 from fi.store.results_file import ResultsFile
 from fi.store.results_rows import RESULT_COLUMNS, ResultsError
 from fi.store.summary_file import list_differences, read_summary, write_summary
@@ -48,6 +49,7 @@ class CampaignFiles:
         self.campaign = root / f"{list_name}-{make_tag(identity)}"
         self.path = self.campaign / shard.folder if shard else self.campaign
         self.results = ResultsFile(self.path / "results.csv")
+        self.pairs = PairsFile(self.path / PAIRS_NAME)
         self.shard = shard
         self._list_name = list_name
 
@@ -68,6 +70,7 @@ class CampaignFiles:
     def clear(self) -> None:
         """Remove the results of an earlier run, to start again."""
         self.results.path.unlink(missing_ok=True)
+        self.pairs.path.unlink(missing_ok=True)
         (self.path / "summary.json").unlink(missing_ok=True)
         if (self.path / "tensorboard").exists():
             shutil.rmtree(self.path / "tensorboard")

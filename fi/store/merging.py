@@ -17,6 +17,7 @@ from fi.sampling.shards import Shard, interleave, parse_shard_folder
 from fi.store.campaign_folder import report_disk_errors
 from fi.store.decisions import add_decision_counts
 from fi.store.identity import text_hash
+from fi.store.pairs_file import PAIRS_NAME, PairsFile
 from fi.store.results_file import ResultsFile
 from fi.store.results_rows import RESULT_COLUMNS
 from fi.store.run_summary import sum_runs
@@ -160,9 +161,26 @@ def write_merged(parts: Sequence[Part], target: Path) -> None:
             f"{target.name}: the rows of all shards are not the fault list that they are of: "
             "a results.csv was changed by hand"
         )
+    merge_pairs(parts, target)
     write_text(target / "config.yaml", merge_config(parts[0].path / "config.yaml"))
     write_text(target / "results.csv", csv_text([RESULT_COLUMNS, *rows]))
     write_summary(target, merge_summaries(parts, len(rows)))
+
+
+def merge_pairs(parts: Sequence[Part], target: Path) -> None:
+    """``pairs.bin`` of the whole list where all shards have one.
+
+    Raises:
+        MergeError: some have one and some have none.
+    """
+    files = [PairsFile(part.path / PAIRS_NAME) for part in parts]
+    without = [
+        str(part.shard) for part, file in zip(parts, files, strict=True) if not file.exists()
+    ]
+    if without and len(without) < len(parts):
+        raise MergeError(f"{target}: shards {', '.join(without)} were run without --save-pairs")
+    if not without:
+        PairsFile(target / PAIRS_NAME).join(files)
 
 
 def merge_config(path: Path) -> str:

@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fi.faults.fault import Trial
 from fi.faults.word_values import WordValue
 from fi.metrics.counts import COUNT_COLUMNS, GroupCounts
+from fi.store.pairs_file import PairBlock, PairsFile
 from fi.store.results_file import ResultsFile
 
 Listener = Callable[[Sequence[Trial], GroupCounts], None]
@@ -22,20 +24,30 @@ class ResultsBuffer:
     Args:
         file: where they go.
         listener: is told of what was stored.
+        pairs: where the pairs go, before the counts; ``None`` where they are not kept.
     """
 
-    def __init__(self, file: ResultsFile, listener: Listener) -> None:
-        self._file = file
+    def __init__(
+        self, file: ResultsFile, listener: Listener, pairs: PairsFile | None = None
+    ) -> None:
+        self._file, self._pairs_file = file, pairs
         self._listener = listener
         self._trials: list[Trial] = []
         self._counts: list[GroupCounts] = []
         self._values: list[WordValue] = []
+        self._blocks: list[PairBlock] = []
         self._written = time.monotonic()
 
     def add(
-        self, trials: Sequence[Trial], counts: GroupCounts, values: Sequence[WordValue]
+        self,
+        trials: Sequence[Trial],
+        counts: GroupCounts,
+        values: Sequence[WordValue],
+        packed: NDArray[np.int64] | None = None,
     ) -> None:
-        """Take the counts of a group that is finished, and the values of all its words."""
+        """Take the counts of a group that is finished, the values of all its words, its pairs."""
+        if packed is not None:
+            self._blocks.append(PairBlock.of(trials, packed))
         self._trials += trials
         self._counts.append(counts)
         self._values += values
@@ -46,6 +58,9 @@ class ResultsBuffer:
     def flush(self) -> None:
         """Store what is there."""
         if self._trials:
+            if self._pairs_file is not None:
+                self._pairs_file.append(PairBlock.join(self._blocks))
+                self._blocks = []
             counts = {c: np.concatenate([part[c] for part in self._counts]) for c in COUNT_COLUMNS}
             self._file.append(self._trials, counts, self._values)
             stored, self._trials, self._counts, self._values = self._trials, [], [], []

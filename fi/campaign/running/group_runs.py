@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import pytorch_lightning as pl
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fi.campaign.fault_test import FaultTest
@@ -16,6 +18,9 @@ from fi.faults.fault import Trial
 from fi.metrics.counts import GroupCounts
 from fi.metrics.fault_counts import FaultCounts
 
+#: Pairs of a group that differ, ``int64 [pairs]``, see ``fi.metrics.pair_codes``.
+PackedPairs = NDArray[np.int64]
+
 
 class GroupRuns:
     """Runs trials in groups through one Trainer.
@@ -25,7 +30,8 @@ class GroupRuns:
         engine: runs the faults.
         subject: the network and its test set.
         golden: what the fault-free network gave.
-        keep_pairs: hand the pairs of every batch to the callbacks.
+        keep_scores: hand the pairs of every batch to the callbacks.
+        keep_pairs: give the pairs of every group, see ``fi.metrics.pair_codes``.
     """
 
     def __init__(
@@ -34,25 +40,30 @@ class GroupRuns:
         engine: Engine,
         subject: Subject,
         golden: GoldenRun,
+        keep_scores: bool = False,
         keep_pairs: bool = False,
     ) -> None:
         self.trainer, self.engine = trainer, engine
         self.subject, self.golden = subject, golden
-        self.keep_pairs = keep_pairs
+        self.keep_scores, self.keep_pairs = keep_scores, keep_pairs
 
     def size_group(self, trials: int) -> int:
         """How many of ``trials`` one test run takes, in all processes together."""
         return self.engine.group_size(trials) * self.trainer.world_size
 
-    def run(self, trials: Sequence[Trial]) -> Iterator[tuple[Sequence[Trial], GroupCounts]]:
-        """Every group with its counts, which are integers ``[trials of the group]`` by column."""
+    def run(
+        self, trials: Sequence[Trial]
+    ) -> Iterator[tuple[Sequence[Trial], GroupCounts, PackedPairs | None]]:
+        """Every group with its counts, integers ``[trials of the group]`` by column, and pairs."""
         size = self.size_group(len(trials))
-        metric = FaultCounts(min(size, len(trials)))
-        test = FaultTest(self.engine, self.golden, metric, self.keep_pairs)
+        metric = FaultCounts(min(size, len(trials)), self.keep_pairs)
+        test = FaultTest(self.engine, self.golden, metric, self.keep_scores)
         for group in split_into_groups(trials, size):
             test.take_group(group, self.trainer.global_rank, self.trainer.world_size)
             run_test(self.trainer, test, self.subject.batches)
-            yield group, _copy_first(metric.compute(), len(group))
+            found = dict(metric.compute())
+            packed = found.pop("packed").reshape(-1).cpu().numpy() if self.keep_pairs else None
+            yield group, _copy_first(found, len(group)), packed
             metric.reset()
 
     def forget(self) -> None:

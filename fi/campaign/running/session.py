@@ -10,7 +10,7 @@ from pathlib import Path
 from fi.campaign.callback_api import CampaignRecord
 from fi.campaign.ranks import Processes
 from fi.campaign.running.decision_counts import DecisionCounts
-from fi.campaign.running.group_runs import GroupRuns
+from fi.campaign.running.group_runs import GroupRuns, PackedPairs
 from fi.campaign.running.listeners import Listeners
 from fi.campaign.schedule import ListedFaults
 from fi.faults.fault import Fault, Trial, group_trials
@@ -57,8 +57,8 @@ class Session:
             return
         self._expect(len(todo), self.runs.size_group(len(todo)))
         try:
-            for group, counts in self.runs.run(todo):
-                self._store(group, counts)
+            for group, counts, packed in self.runs.run(todo):
+                self._store(group, counts, packed)
         finally:
             self._flush()
 
@@ -75,8 +75,10 @@ class Session:
     def _expect(self, trials: int, group: int) -> None:
         """The next ``trials`` are run in groups of ``group``."""
 
-    def _store(self, group: Sequence[Trial], counts: GroupCounts) -> None:
-        """Take the counts of a group that is finished."""
+    def _store(
+        self, group: Sequence[Trial], counts: GroupCounts, packed: PackedPairs | None
+    ) -> None:
+        """Take the counts and the pairs of a group that is finished."""
 
     def _flush(self) -> None:
         """Store what was taken."""
@@ -109,7 +111,8 @@ class StoringSession(Session):
     buffer: ResultsBuffer = field(init=False)
 
     def __post_init__(self) -> None:
-        self.buffer = ResultsBuffer(self.files.results, self._report_stored)
+        pairs = self.files.pairs if self.runs.keep_pairs else None
+        self.buffer = ResultsBuffer(self.files.results, self._report_stored, pairs)
 
     @contextmanager
     def _record_run(self) -> Iterator[None]:
@@ -121,10 +124,13 @@ class StoringSession(Session):
     def _expect(self, trials: int, group: int) -> None:
         self.decisions.expect(trials, group)
 
-    def _store(self, group: Sequence[Trial], counts: GroupCounts) -> None:
+    def _store(
+        self, group: Sequence[Trial], counts: GroupCounts, packed: PackedPairs | None
+    ) -> None:
         subject = self.runs.subject
         faults = [fault for trial in group for fault in trial]
-        self.buffer.add(group, counts, word_values(subject.network, faults, subject.families))
+        values = word_values(subject.network, faults, subject.families)
+        self.buffer.add(group, counts, values, packed)
 
     def _flush(self) -> None:
         self.buffer.flush()

@@ -1,0 +1,137 @@
+"""``python -m fi.coverage RUN``: which few samples of a test set detect its critical faults."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from fi.base.errors import UserError
+from fi.base.text_files import write_text
+from fi.cli.execution import run_command
+from fi.cli.parser import CommandParser
+from fi.detection.coverage import Rule
+from fi.detection.set_choice import RANDOM_SETS, ChosenSet, FaultSet, choose_set
+from fi.detection.stored_pairs import DETECTORS, StoredPairs
+from fi.detection.subset_file import write_subset
+from fi.store.campaign_reader import PastCampaign
+
+COMMAND = "python -m fi.coverage"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit status is 2 after an error, which is printed in one line."""
+    return run_command(COMMAND, run, arguments)
+
+
+def run(argv: list[str]) -> None:
+    """The command with these arguments; ``UserError`` says what is wrong."""
+    options = _parser().parse(argv)
+    if options.samples < 1:
+        raise UserError(f"--samples {options.samples}: at least 1 is needed")
+    if not 0 < options.confidence < 1:
+        raise UserError(f"--confidence {options.confidence}: allowed is above 0 and below 1")
+    rule = Rule.parse(options.critical)
+    folder = _check_folder(options.campaign)
+    first = FaultSet.read(StoredPairs(folder), options.detect)
+    if options.second is None:
+        first, second = first.split(options.seed)
+    else:
+        second = _read_second(folder, _check_folder(options.second), options.detect)
+    found = choose_set(first, second, rule, options.samples, options.seed, options.confidence)
+    _show(found, options.detect, options.confidence)
+    _write(found, folder if options.output is None else Path(options.output), folder)
+
+
+def _check_folder(given: str) -> Path:
+    folder = Path(given)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder of a campaign")
+    return folder
+
+
+def _read_second(first: Path, folder: Path, detect: str) -> FaultSet:
+    """The faults of another campaign; ``UserError`` where its network or test set is another."""
+    mine, other = (PastCampaign(path).entries()["hashes"] for path in (first, folder))
+    wrong = [key for key in ("network", "weights", "data", "golden") if mine[key] != other[key]]
+    if wrong:
+        raise UserError(f"{folder} does not belong to {first}: other {', '.join(wrong)}")
+    if mine["faults"] == other["faults"]:
+        raise UserError(f"{folder} has the fault list of {first}: a second one has other faults")
+    return FaultSet.read(StoredPairs(folder), detect)
+
+
+def _show(found: ChosenSet, detect: str, confidence: float) -> None:
+    size = len(found.samples)
+    table = Table(title=f"Faults with {found.rule.text} that are detected by {detect}")
+    table.add_column("samples")
+    table.add_column(f"coverage, {100 * confidence:g} % intervals", justify="right")
+    table.add_row(f"all {found.measured_on.detected.shape[1]:,}", str(found.whole))
+    table.add_row(f"{size} chosen", str(found.chosen))
+    table.add_row(f"{size} at random, mean of {RANDOM_SETS} sets", f"{100 * found.random:.1f} %")
+    console = Console()
+    console.print(table)
+    console.print(
+        f"Chosen on {found.chosen_on.name} ({len(found.chosen_on.results):,} faults), measured on "
+        f"{found.measured_on.name} ({len(found.measured_on.results):,}). {found.guarantee}.\n"
+        "Intervals hold over faults, for these samples.",
+        highlight=False,
+    )
+
+
+def _write(found: ChosenSet, output: Path, folder: Path) -> None:
+    from fi.report.figures.coverage_curve import draw_coverage  # matplotlib takes a second
+
+    stands_on = (
+        f"{found.chosen.critical:,} critical faults of {len(found.measured_on.results):,}, "
+        f"{found.measured_on.detected.shape[1]:,} samples"
+    )
+    figure = draw_coverage(found.curve, found.whole.rate, stands_on)
+    subset = output / f"samples_{len(found.samples)}.csv"
+    try:
+        write_text(output / "coverage.csv", found.curve.to_csv(index=False, lineterminator="\n"))
+        write_subset(subset, found.samples.tolist())
+        figure.save(output / "coverage.svg")
+    except OSError as problem:
+        raise UserError(f"{output} cannot be written: {problem.strerror}") from problem
+    print(f"Curve in {output / 'coverage.csv'}, figure in {output / 'coverage.svg'}")
+    print(f"Samples in {subset} (python -m fi.test ... --subset {subset})")
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        COMMAND,
+        "Which few samples of a test set detect the critical faults of a campaign that was run "
+        "with --save-pairs. They are chosen on one half of its faults and measured on the other, "
+        "or on those of a second campaign.",
+        {},
+        usage="%(prog)s CAMPAIGN [options]",
+    )
+    parser.add_argument(
+        "campaign", metavar="CAMPAIGN", type=str, help="its folder, output/MODEL/LIST-HASH"
+    )
+    parser.add_argument(
+        "--second", metavar="CAMPAIGN", type=str, help="measure on its faults, of another list"
+    )
+    parser.add_argument("--samples", metavar="K", type=int, default=10, help="size of the set")
+    parser.add_argument(
+        "--detect", default="class", type=str, help=f"what is compared: {', '.join(DETECTORS)}"
+    )
+    parser.add_argument(
+        "--critical",
+        metavar="RULE",
+        default="sdc_1>0",
+        type=str,
+        help="which faults matter, as sdc_1>0, facc_loss>1%%",
+    )
+    parser.add_argument("--seed", metavar="N", type=int, default=51196, help="of halves and sets")
+    parser.add_argument("--confidence", metavar="C", type=float, default=0.99, help="of intervals")
+    parser.add_argument("--output", metavar="DIR", type=str, help="default: the campaign's folder")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""The pairs of a campaign that was run with ``--save-pairs``, read when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from fi.base.errors import UserError
+from fi.metrics.outcomes import OUTCOMES, SDC_1
+from fi.metrics.pair_codes import OUTCOME, SCORES_DIFFER
+from fi.statistics.result_table import merge_trials
+from fi.store.campaign_reader import PastCampaign
+from fi.store.pairs_file import PAIRS_NAME, PairBlock, PairsFile
+
+#: What of the scores a test looks at.
+DETECTORS = ("class", "top-score", "score")
+
+
+class StoredPairs:
+    """What every fault of a campaign did to every sample.
+
+    Args:
+        folder: of the campaign, ``output/<model>/<list>-<hash>``.
+
+    Attributes:
+        samples: how many the test set has.
+
+    Raises:
+        UserError: the campaign was run without ``--save-pairs``, or the file is damaged.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._file = PairsFile(self.folder / PAIRS_NAME)
+        if not self._file.exists():
+            raise UserError(
+                f"{self.folder}: no {PAIRS_NAME}: the campaign was run without --save-pairs"
+            )
+        self.samples = self._file.read_samples()
+
+    @cached_property
+    def results(self) -> pd.DataFrame:
+        """The results, one row a trial, in the order of the pairs."""
+        rows = merge_trials(PastCampaign(self.folder).results.load()).set_index("Injection")
+        return rows.loc[self.injections].reset_index()
+
+    @cached_property
+    def injections(self) -> NDArray[np.int64]:
+        """The trials that have pairs, ``int64 [trials]``, in their order."""
+        return np.sort(self._stored)
+
+    @cached_property
+    def _stored(self) -> NDArray[np.int64]:
+        stored = [block.injection for block in self.blocks()]
+        return np.concatenate(stored or [np.zeros(0, np.int64)])
+
+    def blocks(self) -> Iterator[PairBlock]:
+        """The pairs with other scores than the golden ones, group by group, as they were stored."""
+        return self._file.blocks()
+
+    def outcomes(self, injection: int) -> NDArray[np.uint8]:
+        """The outcome of one trial on every sample, ``uint8 [samples]``, places in ``OUTCOMES``."""
+        for block in self.blocks():
+            rows = (block.injection == injection).nonzero()[0]
+            if len(rows):
+                own = block.trial == rows[0]
+                found = np.full(self.samples, OUTCOMES.index("fully_masked"), np.uint8)
+                found[block.sample[own]] = block.code[own] & OUTCOME
+                return found
+        raise UserError(f"{self.folder}: no injection {injection} is among the pairs")
+
+    def detected(self, by: str = "class") -> sparse.csr_array:
+        """Which samples detect which trials, ``bool [trials, samples]``, sparse.
+
+        Args:
+            by: one of ``DETECTORS``: another class than the golden one, another largest score or
+                class, or any other score.
+        """
+        if by not in DETECTORS:
+            raise UserError(f"--detect {by}: allowed are {', '.join(DETECTORS)}")
+        trials, samples = [], []
+        start = 0
+        for block in self.blocks():
+            seen = _sees(block.code, by)
+            trials.append(block.trial[seen] + start)
+            samples.append(block.sample[seen])
+            start += len(block.injection)
+        row = np.argsort(np.argsort(self._stored))  # in the order of injections
+        places = np.concatenate(trials or [np.zeros(0, np.int64)])
+        columns = np.concatenate(samples or [np.zeros(0, np.uint32)]).astype(np.int64)
+        shape = (len(self._stored), self.samples)
+        values = np.ones(len(places), bool)
+        return sparse.csr_array((values, (row[places], columns)), shape=shape)
+
+
+def load_pairs(folder: str | Path) -> StoredPairs:
+    """The pairs of a campaign that was run with ``--save-pairs``; errors as ``StoredPairs``.
+
+    Args:
+        folder: of the campaign, ``output/<model>/<list>-<hash>``.
+    """
+    return StoredPairs(folder)
+
+
+def _sees(code: NDArray[np.uint8], by: str) -> NDArray[np.bool_]:
+    outcome = code & OUTCOME
+    if by == "class":
+        found: NDArray[np.bool_] = outcome == SDC_1
+    elif by == "top-score":
+        found = outcome != OUTCOMES.index("fully_masked")
+    else:
+        found = (code & SCORES_DIFFER) != 0
+    return found

@@ -1,0 +1,169 @@
+"""Coverage: the rule, the estimate and its interval, and the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from campaigns import Run, subject_of
+from scipy import sparse
+from small_networks import SmallLinear
+
+from fi import coverage as command
+from fi.base.errors import UserError
+from fi.campaign.subject import Subject
+from fi.detection.coverage import Rule, detects, estimate_coverage
+from fi.detection.set_choice import FaultSet, choose_set
+from fi.detection.stored_pairs import StoredPairs
+from fi.detection.subset_file import read_subset
+from fi.faults.fault import Fault
+from fi.statistics.survey_design import Design, FamilyFaults
+
+SAMPLES = 8
+
+
+def results(sdc: list[int]) -> pd.DataFrame:
+    """Rows of faults with so many SDC-1."""
+    rows = pd.DataFrame({"Injection": range(len(sdc)), "Layer": "fc1.weight", "Bit": "30"})
+    return rows.assign(Model="bit-flip", Step="", samples=SAMPLES, sdc_1=sdc, sdc_20=0,
+                       correct=[5 - min(n, 5) for n in sdc], golden_correct=5)  # fmt: skip
+
+
+def design(words: int) -> Design:
+    return Design("network-wise", (FamilyFaults("fc1.weight", words, {"bit-flip": ("30",)}),))
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("sdc_1>0", [False, True, True]),
+        ("sdc_1 >= 50%", [False, False, True]),
+        ("facc_loss>0.15", [False, True, True]),
+        ("facc_loss>=5e-1", [False, False, True]),
+    ],
+)
+def test_rules(text: str, wanted: list[bool]) -> None:
+    assert Rule.parse(text).find(results([0, 2, 4])).tolist() == wanted
+
+
+@pytest.mark.parametrize("text", ["sdc_1", "sdc_1<0", "accuracy>0", "sdc_1>.", "sdc_1>-1", ""])
+def test_what_is_no_rule(text: str) -> None:
+    with pytest.raises(UserError, match="--critical"):
+        Rule.parse(text)
+
+
+def test_the_estimate() -> None:
+    sdc = [1] * 20 + [0] * 80
+    found = np.arange(100) < 15
+    critical = np.array(sdc) > 0
+    made = estimate_coverage(results(sdc), critical, found, design(5000))
+    assert (made.detected, made.critical) == (15, 20)
+    assert made.rate == pytest.approx(0.75)
+    assert 0 < made.low < 0.75 < made.high < 1
+    nothing = estimate_coverage(results(sdc), critical & False, found, design(5000))
+    assert (nothing.critical, nothing.low, nothing.high) == (0, 0.0, 1.0)
+    assert np.isnan(nothing.rate)
+    every = estimate_coverage(results(sdc), critical, found, design(100))  # all of them were run
+    assert every.low == pytest.approx(0.75)
+    assert every.high == pytest.approx(0.75)
+
+
+def test_the_interval_covers() -> None:
+    """Of 2,000 faults 240 are critical and 180 of these detected; 300 draws of 150 faults."""
+    critical, found = np.arange(2000) < 240, np.arange(2000) < 180
+    draw, missed = np.random.default_rng(3), 0
+    for _ in range(300):
+        rows = draw.permutation(2000)[:150]
+        made = estimate_coverage(
+            results(critical[rows].astype(int).tolist()), critical[rows], found[rows],
+            design(2000), 0.9,
+        )  # fmt: skip
+        missed += not made.low <= 0.75 <= made.high
+    assert missed <= 30
+
+
+def fault_set(seen: np.ndarray, name: str = "first") -> FaultSet:
+    sdc = seen.sum(axis=1).tolist()
+    return FaultSet(name, results(sdc), sparse.csr_array(seen), design(5000))
+
+
+def test_a_set_is_chosen_on_some_faults_and_measured_on_others() -> None:
+    draw = np.random.default_rng(1)
+    seen = [draw.random((60, SAMPLES)) < 0.15 for _ in range(2)]
+    first, second = (fault_set(s, n) for s, n in zip(seen, ("first", "second"), strict=True))
+    made = choose_set(first, second, Rule.parse("sdc_1>0"), 3, seed=2)
+    critical = [s[s.any(axis=1)] for s in seen]
+    assert made.best is not None
+    for k, row in made.curve.iterrows():
+        own = made.samples[: int(k) + 1]
+        assert row["chosen_on"] == pytest.approx(critical[0][:, own].any(axis=1).mean())
+        assert row["coverage"] == pytest.approx(critical[1][:, own].any(axis=1).mean())
+        assert row["low"] <= row["coverage"] <= row["high"]
+        assert row["random low"] <= row["random"] <= row["random high"]
+    assert made.whole.rate == 1.0
+    assert detects(first.detected, made.samples).sum() <= detects(first.detected, made.best).sum()
+    with pytest.raises(UserError, match="the test sets must be the same"):
+        choose_set(first, fault_set(seen[1][:, :4]), Rule.parse("sdc_1>0"), 3, seed=2)
+    with pytest.raises(UserError, match="no sample detects any such fault"):
+        choose_set(fault_set(seen[0] & False), second, Rule.parse("sdc_1>0"), 3, seed=2)
+
+
+def test_the_command(
+    campaign: Run, subject: Subject, faults: list[Fault], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = campaign(subject, faults, save_pairs=True)
+    run.run()
+    folder = run.files.path
+    assert command.main([str(folder), "--samples", "3"]) == 0
+    said = capsys.readouterr().out
+    assert "3 chosen" in said
+    assert "of faults" in said or "half of its faults" in said
+    chosen = read_subset(folder / "samples_3.csv")
+    curve = pd.read_csv(folder / "coverage.csv")
+    assert curve["sample"].tolist() == chosen
+    assert (folder / "coverage.svg").read_text().count("<svg") == 1
+    part = campaign(subject_of(SmallLinear, subset=chosen), faults, save_pairs=True)
+    part.run()
+    whole, again = StoredPairs(folder).detected(), StoredPairs(part.files.path).detected()
+    assert np.array_equal(whole[:, sorted(chosen)].toarray(), again.toarray())
+
+
+def test_what_users_do_wrong(
+    campaign: Run,
+    subject: Subject,
+    faults: list[Fault],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = campaign(subject, faults, save_pairs=True)
+    run.run()
+    folder = str(run.files.path)
+    for arguments, wanted in (
+        ([str(tmp_path / "none")], "no such folder"),
+        ([folder, "--detect", "colour"], "allowed are class, top-score, score"),
+        ([folder, "--critical", "sdc>1"], "--critical sdc>1"),
+        ([folder, "--samples", "0"], "--samples 0"),
+        ([folder, "--second", folder], "a second one has other faults"),
+    ):
+        assert command.main(arguments) == 2
+        errors = capsys.readouterr().err.strip().splitlines()
+        assert len(errors) == 1
+        assert wanted in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Sample\n3\n3\n", "line 2"),
+        ("Sample\n-1\n", "allowed is a place"),
+        ("Place\n1\n", "the header is Place"),
+        ("Sample\n", "no sample is in it"),
+        ("", "the header is"),
+    ],
+)
+def test_subset_files_that_are_none(tmp_path: Path, text: str, wanted: str) -> None:
+    (tmp_path / "subset.csv").write_text(text)
+    with pytest.raises(UserError, match=wanted):
+        read_subset(tmp_path / "subset.csv")
