@@ -1,0 +1,122 @@
+"""The neurons of NIR: words of the file, and a step of time as a framework takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from snntorch import SpikingNeuron
+from torch import Tensor
+
+#: How a membrane is reset: to ``v_reset``, or by the threshold.
+RESETS = ("value", "subtract")
+
+
+class NirNeuron(SpikingNeuron):  # type: ignore[misc]
+    """A neuron whose words are those of a NIR node; subclasses have a rule of discretisation.
+
+    Words are float32, of any shape that spreads to the neurons. What is derived of them, a decay
+    ``1 - dt / tau``, is computed in float64 at every step and rounded to the type of the currents,
+    so that a fault in a word acts from the step on at which it is there.
+
+    Args:
+        kind: the type of the node: ``IF``, ``LIF``, ``LI``, ``CubaLIF`` or ``CubaLI``.
+        words: its arrays by NIR's names, any floating-point type.
+        dt: seconds a step, in the unit of the file's ``tau``.
+        reset: one of ``RESETS``.
+        variant: what a rule may do otherwise, see ``rules.py``.
+    """
+
+    elementwise = True
+    rule: ClassVar[str]
+
+    def __init__(
+        self,
+        kind: str,
+        words: Mapping[str, Tensor],
+        dt: float,
+        reset: str,
+        variant: frozenset[str] = frozenset(),
+    ) -> None:
+        super().__init__(init_hidden=True)
+        SpikingNeuron.instances.remove(self)  # resets of the user's are none of its business
+        del self.threshold, self.graded_spikes_factor, self.reset_mechanism_val
+        self.kind, self.dt, self.reset_to, self.variant = kind, dt, reset, variant
+        for name, value in words.items():
+            self.register_buffer(name, value)
+        if self.synaptic:
+            self.register_buffer("syn", torch.zeros(0), False)
+        self.register_buffer("mem", torch.zeros(0), False)
+
+    @property
+    def synaptic(self) -> bool:
+        """Whether a current of its own stands before the membrane."""
+        return self.kind.startswith("Cuba")
+
+    @property
+    def leaks(self) -> bool:
+        """Whether its membrane decays."""
+        return self.kind != "IF"
+
+    @property
+    def fires(self) -> bool:
+        """Whether its output is spikes; else it is the membrane."""
+        return self.kind.endswith("IF")
+
+    @property
+    def tau_name(self) -> str:
+        """The word that is its membrane's time constant."""
+        return "tau_mem" if self.synaptic else "tau"
+
+    def ratio(self, tau: str) -> Tensor:
+        """``dt / tau`` in float64."""
+        value: Tensor = self.dt / getattr(self, tau).double()
+        return value
+
+    def constants(self, dtype: torch.dtype) -> dict[str, Tensor]:
+        """What the rule derives of the words, rounded to ``dtype``."""
+        raise NotImplementedError
+
+    def initial_membrane(self) -> Tensor:
+        """Where membranes are before the first step."""
+        raise NotImplementedError
+
+    def step(self, current: Tensor, derived: Mapping[str, Tensor]) -> Tensor:
+        """The output ``[batch, ...]`` of one step; it sets the states."""
+        raise NotImplementedError
+
+    def forward(self, input_: Tensor) -> Tensor:
+        """Spikes ``[batch, ...]`` of currents ``[batch, ...]``."""
+        if self.mem.shape != input_.shape:
+            start = self.initial_membrane().to(input_.dtype)
+            self.mem = torch.zeros_like(input_) + start
+        if self.synaptic and self.syn.shape != input_.shape:
+            self.syn = torch.zeros_like(input_)
+        return self.step(input_, self.constants(input_.dtype))
+
+    def extra_repr(self) -> str:
+        variant = "".join(f", {name}" for name in sorted(self.variant))
+        return f"{self.kind}, {self.rule}{variant}, dt={self.dt!r}, reset={self.reset_to}"
+
+
+class ThresholdNeuron(SpikingNeuron):  # type: ignore[misc]
+    """``Threshold`` of NIR: a spike where what comes in is above the threshold; it keeps nothing.
+
+    The membrane is what comes in, so that readouts can take it; no word of hardware has it.
+    """
+
+    elementwise = True
+    has_states = False
+
+    def __init__(self, threshold: Tensor) -> None:
+        super().__init__(init_hidden=True)
+        SpikingNeuron.instances.remove(self)
+        del self.threshold, self.graded_spikes_factor, self.reset_mechanism_val
+        self.register_buffer("threshold", threshold)
+        self.register_buffer("mem", torch.zeros(0), False)
+
+    def forward(self, input_: Tensor) -> Tensor:
+        """Spikes ``[batch, ...]`` of currents ``[batch, ...]``."""
+        self.mem = input_
+        return (input_ > self.threshold).to(input_.dtype)
