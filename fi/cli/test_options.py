@@ -9,6 +9,7 @@ from jsonargparse import Namespace
 from fi.base.user_makers import Maker
 from fi.campaign.settings import PRECISIONS, Hardware
 from fi.cli.ignored_options import check_heeded
+from fi.cli.nir_options import add_nir_options
 from fi.cli.option_names import TEST
 from fi.cli.parser import CommandParser
 from fi.engine.base import ENGINES
@@ -61,7 +62,8 @@ def _add_subject_options(parser: CommandParser) -> None:
     add(
         "--model",
         type=str,
-        help="a network of models/, or a class, function or network: ./my_file.py:MyNet",
+        help="a network of models/, a class, function or network, ./my_file.py:MyNet, or a NIR "
+        "file, net.nir",
     )
     add("--data", type=str, help="a datamodule, named likewise; default: the network's own")
     add("--checkpoint", metavar="FILE", type=str, help="weights, or 'none'; default: the network's")
@@ -79,6 +81,7 @@ def _add_subject_options(parser: CommandParser) -> None:
         type=int,
         help="of random weights, for --checkpoint none",
     )
+    add_nir_options(parser.add_argument_group("A network from a NIR file").add_argument)
     _add_form_options(parser)
 
 
