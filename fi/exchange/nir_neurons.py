@@ -13,22 +13,30 @@ from torch import Tensor
 RESETS = ("value", "subtract")
 
 
+#: Words that constants are derived of.
+_DERIVED_FROM = ("tau", "tau_mem", "tau_syn", "r", "w_in")
+_BEYOND = "_beyond"
+
+
 class NirNeuron(SpikingNeuron):  # type: ignore[misc]
     """A neuron whose words are those of a NIR node; subclasses have a rule of discretisation.
 
     Words are float32, of any shape that spreads to the neurons. What is derived of them, a decay
     ``1 - dt / tau``, is computed in float64 at every step and rounded to the type of the currents,
-    so that a fault in a word acts from the step on at which it is there.
+    so that a fault in a word acts from the step on at which it is there. Where the file has a
+    float64 value, what it has beyond the float32 word, a factor of 1 +- 6e-8, is kept beside the
+    word and is no word itself: the constants are those of the file, bit for bit.
 
     Args:
         kind: the type of the node: ``IF``, ``LIF``, ``LI``, ``CubaLIF`` or ``CubaLI``.
-        words: its arrays by NIR's names, any floating-point type.
+        words: its arrays by NIR's names, float64.
         dt: seconds a step, in the unit of the file's ``tau``.
         reset: one of ``RESETS``.
         variant: what a rule may do otherwise, see ``rules.py``.
     """
 
     elementwise = True
+    no_words = frozenset(name + _BEYOND for name in _DERIVED_FROM)
     rule: ClassVar[str]
 
     def __init__(
@@ -44,7 +52,9 @@ class NirNeuron(SpikingNeuron):  # type: ignore[misc]
         del self.threshold, self.graded_spikes_factor, self.reset_mechanism_val
         self.kind, self.dt, self.reset_to, self.variant = kind, dt, reset, variant
         for name, value in words.items():
-            self.register_buffer(name, value)
+            self.register_buffer(name, value.to(torch.float32))
+            if name in _DERIVED_FROM:
+                self._keep_beyond(name, value)
         if self.synaptic:
             self.register_buffer("syn", torch.zeros(0), False)
         self.register_buffer("mem", torch.zeros(0), False)
@@ -69,10 +79,23 @@ class NirNeuron(SpikingNeuron):  # type: ignore[misc]
         """The word that is its membrane's time constant."""
         return "tau_mem" if self.synaptic else "tau"
 
+    def _keep_beyond(self, name: str, value: Tensor) -> None:
+        """Keep the factor by which a word is less than the value of the file."""
+        word = getattr(self, name).double()
+        factor = torch.where(word.isfinite() & (word != 0), value / word, 1.0)
+        if (factor != 1).any():
+            uniform = bool((factor == factor.flatten()[0]).all())
+            self.register_buffer(name + _BEYOND, factor.flatten()[0] if uniform else factor)
+
+    def exact(self, name: str) -> Tensor:
+        """The value of a word in float64, with what the file has beyond it."""
+        word: Tensor = getattr(self, name).double()
+        beyond = self._buffers.get(name + _BEYOND)
+        return word if beyond is None else word * beyond
+
     def ratio(self, tau: str) -> Tensor:
         """``dt / tau`` in float64."""
-        value: Tensor = self.dt / getattr(self, tau).double()
-        return value
+        return self.dt / self.exact(tau)
 
     def constants(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """What the rule derives of the words, rounded to ``dtype``."""

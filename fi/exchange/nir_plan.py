@@ -60,7 +60,16 @@ def plan_stages(graph: NirGraph) -> StagePlan:
         UserError: it is no graph of stages, or shapes do not fit; the node is named.
     """
     planned = _Planner(graph).plan()
-    shapes, outputs = _find_shapes(graph)
+    shape = _read_input(graph.only("Input"))
+    try:
+        shapes, outputs = _find_shapes(graph, shape)
+    except UserError:
+        if len(shape) < 2:
+            raise
+        try:  # norse writes the batch into the shape of the input
+            shapes, outputs = _find_shapes(graph, shape[1:])
+        except UserError:
+            shapes, outputs = _find_shapes(graph, shape)  # what is wrong with it as it stands
     return StagePlan(planned, shapes, outputs)
 
 
@@ -159,10 +168,10 @@ class _Planner:
         return tuple(ordered.values())
 
 
-def _find_shapes(graph: NirGraph) -> tuple[dict[str, Shape], dict[str, Shape]]:
-    """The shapes that come into and leave each node, from the input on."""
+def _find_shapes(graph: NirGraph, shape: Shape) -> tuple[dict[str, Shape], dict[str, Shape]]:
+    """The shapes that come into and leave each node; ``shape`` leaves the input."""
     inputs: dict[str, Shape] = {}
-    outputs = {graph.only("Input").name: _read_input(graph.only("Input"))}
+    outputs = {graph.only("Input").name: shape}
     waiting = list(outputs)
     while waiting:
         name = waiting.pop(0)

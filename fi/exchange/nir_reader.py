@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +22,6 @@ from fi.exchange.nir_plan import Path as NirPath
 from fi.exchange.nir_plan import PlannedStage, StagePlan, plan_stages
 from fi.exchange.nir_synapses import Branches, make_synapse, to_words
 from fi.exchange.rules import RULES, Discretisation
-from fi.exchange.word_fitting import fit_words
 from fi.network.readouts import MaxMembrane, Readout, SpikeCount
 from fi.network.recorder.replay import Passive
 from fi.network.stages import Stage
@@ -109,7 +110,7 @@ class _Builder:
         shape = self.plan.outputs[self.input]
         scores = self.plan.outputs[self.graph.only("Output").name]
         if len(scores) != 1:
-            raise UserError(f"the output has shape {list(scores)}; wanted is one axis, of classes")
+            stages[-1] = flatten_last(stages[-1], scores)
         chosen = choose_readout(readout, softmax, stages[-1])
         return NirNetwork(self.modules, stages, shape, chosen)
 
@@ -127,17 +128,7 @@ class _Builder:
         if reset not in RESETS:
             raise UserError(f"{node}: its metadata name a reset {reset!r:.40}, which is not known")
 
-        def make(own: Mapping[str, Tensor]) -> NirNeuron:
-            return self.chosen.make_neuron(node.type, own, reset)
-
-        fitted, off = fit_words(words, make)
-        if off:
-            warnings.warn(
-                f"{node}: no float32 words give exactly the constants of {off} of its neurons; "
-                "they are a last bit away",
-                stacklevel=2,
-            )
-        return make(fitted)
+        return self.chosen.make_neuron(node.type, words, reset)
 
     def _make_stage(self, planned: PlannedStage) -> Stage:
         neuron = Passive() if planned.neuron is None else self.modules[planned.neuron]
@@ -201,6 +192,20 @@ def _find_first_uses(own: tuple[int, ...], shape: tuple[int, ...]) -> Tensor | N
     spread = torch.arange(int(np.prod(own))).reshape(own).expand(shape).flatten()
     first = torch.full((int(np.prod(own)),), spread.numel())
     return first.scatter_reduce(0, spread, torch.arange(spread.numel()), "amin")
+
+
+def flatten_last(stage: Stage, shape: tuple[int, ...]) -> Stage:
+    """The last stage, whose neurons have several axes, with one axis of classes.
+
+    Raises:
+        UserError: its words or its recurrence have several axes.
+    """
+    words = [word for word in stage.neuron.buffers() if word.numel() > 1]
+    if stage.recurrent is not None or any(word.numel() != math.prod(shape) for word in words):
+        raise UserError(f"the output has shape {list(shape)}; wanted is one axis, of classes")
+    for word in words:
+        word.set_(word.flatten())
+    return replace(stage, synapse=[*stage.modules, nn.Flatten()])
 
 
 def choose_readout(name: str | None, softmax: bool, last: Stage) -> Readout:

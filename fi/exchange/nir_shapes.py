@@ -77,12 +77,11 @@ def find_reach(node: NirNode, count: int) -> tuple[int, ...]:
 
 
 def _neuron(node: NirNode, shape: Shape) -> Shape:
-    first = next(iter(node.words.values()))
-    for word, values in node.words.items():
-        if values.shape != first.shape:
-            raise UserError(
-                f"{node}: {word} has shape {list(values.shape)}, others {list(first.shape)}"
-            )
+    shapes = {word: list(values.shape) for word, values in node.words.items() if values.size > 1}
+    for word, own in shapes.items():
+        other, first = next(iter(shapes.items()))
+        if own != first:
+            raise UserError(f"{node}: {word} has shape {own}, {other} has {first}")
     _check_words(node, tuple(node.words), shape)
     return shape
 

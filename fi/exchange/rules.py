@@ -33,12 +33,12 @@ class SnntorchNeuron(NirNeuron):
         if self.leaks:
             ratio = self.ratio(self.tau_name)
             found["beta"], found["leak"] = 1 - ratio, ratio * self.v_leak
-            found["gain"] = self.r.double() * ratio
+            found["gain"] = self.exact("r") * ratio
         else:
-            found["gain"] = self.r.double() * self.dt
+            found["gain"] = self.exact("r") * self.dt
         if self.synaptic:
             ratio = self.ratio("tau_syn")
-            found["alpha"], found["weight"] = 1 - ratio, self.w_in.double() * ratio
+            found["alpha"], found["weight"] = 1 - ratio, self.exact("w_in") * ratio
         return {name: value.to(dtype) for name, value in found.items()}
 
     def initial_membrane(self) -> Tensor:
@@ -115,15 +115,15 @@ class SpikingJellyNeuron(NirNeuron):
 
     def constants(self, dtype: torch.dtype) -> dict[str, Tensor]:
         if self.kind == "IF":
-            return {"gain": (self.r.double() * self.dt).to(dtype)}
+            return {"gain": (self.exact("r") * self.dt).to(dtype)}
         ratio = self.ratio(self.tau_name)
-        found = {"gain": self.r.double() if self.decays_input else self.r.double() * ratio}
+        found = {"gain": self.exact("r") if self.decays_input else self.exact("r") * ratio}
         if self.synaptic:
             synaptic = self.ratio("tau_syn")
             found |= {"decay": 1 - ratio, "leak": ratio * self.v_leak}
-            found |= {"alpha": 1 - synaptic, "weight": self.w_in.double() * synaptic}
+            found |= {"alpha": 1 - synaptic, "weight": self.exact("w_in") * synaptic}
         else:
-            found["tau"] = self.tau.double() / self.dt
+            found["tau"] = self.exact("tau") / self.dt
         return {name: value.to(dtype) for name, value in found.items()}
 
     def initial_membrane(self) -> Tensor:
@@ -175,7 +175,7 @@ class SinabsNeuron(NirNeuron):
         return found
 
     def _decay(self, tau: str, dtype: torch.dtype) -> Tensor:
-        steps = (getattr(self, tau).double() / self.dt).to(dtype)
+        steps = (self.exact(tau) / self.dt).to(dtype)
         return torch.exp(-1.0 / steps)
 
     def initial_membrane(self) -> Tensor:

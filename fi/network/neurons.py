@@ -66,13 +66,17 @@ def find_kernel_form(neuron: SpikingNeuron) -> SpikingNeuron | None:
 
 
 def neuron_words(neuron: SpikingNeuron) -> list[str]:
-    """Names of the neuron's stored parameters: beta, threshold, alpha, ..., learnable or not."""
+    """Names of the neuron's stored parameters: beta, threshold, alpha, ..., learnable or not.
+
+    A class of neurons may have constants that no hardware stores; ``no_words`` are their names.
+    """
     transient = neuron._non_persistent_buffers_set
+    none = _NO_WORDS | transient | getattr(neuron, "no_words", frozenset())
     own = {**neuron._parameters, **neuron._buffers}
     return [
         name
         for name, value in own.items()
-        if value is not None and name not in _NO_WORDS | transient
+        if value is not None and name not in none
     ]
 
 
