@@ -34,8 +34,12 @@ def add_nir_options(add: Callable[..., Any]) -> None:
         help=f"whose step of time its neurons take: {_RULES}; default: what the file says, or "
         "snntorch",
     )
-    add("--dt", metavar="S", type=float, help="of a step, in the unit of its tau; default: the "
-        "file's, or the rule's")
+    add(
+        "--dt",
+        metavar="S",
+        type=float,
+        help="of a step, in the unit of its tau; default: the file's, or the rule's",
+    )
     add(
         "--nir-reset",
         metavar="HOW",

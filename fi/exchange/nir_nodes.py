@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,16 @@ from fi.base.errors import UserError
 from fi.exchange.hdf5_tree import Tree, read_tree
 
 Array = NDArray[Any]
+
+#: What our own files say beside NIR: of the graph its rule, its step, whether images were convolved
+#: with the channels last; of a node its reset, and the shapes of words that its neurons share.
+RULE, DT, CHANNELS_LAST, RESET, WORD_SHAPE = (
+    "nir_rule",
+    "dt",
+    "channels_last",
+    "nir_reset",
+    "word_shape",
+)
 
 #: Type of a node -> its arrays. A ``v_reset`` that is missing is 0, ``w_in`` 1.
 WORDS = {
@@ -118,6 +128,7 @@ def read_graph(path: Path, most_bytes: int) -> NirGraph:
             raise UserError(f"it has one {top['type']}, no graph (NIRGraph)")
         nodes, edges = _open_graph("", top)
         graph = NirGraph(nodes, edges, _metadata(top))
+        _check_names_apart(nodes)
         graph.only("Input")
         graph.only("Output")
         return graph
@@ -158,6 +169,16 @@ def _check_name(name: str) -> None:
     parts = name.split(".")
     if not all(parts) or not name.isprintable() or set(name) & _UNSAFE or len(name) > 200:
         raise UserError(f"node {name!r:.60}: such a name cannot stand in a fault list")
+
+
+def _check_names_apart(nodes: Iterable[str]) -> None:
+    """Whether no node has the name of a group of others."""
+    names = set(nodes)
+    for name in names:
+        parts = name.split(".")
+        for end in range(1, len(parts)):
+            if ".".join(parts[:end]) in names:
+                raise UserError(f"node {name!r}: there is a node {'.'.join(parts[:end])!r}, too")
 
 
 def _find_ports(name: str, nodes: dict[str, NirNode]) -> tuple[str, str]:

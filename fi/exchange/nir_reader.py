@@ -17,7 +17,18 @@ from fi.base.errors import UserError
 from fi.base.usable_memory import find_usable_memory
 from fi.exchange.nir_network import NirNetwork
 from fi.exchange.nir_neurons import RESETS, NirNeuron, ThresholdNeuron
-from fi.exchange.nir_nodes import NEURONS, THROUGH, NirGraph, NirNode, read_graph
+from fi.exchange.nir_nodes import (
+    CHANNELS_LAST,
+    DT,
+    NEURONS,
+    RESET,
+    RULE,
+    THROUGH,
+    WORD_SHAPE,
+    NirGraph,
+    NirNode,
+    read_graph,
+)
 from fi.exchange.nir_plan import Path as NirPath
 from fi.exchange.nir_plan import PlannedStage, StagePlan, plan_stages
 from fi.exchange.nir_synapses import Branches, make_synapse, to_words
@@ -26,8 +37,6 @@ from fi.network.readouts import MaxMembrane, Readout, SpikeCount
 from fi.network.recorder.replay import Passive
 from fi.network.stages import Stage
 
-#: What we write into a graph's metadata, and a node's.
-RULE, DT, RESET, WORD_SHAPE = "nir_rule", "dt", "reset", "word_shape"
 #: A part of the memory that the values of a file may take; they are held twice.
 _PART = 4
 
@@ -101,6 +110,7 @@ class _Builder:
         self.graph, self.plan, self.chosen = graph, plan, chosen
         self.input = graph.only("Input").name
         self.modules: dict[str, nn.Module] = {}
+        self.channels_last = bool(np.all(graph.metadata.get(CHANNELS_LAST, 1)))
 
     def build(self, readout: str | None, softmax: bool) -> NirNetwork:
         for name, node in self.graph.nodes.items():
@@ -118,7 +128,7 @@ class _Builder:
         if node.type not in NEURONS:
             return make_synapse(node, self.plan.shapes[node.name])
         words = {name: torch.from_numpy(value) for name, value in node.words.items()}
-        words = _share(node, words, self.plan.shapes[node.name])
+        words = _share(node, words)
         if node.type == "Threshold":
             return ThresholdNeuron(to_words(words["threshold"].numpy()))
         return self._make_neuron(node, words)
@@ -139,7 +149,8 @@ class _Builder:
         first, *others = planned.paths
         if not others:
             synapse: list[nn.Module] = [self.modules[name] for name in first.chain]
-            return Stage(synapse, neuron, recurrent, self._find_sources(planned.paths))
+            sources = self._find_sources(planned.paths)
+            return Stage(synapse, neuron, recurrent, sources, channels_last=self.channels_last)
         return self._make_branches(planned, neuron, recurrent)
 
     def _make_branches(
@@ -150,9 +161,8 @@ class _Builder:
         branches = [nn.Sequential(*(self.modules[name] for name in path.chain)) for path in paths]
         shapes = [self.plan.outputs[path.sources[0]] for path in paths]
         sources = self._find_sources(paths)
-        return Stage(
-            [Branches(branches, shapes)], neuron, recurrent, sources, "concatenate"
-        )
+        joined = [Branches(branches, shapes)]
+        return Stage(joined, neuron, recurrent, sources, "concatenate", self.channels_last)
 
     def _find_sources(self, paths: Any) -> tuple[Any, ...]:
         """The neurons of some paths, ``None`` for the input."""
@@ -167,19 +177,24 @@ def _split(path: NirPath, planned: PlannedStage) -> list[NirPath]:
     return [NirPath((source,), path.chain) for source in path.sources]
 
 
-def _share(node: NirNode, words: Mapping[str, Tensor], shape: tuple[int, ...]) -> dict[str, Tensor]:
+def _share(node: NirNode, words: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Words that several neurons share, as the metadata of our own files say."""
-    said = node.metadata.get(WORD_SHAPE)
-    if not isinstance(said, np.ndarray) or said.ndim != 1 or said.size > 8:
-        return dict(words)
-    own = tuple(int(size) for size in said)
-    shared: dict[str, Tensor] = {}
+    shared = dict(words)
     for name, value in words.items():
+        said = _read_text(node.metadata, f"{WORD_SHAPE}.{name}")
+        if said is None:
+            continue
+        sizes = said.split(",") if said else []
+        own = tuple(int(size) if size.isdecimal() and len(size) < 9 else 0 for size in sizes)
         pick = _find_first_uses(own, tuple(value.shape))
-        if pick is None or not torch.equal(value.flatten()[pick].reshape(own).expand_as(value), value):
-            raise UserError(f"{node}: its metadata say {name} is shared as {list(own)}; it is not")
+        if pick is None or not _is_spread(value, value.flatten()[pick].reshape(own)):
+            raise UserError(f"{node}: its metadata say {name} is shared as [{said:.40}]; it is not")
         shared[name] = value.flatten()[pick].reshape(own)
     return shared
+
+
+def _is_spread(value: Tensor, own: Tensor) -> bool:
+    return torch.equal(own.expand_as(value), value)
 
 
 def _find_first_uses(own: tuple[int, ...], shape: tuple[int, ...]) -> Tensor | None:

@@ -92,9 +92,7 @@ def _check_words(node: NirNode, words: Sequence[str], shape: Shape) -> None:
         own = node.words[word].shape
         aligned = shape[len(shape) - len(own) :] if len(own) <= len(shape) else None
         if aligned is None or any(a not in (1, b) for a, b in zip(own, aligned, strict=True)):
-            raise UserError(
-                f"{node}: {word} has shape {list(own)}, but {list(shape)} comes in"
-            )
+            raise UserError(f"{node}: {word} has shape {list(own)}, but {list(shape)} comes in")
 
 
 def _linear(node: NirNode, shape: Shape) -> Shape:

@@ -54,7 +54,7 @@ def state_attributes(neuron: SpikingNeuron) -> dict[str, str]:
 
 
 def find_kernel_form(neuron: SpikingNeuron) -> SpikingNeuron | None:
-    """The ``Leaky`` or ``Synaptic`` of snnTorch that does what a neuron does; ``None``: there is none.
+    """The ``Leaky`` or ``Synaptic`` of snnTorch that does what a neuron does, if there is one.
 
     It is the neuron itself, or what the ``as_snntorch`` of a class with words of its own gives.
     """
@@ -73,11 +73,7 @@ def neuron_words(neuron: SpikingNeuron) -> list[str]:
     transient = neuron._non_persistent_buffers_set
     none = _NO_WORDS | transient | getattr(neuron, "no_words", frozenset())
     own = {**neuron._parameters, **neuron._buffers}
-    return [
-        name
-        for name, value in own.items()
-        if value is not None and name not in none
-    ]
+    return [name for name, value in own.items() if value is not None and name not in none]
 
 
 def reset_neurons(network: nn.Module) -> None:
