@@ -29,8 +29,8 @@ _DEFLATE = 1
 _DAMAGED = (OSError, KeyError, ValueError, RuntimeError, TypeError, OverflowError, AttributeError)
 
 
-def read_tree(path: Path, most_bytes: int) -> Tree:
-    """All values of an HDF5 file, groups as dicts.
+def read_values(path: Path, most_bytes: int) -> Tree:
+    """All values of an HDF5 file, groups as dicts; ``reading.py`` calls it in a process of its own.
 
     Links to other files, links that are names, values in other files and filters that are plug-ins
     are refused, so that nothing but this file is read, and nothing is loaded.
@@ -45,18 +45,14 @@ def read_tree(path: Path, most_bytes: int) -> Tree:
     try:
         import h5py
     except ImportError as error:
-        raise UserError(f"{path}: NIR files are read by h5py: pip install '.[nir]'") from error
-    if not path.is_file():
-        raise UserError(f"--model {path}: no such file")
+        raise UserError("NIR files are read by h5py: pip install '.[nir]'") from error
     try:
         with h5py.File(path, "r") as file:
             return _Reader(h5py, most_bytes).read_group(file, 0)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
     except _DAMAGED as error:
-        raise UserError(f"{path} is no HDF5 file, or damaged: {first_line(error)}") from error
+        raise UserError(f"it is no HDF5 file, or damaged: {first_line(error)}") from error
     except MemoryError as error:
-        raise UserError(f"{path}: its values do not fit into memory") from error
+        raise UserError("its values do not fit into memory") from error
 
 
 @dataclass

@@ -36,6 +36,14 @@ class NirNeuron(SpikingNeuron):  # type: ignore[misc]
     """
 
     elementwise = True
+    mem: Tensor
+    syn: Tensor
+    tau: Tensor
+    r: Tensor
+    v_leak: Tensor
+    v_threshold: Tensor
+    v_reset: Tensor
+    w_in: Tensor
     no_words = frozenset(name + _BEYOND for name in _DERIVED_FROM)
     rule: ClassVar[str]
 
@@ -131,6 +139,7 @@ class ThresholdNeuron(SpikingNeuron):  # type: ignore[misc]
 
     elementwise = True
     has_states = False
+    threshold: Tensor
 
     def __init__(self, threshold: Tensor) -> None:
         super().__init__(init_hidden=True)

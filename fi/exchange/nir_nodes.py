@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fi.base.errors import UserError
-from fi.exchange.hdf5_tree import Tree, read_tree
+from fi.exchange.hdf5_tree import Tree
+from fi.exchange.reading import read_tree
 
 Array = NDArray[Any]
 
@@ -214,7 +215,7 @@ def _read_node(name: str, tree: Tree) -> NirNode:
     if kind not in KNOWN:
         raise UserError(f"node {name!r} ({kind:.40}) is not known; known: {', '.join(KNOWN)}")
     where = f"node {name!r} ({kind})"
-    words = {}
+    words: dict[str, Array] = {}
     for word in WORDS.get(kind, ()):
         if word in _DEFAULTS and word not in tree:
             words[word] = np.full_like(words["r"], _DEFAULTS[word])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from fi.base.errors import UserError
 from fi.exchange.nir_nodes import NEURONS, THROUGH, NirNode
@@ -45,8 +46,8 @@ def find_output_shape(node: NirNode, shape: Shape) -> Shape:
     return found
 
 
-def read_pair(node: NirNode, key: str, usual: int | None, count: int = 2) -> tuple[int, ...]:
-    """A setting of one number for each of ``count`` axes."""
+def read_pair(node: NirNode, key: str, usual: int | None, count: int = 2) -> Any:
+    """A setting of one number for each of ``count`` axes, a tuple."""
     value = node.settings.get(key)
     if value is None:
         if usual is None:
@@ -57,7 +58,7 @@ def read_pair(node: NirNode, key: str, usual: int | None, count: int = 2) -> tup
     return tuple(value * count if len(value) == 1 else value)
 
 
-def read_padding(node: NirNode, count: int, reach: Sequence[int]) -> str | tuple[int, ...]:
+def read_padding(node: NirNode, count: int, reach: Sequence[int]) -> Any:
     """The padding of a convolution, ``"same"`` where that is not the same on both sides."""
     value = node.settings.get("padding")
     if value == "valid":
