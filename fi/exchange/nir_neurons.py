@@ -14,7 +14,7 @@ RESETS = ("value", "subtract")
 
 
 #: Words that constants are derived of.
-_DERIVED_FROM = ("tau", "tau_mem", "tau_syn", "r", "w_in")
+_DERIVED_FROM = ("tau", "tau_mem", "tau_syn", "r", "v_leak", "w_in")
 _BEYOND = "_beyond"
 
 
@@ -124,7 +124,8 @@ class NirNeuron(SpikingNeuron):  # type: ignore[misc]
             self.mem = torch.zeros_like(input_) + start
         if self.synaptic and self.syn.shape != input_.shape:
             self.syn = torch.zeros_like(input_)
-        return self.step(input_, self.constants(input_.dtype))
+        output = self.step(input_, self.constants(input_.dtype))
+        return output if self.fires else output.clone()  # a fault in it is none in the membrane
 
     def extra_repr(self) -> str:
         variant = "".join(f", {name}" for name in sorted(self.variant))

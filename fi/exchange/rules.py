@@ -32,7 +32,7 @@ class SnntorchNeuron(NirNeuron):
         found = {}
         if self.leaks:
             ratio = self.ratio(self.tau_name)
-            found["beta"], found["leak"] = 1 - ratio, ratio * self.v_leak
+            found["beta"], found["leak"] = 1 - ratio, ratio * self.exact("v_leak")
             found["gain"] = self.exact("r") * ratio
         else:
             found["gain"] = self.exact("r") * self.dt
@@ -120,7 +120,7 @@ class SpikingJellyNeuron(NirNeuron):
         found = {"gain": self.exact("r") if self.decays_input else self.exact("r") * ratio}
         if self.synaptic:
             synaptic = self.ratio("tau_syn")
-            found |= {"decay": 1 - ratio, "leak": ratio * self.v_leak}
+            found |= {"decay": 1 - ratio, "leak": ratio * self.exact("v_leak")}
             found |= {"alpha": 1 - synaptic, "weight": self.exact("w_in") * synaptic}
         else:
             found["tau"] = self.exact("tau") / self.dt
