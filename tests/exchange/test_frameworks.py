@@ -53,7 +53,7 @@ def check(network: SpikingNetwork, events: Tensor, fired: Tensor, campaign: Run)
     run = campaign(subject, faults, engine="differential")
     results = run.run()
     assert 0 < (results["fully_masked"] < 8).sum() < len(faults)
-    assert verify(run, results, 40, 0).differing == 0
+    assert verify(run, results, 40, 0).compared.differing == 0
 
 
 JELLY: dict[str, Callable[[Any], Any]] = {
