@@ -61,6 +61,7 @@ class NirNeuron(SpikingNeuron):  # type: ignore[misc]
         self.kind, self.dt, self.reset_to, self.variant = kind, dt, reset, variant
         for name, value in words.items():
             self.register_buffer(name, value.to(torch.float32))
+        for name, value in self.find_meant(words).items():
             if name in _DERIVED_FROM:
                 self._keep_beyond(name, value)
         if self.synaptic:
@@ -86,6 +87,10 @@ class NirNeuron(SpikingNeuron):  # type: ignore[misc]
     def tau_name(self) -> str:
         """The word that is its membrane's time constant."""
         return "tau_mem" if self.synaptic else "tau"
+
+    def find_meant(self, words: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """What the values of the file mean, float64, where its writer has rounded them."""
+        return words
 
     def _keep_beyond(self, name: str, value: Tensor) -> None:
         """Keep the factor by which a word is less than the value of the file."""

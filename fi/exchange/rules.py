@@ -17,6 +17,9 @@ from torch import Tensor
 from fi.base.errors import UserError
 from fi.exchange.nir_neurons import RESETS, NirNeuron
 
+#: What float32 values that stand for each other's quotient may be away from it.
+_ROUNDING = 2.0**-22
+
 
 class SnntorchNeuron(NirNeuron):
     """snnTorch's ``Leaky`` and ``Synaptic``: the reset comes a step later, a spike is ``v > th``.
@@ -27,6 +30,16 @@ class SnntorchNeuron(NirNeuron):
     """
 
     rule = "snntorch"
+
+    def find_meant(self, words: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """snnTorch writes ``r = tau / dt`` in float32, and takes currents in as they are."""
+        meant = {name: value.double() for name, value in words.items()}
+        for weight, tau in (("r", "tau"), ("r", "tau_mem"), ("w_in", "tau_syn")):
+            if tau in meant:
+                steps = meant[tau] / self.dt
+                near = (meant[weight] / steps - 1).abs() < _ROUNDING
+                meant[weight] = torch.where(near, steps, meant[weight])
+        return meant
 
     def constants(self, dtype: torch.dtype) -> dict[str, Tensor]:
         found = {}

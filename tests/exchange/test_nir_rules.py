@@ -67,6 +67,19 @@ def test_a_float64_value_gives_its_constants_bit_for_bit() -> None:
     assert off > 100  # the case exists
 
 
+def test_currents_go_in_as_they_are_where_snntorch_wrote_the_file() -> None:
+    """It writes ``tau`` and ``r = tau / dt`` in float32: their quotient is 1 but for rounding."""
+    beta = torch.rand(500) * 0.9
+    tau = 1e-4 / (1 - beta)
+    words = {"tau": tau, "r": tau / 1e-4, "v_leak": torch.zeros(500)}
+    assert ((words["r"].double() * 1e-4 / tau.double()).float() != 1).any()
+    neuron = Discretisation("snntorch", 1e-4, "value").make_neuron(
+        "LI", {name: value.double() for name, value in words.items()}, "value"
+    )
+    assert (neuron.constants(torch.float32)["gain"] == 1).all()
+    assert torch.equal(neuron.get_buffer("r"), words["r"])
+
+
 def make_recurrent(neuron: Any) -> Any:
     """Input, affine, neurons with a recurrence in a graph within the graph, affine, neurons."""
     draw_weights = np.random.default_rng(2)
