@@ -316,8 +316,11 @@ def test_commands(
     for more, line in [
         (["--nir-rule", "lava"], "--nir-rule lava: allowed are snntorch, spikingjelly"),
         (["--nir-rule", "sinabs:fast"], "variants of sinabs are no-norm, single-spike"),
-        (["--dt", "0"], "--dt 0.0: allowed is a number above 0"),
-        (["--nir-reset", "soft"], "--nir-reset soft: allowed are value, subtract"),
+        (["--nir-rule", "norse", "--dt", "0"], "--dt 0.0: allowed is a number above 0"),
+        (
+            ["--nir-rule", "norse", "--nir-reset", "soft"],
+            "--nir-reset soft: allowed are value, subtract",
+        ),
         (["--model", "NMNIST", "--dt", "1"], "--dt: for a network from a NIR file"),
     ]:
         assert run_test([*argv, *more]) == 2
