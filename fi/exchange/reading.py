@@ -14,7 +14,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-import fi
 from fi.base.errors import UserError
 from fi.exchange.hdf5_tree import Tree, read_values
 
@@ -23,6 +22,8 @@ _SECONDS, _SPEED = 4, 20_000_000
 #: Memory beside that of the values: Python, the libraries, and what is unpacked.
 _OWN_MEMORY = 2 << 30
 _REFUSED = 3
+#: Where the package is, for the process.
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def read_tree(path: Path, most_bytes: int) -> Tree:
@@ -37,8 +38,7 @@ def read_tree(path: Path, most_bytes: int) -> Tree:
     """
     if not path.is_file():
         raise UserError(f"--model {path}: no such file")
-    package = str(Path(next(iter(fi.__path__))).resolve().parent)
-    known = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    known = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     with TemporaryDirectory() as folder:
         values = Path(folder, "values")
         command = [sys.executable, "-m", __name__, str(path), str(most_bytes), str(values)]
