@@ -54,7 +54,7 @@ def _make_flatten(shape: tuple[int, ...]) -> tuple[str, Made]:
 
 
 def _make_picking(high: int, wide: int) -> tuple[str, Made]:
-    """A pool over one pixel, which takes every so-manieth."""
+    """A pool over one pixel, which skips the others."""
     size, none = np.array([1, 1]), np.array([0, 0])
     stride = np.array([high, wide])
     return "resize", ("AvgPool2d", {"kernel_size": size, "stride": stride, "padding": none}, {})
