@@ -40,6 +40,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PIP) -e ".[dev]" -c constraints.txt
 	@$(PIP) -e ".[events]" -c constraints.txt 2>/dev/null || \
 	  echo "Without tonic, which could not be installed: recorded data sets cannot be read."
+	@$(PIP) -e ".[nir]" -c constraints.txt 2>/dev/null || \
+	  echo "Without nir, which could not be installed: NIR files cannot be written."
 	@touch $@
 	@echo "Installed."
 

@@ -15,6 +15,7 @@ from fi.campaign import runner
 from fi.campaign.fault_source import GivenFaults, make_fault_source
 from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
+from fi.exchange.nir_reader import read_network
 from fi.network.checkpoint import checkpoint_of, load_checkpoint
 from fi.report.result_view import ResultTable
 from fi.report.tables import write_table
@@ -28,7 +29,8 @@ class Campaign:
     that is finished without running it again.
 
     Args:
-        network: a network with its weights, or the name of one of ours, which come trained.
+        network: a network with its weights, the name of one of ours, which come trained, or a NIR
+            file (``fi.exchange.nir_reader.read_network`` has options).
         data: a datamodule, an iterable of batches ``(events [time, batch, ...], labels [batch])``,
             or a name; the network's own by default.
         faults: a ``SamplingPlan``, an ``IterativePlan``, the name or path of a fault list, or
@@ -153,6 +155,8 @@ def _load_network(given: nn.Module | str) -> nn.Module:
     """Take the network, or load the trained one of that name."""
     if not isinstance(given, str):
         return given
+    if given.endswith(".nir"):
+        return read_network(Path(given))
     maker = find_maker(given, "models")
     network = maker()
     if not isinstance(network, nn.Module):

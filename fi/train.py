@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fi.base.errors import UserError
 from fi.cli.chosen_classes import find_chosen_classes
 from fi.cli.execution import run_command
+from fi.cli.nir_options import is_nir_file
 from fi.training.train_options import (
     COMMAND,
     NOT_REPLAYED,
@@ -62,6 +63,8 @@ def _checked_network(network: object, name: str) -> nn.Module:
     """What ``--model`` names; ``UserError`` where it is no network."""
     from torch import nn
 
+    if is_nir_file(name):
+        raise UserError(f"--model {name}: networks from NIR files are tested, not trained")
     if not isinstance(network, nn.Module):
         raise UserError(f"--model {name} is no torch.nn.Module")
     return network

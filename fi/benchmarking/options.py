@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fi.base.user_makers import Maker
+from fi.cli.nir_options import add_nir_options
 from fi.cli.parser import CommandParser
 from fi.faults.word_formats import FORMATS
 from fi.sampling.plan import DEFAULT_SEED
@@ -27,6 +28,7 @@ def make_parser(classes: Mapping[str, Maker]) -> CommandParser:
         type=int,
         help="of random weights, for --checkpoint none",
     )
+    add_nir_options(add)
     add("--faults", default=16000, metavar="K", type=int, help="faults, drawn network-wise")
     add("--samples", default=1000, metavar="S", type=int, help="the first test samples")
     add(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -12,8 +12,9 @@ from fi.base.user_classes import list_own_classes, resolve_config
 from fi.base.user_makers import Maker, find_maker
 from fi.cli.argv import asks_for_help, find_value
 from fi.cli.error_text import summarise_parser_error
+from fi.cli.nir_options import NIR_OPTIONS, is_nir_file, make_nir_maker, spell_in_config
 
-_OPTIONS = ("model", "data")
+_OPTIONS = ("model", "data", *NIR_OPTIONS)
 
 
 def find_chosen_classes(argv: Sequence[str], options: Sequence[str]) -> dict[str, Maker]:
@@ -27,10 +28,16 @@ def find_chosen_classes(argv: Sequence[str], options: Sequence[str]) -> dict[str
         if asks_for_help(argv):
             return {}
         raise UserError(f"--model is missing; known: {', '.join(list_own_classes('models'))}")
-    classes = {"model": find_maker(given["model"], "models")}
+    classes = {"model": _find_network(given)}
     if "data" in options:
         classes["data"] = find_chosen_data(argv, classes["model"])
     return classes
+
+
+def _find_network(given: Mapping[str, str]) -> Maker:
+    """What makes the network; of a NIR file what reads it."""
+    name = given["model"]
+    return make_nir_maker(name, given) if is_nir_file(name) else find_maker(name, "models")
 
 
 def find_chosen_data(argv: Sequence[str], network: Maker) -> Maker:
@@ -44,7 +51,7 @@ def find_chosen_data(argv: Sequence[str], network: Maker) -> Maker:
 
 
 def _read_names(argv: Sequence[str]) -> dict[str, str]:
-    """What ``--model`` and ``--data`` name; ``argv`` wins over its ``--config``."""
+    """What ``--model`` and its like name; ``argv`` wins over its ``--config``."""
     return {**_read_config(find_value(argv, "config")), **_read_argv(argv)}
 
 
@@ -66,4 +73,5 @@ def _read_config(path: str | None) -> dict[str, str]:
         ) from error
     if not isinstance(content, dict):
         raise UserError(f"--config {path}: wanted are options by name, not {content!r:.60}")
-    return {option: str(content[option]) for option in _OPTIONS if content.get(option)}
+    spelled = spell_in_config(_OPTIONS)
+    return {typed: str(content[key]) for key, typed in spelled.items() if content.get(key)}

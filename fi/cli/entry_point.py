@@ -21,6 +21,7 @@ COMMANDS = {
     "merge": "put the shards of a campaign together",
     "train": "train a spiking network and write its weights",
     "benchmark": "measure how fast the engines are",
+    "export": "write a network as a NIR file",
     "pt_to_csv": "convert saved scores and labels to CSV files",
 }
 _PACKAGES = {"report": "fi.report.command"}

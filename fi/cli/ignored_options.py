@@ -8,6 +8,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from fi.base.errors import UserError
+from fi.cli.nir_options import check_nir_options
 from fi.cli.option_names import format_option
 
 #: Options on a list that is to be drawn.
@@ -28,6 +29,7 @@ def check_heeded(options: Namespace, usual: Namespace) -> None:
         usual: their defaults.
     """
     given = _list_given(options, usual)
+    check_nir_options(given, options.model)
     if options.fault_list and not (options.iterative or options.pilot):  # these refuse any list
         _refuse(given, _DRAW, "not with --fault-list, which says which faults are run")
     if options.scheme == "exhaustive":
@@ -45,6 +47,7 @@ def check_heeded(options: Namespace, usual: Namespace) -> None:
 def check_heeded_by_benchmark(options: Namespace, usual: Namespace) -> None:
     """The same for ``fi.benchmark``."""
     given = _list_given(options, usual)
+    check_nir_options(given, options.model)
     if options.scaling:
         _refuse(given, ("faults", "samples", "check"), "not with --scaling, which has its own")
     if options.transient:

@@ -9,6 +9,7 @@ from jsonargparse import Namespace
 from fi.base.user_makers import Maker
 from fi.campaign.settings import PRECISIONS, Hardware
 from fi.cli.ignored_options import check_heeded
+from fi.cli.nir_options import add_nir_options
 from fi.cli.option_names import TEST
 from fi.cli.parser import CommandParser
 from fi.engine.base import ENGINES
@@ -34,7 +35,7 @@ def make_parser(classes: Mapping[str, Maker]) -> CommandParser:
         classes,
     )
     parser.add_argument("--config", action="config", help="a YAML file of options, as runs write")
-    _add_subject_options(parser)
+    add_network_options(parser, "What to test", nir=True)
     _add_fault_options(parser)
     _add_run_options(parser)
     _add_output_options(parser)
@@ -56,12 +57,14 @@ def parse_early_options(argv: Sequence[str], classes: Mapping[str, Maker]) -> Na
     return options
 
 
-def _add_subject_options(parser: CommandParser) -> None:
-    add = parser.add_argument_group("What to test").add_argument
+def add_network_options(parser: CommandParser, title: str, nir: bool = False) -> None:
+    """Options on a network, its weights and its data; ``nir``: also on how a NIR file is read."""
+    add = parser.add_argument_group(title).add_argument
     add(
         "--model",
         type=str,
-        help="a network of models/, or a class, function or network: ./my_file.py:MyNet",
+        help="a network of models/, or a class, function or network: ./my_file.py:MyNet"
+        + (", or a NIR file: net.nir" if nir else ""),
     )
     add("--data", type=str, help="a datamodule, named likewise; default: the network's own")
     add("--checkpoint", metavar="FILE", type=str, help="weights, or 'none'; default: the network's")
@@ -80,6 +83,8 @@ def _add_subject_options(parser: CommandParser) -> None:
         type=int,
         help="of random weights, for --checkpoint none",
     )
+    if nir:
+        add_nir_options(parser.add_argument_group("A network from a NIR file").add_argument)
     _add_form_options(parser)
 
 

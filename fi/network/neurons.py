@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from snntorch import SpikingNeuron
+from snntorch import Leaky, SpikingNeuron, Synaptic
 from torch import Tensor, nn
 
 #: Constants of the library and switches, no words that hardware stores.
@@ -43,22 +43,37 @@ def watch_neurons(
 def state_attributes(neuron: SpikingNeuron) -> dict[str, str]:
     """Fault-list name -> attribute of each state, e.g. ``{"syn": "syn", "potential": "mem"}``.
 
-    snnTorch registers its states as buffers that are not saved.
+    snnTorch registers its states as buffers that are not saved. A class of neurons that keeps
+    nothing from step to step says so by ``has_states = False``.
     """
+    if not getattr(neuron, "has_states", True):
+        return {}
     transient = neuron._non_persistent_buffers_set
     names = [name for name in neuron._buffers if name in transient and name != "spk"]
     return {_STATE_NAMES.get(name, name): name for name in names}
 
 
+def find_kernel_form(neuron: SpikingNeuron) -> SpikingNeuron | None:
+    """The ``Leaky`` or ``Synaptic`` of snnTorch that does what a neuron does, if there is one.
+
+    It is the neuron itself, or what the ``as_snntorch`` of a class with words of its own gives.
+    """
+    if type(neuron) in (Leaky, Synaptic):
+        return neuron
+    make = getattr(neuron, "as_snntorch", None)
+    found: SpikingNeuron | None = make() if make is not None else None
+    return found
+
+
 def neuron_words(neuron: SpikingNeuron) -> list[str]:
-    """Names of the neuron's stored parameters: beta, threshold, alpha, ..., learnable or not."""
+    """Names of the neuron's stored parameters: beta, threshold, alpha, ..., learnable or not.
+
+    A class of neurons may have constants that no hardware stores; ``no_words`` are their names.
+    """
     transient = neuron._non_persistent_buffers_set
+    none = _NO_WORDS | transient | getattr(neuron, "no_words", frozenset())
     own = {**neuron._parameters, **neuron._buffers}
-    return [
-        name
-        for name, value in own.items()
-        if value is not None and name not in _NO_WORDS | transient
-    ]
+    return [name for name, value in own.items() if value is not None and name not in none]
 
 
 def reset_neurons(network: nn.Module) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ APPTAINER = ("--nv", "--bind", "--pwd")
 SLURM = ("--array", "--nodes", "--ntasks-per-node", "--requeue")
 #: Options of our commands; those of other programs that the pages call.
 OPTIONS = set(re.findall(r"(?<=[`, ])--[a-z][\w.-]*", options.tables())) | {
-    *("--help", "--logdir", *APPTAINER, *SLURM),
+    *("--help", "--logdir", "--model.readout", *APPTAINER, *SLURM),  # the third is of NIR files
     *(f"--model.{name}" for block in BLOCKS for name in re.findall(r"(\w+): \w+ =", block.text)),
 }
 
@@ -33,6 +34,8 @@ def why_not(block: Block) -> str | None:
     """Why this block is not run here."""
     if any("$SHARED" in options for options in block.shrink.values()) and not SHARED.is_dir():
         return "the recordings are not here"
+    if "fi.export" in block.text and find_spec("nir") is None:
+        return "the nir package is not installed"
     return block.skip
 
 

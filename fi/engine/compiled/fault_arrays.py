@@ -37,7 +37,12 @@ from fi.faults.stored_words import flat_indices, golden_and_faulty
 from fi.network.neurons import neuron_words, state_attributes
 
 #: The words of a neuron that the kernels know, by their names.
-PARAMETERS = {"alpha": ALPHA, "beta": BETA, "threshold": THRESHOLD}
+PARAMETERS = {
+    "alpha": ALPHA,
+    "beta": BETA,
+    "threshold": THRESHOLD,
+    "v_threshold": THRESHOLD,  # of NIR: what stands beside it there gives alpha and beta
+}
 STATES = {"syn": SYN, "potential": POTENTIAL}
 
 
@@ -327,7 +332,7 @@ def find_window(faults: Sequence[Fault]) -> tuple[Ints, Ints]:
 
 def _as_used(values: Array, attribute: str) -> Array:
     """Decays are clamped to [0, 1] by the neuron at each use; NaN stays."""
-    return values if attribute == "threshold" else np.clip(values, 0, 1)
+    return values if PARAMETERS[attribute] == THRESHOLD else np.clip(values, 0, 1)
 
 
 def find_affected(parameter: tuple[int, ...], neurons: tuple[int, ...]) -> list[Ints]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import snntorch as snn
 import torch
+from snntorch import SpikingNeuron
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -23,7 +24,7 @@ from fi.engine.compiled.kernels.arrays import (
 from fi.engine.compiled.kernels.simd import WIDTH, begin_at_line
 from fi.engine.compiled.synapse_matrix import Entry, Ints, Synapse, find_entry, normal_form
 from fi.engine.generic.eligible import are_close, is_plain_module, steps_apart
-from fi.network.neurons import spiking_neurons
+from fi.network.neurons import find_kernel_form, spiking_neurons
 from fi.network.stages import Stage, StageActivity
 
 #: How many decay rates the bounds distinguish; each neuron uses the next one above its own.
@@ -121,9 +122,9 @@ def why_not_fast(stage: Stage, activity: StageActivity, of_events: bool = False)
     ``of_events`` is whether nothing but the events comes in.
     """
     stage, activity, _ = _behind_entry(stage, activity, of_events)
-    neuron = stage.neuron
-    kind = type(neuron).__name__
-    if type(neuron) not in (snn.Leaky, snn.Synaptic):
+    kind = type(stage.neuron).__name__
+    neuron = find_kernel_form(stage.neuron)
+    if neuron is None:
         return f"{kind} has no kernel"
     if not steps_apart(stage):
         return f"{kind} or its recurrence has hooks or a forward of its own"
@@ -133,7 +134,7 @@ def why_not_fast(stage: Stage, activity: StageActivity, of_events: bool = False)
         return f"{kind} with reset_delay=False, state_quant or inhibition has no kernel"
     if float(neuron.graded_spikes_factor) != 1.0:
         return "graded spikes have no kernel"
-    if len(spiking_neurons(neuron)) != 1 or list(neuron.children()):
+    if len(spiking_neurons(stage.neuron)) != 1 or list(stage.neuron.children()):
         return f"{kind} with modules of its own has no kernel"
     if normal_form(stage, activity.inputs.shape[2:]) is None:
         return "its synapse is no (conv or linear, norm, pool) chain"
@@ -141,7 +142,7 @@ def why_not_fast(stage: Stage, activity: StageActivity, of_events: bool = False)
         return "a layer has hooks, a forward or words of its own"
     if not _fires_at_threshold(activity, neuron):
         return f"{kind}'s spikes are not (membrane > threshold)"
-    if not _follows_rule(stage, activity):
+    if not _follows_rule(stage, neuron, activity):
         return f"{kind}'s membranes are not those of its rule"
     if not _conducts_as_normal_form(stage, activity):
         return "its currents are not those of its weights"
@@ -159,9 +160,8 @@ def _fires_at_threshold(activity: StageActivity, neuron: snn.Leaky) -> bool:
     return bool(torch.equal(fires.to(activity.spikes.dtype), activity.spikes))
 
 
-def _follows_rule(stage: Stage, activity: StageActivity) -> bool:
+def _follows_rule(stage: Stage, neuron: SpikingNeuron, activity: StageActivity) -> bool:
     """Whether the golden membranes are what the kernels' own step gives, bit for bit."""
-    neuron = stage.neuron
     currents = activity.currents
     if stage.recurrent is not None:
         fed = torch.cat([torch.zeros_like(activity.spikes[:1]), activity.spikes[:-1]])
@@ -215,7 +215,9 @@ def stage_model(stage: Stage, activity: StageActivity, of_events: bool = False) 
     if synapse is None:
         raise ValueError("this synapse has no normal form")
     shape = tuple(activity.currents.shape[2:])
-    neuron = stage.neuron
+    neuron = find_kernel_form(stage.neuron)
+    if neuron is None:
+        raise ValueError(f"{type(stage.neuron).__name__} has no kernel")
     dtype = activity.currents.dtype
     synaptic = isinstance(neuron, snn.Synaptic)
     beta = _spread(neuron.beta.clamp(0, 1), shape, dtype)
