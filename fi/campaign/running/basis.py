@@ -68,13 +68,14 @@ def find_basis(
     }
     given = Path(source.name)
     name = schedule.name_list(given.stem, make_tag(identity))
-    files = CampaignFiles(settings.output / subject.name, name, identity, settings.shard)
+    root, kind = settings.output / subject.name, schedule.results_file
+    files = CampaignFiles(root, name, identity, settings.shard, kind)
     return RunBasis(golden, files, replace(source, name=f"{name}{given.suffix}"))
 
 
 def _identify_special(subject: Subject, schedule: ListedFaults) -> dict[str, str]:
     """What else the results depend on, where it is not the usual."""
-    special = {}
+    special = schedule.identify()
     if subject.accuracy_before is not None:
         special["format"] = subject.word_format
     if own := user_model_sources(schedule.models):

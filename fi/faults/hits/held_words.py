@@ -54,9 +54,7 @@ class HitWords(StoredWord):
             )
 
 
-def corrupt_stored(
-    hits: FamilyHits, golden: Tensor, form: WordFormat, tensor: Tensor
-) -> Tensor:
+def corrupt_stored(hits: FamilyHits, golden: Tensor, form: WordFormat, tensor: Tensor) -> Tensor:
     """What the words that are hit read, in the type and shape of ``golden``: ``[words]``.
 
     Args:

@@ -79,9 +79,7 @@ class FamilyHits:
 
     def faults_by_word(self, injection: int, steps: range | None) -> Iterator[Fault]:
         """The same with the hits of a word by one model as one fault of several bits."""
-        pairs, first = np.unique(
-            np.stack([self.word, self.model]), axis=1, return_inverse=True
-        )
+        pairs, first = np.unique(np.stack([self.word, self.model]), axis=1, return_inverse=True)
         bits: list[list[int]] = [[] for _ in range(pairs.shape[1])]
         for place, choice in zip(first.reshape(-1).tolist(), self.choice.tolist(), strict=True):
             bits[place] += self.choices[choice]

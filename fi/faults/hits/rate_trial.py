@@ -31,9 +31,7 @@ class RateTrial:
     steps: range | None = None
 
     @classmethod
-    def make(
-        cls, space: HitSpace, injection: int, rate: float, scope: str, seed: int
-    ) -> RateTrial:
+    def make(cls, space: HitSpace, injection: int, rate: float, scope: str, seed: int) -> RateTrial:
         """The trial of that seed; of several times in the space one is drawn for the trial."""
         hits = HitDraw(seed).binomial(space.size_of(scope), rate)
         times = space.space.steps
