@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -13,13 +13,12 @@ from fi.faults.csv_row import parse_layer, parse_number, parse_steps, shown
 from fi.faults.fault import format_steps
 from fi.faults.hits.rate_trial import RateTrial
 from fi.metrics.counts import COUNT_COLUMNS, Counts, count_table, first_wrong
-from fi.store.results_file import ResultsFile, append_lines
+from fi.store.results_file import ResultsFile
 from fi.store.results_rows import ResultsError
 
 #: What says which faults a trial has: they are drawn from it when it is run.
 TRIAL_COLUMNS = ("Injection", "Rate", "Scope", "Seed", "Faults", "Step")
 RATE_COLUMNS = TRIAL_COLUMNS + COUNT_COLUMNS
-_HEADER = csv_text([RATE_COLUMNS])
 
 
 def trial_row(trial: RateTrial) -> tuple[Any, ...]:
@@ -39,13 +38,15 @@ class RateResultsFile(ResultsFile):
     The same trials and counts give the same bytes.
     """
 
+    header: ClassVar[str] = csv_text([RATE_COLUMNS])
+
     def append(self, trials: Sequence[Any], counts: Counts, values: Sequence[Any] = ()) -> None:
         try:
             table = count_table(counts, len(trials))
         except ValueError as problem:
             raise ResultsError(f"{self.path}: {problem}") from None
         rows = zip(map(trial_row, trials), table.tolist(), strict=True)
-        append_lines(self.path, csv_text([*t, *c] for t, c in rows).encode(), _HEADER)
+        self._append_rows(csv_text([*t, *c] for t, c in rows))
 
     def trial_rows(self) -> list[list[list[str]]]:
         return [[fields] for _, fields in self._rows(self._text())]
@@ -102,9 +103,8 @@ class RateResultsFile(ResultsFile):
         rows = csv_rows(text, self.path, ResultsError)
         _, header = next(rows, (1, list(RATE_COLUMNS)))
         if tuple(header) != RATE_COLUMNS:
-            raise ResultsError(
-                f"{self.path}:1: the header is {','.join(header)[:80]!r}; allowed: {_HEADER[:-1]}"
-            )
+            found, wanted = ",".join(header)[:80], self.header[:-1]
+            raise ResultsError(f"{self.path}:1: the header is {found!r}; allowed: {wanted}")
         for line, fields in rows:
             if len(fields) != len(RATE_COLUMNS):
                 raise ResultsError(

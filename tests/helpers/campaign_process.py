@@ -111,14 +111,14 @@ def kill_at_write(place: str, number: int) -> None:
     """Kill the process half-way through the ``number``-th write of results, or after it."""
     whole, left = results_file._append, iter(range(number, -1, -1))
 
-    def append(path: Path, data: bytes) -> None:
+    def append(path: Path, data: bytes, header: str) -> None:
         last = next(left) == 0
         if last and place == "write":
-            data = data if path.exists() else results_file.HEADER.encode() + data
+            data = data if path.exists() else header.encode() + data
             with path.open("ab") as file:
                 file.write(data[: len(data) // 2])
             die()
-        whole(path, data)
+        whole(path, data, header)
         if last:
             die()
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 from fi.base.errors import ContractBroken, UserError
 from fi.base.usable_memory import find_usable_memory
-from fi.campaign.rates.rate_runs import EngineChoice, RateRuns
+from fi.campaign.rates.engine_choice import EngineChoice
+from fi.campaign.rates.rate_runs import RateRuns
 from fi.campaign.rates.rate_schedule import RateTrials
 from fi.campaign.runner import Campaign
 from fi.campaign.running.basis import RunBasis

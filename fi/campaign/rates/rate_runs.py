@@ -10,60 +10,15 @@ import pytorch_lightning as pl
 import torch
 
 from fi.campaign.golden_run import GoldenRun
+from fi.campaign.rates.engine_choice import EngineChoice
 from fi.campaign.running.group_runs import GroupRuns
 from fi.campaign.subject import Subject
 from fi.engine.bulk import BulkEngine
-from fi.engine.differential.engine import DifferentialEngine
 from fi.faults.hits.rate_trial import RateTrial
 from fi.metrics.counts import GroupCounts
 
-#: So many faults of a trial are run by their differences, whatever stages they are in.
-FEW = 16
-#: The same where all of them are in linear stages, whose kernel takes any number of faults at once.
-FEW_LINEAR = 512
 #: Faults that the trials of one test run on the differential engine have together, at most.
 _AT_ONCE = 65_536
-
-
-class EngineChoice:
-    """Says of each trial whether it is run by its differences or by a plain forward.
-
-    The choice depends on the network and the trial alone, not on the machine: a campaign that is
-    continued elsewhere goes on with the same engines.
-
-    Args:
-        engine: the differential engine; ``None`` where the network has none.
-        subject: the network and its test set.
-        bulk: draws the faults.
-        always: run every trial on the differential engine, as ``--engine differential`` asks.
-    """
-
-    def __init__(
-        self,
-        engine: DifferentialEngine | None,
-        subject: Subject,
-        bulk: BulkEngine,
-        always: bool = False,
-    ) -> None:
-        self.engine, self._bulk, self._always = engine, bulk, always
-        self._linear: set[str] = set()
-        if engine is not None:
-            with torch.inference_mode():
-                kernels = engine.prepare(subject.batches.first()[0].to(subject.dtype)).kernels
-            families = bulk.space.space.families
-            if kernels is not None:
-                runs = kernels.multiple.runs_overlaps
-                self._linear = {family.name for family in families if runs(family.name)}
-
-    def is_sparse(self, trial: RateTrial) -> bool:
-        """Whether a trial is run by its differences."""
-        if self.engine is None or self._always:
-            return self.engine is not None
-        if trial.hits <= FEW:
-            return True
-        if trial.hits > FEW_LINEAR or not self._linear:
-            return False
-        return all(hits.family.name in self._linear for hits in trial.draw(self._bulk.space))
 
 
 class RateRuns(GroupRuns):

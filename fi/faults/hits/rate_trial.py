@@ -35,8 +35,8 @@ class RateTrial:
         """The trial of that seed; of several times in the space one is drawn for the trial."""
         hits = HitDraw(seed).binomial(space.size_of(scope), rate)
         times = space.space.steps
-        place = 0 if len(times) == 1 else HitDraw(derive_seed(seed, "step")).below(len(times), 1)
-        return cls(injection, rate, scope, seed, hits, times[int(place)])
+        (place,) = HitDraw(derive_seed(seed, "step")).below(len(times), 1).tolist()
+        return cls(injection, rate, scope, seed, hits, times[place])
 
     def draw(self, space: HitSpace) -> list[FamilyHits]:
         """Its faults, family by family."""
