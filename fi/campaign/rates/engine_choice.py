@@ -34,8 +34,9 @@ class EngineChoice:
 
     By a plain forward go trials of many faults, and those in which something large is rounded: two
     large weights of opposite signs meet in one neuron (what is left of their sum hangs on the order
-    of summation, in which the engines differ), or one meets a spike that is a tiny number. The choice depends on the network and the trial alone, not on the machine: a
-    campaign that is continued elsewhere goes on with the same engines.
+    of summation, in which the engines differ), or one meets a spike that is a tiny number. The
+    choice depends on the network and the trial alone, not on the machine: a campaign that is
+    continued elsewhere goes on with the same engines.
 
     Args:
         engine: the differential engine; ``None`` where the network has none.
