@@ -28,10 +28,11 @@ def rate_campaign(
 ) -> RateCampaign:
     """A campaign that says nothing; ``plan`` and ``options`` are of its plan and settings."""
     callbacks = options.pop("callbacks", ())
-    lines: list[str] = options.pop("lines", [])
+    lines: list[str] = []
+    told = options.pop("say", None)
     hardware = Hardware(accelerator="cpu", precision=options.pop("precision", "32-true"))
     usual = {"output": output, "progress": None, "figures": False, "hardware": hardware}
-    settings = Settings(**{**usual, **options})
+    settings = Settings(**{**usual, **options})  # type: ignore[arg-type]  # by name
     given = RatePlan(tuple(rates), trials, SamplingPlan(**plan or {}), iterative)
     listed = make_rate_trials(given, subject, settings.shard, 0.99, "gaffke", until)
     return RateCampaign(
@@ -40,7 +41,7 @@ def rate_campaign(
         settings=settings,
         source=make_rate_record(listed, 0.99, "gaffke"),
         callbacks=[*standard_callbacks(settings, of_rates=True), *callbacks],
-        say=lines.append,
+        say=lines.append if told is None else told,
     )
 
 

@@ -23,6 +23,11 @@ def describe_check(entries: Mapping[str, Any]) -> str:
     if not found:
         return ""
     agree = found["pairs"] - found["differing"]
+    if isinstance(entries.get("rates"), dict):
+        return (
+            f"Before the campaign {found['trials']} trials of few faults were run on the full "
+            f"engine too: {agree} of {found['pairs']} pairs agreed"
+        )
     return (
         f"Before the campaign {found['trials']} faults of {found['families']} site families were "
         f"run on the full engine too: {agree} of {found['pairs']} pairs agreed"
