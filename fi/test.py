@@ -79,7 +79,7 @@ def prepare(argv: list[str]) -> tuple[Campaign, FaultSource | None, Namespace]:
     subject = load_subject(parser, options)
     if options.threads:
         torch.set_num_threads(options.threads)
-    common = {
+    common: dict[str, Any] = {
         "settings": settings,
         "config": parser.dump_replayable(options, NOT_REPLAYED),
         "options": list_set_options(options),

@@ -77,7 +77,7 @@ def parse_rate_option(text: str) -> float:
 def _refuse_others(options: Namespace) -> None:
     """``UserError`` for an option that says otherwise how many faults are run, or which."""
     usual = SamplingPlan()
-    others = {
+    others: dict[str, Any] = {
         **{"fault_list": None, "pilot": None, "prior": None, "t": None, "p": usual.p},
         **{"rounding": usual.rounding, "minimum_per_stratum": usual.minimum},
     }

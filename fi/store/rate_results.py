@@ -40,7 +40,9 @@ class RateResultsFile(ResultsFile):
 
     header: ClassVar[str] = csv_text([RATE_COLUMNS])
 
-    def append(self, trials: Sequence[Any], counts: Counts, values: Sequence[Any] = ()) -> None:
+    def append(
+        self, trials: Sequence[Any], counts: Counts, values: Sequence[Any] | None = None
+    ) -> None:
         try:
             table = count_table(counts, len(trials))
         except ValueError as problem:

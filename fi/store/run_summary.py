@@ -64,7 +64,7 @@ class RunSummary:
         self._folder = folder
         self._entries = {**entries, "decided": count_decisions(0)}
         self._samples = samples
-        self.count_rows = count_faults  # of the trials that a results file has a row each, or more
+        self.count_rows: Callable[[Sequence[Any]], int] = count_faults  # in the results file
         self._count_decisions, self._trials = count_decisions, 0
         self._done = len(earlier)
         self._start = time.monotonic()

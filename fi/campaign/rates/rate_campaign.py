@@ -66,7 +66,7 @@ class RateCampaign(Campaign):
         part = f"shard {shard}, {len(self.trials)} of " if shard else ""
         rates = ", ".join(f"{rate:g}" for rate in plan.rates)
         choice = self._make_choice(self._make_bulk())
-        sparse = sum(map(choice.is_sparse, self.schedule.trials))
+        sparse = sum(map(choice.is_sparse, self.schedule.rate_trials))
         what = f"{part}{len(self.schedule.listed)} trials of {name}: rates {rates}"
         return (
             f"{what} of {self.schedule.space.size} bits; {sparse} of {len(self.trials)} trials by "
@@ -76,7 +76,9 @@ class RateCampaign(Campaign):
     def _check_families(self) -> None:
         """Some sparse trials on the full engine too."""
         choice = self._make_choice(self._make_bulk())
-        some = [trial for trial in self.schedule.trials if trial.hits and choice.is_sparse(trial)]
+        some = [
+            trial for trial in self.schedule.rate_trials if trial.hits and choice.is_sparse(trial)
+        ]
         if not some:
             return
         full = FullEngine(self.subject.network, self.subject.infer)
@@ -132,14 +134,15 @@ class RateCampaign(Campaign):
             ContractBroken: more pairs differ than the contract allows.
         """
         chosen = np.random.default_rng(seed).permutation(len(self.trials))[:count]
-        trials: list[Any] = [self.schedule.trials[place] for place in sorted(chosen.tolist())]
+        trials: list[Any] = [self.schedule.rate_trials[place] for place in sorted(chosen.tolist())]
         bulk = BulkEngine(self.subject.network, self.subject.infer, self.schedule.space)
         runs = GroupRuns(self.trainer, bulk, self.subject, self.golden)
         stored = results.set_index("Injection")[list(COUNT_COLUMNS)]
         moved, wrong = 0, []
         with self.prepare():
             for group, counts in runs.run(trials):
-                for place, trial in enumerate(group):
+                rows: Sequence[Any] = group
+                for place, trial in enumerate(rows):
                     own = np.array([counts[name][place] for name in COUNT_COLUMNS])
                     apart = np.abs(own - stored.loc[trial.injection].to_numpy())
                     if apart.any():

@@ -48,7 +48,7 @@ def _make_trials_table(campaign: RateCampaign) -> Table:
     for name in ("layer", "rate", "trials", "faults expected"):
         table.add_column(name, justify="left" if name == "layer" else "right")
     for rate, scope in schedule.cells:
-        number = sum(t.rate == rate and t.scope == scope for t in schedule.trials)
+        number = sum(t.rate == rate and t.scope == scope for t in schedule.rate_trials)
         table.add_row(scope, f"{rate:g}", str(number), f"{rate * schedule.space.size_of(scope):g}")
     return table
 

@@ -42,7 +42,7 @@ class RateTrials(ListedFaults):
     """
 
     results_file: ClassVar[type[ResultsFile]] = RateResultsFile
-    multi_fault = True  # type: ignore[assignment]  # of every list of trials
+    multi_fault = True  # of every list of trials
 
     def __init__(
         self,
@@ -80,6 +80,12 @@ class RateTrials(ListedFaults):
         self.trials = self.faults  # type: ignore[assignment]  # a trial is a row
 
     @property
+    def rate_trials(self) -> list[RateTrial]:
+        """The trials that are run here, as what they are."""
+        rows: list[Any] = self.faults
+        return rows
+
+    @property
     def listed_trials(self) -> int:
         return len(self.listed)
 
@@ -105,7 +111,7 @@ class RateTrials(ListedFaults):
         return {"rates": json_hash([what, RATE_COLUMNS])}
 
     def list_left(self, done: Set[int]) -> list[Any]:
-        return [trial for trial in self.faults if trial.injection not in done]  # type: ignore[attr-defined]
+        return [trial for trial in self.rate_trials if trial.injection not in done]
 
     def group(self, listed: Sequence[Any]) -> list[Any]:
         return list(listed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -37,7 +39,7 @@ class HitWords(StoredWord):
         self.faults, self.hits = (), hits
         self.tensor = getattr(module, attribute).detach()
         index = unravel_words(hits.words, tuple(self.tensor.shape))
-        self.index = tuple(axis.to(self.tensor.device) for axis in index)  # type: ignore[assignment]
+        self.index: Any = tuple(axis.to(self.tensor.device) for axis in index)
         self.golden = self.tensor[self.index].clone()
         faulty = corrupt_stored(hits, self.golden, format_of(module, attribute), self.tensor)
         self.starts, self._values = [0], [faulty]
