@@ -70,7 +70,8 @@ class PastCampaign:
     def is_of_rates(self) -> bool:
         """Whether it has a row a trial of a rate; ``FileError`` where its summary is damaged."""
         path = self.path / "summary.json"
-        return path.exists() and isinstance(self.entries().get("rates"), dict)
+        entries: Any = self.entries() if path.exists() else {}
+        return isinstance(entries, dict) and isinstance(entries.get("rates"), dict)
 
     @property
     def rate_results(self) -> RateResultsFile:
