@@ -45,15 +45,19 @@ class CampaignProgress(CampaignCallback):
         self._record: CampaignRecord | None = None
         self._faults, self._pairs, self._changed = 0.0, 0, 0
         self._start = self._shown = 0.0
+        self._unit = "faults"
 
     def on_campaign_start(self, record: CampaignRecord) -> None:
         self._record = record
+        self._unit = "trials" if record.source.scheme == "rates" else "faults"
         self.caption = f"{self._changes} {_CAVEATS[record.source.scheme in _EVEN_SCHEMES]}"
+        if self._unit == "trials":
+            self.caption = f"{self._changes} (over all rates)"
         self._faults, self._pairs, self._changed = float(record.done), 0, 0
         self._start = self._shown = time.monotonic()
         if self.console.is_terminal:
             self._bar = _make_bar(self.console)
-            self._bar.add_task("faults", total=record.faults, completed=record.done)
+            self._bar.add_task(self._unit, total=record.faults, completed=record.done)
             self._bar.start()
 
     def on_interim_analysis(self, faults: int) -> None:
@@ -119,7 +123,7 @@ class CampaignProgress(CampaignCallback):
         else:
             left = self._describe_time_left(done)
             self.console.print(
-                f"{int(done)}/{self._record.faults} faults  {text}{left}",
+                f"{int(done)}/{self._record.faults} {self._unit}  {text}{left}",
                 highlight=False,
                 soft_wrap=True,
             )

@@ -9,7 +9,7 @@ from pathlib import Path
 from fi.cli.execution import run_command
 from fi.cli.parser import CommandParser
 from fi.report.page import write_report
-from fi.report.tables import show_table, write_table
+from fi.report.terminal.campaign_end import show_campaign
 from fi.store.merging import COMMAND, merge
 
 
@@ -23,7 +23,7 @@ def run(argv: list[str]) -> None:
     options = _parser().parse(argv)
     folders = [Path(folder) for folder in options.folders]
     target = merge(folders, Path(options.output) if options.output else None)
-    show_table(target, write_table(target))
+    show_campaign(target)
     print(f"Report in {write_report(target)}")
     print(f"Results in {target}")
 

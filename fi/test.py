@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from jsonargparse import Namespace
 
     from fi.campaign.fault_source import FaultSource
+    from fi.campaign.rates.rate_campaign import RateCampaign
     from fi.campaign.runner import Campaign
+    from fi.campaign.subject import Subject
+    from fi.sampling.rate_plan import RatePlan
 
 # Nothing is imported before it is needed: PyTorch for the options, then, for what runs a campaign,
 # Lightning, which takes three times as long. Imports are a part of what ``prepare`` makes.
@@ -39,7 +42,9 @@ def run(argv: list[str]) -> None:
         with pause_collection():
             campaign, source, options = prepare(argv)
             stack.enter_context(exempt_from_collection())  # else all of it is walked over once
-        if options.dry_run:
+        if source is None:
+            run_rates(campaign, options)
+        elif options.dry_run:
             from fi.campaign.dry_run import show_plan
 
             show_plan(campaign, source)
@@ -47,17 +52,20 @@ def run(argv: list[str]) -> None:
             run_campaign(campaign, source, options)
 
 
-def prepare(argv: list[str]) -> tuple[Campaign, FaultSource, Namespace]:
-    """Parse and plan: the campaign, where its faults come from, the options."""
+def prepare(argv: list[str]) -> tuple[Campaign, FaultSource | None, Namespace]:
+    """Parse and plan: the campaign, where its faults come from (not of rates), the options."""
     from fi.cli.chosen_classes import find_chosen_classes, find_chosen_data
+    from fi.cli.rate_options import make_rate_plan
     from fi.cli.test_options import NOT_REPLAYED, make_parser, parse_early_options
     from fi.cli.test_plan import make_iterative_plan, make_pilot_plan, make_plan, make_settings
 
     classes = find_chosen_classes(argv, ("model", "data") if asks_for_help(argv) else ("model",))
     early = parse_early_options(argv, classes)
     plan, settings = make_plan(early), make_settings(early)
-    pilot = make_pilot_plan(early, plan)
-    given = pilot or make_iterative_plan(early, plan) or early.fault_list or plan
+    rates = make_rate_plan(early, plan)
+    pilot = make_pilot_plan(early, plan) if rates is None else None
+    iterative = make_iterative_plan(early, plan) if rates is None else None
+    given = pilot or iterative or early.fault_list or plan
     parser = make_parser({**classes, "data": find_chosen_data(argv, classes["model"])})
     options = parser.parse(argv)
 
@@ -69,20 +77,33 @@ def prepare(argv: list[str]) -> tuple[Campaign, FaultSource, Namespace]:
     from fi.cli.subject_options import load_subject
 
     subject = load_subject(parser, options)
-    source = make_fault_source(given, subject, settings.output)
     if options.threads:
         torch.set_num_threads(options.threads)
-    campaign = Campaign(
-        subject,
-        source.runnable,
-        settings,
-        replace(source.record, confidence=options.confidence, interval=options.interval),
-        config=parser.dump_replayable(options, NOT_REPLAYED),
-        options=list_set_options(options),
-        callbacks=standard_callbacks(settings),
-        say=say_nothing if options.quiet else print,
-    )
-    return campaign, source, options
+    common: dict[str, Any] = {
+        "settings": settings,
+        "config": parser.dump_replayable(options, NOT_REPLAYED),
+        "options": list_set_options(options),
+        "callbacks": standard_callbacks(settings, rates is not None),
+        "say": say_nothing if options.quiet else print,
+    }
+    if rates is not None:
+        return make_rate_campaign(rates, subject, options, common), None, options
+    source = make_fault_source(given, subject, settings.output)
+    rule = {"confidence": options.confidence, "interval": options.interval}
+    record = replace(source.record, **rule)
+    return Campaign(subject, source.runnable, source=record, **common), source, options
+
+
+def make_rate_campaign(
+    plan: RatePlan, subject: Subject, options: Namespace, common: Mapping[str, Any]
+) -> RateCampaign:
+    """The campaign on the trials of ``--faults.rate``."""
+    from fi.campaign.rates.rate_campaign import RateCampaign
+    from fi.campaign.rates.rate_source import make_rate_record, make_rate_trials
+
+    rule = (options.confidence, options.interval)
+    trials = make_rate_trials(plan, subject, common["settings"].shard, *rule, options.until)
+    return RateCampaign(subject, trials, source=make_rate_record(trials, *rule), **common)
 
 
 def run_campaign(campaign: Campaign, source: FaultSource, options: Namespace) -> None:
@@ -101,6 +122,31 @@ def run_campaign(campaign: Campaign, source: FaultSource, options: Namespace) ->
         show_end(campaign.files, campaign.settings.figures, options.quiet)
     if options.verify:
         verify_and_record(campaign, results, options.verify, options.seed)
+
+
+def run_rates(campaign: Campaign, options: Namespace) -> None:
+    """The same for a campaign of rates; or show its plan, or write the faults of a trial."""
+    from fi.campaign.rates.rate_campaign import RateCampaign
+    from fi.campaign.rates.rate_dry_run import show_rates
+    from fi.campaign.rates.rate_source import write_trial
+    from fi.campaign.running.user_errors import keep_traceback
+    from fi.report.terminal.campaign_end import show_end
+
+    assert isinstance(campaign, RateCampaign)
+    if options.dry_run:
+        show_rates(campaign)
+        return
+    if options.write_faults is not None:
+        lists = campaign.settings.output / "fault_list" / campaign.subject.name
+        path = write_trial(campaign.schedule, options.write_faults, lists)
+        print(f"{campaign.schedule.listed[options.write_faults]}, written to {path}")
+        return
+    with keep_traceback(lambda: campaign.folder):
+        results = campaign.run()
+    if campaign.processes.first:
+        show_end(campaign.files, campaign.settings.figures, options.quiet)
+    if options.verify:
+        print(campaign.verify(results, options.verify, options.seed))
 
 
 def list_set_options(options: Namespace) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytorch_lightning as pl
 
 from fi.base.checkouts import find_checkouts
-from fi.base.errors import ContractBroken, GraphDiffers, UserError, first_line
+from fi.base.errors import ContractBroken, GraphDiffers, first_line
 from fi.base.notes import warn_user
 from fi.base.provenance import describe_machine
 from fi.campaign.callback_api import CampaignRecord
@@ -19,7 +19,7 @@ from fi.campaign.fault_injection import FaultInjection
 from fi.campaign.golden_run import GoldenRun, run_golden
 from fi.campaign.ranks import Processes
 from fi.campaign.running.announcements import describe_folder, describe_golden, describe_list
-from fi.campaign.running.basis import RunBasis, find_basis, hold_folder
+from fi.campaign.running.basis import RunBasis, find_basis, hold_folder, open_pairs
 from fi.campaign.running.decision_counts import DecisionCounts, read_earlier_counts
 from fi.campaign.running.family_check import FamilyCheck, check_families
 from fi.campaign.running.group_runs import GroupRuns
@@ -27,7 +27,7 @@ from fi.campaign.running.listeners import Listeners
 from fi.campaign.running.score_warnings import find_score_warnings
 from fi.campaign.running.session import Session, StoringSession
 from fi.campaign.running.summary_entries import summarise_subject
-from fi.campaign.schedule import make_schedule
+from fi.campaign.schedule import ListedFaults, make_schedule
 from fi.campaign.settings import Settings
 from fi.campaign.subject import Subject, keep_network
 from fi.campaign.trainer import exact_arithmetic, make_trainer, on_gpu
@@ -71,7 +71,7 @@ class Campaign:
     def __init__(
         self,
         subject: Subject,
-        faults: Sequence[Fault] | IterativeDraw,
+        faults: Sequence[Fault] | IterativeDraw | ListedFaults,
         settings: Settings | None = None,
         source: ListRecord | None = None,
         config: str = "",
@@ -82,7 +82,7 @@ class Campaign:
         self.subject = subject
         self.settings = chosen = settings or Settings()
         self.schedule = make_schedule(faults, chosen.shard)
-        check_times(subject, faults)
+        check_times(subject, self.schedule)
         self.config, self.options = config, dict(options or {})
         self.callbacks = [FaultInjection(), *callbacks]
         subject.own.take_anew()  # what has been set since the subject was made is to stay
@@ -94,7 +94,7 @@ class Campaign:
             chosen.memory,
             chosen.threads,
             few,
-            lambda: find_stages(subject, faults),
+            lambda: find_stages(subject, self.schedule),
         )
         subject.own.reset()  # the checks have run the network
         self.trainer = make_trainer(chosen.hardware, self.callbacks)
@@ -225,40 +225,32 @@ class Campaign:
     def _continue(self, basis: RunBasis, earlier: pd.DataFrame) -> pd.DataFrame:
         """Run what ``earlier`` lacks; all results."""
         files, done = basis.files, set(earlier["Injection"])
-        todo = [trial for trial in self.trials if trial[0].injection not in done]
+        todo = self.schedule.list_left(done)
         if not todo and self.processes.run_on_first(lambda: files.finished):
             self.say(f"finished already: {files.path} (--overwrite runs it again)")
             return earlier
-        self.say(f"{describe_list(self.schedule, basis.source.name)}; {self.why}")
+        self.say(self._describe_list(basis.source.name))
         for line in describe_folder(files, earlier, self.schedule) if self.processes.first else ():
             self.say(line)
         self._warm_up()
         if self.settings.check_first and self.engine.name != FullEngine.name:
             self._check_families()
-        self._keeps_pairs = self.processes.run_on_first(lambda: self._open_pairs(basis, done))
+        self._keeps_pairs = self.processes.run_on_first(
+            lambda: open_pairs(basis, done, self.settings.save_pairs)
+        )
         session = self._make_session(basis, earlier)
         with session.open(self._make_record(basis, earlier)):
             session.run(todo)
         return self.processes.run_on_first(files.results.load)
 
-    def _open_pairs(self, basis: RunBasis, done: set[int]) -> bool:
-        """Whether pairs are kept: where it is asked for, and where an earlier run has begun to."""
-        pairs = basis.files.pairs
-        if not self.settings.save_pairs and not pairs.exists():
-            return False
-        if not pairs.exists() and done:
-            raise UserError(
-                f"--save-pairs: {len(done)} faults in {basis.files.path} were run without it; "
-                "--overwrite runs them again"
-            )
-        pairs.start(basis.golden.samples)
-        pairs.keep(done)
-        return True
+    def _describe_list(self, name: str) -> str:
+        """What is run of the list ``name``, and by which engine."""
+        return f"{describe_list(self.schedule, name)}; {self.why}"
 
     def _warm_up(self) -> None:
         """Compile the engine's kernels where no earlier run has."""
         events, _ = self.subject.batches.first()
-        several = any(len(trial) > 1 for trial in self.trials)
+        several = self.schedule.multi_fault
         if not on_gpu(self.trainer):
             families = self.subject.families
             warm_up(self.engine, families, events.to(self.subject.dtype), self.say, several)
@@ -293,20 +285,30 @@ class Campaign:
             )
         counted = read_earlier_counts(files, earlier, golden.samples)
         decisions = DecisionCounts(self.engine, golden.samples, processes.count, counted)
-        entries = self._make_entries(basis)
-        lists = self.settings.output / "fault_list" / self.subject.name
         return StoringSession(
             runs=runs,
             schedule=self.schedule,
             processes=processes,
             listeners=listeners,
             files=files,
-            summary=RunSummary(files, entries, earlier, golden.samples, decisions.count),
+            summary=self._make_summary(basis, earlier, decisions),
             decisions=decisions,
-            list_path=lists / basis.source.name,
+            list_path=self._find_list_path(basis),
             config=self.config,
             say=self.say,
         )
+
+    def _find_list_path(self, basis: RunBasis) -> Path:
+        """Where the list is, or is to be."""
+        lists = self.settings.output / "fault_list" / self.subject.name
+        return lists / basis.source.name
+
+    def _make_summary(
+        self, basis: RunBasis, earlier: pd.DataFrame, decisions: DecisionCounts
+    ) -> RunSummary:
+        """The summary of a run that goes on after ``earlier``."""
+        parts = (basis.files, self._make_entries(basis), earlier, basis.golden.samples)
+        return RunSummary(*parts, decisions.count)
 
     def _make_entries(self, basis: RunBasis) -> dict[str, Any]:
         """What is run and with what, for ``summary.json``."""
@@ -343,22 +345,12 @@ class Campaign:
         )
 
 
-def check_times(subject: Subject, faults: Sequence[Fault] | IterativeDraw) -> None:
+def check_times(subject: Subject, schedule: ListedFaults) -> None:
     """Raise ``UserError`` where a fault lasts for some steps of words that have none."""
-    subject.check_times(list_transient(faults))
+    subject.check_times(schedule.transient_layers)
 
 
-def list_transient(faults: Sequence[Fault] | IterativeDraw) -> list[str]:
-    """The site families in which a fault lasts for some steps."""
-    if isinstance(faults, IterativeDraw):
-        transient = any(time is not None for time in faults.space.steps)
-        return [family.name for family in faults.space.families] if transient else []
-    return list(dict.fromkeys(fault.layer for fault in faults if fault.steps is not None))
-
-
-def find_stages(
-    subject: Subject, faults: Sequence[Fault] | IterativeDraw
-) -> tuple[SpikingNetwork | None, str]:
+def find_stages(subject: Subject, schedule: ListedFaults) -> tuple[SpikingNetwork | None, str]:
     """The subject's network as stages, or why there are none for these faults.
 
     A step of a network with a forward of its own ends with a call of its last neuron; a layer that
@@ -366,7 +358,7 @@ def find_stages(
     """
     staged = subject.staged
     if isinstance(staged, RecordedNetwork):
-        for name in list_transient(faults):
+        for name in schedule.transient_layers:
             if staged.is_behind_neurons(layer_of(name)):
                 return None, f"{name} is read after the last neuron of a step: none ends it there"
     return staged, subject.why_not_recorded

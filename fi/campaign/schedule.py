@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -40,6 +40,8 @@ class ListedFaults:
     """
 
     complete = True
+    #: The kind of file that its results go into.
+    results_file: ClassVar[type[ResultsFile]] = ResultsFile
 
     def __init__(self, faults: Sequence[Fault], shard: Shard | None = None) -> None:
         if not faults:
@@ -79,6 +81,23 @@ class ListedFaults:
     def models(self) -> set[str]:
         """The fault models that may come."""
         return {fault.model for fault in self.listed}
+
+    @property
+    def transient_layers(self) -> list[str]:
+        """The site families in which a fault may last for some steps."""
+        return list(dict.fromkeys(fault.layer for fault in self.faults if fault.steps is not None))
+
+    def identify(self) -> dict[str, str]:
+        """What else tells campaigns on such lists from others."""
+        return {}
+
+    def list_left(self, done: Set[int]) -> list[Trial]:
+        """The trials that are not ``done``, injection numbers."""
+        return [trial for trial in self.trials if trial[0].injection not in done]
+
+    def group(self, listed: Sequence[Fault]) -> list[Trial]:
+        """The trials of a part of the list."""
+        return group_trials(listed)
 
     def name_list(self, given: str, tag: str) -> str:
         """The name of the list without its ending; ``tag`` stands for the campaign."""
@@ -138,6 +157,12 @@ class IterativeFaults(ListedFaults):
     @property
     def models(self) -> set[str]:
         return set(self.draw.space.models)
+
+    @property
+    def transient_layers(self) -> list[str]:
+        space = self.draw.space
+        transient = any(time is not None for time in space.steps)
+        return [family.name for family in space.families] if transient else []
 
     def name_list(self, given: str, tag: str) -> str:
         """What is drawn depends on all that the campaign's results do."""
@@ -202,8 +227,12 @@ def _describe(analysis: InterimAnalysis, number: int, margin: float, targets: in
     return f"{seen}: {', '.join(still[:_NAMED])}{more} of {targets} go on"
 
 
-def make_schedule(faults: Sequence[Fault] | IterativeDraw, shard: Shard | None) -> ListedFaults:
+def make_schedule(
+    faults: Sequence[Fault] | IterativeDraw | ListedFaults, shard: Shard | None
+) -> ListedFaults:
     """The faults of a campaign; ``UserError`` for the shard of a list that is not known yet."""
+    if isinstance(faults, ListedFaults):
+        return faults
     if not isinstance(faults, IterativeDraw):
         return ListedFaults(faults, shard)
     if shard is not None:

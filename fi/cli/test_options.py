@@ -12,6 +12,7 @@ from fi.cli.ignored_options import check_heeded
 from fi.cli.nir_options import add_nir_options
 from fi.cli.option_names import TEST
 from fi.cli.parser import CommandParser
+from fi.cli.rate_options import add_rate_options
 from fi.engine.base import ENGINES
 from fi.faults.word_formats import FORMATS
 from fi.network.adapting.forms import FORWARDS
@@ -22,7 +23,7 @@ from fi.statistics.intervals import DEFAULT_METHOD, METHODS
 from fi.statistics.sample_size import CONFIDENCE
 
 #: Options that are no part of what a config file replays.
-NOT_REPLAYED = ("dry_run", "overwrite", "quiet", "verify")
+NOT_REPLAYED = ("dry_run", "overwrite", "quiet", "verify", "write_faults")
 
 
 def make_parser(classes: Mapping[str, Maker]) -> CommandParser:
@@ -222,6 +223,7 @@ def _add_fault_options(parser: CommandParser) -> None:
         type=str,
         help="permanent, transient (any one time step), window:N (any N steps), 5, or 3-7",
     )
+    add_rate_options(add)
     add("--faults.together", default=1, metavar="K", type=int, help="faults of each trial")
     add("--faults.within", default="network", metavar="WHAT", type=str, help="network or layer")
 

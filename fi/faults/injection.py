@@ -122,7 +122,7 @@ class _Changers:
                 continue
             layer, attribute = layer_of(fault.layer), attribute_of(fault.layer)
             module = self.network.get_submodule(layer)
-            value_of = _find_output(self.network, layer, attribute)
+            value_of = find_output(self.network, layer, attribute)
             if value_of is not None:
                 calls = calls_per_step(self.clock, layer)
                 outputs.append(corrupt_output(self.root, module, value_of, fault, calls))
@@ -156,7 +156,7 @@ class _Changers:
         return isinstance(self.network, SpikingNetwork) and self.network.runs_by_stage
 
 
-def _find_output(network: nn.Module, layer: str, attribute: str) -> Callable[[Any], Tensor] | None:
+def find_output(network: nn.Module, layer: str, attribute: str) -> Callable[[Any], Tensor] | None:
     """How to find a state or the spikes ``[batch, ...]`` after an update; ``None``: neither."""
     neuron = spiking_neurons(network).get(layer)
     if neuron is not None and attribute == "spike":

@@ -65,6 +65,7 @@ class Side:
             FileError: there is none, nothing is finished, or results and summary do not fit.
         """
         file = path / "results.csv" if path.is_dir() else path
+        PastCampaign(file.parent).refuse_rates("fi.compare")
         results = ResultsFile(file).load(whole=False)
         if results.empty:
             raise FileError(f"{file}: no fault is finished, there is nothing to compare")

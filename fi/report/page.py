@@ -12,6 +12,7 @@ from matplotlib.colors import to_hex
 from fi.base.provenance import list_versions
 from fi.base.text_files import write_text
 from fi.report.critical_section import critical_faults
+from fi.report.error_rates.rate_page import rate_pictures, write_rate_report
 from fi.report.facts import facts, options, provenance, subtitle, warning
 from fi.report.figures import main_pictures
 from fi.report.figures.site_maps import lowest, sites
@@ -35,7 +36,10 @@ def write_report(folder: str | Path) -> Path:
     Raises:
         FileError: there is no campaign, or its files are malformed.
     """
-    found = Findings.of(PastCampaign(Path(folder)))
+    campaign = PastCampaign(Path(folder))
+    if campaign.is_of_rates:
+        return write_rate_report(campaign.path, NAME, environment(), style())
+    found = Findings.of(campaign)
     path = Path(folder) / NAME
     write_text(path, page(found))
     return path
@@ -43,8 +47,12 @@ def write_report(folder: str | Path) -> Path:
 
 def write_figures(folder: str | Path, into: str | Path) -> list[Path]:
     """Write every figure of a campaign as an SVG file into a folder; their paths."""
-    found = Findings.of(PastCampaign(Path(folder)))
-    return [picture.save(Path(into) / f"{picture.name}.svg") for picture in pictures(found)]
+    campaign = PastCampaign(Path(folder))
+    if campaign.is_of_rates:
+        drawn = rate_pictures(campaign.path)
+    else:
+        drawn = pictures(Findings.of(campaign))
+    return [picture.save(Path(into) / f"{picture.name}.svg") for picture in drawn]
 
 
 def pictures(found: Findings) -> list[Picture]:

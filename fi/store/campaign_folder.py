@@ -36,6 +36,7 @@ class CampaignFiles:
         list_name: of the fault list, without its ending.
         identity: hashes of everything that the results depend on; their hash ends the name.
         shard: the part of the list that is run, where it is a part.
+        kind: of the results file.
     """
 
     def __init__(
@@ -44,11 +45,12 @@ class CampaignFiles:
         list_name: str,
         identity: Mapping[str, str],
         shard: Shard | None = None,
+        kind: type[ResultsFile] = ResultsFile,
     ) -> None:
         self.identity = complete_identity(identity)
         self.campaign = root / f"{list_name}-{make_tag(identity)}"
         self.path = self.campaign / shard.folder if shard else self.campaign
-        self.results = ResultsFile(self.path / "results.csv")
+        self.results = kind(self.path / "results.csv")
         self.pairs = PairsFile(self.path / PAIRS_NAME)
         self.shard = shard
         self._list_name = list_name

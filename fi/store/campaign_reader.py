@@ -11,6 +11,7 @@ from typing import Any
 from fi.base.text_files import FileError, read_text
 from fi.statistics.intervals import DEFAULT_METHOD, check_method
 from fi.statistics.survey_design import Design
+from fi.store.rate_results import RateResultsFile
 from fi.store.results_file import ResultsFile
 
 _HASH = re.compile("[0-9a-f]+")
@@ -64,6 +65,26 @@ class PastCampaign:
     def results(self) -> ResultsFile:
         """One row a fault."""
         return ResultsFile(self.path / "results.csv")
+
+    @property
+    def is_of_rates(self) -> bool:
+        """Whether it has a row a trial of a rate; ``FileError`` where its summary is damaged."""
+        path = self.path / "summary.json"
+        entries: Any = self.entries() if path.exists() else {}
+        return isinstance(entries, dict) and isinstance(entries.get("rates"), dict)
+
+    @property
+    def rate_results(self) -> RateResultsFile:
+        """One row a trial, of a campaign of rates."""
+        return RateResultsFile(self.path / "results.csv")
+
+    def refuse_rates(self, doing: str) -> None:
+        """Raise ``FileError`` for a campaign of rates, which ``doing`` is not for."""
+        if self.is_of_rates:
+            raise FileError(
+                f"{self.path} is a campaign of rates (--faults.rate), a row a trial; {doing} is "
+                "for campaigns of single faults"
+            )
 
     @property
     def list_name(self) -> str:

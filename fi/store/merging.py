@@ -18,6 +18,7 @@ from fi.store.campaign_folder import report_disk_errors
 from fi.store.decisions import add_decision_counts
 from fi.store.identity import text_hash
 from fi.store.pairs_file import PAIRS_NAME, PairsFile
+from fi.store.rate_results import RATE_COLUMNS, TRIAL_COLUMNS, RateResultsFile
 from fi.store.results_file import ResultsFile
 from fi.store.results_rows import RESULT_COLUMNS
 from fi.store.run_summary import sum_runs
@@ -39,9 +40,15 @@ class Part:
     summary: Mapping[str, Any]
 
     @property
+    def of_rates(self) -> bool:
+        """Whether it is of a campaign of rates."""
+        return isinstance(self.summary.get("rates"), dict)
+
+    @property
     def results(self) -> ResultsFile:
         """Its rows."""
-        return ResultsFile(self.path / "results.csv")
+        kind = RateResultsFile if self.of_rates else ResultsFile
+        return kind(self.path / "results.csv")
 
     @property
     def complaint(self) -> str:
@@ -155,7 +162,9 @@ def write_merged(parts: Sequence[Part], target: Path) -> None:
         MergeError: the rows together are not the list that the shards are of.
     """
     rows = interleave([part.results.trial_rows() for part in parts])
-    faults = text_hash(csv_text([FAULT_COLUMNS, *(row[: len(FAULT_COLUMNS)] for row in rows)]))
+    of_rates = parts[0].of_rates
+    columns = TRIAL_COLUMNS if of_rates else FAULT_COLUMNS
+    faults = text_hash(csv_text([columns, *(row[: len(columns)] for row in rows)]))
     if faults != parts[0].summary["hashes"].get("faults"):
         raise MergeError(
             f"{target.name}: the rows of all shards are not the fault list that they are of: "
@@ -163,7 +172,9 @@ def write_merged(parts: Sequence[Part], target: Path) -> None:
         )
     merge_pairs(parts, target)
     write_text(target / "config.yaml", merge_config(parts[0].path / "config.yaml"))
-    write_text(target / "results.csv", csv_text([RESULT_COLUMNS, *rows]))
+    write_text(
+        target / "results.csv", csv_text([RATE_COLUMNS if of_rates else RESULT_COLUMNS, *rows])
+    )
     write_summary(target, merge_summaries(parts, len(rows)))
 
 

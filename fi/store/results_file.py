@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby, repeat
 from operator import itemgetter
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -39,8 +40,13 @@ class ResultsFile:
         path: the file, ``results.csv``; its folder exists when the first group is appended.
     """
 
+    header: ClassVar[str] = HEADER
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+
+    def _append_rows(self, text: str) -> None:
+        _append(self.path, text.encode(), self.header)
 
     def append(
         self,
@@ -69,7 +75,7 @@ class ResultsFile:
         texts = _count_texts(table, [len(trial) for trial in whole])
         words = map(value_text, repeat(None, len(texts)) if values is None else values)
         lines = map(",".join, zip(faults, texts, words, strict=True))
-        _append(self.path, "\n".join([*lines, ""]).encode())
+        self._append_rows("\n".join([*lines, ""]))
 
     def trial_rows(self) -> list[list[list[str]]]:
         """The fields of the rows of every trial, as they are in the file; errors as ``load``."""
@@ -197,7 +203,7 @@ def _all_listed(frame: pd.DataFrame, faults: Sequence[Fault]) -> bool:
     return listed.issuperset(zip(*columns, strict=True))
 
 
-def _append(path: Path, data: bytes) -> None:
+def _append(path: Path, data: bytes, header: str) -> None:
     """Add ``data`` behind the whole lines of the file, all of it or nothing."""
     with path.open("a+b", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
@@ -205,7 +211,7 @@ def _append(path: Path, data: bytes) -> None:
         if file.read(1) not in (b"", b"\n"):
             raise ResultsError(f"{path}: the last line is cut off; repair drops it")
         try:
-            left = memoryview(data if size else HEADER.encode() + data)
+            left = memoryview(data if size else header.encode() + data)
             while left:
                 left = left[file.write(left) :]
             os.fsync(file.fileno())

@@ -64,6 +64,7 @@ class RunSummary:
         self._folder = folder
         self._entries = {**entries, "decided": count_decisions(0)}
         self._samples = samples
+        self.count_rows: Callable[[Sequence[Any]], int] = count_faults  # in the results file
         self._count_decisions, self._trials = count_decisions, 0
         self._done = len(earlier)
         self._start = time.monotonic()
@@ -83,7 +84,7 @@ class RunSummary:
 
     def note_stored(self, trials: Sequence[Trial]) -> None:
         """Note that the results of these trials are in the file."""
-        rows = sum(map(len, trials))
+        rows = self.count_rows(trials)
         self._trials += len(trials)
         self._entries["decided"] = self._count_decisions(self._trials)
         self._done += rows
@@ -114,6 +115,11 @@ class RunSummary:
                 "runs": runs,
             }
         )
+
+
+def count_faults(trials: Sequence[Trial]) -> int:
+    """The rows of trials in a results file that has one a fault."""
+    return sum(map(len, trials))
 
 
 def sum_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

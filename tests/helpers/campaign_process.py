@@ -22,6 +22,7 @@ from unittest.mock import patch
 
 import pytorch_lightning as pl
 import torch
+from rate_campaigns import rate_campaign
 from small_networks import INPUT_SHAPES, SmallConv, SmallLinear, event_batches, small
 
 from fi.callbacks import standard_callbacks
@@ -58,6 +59,7 @@ class Job:
         longest_file: a file that would grow longer does not: the disk is full.
         user: to become, before anything is done.
         iterative: draw by interim analyses instead of one list of 41 faults.
+        rates: run 20 trials of two rates instead, some sparse and some dense.
     """
 
     output: Path
@@ -70,6 +72,7 @@ class Job:
     longest_file: int | None = None
     user: int | None = None
     iterative: bool = False
+    rates: bool = False
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -111,14 +114,14 @@ def kill_at_write(place: str, number: int) -> None:
     """Kill the process half-way through the ``number``-th write of results, or after it."""
     whole, left = results_file._append, iter(range(number, -1, -1))
 
-    def append(path: Path, data: bytes) -> None:
+    def append(path: Path, data: bytes, header: str) -> None:
         last = next(left) == 0
         if last and place == "write":
-            data = data if path.exists() else results_file.HEADER.encode() + data
+            data = data if path.exists() else header.encode() + data
             with path.open("ab") as file:
                 file.write(data[: len(data) // 2])
             die()
-        whole(path, data)
+        whole(path, data, header)
         if last:
             die()
 
@@ -143,6 +146,8 @@ def campaign_of(job: Job) -> Campaign:
     An iterative one has some sixty, in three draws.
     """
     kind = SmallLinear if job.engine == "full" else SmallConv
+    if job.rates:
+        return rates_of(job)
     subject = Subject(small(kind), event_batches(INPUT_SHAPES[kind]))
     plan = SamplingPlan(margin=0.2, models=("bit-flip", "stuck-at-1"))
     if job.iterative:
@@ -157,6 +162,26 @@ def campaign_of(job: Job) -> Campaign:
         source = replace(source, scheme=faults.design.scheme, design=faults.design)
     callbacks = [*standard_callbacks(settings), KillAt(place, number)]
     return Campaign(subject, faults, settings, source, callbacks=callbacks)
+
+
+def rates_of(job: Job) -> Campaign:
+    """A campaign of rates."""
+    subject = Subject(small(SmallConv), event_batches(INPUT_SHAPES[SmallConv]))
+    rates, margin = ((0.001, 0.01), 0.1 if job.iterative else 0.01)
+    kill = KillAt(*(job.kill or ("", 0)))
+    devices = {"devices": job.processes, "strategy": "ddp" if job.processes > 1 else "auto"}
+    return rate_campaign(
+        subject,
+        job.output,
+        rates,
+        60 if job.iterative else 10,
+        job.iterative,
+        plan={"margin": margin},
+        engine="auto",
+        hardware=Hardware("cpu", **devices),
+        callbacks=[kill],
+        figures=True,
+    )
 
 
 def run_job(job: Job) -> None:

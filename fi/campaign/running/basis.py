@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
+from fi.base.errors import UserError
 from fi.campaign.golden_run import GoldenRun
 from fi.campaign.ranks import Processes
 from fi.campaign.schedule import ListedFaults
@@ -68,13 +69,14 @@ def find_basis(
     }
     given = Path(source.name)
     name = schedule.name_list(given.stem, make_tag(identity))
-    files = CampaignFiles(settings.output / subject.name, name, identity, settings.shard)
+    root, kind = settings.output / subject.name, schedule.results_file
+    files = CampaignFiles(root, name, identity, settings.shard, kind)
     return RunBasis(golden, files, replace(source, name=f"{name}{given.suffix}"))
 
 
 def _identify_special(subject: Subject, schedule: ListedFaults) -> dict[str, str]:
     """What else the results depend on, where it is not the usual."""
-    special = {}
+    special = schedule.identify()
     if subject.accuracy_before is not None:
         special["format"] = subject.word_format
     if own := user_model_sources(schedule.models):
@@ -117,3 +119,27 @@ def hold_folder(
         if not schedule.complete:  # the first process has replayed what was stored
             schedule.catch_up(processes.run_on_first(lambda: schedule.listed))
         yield earlier
+
+
+def open_pairs(basis: RunBasis, done: Collection[int], wanted: bool) -> bool:
+    """Whether pairs are kept: where it is ``wanted``, and where an earlier run has begun to.
+
+    Args:
+        basis: of the run, whose folder this process holds.
+        done: the trials that have results.
+        wanted: ``--save-pairs``.
+
+    Raises:
+        UserError: there are results without pairs.
+    """
+    pairs = basis.files.pairs
+    if not wanted and not pairs.exists():
+        return False
+    if not pairs.exists() and done:
+        raise UserError(
+            f"--save-pairs: {len(done)} faults in {basis.files.path} were run without it; "
+            "--overwrite runs them again"
+        )
+    pairs.start(basis.golden.samples)
+    pairs.keep(done)
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -20,6 +21,8 @@ from fi.metrics.fault_counts import FaultCounts
 
 #: Pairs of a group that differ, ``int64 [pairs]``, see ``fi.metrics.pair_codes``.
 PackedPairs = NDArray[np.int64]
+#: A group, its counts, integers ``[trials of the group]`` by column, and its pairs where kept.
+GroupRun = tuple[Sequence[Any], GroupCounts, PackedPairs | None]
 
 
 class GroupRuns:
@@ -51,9 +54,7 @@ class GroupRuns:
         """How many of ``trials`` one test run takes, in all processes together."""
         return self.engine.group_size(trials) * self.trainer.world_size
 
-    def run(
-        self, trials: Sequence[Trial]
-    ) -> Iterator[tuple[Sequence[Trial], GroupCounts, PackedPairs | None]]:
+    def run(self, trials: Sequence[Trial]) -> Iterator[GroupRun]:
         """Every group with its counts, integers ``[trials of the group]`` by column, and pairs."""
         size = self.size_group(len(trials))
         metric = FaultCounts(min(size, len(trials)), self.keep_pairs)

@@ -13,7 +13,7 @@ from fi.campaign.running.decision_counts import DecisionCounts
 from fi.campaign.running.group_runs import GroupRuns, PackedPairs
 from fi.campaign.running.listeners import Listeners
 from fi.campaign.schedule import ListedFaults
-from fi.faults.fault import Fault, Trial, group_trials
+from fi.faults.fault import Fault, Trial
 from fi.faults.word_values import word_values
 from fi.metrics.counts import GroupCounts
 from fi.store.campaign_folder import CampaignFiles
@@ -49,7 +49,7 @@ class Session:
         """Run the trials ``todo``, then those that interim analyses add to the list."""
         self._run_groups(todo)
         while not self.schedule.complete and (added := self._analyse()):
-            self._run_groups(group_trials(added))
+            self._run_groups(self.schedule.group(added))
         self.runs.forget()  # before results are read and figures drawn
 
     def _run_groups(self, todo: Sequence[Trial]) -> None:

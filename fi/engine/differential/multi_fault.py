@@ -78,17 +78,29 @@ class MultiFaultPath:
         self.tally = Tally()
         self._reaches: dict[str, tuple[int, tuple[int, ...], Sequence[Ints] | Array]] = {}
 
+    @property
+    def takes_network(self) -> bool:
+        """Whether it can run trials of this network at all."""
+        has_feedback = any(model.feedback is not None for model in self.models)
+        return not self.fast.maximum and self.fast.is_plain_chain and not has_feedback
+
+    def runs_overlaps(self, layer: str) -> bool:
+        """Whether a kernel runs faults of this site family that overlap with others."""
+        if not self.takes_network or layer == INPUT:
+            return False
+        try:
+            number, _, _ = self._find_reaches(layer)
+        except ValueError:  # a word that no kernel knows
+            return False
+        return self.fast.runner.runs_multi_faults(number)
+
     def takes(self, trials: Sequence[Trial]) -> Array:
         """Which trials it can run, bool ``[trials]``.
 
         All faults are known, no two are in one word, and where two are in one neuron its stage is a
         linear one.
         """
-        if (
-            self.fast.maximum
-            or not self.fast.is_plain_chain
-            or any(model.feedback is not None for model in self.models)
-        ):
+        if not self.takes_network:
             return np.zeros(len(trials), bool)
         known = choose_kernels(self.fast, [fault for trial in trials for fault in trial])
         starts = np.cumsum([0, *map(len, trials)])[:-1]

@@ -132,10 +132,18 @@ def corrupt_inputs(
     network: nn.Module, root: nn.Module, faults: Sequence[Fault], time_axis: int
 ) -> Iterator[None]:
     """Change what the first stage sees; of a network with a forward of its own, its events."""
+    with change_inputs(network, root, lambda seen: apply_input_faults(seen, faults), time_axis):
+        yield
+
+
+@contextmanager
+def change_inputs(
+    network: nn.Module, root: nn.Module, change: Callable[[Tensor], Tensor], time_axis: int
+) -> Iterator[None]:
+    """``change`` makes what the first stage sees, ``[time, batch, ...]``, of what it would see."""
 
     def before(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        faulty = apply_input_faults(args[0].movedim(time_axis, 0), faults)
-        return faulty.movedim(0, time_axis), *args[1:]
+        return change(args[0].movedim(time_axis, 0)).movedim(0, time_axis), *args[1:]
 
     if not isinstance(network, SpikingNetwork):
         handle = root.register_forward_pre_hook(before)
@@ -145,7 +153,7 @@ def corrupt_inputs(
             handle.remove()
         return
     plain = network.encode
-    with replaced(network, "encode", lambda events: apply_input_faults(plain(events), faults)):
+    with replaced(network, "encode", lambda events: change(plain(events))):
         yield
 
 

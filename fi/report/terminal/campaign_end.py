@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
+from fi.report.error_rates.rate_findings import RateFindings
+from fi.report.error_rates.rate_table import show_rate_table, write_rate_table
 from fi.report.tables import show_table, write_table
 from fi.report.terminal.table import plain_console
 from fi.store.campaign_folder import CampaignFiles
+from fi.store.campaign_reader import PastCampaign
 from fi.store.merging import COMMAND as MERGE
 
 
@@ -17,10 +23,26 @@ def describe_check(entries: Mapping[str, Any]) -> str:
     if not found:
         return ""
     agree = found["pairs"] - found["differing"]
+    if isinstance(entries.get("rates"), dict):
+        return (
+            f"Before the campaign {found['trials']} trials of few faults were run on the full "
+            f"engine too: {agree} of {found['pairs']} pairs agreed"
+        )
     return (
         f"Before the campaign {found['trials']} faults of {found['families']} site families were "
         f"run on the full engine too: {agree} of {found['pairs']} pairs agreed"
     )
+
+
+def show_campaign(folder: Path, console: Console | None = None) -> None:
+    """Write the table of a campaign, of faults or of rates, and print it."""
+    campaign = PastCampaign(folder)
+    if campaign.is_of_rates:
+        found = RateFindings.of(campaign)
+        write_rate_table(found)
+        show_rate_table(found, console)
+    else:
+        show_table(folder, write_table(folder), console)
 
 
 def show_end(files: CampaignFiles, figures: bool, quiet: bool) -> None:
@@ -34,7 +56,7 @@ def show_end(files: CampaignFiles, figures: bool, quiet: bool) -> None:
     if files.shard:
         print(f"When all {files.shard.count} shards are done: {MERGE} {files.campaign}")
     else:
-        show_table(files.path, write_table(files.path), plain_console() if quiet else None)
+        show_campaign(files.path, plain_console() if quiet else None)
         if checked := describe_check(files.load_summary()):
             print(checked)
         if figures:

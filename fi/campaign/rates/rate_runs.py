@@ -1,0 +1,88 @@
+"""The test runs of a campaign of rates, each trial on the engine that suits it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from fi.campaign.golden_run import GoldenRun
+from fi.campaign.rates.engine_choice import EngineChoice
+from fi.campaign.running.group_runs import GroupRun, GroupRuns
+from fi.campaign.subject import Subject
+from fi.engine.bulk import BulkEngine
+from fi.faults.hits.rate_trial import RateTrial
+
+#: Faults that the trials of one test run on the differential engine have together, at most.
+_AT_ONCE = 65_536
+
+
+class RateRuns(GroupRuns):
+    """Runs trials of rates: in groups by their differences, or one by one by plain forwards.
+
+    Args:
+        trainer, subject, golden: as ``GroupRuns`` takes them.
+        choice: of the engines.
+        bulk: the engine of plain forwards.
+
+    Attributes:
+        by_forward: of every trial that was run, in order, whether it was by a plain forward.
+    """
+
+    def __init__(
+        self,
+        trainer: pl.Trainer,
+        subject: Subject,
+        golden: GoldenRun,
+        choice: EngineChoice,
+        bulk: BulkEngine,
+    ) -> None:
+        super().__init__(trainer, choice.engine or bulk, subject, golden)
+        self.choice, self.bulk = choice, bulk
+        self.by_forward: list[bool] = []
+        self._dense = GroupRuns(trainer, bulk, subject, golden)
+        self._ready = False
+
+    def run(self, trials: Sequence[Any]) -> Iterator[GroupRun]:
+        for sparse, part in groupby(trials, key=self.choice.is_sparse):
+            own = list(part)
+            runs = self._run_sparse(own) if sparse else self._run_dense(own)
+            for group, counts, packed in runs:
+                self.by_forward += [not sparse] * len(group)
+                yield group, counts, packed
+
+    def _run_sparse(self, trials: Sequence[RateTrial]) -> Iterator[GroupRun]:
+        for group in split_by_hits(trials, _AT_ONCE):
+            drawn = [trial.merge_by_word(self.bulk.space) for trial in group]
+            first = 0
+            for part, counts, packed in super().run(drawn):
+                yield group[first : first + len(part)], counts, packed
+                first += len(part)
+
+    def _run_dense(self, trials: Sequence[RateTrial]) -> Iterator[GroupRun]:
+        if not self._ready:
+            self._ready = True
+            with torch.inference_mode():
+                device = self.trainer.strategy.root_device
+                for number, (events, _) in enumerate(self.subject.batches):
+                    self.bulk.keep_golden(events.to(device), number)
+        dense: Sequence[Any] = trials
+        yield from self._dense.run(dense)
+
+    def forget(self) -> None:
+        self.bulk.forget()
+        super().forget()
+
+
+def split_by_hits(trials: Sequence[RateTrial], most: int) -> Iterator[Sequence[RateTrial]]:
+    """Trials in groups that have ``most`` faults together, or are one trial."""
+    start = total = 0
+    for place, trial in enumerate(trials):
+        if total and total + trial.hits > most:
+            yield trials[start:place]
+            start, total = place, 0
+        total += trial.hits
+    yield trials[start:]
