@@ -13,7 +13,7 @@ from fi.base.errors import UserError
 from fi.base.text_files import write_text
 from fi.cli.execution import run_command
 from fi.cli.parser import CommandParser
-from fi.detection.coverage import Rule
+from fi.detection.critical_coverage import Rule
 from fi.detection.set_choice import RANDOM_SETS, ChosenSet, FaultSet, choose_set
 from fi.detection.stored_pairs import DETECTORS, StoredPairs
 from fi.detection.subset_file import write_subset

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fi.base.errors import UserError
-from fi.detection.coverage import Coverage, Rule, detects, estimate_coverage
+from fi.detection.critical_coverage import Coverage, Rule, detects, estimate_coverage
 from fi.detection.stored_pairs import StoredPairs
 from fi.detection.test_sets import (
     Ints,

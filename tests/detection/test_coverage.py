@@ -14,7 +14,7 @@ from small_networks import SmallLinear
 from fi import coverage as command
 from fi.base.errors import UserError
 from fi.campaign.subject import Subject
-from fi.detection.coverage import Rule, detects, estimate_coverage
+from fi.detection.critical_coverage import Rule, detects, estimate_coverage
 from fi.detection.set_choice import FaultSet, choose_set
 from fi.detection.stored_pairs import StoredPairs
 from fi.detection.subset_file import read_subset
