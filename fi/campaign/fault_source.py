@@ -176,5 +176,6 @@ def infer_space(faults: Sequence[Fault], subject: Subject) -> FaultSpace:
     if any(time is not None and len(time) == 1 for time in times):
         times = dict.fromkeys(range(t, t + 1) for t in range(subject.steps))
     faulty = {fault.layer for fault in faults}
-    sites = [f for f in subject.sites if f.kind is not Kind.INPUT or f.name in faulty]
+    asked = (Kind.INPUT, Kind.CIRCUIT)
+    sites = [f for f in subject.sites if f.kind not in asked or f.name in faulty]
     return FaultSpace(tuple(sites), models, steps=tuple(times))

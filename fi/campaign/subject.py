@@ -57,6 +57,7 @@ class Subject:
         trial: what a first inference showed.
         families: the site families, in the order of the network's modules.
         left_out: why other tensors of words have no faults, by name.
+        circuits: the site families of neuron circuits.
         steps: the number of time steps; those of the first batch before ``measure_steps``.
 
     Raises:
@@ -106,6 +107,7 @@ class Subject:
         with report_errors(ValueError, prefix=f"{self.name}: "):
             sites = find_sites(network, self.trial)
         self.families, self.left_out = sites.families, sites.left_out
+        self.circuits = sites.circuits
         self.steps = self.trial.steps
 
     def __repr__(self) -> str:
@@ -241,10 +243,13 @@ class Subject:
 
     @property
     def sites(self) -> list[SiteFamily]:
-        """The site families and the input lines, which have faults only where that is asked for."""
+        """All site families: of words, of circuits, and the input lines.
+
+        Circuits and input lines have faults only where that is asked for.
+        """
         if self.adapter is not None and not self.adapter.has_steps:
-            return self.families
-        return [*self.families, self.inputs]
+            return [*self.families, *self.circuits]
+        return [*self.families, *self.circuits, self.inputs]
 
     @property
     def dtype(self) -> torch.dtype:

@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fi.faults.circuits.circuit_hooks import break_circuit
 from fi.faults.family_names import attribute_of, layer_of
 from fi.faults.fault import Fault, Index
-from fi.faults.fault_sites import INPUT
+from fi.faults.fault_sites import CIRCUIT, INPUT
 from fi.faults.injecting.injection_hooks import (
     Clock,
     calls_per_step,
@@ -109,13 +110,14 @@ class _Changers:
         self.root, self.clock = root, clock
 
     def make_all(self) -> list[AbstractContextManager[None]]:
-        """Inputs, then states and spikes in the order of the faults, then stored words."""
+        """Inputs, circuits, states and spikes in the order of the faults, then stored words."""
         changers: list[AbstractContextManager[None]] = []
         words: _FaultsByWord = {}
         inputs = [fault for fault in self.faults if fault.layer == INPUT]
         if inputs:
             axis = self.time_axis if self.root is self.network else 0
             changers.append(corrupt_inputs(self.network, self.root, inputs, axis))
+        circuits: list[AbstractContextManager[None]] = []
         outputs: list[AbstractContextManager[None]] = []
         for fault in self.faults:
             if fault.layer == INPUT:
@@ -123,13 +125,16 @@ class _Changers:
             layer, attribute = layer_of(fault.layer), attribute_of(fault.layer)
             module = self.network.get_submodule(layer)
             value_of = _find_output(self.network, layer, attribute)
-            if value_of is not None:
-                calls = calls_per_step(self.clock, layer)
+            calls = calls_per_step(self.clock, layer)
+            neuron = spiking_neurons(self.network).get(layer)
+            if neuron is not None and attribute == CIRCUIT:
+                circuits.append(break_circuit(self.root, neuron, fault, calls))
+            elif value_of is not None:
                 outputs.append(corrupt_output(self.root, module, value_of, fault, calls))
             else:
                 words.setdefault((module, attribute, fault.index), []).append(fault)
-        # Each goes before the hooks that are there: the last one that is placed acts first.
-        return changers + outputs[::-1] + self._hold_words(words)
+        # Each goes before what is there: the last one that is placed acts first.
+        return changers + circuits[::-1] + outputs[::-1] + self._hold_words(words)
 
     def _hold_words(self, words: _FaultsByWord) -> list[AbstractContextManager[None]]:
         """Words held for the whole inference, or changed from step to step."""

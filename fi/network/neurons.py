@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from snntorch import SpikingNeuron
+from snntorch import Leaky, SpikingNeuron, Synaptic
 from torch import Tensor, nn
 
 #: Constants of the library and switches, no words that hardware stores.
@@ -48,6 +48,16 @@ def state_attributes(neuron: SpikingNeuron) -> dict[str, str]:
     transient = neuron._non_persistent_buffers_set
     names = [name for name in neuron._buffers if name in transient and name != "spk"]
     return {_STATE_NAMES.get(name, name): name for name in names}
+
+
+def has_known_circuit(neuron: SpikingNeuron) -> bool:
+    """Whether leak, reset, integration and comparison of each neuron can be told apart.
+
+    They are in snnTorch's ``Leaky`` and ``Synaptic``; where neurons inhibit each other, or a spike
+    resets its neuron in the same step, they are not.
+    """
+    delayed = getattr(neuron, "reset_delay", True)
+    return type(neuron) in (Leaky, Synaptic) and not neuron.inhibition and delayed
 
 
 def neuron_words(neuron: SpikingNeuron) -> list[str]:

@@ -164,8 +164,14 @@ class SamplingPlan:
         return FaultSpace(chosen, self.models, self.bits, self._times(steps))
 
     def _selects(self, family: SiteFamily) -> bool:
-        """Whether ``sites`` has this family; inputs are no part of ``*``."""
+        """Whether ``sites`` has this family.
+
+        Inputs are no part of ``*``, nor circuits where no model is one of these.
+        """
         if family.kind is Kind.INPUT:
+            return family.name in self.sites
+        circuits = any(Kind.CIRCUIT in fault_model(model).kinds for model in self.models)
+        if family.kind is Kind.CIRCUIT and not circuits:
             return family.name in self.sites
         return any(fnmatchcase(family.name, pattern) for pattern in self.sites)
 

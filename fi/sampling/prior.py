@@ -27,7 +27,7 @@ from fi.base.text_files import FileError, csv_rows, read_text
 from fi.faults.fault import Bits, Fault
 from fi.faults.fault_sites import SiteFamily
 from fi.faults.fault_space import FaultSpace
-from fi.faults.models import STORED
+from fi.faults.modelling.model_base import STORED
 from fi.faults.stored_words import apply_faults
 
 WORST = 0.5

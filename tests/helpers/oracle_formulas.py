@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as functional
 from campaigns import Run
 from oracle import corrupted, judge
+from oracle_circuits import Circuit
 from torch import Tensor, nn
 
 from fi.campaign.subject import Subject
@@ -38,6 +39,7 @@ class Oracle:
         self.membranes: dict[str, Tensor] = {}
         self.synapses: dict[str, Tensor] = {}
         self.spikes: dict[str, Tensor] = {}
+        self.fired: dict[tuple[str, tuple[int, ...]], list[list[int]]] = {}
 
     def at(self, name: str, step: int) -> list[Fault]:
         """The faults that this tensor has now, in their order."""
@@ -65,6 +67,17 @@ class Oracle:
                 values[place] = corrupted(float(values[place]), fault)
         return values
 
+    def broken(self, name: str, step: int) -> list[tuple[tuple[int, ...], list[Fault]]]:
+        """The neurons with circuit faults in this inference, and those that are active now."""
+        layer = f"{name}.neuron"
+        listed = dict.fromkeys(fault.index for fault in self.faults if fault.layer == layer)
+        active = self.at(layer, step)
+        return [(index, [f for f in active if f.index == index]) for index in listed]
+
+    def spike_steps(self, name: str, index: tuple[int, ...], like: Tensor) -> list[list[int]]:
+        """When the circuit of a neuron has fired, of each sample; a list that the circuit keeps."""
+        return self.fired.setdefault((name, index), [[] for _ in like])
+
     def leaky(self, name: str, current: Tensor, step: int) -> Tensor:
         """One step of snnTorch's Leaky, reset by subtraction; returns spikes."""
         beta, threshold = self.word(f"{name}.beta", step), self.word(f"{name}.threshold", step)
@@ -72,6 +85,11 @@ class Oracle:
         reset = (before - threshold > 0).float()
         membrane = beta.clamp(0, 1) * before + current - reset * threshold
         spikes = (membrane - threshold > 0).float()
+        for index, faults in self.broken(name, step):
+            at = (slice(None), *index)
+            words = [word.expand(current.shape[1:])[index] for word in (beta, threshold)]
+            circuit = Circuit(faults, *words, before[at], self.spike_steps(name, index, before))
+            membrane[at], spikes[at] = circuit.leaky(current[at], step)
         self.membranes[name] = self.strike(f"{name}.potential", membrane, step)
         return self.strike(f"{name}.spike", spikes, step)
 
@@ -82,9 +100,16 @@ class Oracle:
         before = self.membranes.get(name, torch.zeros_like(current))
         synapse = self.synapses.get(name, torch.zeros_like(current))
         reset = (before - threshold > 0).float()
-        synapse = alpha.clamp(0, 1) * synapse + current
+        decayed = alpha.clamp(0, 1) * synapse
+        synapse = decayed + current
         membrane = beta.clamp(0, 1) * before + synapse - reset * threshold
         spikes = (membrane - threshold > 0).float()
+        for index, faults in self.broken(name, step):
+            at = (slice(None), *index)
+            words = [word.expand(current.shape[1:])[index] for word in (beta, threshold)]
+            circuit = Circuit(faults, *words, before[at], self.spike_steps(name, index, before))
+            found = circuit.synaptic(decayed[at], current[at], step)
+            synapse[at], membrane[at], spikes[at] = found
         self.synapses[name] = self.strike(f"{name}.syn", synapse, step)
         self.membranes[name] = self.strike(f"{name}.potential", membrane, step)
         self.spikes[name] = self.strike(f"{name}.spike", spikes, step)
@@ -100,7 +125,7 @@ class Oracle:
 
     def run(self, forward: Step, fold: Fold, events: Tensor) -> list:
         """Scores of each sample: the softmax, in float64, of what ``fold`` makes of the steps."""
-        self.membranes, self.synapses, self.spikes = {}, {}, {}
+        self.membranes, self.synapses, self.spikes, self.fired = {}, {}, {}, {}
         steps = [
             forward(self, self.strike("input", signal, step), step)
             for step, signal in enumerate(events)

@@ -17,7 +17,7 @@ def summarise_subject(subject: Subject, basis: RunBasis) -> dict[str, Any]:
     families = [
         {"name": f.name, "shape": list(f.shape), "faults": source.populations.get(f.name)}
         for f in subject.sites
-        if f.kind is not Kind.INPUT or f.name in source.populations
+        if f.kind not in (Kind.INPUT, Kind.CIRCUIT) or f.name in source.populations
     ]
     return {
         "model": subject.name,

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fi.faults.circuits.replacing import replaced
 from fi.faults.fault import Fault
 from fi.faults.injecting.stage_words import run_stage_with
 from fi.faults.stored_words import FaultNotApplied, StoredWord
@@ -147,20 +148,6 @@ def corrupt_inputs(
     plain = network.encode
     with replaced(network, "encode", lambda events: apply_input_faults(plain(events), faults)):
         yield
-
-
-@contextmanager
-def replaced(module: nn.Module, method: str, by: Callable[..., Any]) -> Iterator[None]:
-    """One method of one module replaced while the context lasts."""
-    own = vars(module)
-    kept = own.get(method)
-    own[method] = by
-    try:
-        yield
-    finally:
-        own.pop(method)
-        if kept is not None:
-            own[method] = kept
 
 
 @contextmanager
