@@ -13,6 +13,7 @@ from fi.faults.fault_checks import check_known
 from fi.faults.fault_list import check_trials, read_fault_list, write_fault_list
 from fi.faults.fault_sites import Kind
 from fi.faults.fault_space import FaultSpace
+from fi.faults.groups.grouped_families import find_family
 from fi.sampling.fault_draw import draw
 from fi.sampling.pilot import PilotPlan
 from fi.sampling.plan import SamplingPlan
@@ -178,4 +179,7 @@ def infer_space(faults: Sequence[Fault], subject: Subject) -> FaultSpace:
     faulty = {fault.layer for fault in faults}
     asked = (Kind.INPUT, Kind.CIRCUIT)
     sites = [f for f in subject.sites if f.kind not in asked or f.name in faulty]
+    known = {family.name: family for family in subject.sites}
+    grouped = [find_family(known, name) for name in sorted(faulty - known.keys())]
+    sites += [family for family in grouped if family is not None]
     return FaultSpace(tuple(sites), models, steps=tuple(times))

@@ -92,7 +92,8 @@ def verify(campaign: Campaign, results: pd.DataFrame, count: int, seed: int) -> 
     chosen = np.random.default_rng(seed).permutation(len(campaign.trials))[:count]
     faults = [campaign.trials[place] for place in sorted(chosen.tolist())]
     with campaign.prepare():
-        full = FullEngine(campaign.subject.network, campaign.subject.infer)
+        subject = campaign.subject
+        full = FullEngine(subject.network, subject.infer, subject.sites)
         test = _Both(campaign.engine, full, campaign.golden, faults)
         run_test(campaign.trainer, test, campaign.subject.batches)
     by_trial = results.drop_duplicates("Injection").set_index("Injection")

@@ -12,6 +12,7 @@ from fi.cli.ignored_options import check_heeded
 from fi.cli.option_names import TEST
 from fi.cli.parser import CommandParser
 from fi.engine.base import ENGINES
+from fi.faults.groups.word_maps import list_maps
 from fi.faults.word_formats import FORMATS
 from fi.network.adapting.forms import FORWARDS
 from fi.network.adapting.outputs import READOUTS
@@ -215,6 +216,13 @@ def _add_fault_options(parser: CommandParser) -> None:
         metavar="WHEN",
         type=str,
         help="permanent, transient (any one time step), window:N (any N steps), 5, or 3-7",
+    )
+    add(
+        "--faults.group",
+        default="",
+        metavar="MAP",
+        type=str,
+        help=f"hit all words of a group at once: {list_maps()}, or ./my_file.py:MyMap",
     )
     add("--faults.together", default=1, metavar="K", type=int, help="faults of each trial")
     add("--faults.within", default="network", metavar="WHAT", type=str, help="network or layer")

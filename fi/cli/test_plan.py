@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 from fi.base.errors import UserError, report_errors
 from fi.campaign.settings import Hardware, Settings
 from fi.cli.option_values import parse_bit_sets, parse_size, parse_times, read_method, split_words
+from fi.faults.groups.user_maps import load_map
 from fi.faults.user_models import load_model
 from fi.faults.word_formats import FORMATS
 from fi.sampling.plan import SamplingPlan
@@ -77,6 +78,7 @@ def make_plan(options: Namespace) -> SamplingPlan:
             sites=split_words(faults.layers),
             together=faults.together,
             within_layer=faults.within == "layer",
+            group=load_map(faults.group) if faults.group else "",
             **parse_times(faults.steps),
         )
 

@@ -10,6 +10,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from fi.faults.fault import Fault, Trial
+from fi.faults.fault_sites import SiteFamily
+from fi.faults.groups.grouped_families import expand_groups
 from fi.metrics.pairs import Pairs
 
 #: Scores ``[batch, classes]`` of events ``[time, batch, ...]``.
@@ -24,6 +26,7 @@ class Engine(ABC):
     Args:
         network: the network whose words are faulty.
         infer: its scores; the network itself for a ``SpikingNetwork``.
+        families: the network's site families; only faults of groups need them.
 
     Class attributes:
         name: what ``--engine`` calls it.
@@ -31,9 +34,16 @@ class Engine(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, network: nn.Module, infer: Infer) -> None:
+    def __init__(
+        self, network: nn.Module, infer: Infer, families: Sequence[SiteFamily] = ()
+    ) -> None:
         self.network = network
         self.infer = infer
+        self.families = families
+
+    def expand(self, faults: Sequence[Fault | Trial]) -> list[Trial]:
+        """Each fault of its own as a trial of one, and groups as the words that they are of."""
+        return expand_groups(as_trials(faults), self.families)
 
     @abstractmethod
     def group_size(self, faults: int) -> int:

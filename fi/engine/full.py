@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from fi.engine.base import Engine, as_trials
+from fi.engine.base import Engine
 from fi.faults.fault import Fault, Trial
 from fi.faults.injection import injected
 from fi.metrics.pairs import Pairs
@@ -23,6 +23,7 @@ class FullEngine(Engine):
     Args:
         network: any network with snnTorch neurons.
         infer: its scores.
+        families: the network's site families; only faults of groups need them.
 
     Example:
         >>> import torch
@@ -43,7 +44,7 @@ class FullEngine(Engine):
 
     @contextmanager
     def injected(self, faults: Sequence[Fault | Trial]) -> Iterator[None]:
-        (trial,) = as_trials(faults)
+        (trial,) = self.expand(faults)
         infer = self.infer
         root = infer if isinstance(infer, nn.Module) else self.network
         axis, clock = getattr(infer, "time_axis", 0), getattr(infer, "clock", None)

@@ -9,8 +9,8 @@ the tensor's golden values,
 over the words and the fault models; a value that is not finite, or a tensor of zeros, counts 1.
 ``p = 1/2`` is the worst case, which a move by ``s`` or more on every word reaches; a small move has
 a small rate. It is never below 0.001, and 1/2 for states, spikes and inputs, of which weights say
-nothing. A prior decides how many faults are drawn, not what is estimated from them: where it is
-wrong, intervals are wider than planned, and still cover.
+nothing, and for groups of words. A prior decides how many faults are drawn, not what is estimated
+from them: where it is wrong, intervals are wider than planned, and still cover.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from fi.base.text_files import FileError, csv_rows, read_text
 from fi.faults.fault import Bits, Fault
 from fi.faults.fault_sites import SiteFamily
 from fi.faults.fault_space import FaultSpace
+from fi.faults.groups.grouped_families import split_group
 from fi.faults.modelling.model_base import STORED
 from fi.faults.stored_words import apply_faults
 
@@ -73,7 +74,7 @@ def derive_prior(space: FaultSpace, network: nn.Module) -> Prior:
     """Expected rates by the rule above, for the stored words of ``network``."""
     rows = []
     for family in space.families:
-        if family.kind in STORED:
+        if family.kind in STORED and not split_group(family.name)[1]:
             for highest in sorted(
                 {max(bits, default=-1) for bits in space.choices_of(family.name)}
             ):

@@ -7,6 +7,7 @@ from typing import Any
 from fi.campaign.running.basis import RunBasis
 from fi.campaign.subject import Subject
 from fi.faults.fault_sites import Kind
+from fi.faults.groups.grouped_families import find_family
 from fi.statistics.intervals import METHODS
 from fi.statistics.survey_design import Design
 
@@ -14,9 +15,12 @@ from fi.statistics.survey_design import Design
 def summarise_subject(subject: Subject, basis: RunBasis) -> dict[str, Any]:
     """The entries that say what was tested."""
     golden, source = basis.golden, basis.source
+    known = {family.name: family for family in subject.sites}
+    grouped = [find_family(known, n) for n in source.populations if n not in known]
+    sites = [*subject.sites, *(family for family in grouped if family is not None)]
     families = [
         {"name": f.name, "shape": list(f.shape), "faults": source.populations.get(f.name)}
-        for f in subject.sites
+        for f in sites
         if f.kind not in (Kind.INPUT, Kind.CIRCUIT) or f.name in source.populations
     ]
     return {
