@@ -102,7 +102,8 @@ class FaultTest(pl.LightningModule):
             return None
         events, labels = batch
         golden = self.golden.scores[number].to(events.device)
-        portions: Iterable[Pairs] = self.engine.pairs(events, number, golden)
+        first = self.golden.first_sample(number)
+        portions: Iterable[Pairs] = self.engine.pairs(events, number, golden, first)
         if self.keep_pairs or isinstance(self.engine, FullEngine):
             portions = list(portions)
             if not all(bool(pairs.scores.isfinite().all()) for pairs in portions):

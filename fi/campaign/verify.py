@@ -143,10 +143,11 @@ class _Both(pl.LightningModule):
     def test_step(self, batch: Batch, number: int) -> None:
         events, labels = batch
         golden = self.golden.scores[number].to(events.device)
+        first = self.golden.first_sample(number)
         rows = []
         for place, fault in enumerate(self.listed):
             with self.full.injected([fault]):
-                portions = list(self.full.pairs(events, number))
+                portions = list(self.full.pairs(events, number, first=first))
             rows.append(batch_outcomes(portions, golden, 1))
             self.counts[:, place] += count_batch(portions, golden, labels, 1)[:, 0].cpu()
         self.reference.append(torch.cat(rows))
@@ -158,9 +159,10 @@ class _Both(pl.LightningModule):
         for start in range(0, len(self.listed), size):
             group = self.listed[start : start + size]
             with self.engine.injected(group):
-                rows.append(
-                    batch_outcomes(self.engine.pairs(events, number, golden), golden, len(group))
+                portions = self.engine.pairs(
+                    events, number, golden, self.golden.first_sample(number)
                 )
+                rows.append(batch_outcomes(portions, golden, len(group)))
         return torch.cat(rows)
 
 

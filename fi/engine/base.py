@@ -58,7 +58,9 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def pairs(self, events: Tensor, batch: int, golden: Tensor | None = None) -> Iterator[Pairs]:
+    def pairs(
+        self, events: Tensor, batch: int, golden: Tensor | None = None, first: int = 0
+    ) -> Iterator[Pairs]:
         """The computed pairs of the group on ``events`` ``[time, batch, ...]``, in portions.
 
         Args:
@@ -66,6 +68,7 @@ class Engine(ABC):
             batch: its number; the same number always means the same events.
             golden: what ``infer`` gave of it, ``[batch, classes]``. An engine that rounds otherwise
                 gives these scores, bit for bit, of every class that a fault leaves alone.
+            first: position in the test set of its first sample, for what hangs on the sample.
 
         Returns:
             The pairs that were computed; those that are missing have the golden scores.

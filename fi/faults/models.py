@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar, cast
 
 from fi.faults.modelling.circuit_models import CIRCUIT_MODELS
+from fi.faults.modelling.line_models import LINE_MODELS
 from fi.faults.modelling.model_base import FaultModel
 from fi.faults.modelling.word_models import WORD_MODELS
 
@@ -44,7 +45,7 @@ def cached_by_model(size: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 #: Name -> class of every fault model that is known; ``register_model`` adds to it.
 FAULT_MODELS: dict[str, type[FaultModel]] = {
-    model.name: model for model in (*WORD_MODELS, *CIRCUIT_MODELS)
+    model.name: model for model in (*WORD_MODELS, *CIRCUIT_MODELS, *LINE_MODELS)
 }
 
 

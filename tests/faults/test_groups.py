@@ -29,7 +29,7 @@ from fi.sampling.plan import SamplingPlan
 from fi.test import main
 
 GROUPS = (
-    "row", "column", "channel", "neuron", "word-line:3", "systolic:3x2", "crossbar:4x3",
+    "row", "column", "channel", "neuron", "layer", "word-line:3", "systolic:3x2", "crossbar:4x3",
     "crossbar-row:4x3", "crossbar-column:4x3",
 )  # fmt: skip
 MODELS = ("bit-flip", "stuck-at-1", "dead", "saturated", "stuck-value:0.5", "scale:0.5", "no-fire")
@@ -47,6 +47,8 @@ def masks(group: str, shape: tuple[int, ...], kind: Kind) -> dict[tuple[int, ...
         place: tuple[int, ...] = (word[0],)
         if name == "column":
             place = (rest,)
+        elif name == "layer":
+            place = (0,)
         elif name == "neuron" and kind is not Kind.SYNAPSE:
             place = word
         elif name == "word-line":

@@ -17,6 +17,7 @@ import torch.nn.functional as functional
 from campaigns import Run
 from oracle import corrupted, judge
 from oracle_circuits import Circuit
+from oracle_lines import Line, is_of_line
 from torch import Tensor, nn
 
 from fi.campaign.subject import Subject
@@ -40,6 +41,8 @@ class Oracle:
         self.synapses: dict[str, Tensor] = {}
         self.spikes: dict[str, Tensor] = {}
         self.fired: dict[tuple[str, tuple[int, ...]], list[list[int]]] = {}
+        self.lines: dict[tuple[Fault, int], Line] = {}
+        self.first = 0  # position in the test set of the first sample
 
     def at(self, name: str, step: int) -> list[Fault]:
         """The faults that this tensor has now, in their order."""
@@ -59,12 +62,18 @@ class Oracle:
 
     def strike(self, name: str, values: Tensor, step: int) -> Tensor:
         """A state or spikes ``[batch, ...]``, wrong where the fault is."""
-        faults = self.at(name, step)
+        active = self.at(name, step)
+        faults = [fault for fault in self.faults if fault.layer == name]
         values = values.clone() if faults else values
         for fault in faults:
             for sample in range(len(values)):
                 place = (sample, *fault.index)
-                values[place] = corrupted(float(values[place]), fault)
+                given = float(values[place])
+                if is_of_line(fault):
+                    line = self.lines.setdefault((fault, sample), Line(fault, self.first + sample))
+                    values[place] = line.carry(given, fault in active)
+                elif fault in active:
+                    values[place] = corrupted(given, fault)
         return values
 
     def broken(self, name: str, step: int) -> list[tuple[tuple[int, ...], list[Fault]]]:
@@ -126,6 +135,7 @@ class Oracle:
     def run(self, forward: Step, fold: Fold, events: Tensor) -> list:
         """Scores of each sample: the softmax, in float64, of what ``fold`` makes of the steps."""
         self.membranes, self.synapses, self.spikes, self.fired = {}, {}, {}, {}
+        self.lines = {}
         steps = [
             forward(self, self.strike("input", signal, step), step)
             for step, signal in enumerate(events)
@@ -166,7 +176,11 @@ def scores_of(subject: Subject, *faults: Fault) -> list[list]:
     """The oracle's scores, per batch and sample."""
     oracle, forward = Oracle(subject.network, *faults), FORWARD[subject.name]
     fold = FOLD.get(subject.name, torch.add)
-    return [oracle.run(forward, fold, encoded(subject, events)) for events, _ in subject.batches]
+    found = []
+    for events, labels in subject.batches:
+        found.append(oracle.run(forward, fold, encoded(subject, events)))
+        oracle.first += len(labels)
+    return found
 
 
 def encoded(subject: Subject, events: Tensor) -> Tensor:

@@ -187,20 +187,22 @@ class DifferentialEngine(Engine):
         self._behind = ClosingFaults(network, self._closing, left)
         return self._behind.inner
 
-    def pairs(self, events: Tensor, batch: int, golden: Tensor | None = None) -> Iterator[Pairs]:
+    def pairs(
+        self, events: Tensor, batch: int, golden: Tensor | None = None, first: int = 0
+    ) -> Iterator[Pairs]:
         paths, plan = self.prepare(events), self.plan(events)
         size = paths.block_size(events.shape[1], int(self.memory * MemoryShares.BLOCK))
-        for first in range(0, events.shape[1], size):
-            rows = slice(first, events.shape[1])
-            samples = events[:, first : first + size]
-            block = GoldenBlock(paths, samples, (batch, first), self.traces)
-            found = plan.pairs(block)
+        for start in range(0, events.shape[1], size):
+            rows = slice(start, events.shape[1])
+            samples = events[:, start : start + size]
+            block = GoldenBlock(paths, samples, (batch, start), self.traces)
+            found = plan.pairs(block, first + start)
             if self._behind is not None:
                 found = self._behind.score(found, block.scores, rows)
             if golden is not None:
-                found = self._round_as(golden[first : first + size], found, block, rows)
+                found = self._round_as(golden[start : start + size], found, block, rows)
             for pairs in found:
-                yield pairs._replace(sample=pairs.sample + first)
+                yield pairs._replace(sample=pairs.sample + start)
 
     def _round_as(
         self, golden: Tensor, found: Iterator[Pairs], block: GoldenBlock, rows: slice

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fi.faults.circuits.broken_neurons import BrokenNeurons
 from fi.faults.circuits.replacing import replaced
 from fi.faults.fault import Fault
+from fi.faults.groups.alike import words_of
 from fi.faults.modelling.circuit_models import CircuitModel
 from fi.faults.models import fault_model
 from fi.faults.stored_words import FaultNotApplied
@@ -27,19 +28,20 @@ def circuit_model(name: str) -> CircuitModel:
 
 @contextmanager
 def break_circuit(
-    root: nn.Module, neuron: SpikingNeuron, fault: Fault, calls_per_step: int = 1
+    root: nn.Module, neuron: SpikingNeuron, faults: Sequence[Fault], calls_per_step: int = 1
 ) -> Iterator[None]:
-    """Break the circuit of one neuron of a layer.
+    """Break circuits of a layer in the same way.
 
     Args:
         root: what is called once for every inference.
         neuron: the layer.
-        fault: at ``lif1.neuron``.
+        faults: at ``lif1.neuron``, of one model and one time.
         calls_per_step: how often the layer is called in a step.
 
     Raises:
         FaultNotApplied: an inference ran without the fault.
     """
+    fault, words = faults[0], words_of(faults)
     broken, plain = BrokenNeurons(circuit_model(fault.model)), neuron.forward
     calls, applied = 0, False
 
@@ -53,7 +55,7 @@ def break_circuit(
         active = fault.active(calls // calls_per_step)
         calls, applied = calls + 1, applied or active
         where = torch.zeros(current.shape[1:], dtype=torch.bool, device=current.device)
-        where[fault.index] = active
+        where[words] = active
         return broken.step(neuron, lambda fed: plain(fed, *args, **kwargs), current, where)
 
     def check(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:

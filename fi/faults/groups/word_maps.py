@@ -105,6 +105,15 @@ class Neuron(WordMap):
         return word[:1] if kind is Kind.SYNAPSE else word
 
 
+class Layer(WordMap):
+    """All words of a tensor: all outputs of a layer, all its weights."""
+
+    name = "layer"
+
+    def locate(self, word: Places, shape: tuple[int, ...], kind: Kind) -> Places:
+        return (np.zeros_like(word[0]),)
+
+
 class WordLine(WordMap):
     """A line of memory: N words one after another, in the order in which a tensor is stored."""
 
@@ -189,7 +198,8 @@ def _parse_numbers(text: str, pattern: str, wanted: str) -> list[int]:
 WORD_MAPS: dict[str, type[WordMap]] = {
     kind.name: kind
     for kind in (
-        Row, Column, Channel, Neuron, WordLine, Systolic, Crossbar, CrossbarRow, CrossbarColumn
+        Row, Column, Channel, Neuron, Layer, WordLine,
+        Systolic, Crossbar, CrossbarRow, CrossbarColumn,
     )
 }  # fmt: skip
 
