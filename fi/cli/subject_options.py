@@ -64,6 +64,7 @@ def load_subject(parser: CommandParser, options: Namespace) -> Subject:
         time_axis=options.time_axis,
         limit=options.limit_samples,
         word_format=options.format,
+        state_format=options.state_format,
         forward=options.forward,
         batch_axis=options.batch_axis,
         forward_seed=options.forward_seed,

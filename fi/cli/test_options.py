@@ -12,6 +12,7 @@ from fi.cli.ignored_options import check_heeded
 from fi.cli.option_names import TEST
 from fi.cli.parser import CommandParser
 from fi.engine.base import ENGINES
+from fi.faults.formats.state_formats import STATE_FORMATS
 from fi.faults.groups.word_maps import list_maps
 from fi.faults.word_formats import FORMATS
 from fi.network.adapting.forms import FORWARDS
@@ -72,6 +73,13 @@ def _add_subject_options(parser: CommandParser) -> None:
         default=FORMATS[0],
         type=str,
         help=f"of stored words: {', '.join(FORMATS)}; computing stays in float32",
+    )
+    add(
+        "--state-format",
+        default="float32",
+        metavar="FORMAT",
+        type=str,
+        help=f"of membranes and synaptic currents, rounded after each update: {STATE_FORMATS}",
     )
     add(
         "--model-seed",

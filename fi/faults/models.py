@@ -6,16 +6,13 @@
 
 from __future__ import annotations
 
-import inspect
-import os
 import re
-import sys
 from collections.abc import Callable, Collection
 from functools import lru_cache
-from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar, cast
 
 from fi.faults.modelling.circuit_models import CIRCUIT_MODELS
+from fi.faults.modelling.class_sources import is_ours, read_source
 from fi.faults.modelling.line_models import LINE_MODELS
 from fi.faults.modelling.model_base import FaultModel
 from fi.faults.modelling.word_models import WORD_MODELS
@@ -79,33 +76,7 @@ def user_model_sources(names: Collection[str]) -> list[str]:
     A model that was typed into an interpreter has none; its dotted path stands for it.
     """
     models = {type(fault_model(name)) for name in names}
-    return sorted(_source(model) for model in models if not is_ours(model))
-
-
-def is_ours(model: type[FaultModel]) -> bool:
-    """Whether a fault model comes with the tool."""
-    return model.__module__.startswith("fi.faults.")
-
-
-def _source(model: type[FaultModel]) -> str:
-    """All files that a model and its bases of the user's stand in, wherever these are.
-
-    A whole file, since a model may read constants and call functions that stand beside it.
-    """
-    own = [base for base in model.__mro__ if issubclass(base, FaultModel)]
-    texts = dict.fromkeys(_read_module(base) for base in own if not is_ours(base))
-    return "\n".join([model.__qualname__, *texts])
-
-
-def _read_module(model: type) -> str:
-    """The text of a class's file; that of the class alone where it was typed into a notebook."""
-    file = getattr(sys.modules.get(model.__module__), "__file__", None)
-    if file is not None and os.path.isfile(file):
-        return Path(file).read_text(encoding="utf-8", errors="surrogateescape")
-    try:
-        return inspect.getsource(model)
-    except (OSError, TypeError):  # typed into an interpreter
-        return f"{model.__module__}.{model.__qualname__}"
+    return sorted(read_source(model, FaultModel) for model in models if not is_ours(model))
 
 
 def list_models() -> str:

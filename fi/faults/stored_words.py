@@ -48,9 +48,10 @@ def apply_faults(
     for name, chosen in rows.items():
         places = torch.from_numpy(np.array(chosen)).to(tensor.device)
         before = golden[places]
-        stored = form.encode(before.float())
-        words = _apply_model(name, [faults[row].bits for row in chosen], stored, form, tensor)
-        after = form.decode(words).to(golden.dtype)
+        own = form.select(find_channels([faults[row].index for row in chosen]))
+        stored = own.encode(before.float())
+        words = _apply_model(name, [faults[row].bits for row in chosen], stored, own, tensor)
+        after = own.decode(words).to(golden.dtype)
         faulty[places] = torch.where(words == stored, before, after)
     return faulty
 
@@ -65,6 +66,11 @@ def _apply_model(
     signed = np.array([signed_masks(model, hit) for hit in bits], np.int32)
     masks = torch.from_numpy(signed).to(words.device)
     return apply_masks(words, *masks.unbind(1))
+
+
+def find_channels(index: Sequence[Index]) -> Tensor:
+    """The place in the first axis of each word, int64 ``[words]``; 0 in a tensor of one word."""
+    return torch.tensor([place[0] if place else 0 for place in index])
 
 
 def flat_indices(faults: Sequence[Fault], shape: tuple[int, ...]) -> Tensor:
@@ -100,7 +106,8 @@ class StoredWord:
         windows = [fault.steps for fault in faults if fault.steps is not None]
         ends = {end for window in windows for end in (window[0], window[-1] + 1)}
         self.starts = sorted({0, *ends})
-        form = format_of(module, attribute)
+        channel = torch.as_tensor(index[0] if index else 0).reshape(-1)
+        form = format_of(module, attribute).select(channel)
         self._values = [self._read_at(form, step) for step in self.starts]
 
     def _read_at(self, form: WordFormat, step: int) -> Tensor:

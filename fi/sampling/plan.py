@@ -82,6 +82,7 @@ class SamplingPlan:
     prior: Prior = ()
     planned: tuple[tuple[str, int], ...] = ()
     group: str = ""
+    state_format: str = "float32"
 
     def __post_init__(self) -> None:
         if self.scheme not in SCHEMES:
@@ -121,7 +122,8 @@ class SamplingPlan:
     def record(self) -> dict[str, Any]:
         """Plain values; of those that older files lack only what is not the default."""
         values = asdict(self)
-        return {k: v for k, v in values.items() if v or k not in ("planned", "group")}
+        newer = {"planned": (), "group": "", "state_format": "float32"}
+        return {k: v for k, v in values.items() if k not in newer or v != newer[k]}
 
     @property
     def list_name(self) -> str:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from fi.base.text_files import FileError, csv_rows, read_text
 from fi.faults.fault import Bits, Fault
 from fi.faults.fault_sites import SiteFamily
-from fi.faults.fault_space import FaultSpace
+from fi.faults.fault_space import FaultSpace, unravel
 from fi.faults.groups.grouped_families import split_group
 from fi.faults.modelling.model_base import STORED
 from fi.faults.stored_words import apply_faults
@@ -94,9 +94,11 @@ def _mean_shift(network: nn.Module, family: SiteFamily, model: str, bits: Bits) 
     module = network.get_submodule(family.layer)
     tensor: Tensor = getattr(module, family.attribute)
     every = tensor.detach().flatten()
-    golden = every[:: -(-len(every) // _WORDS)]
-    fault = Fault(0, family.name, (0,) * len(family.shape), bits, model)
-    faulty = apply_faults(module, family.attribute, golden, [fault] * len(golden))
+    apart = -(-len(every) // _WORDS)
+    golden = every[::apart]
+    words = [unravel(number, family.shape) for number in range(0, len(every), apart)]
+    faults = [Fault(0, family.name, word, bits, model) for word in words]
+    faulty = apply_faults(module, family.attribute, golden, faults)
     scale = every.double().square().mean().sqrt()
     moves = (faulty.double() - golden.double()).abs() / scale
     return float(torch.nan_to_num(moves, nan=1.0, posinf=1.0).clamp(max=1.0).mean())

@@ -60,6 +60,14 @@ class Oracle:
             value[fault.index] = corrupted(before, fault, tensor=self.words[name])
         return value
 
+    def quantise(self, states: Tensor) -> Tensor:
+        """States as they are stored; of another format than float32 they are rounded."""
+        return states
+
+    def hit_state(self, value: float, fault: Fault) -> float:
+        """A state's word under a fault."""
+        return corrupted(value, fault)
+
     def strike(self, name: str, values: Tensor, step: int) -> Tensor:
         """A state or spikes ``[batch, ...]``, wrong where the fault is."""
         active = self.at(name, step)
@@ -73,7 +81,9 @@ class Oracle:
                     line = self.lines.setdefault((fault, sample), Line(fault, self.first + sample))
                     values[place] = line.carry(given, fault in active)
                 elif fault in active:
-                    values[place] = corrupted(given, fault)
+                    is_state = name.endswith((".potential", ".syn"))
+                    hit = self.hit_state if is_state else corrupted
+                    values[place] = hit(given, fault)
         return values
 
     def broken(self, name: str, step: int) -> list[tuple[tuple[int, ...], list[Fault]]]:
@@ -93,6 +103,7 @@ class Oracle:
         before = self.membranes.get(name, torch.zeros_like(current))
         reset = (before - threshold > 0).float()
         membrane = beta.clamp(0, 1) * before + current - reset * threshold
+        membrane = self.quantise(membrane)
         spikes = (membrane - threshold > 0).float()
         for index, faults in self.broken(name, step):
             at = (slice(None), *index)
@@ -112,6 +123,7 @@ class Oracle:
         decayed = alpha.clamp(0, 1) * synapse
         synapse = decayed + current
         membrane = beta.clamp(0, 1) * before + synapse - reset * threshold
+        membrane, synapse = self.quantise(membrane), self.quantise(synapse)
         spikes = (membrane - threshold > 0).float()
         for index, faults in self.broken(name, step):
             at = (slice(None), *index)

@@ -38,6 +38,7 @@ def summarise_subject(subject: Subject, basis: RunBasis) -> dict[str, Any]:
         "steps": subject.steps,
         "golden_accuracy": golden.accuracy,
         "word_format": subject.word_format,
+        "state_format": subject.state_format,
         "accuracy_before_conversion": subject.accuracy_before,
         "families": families,
         "draw": (source.design or Design.of_list([str(f["name"]) for f in families])).record(),

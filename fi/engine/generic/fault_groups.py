@@ -26,7 +26,10 @@ from fi.faults.bits import to_words
 from fi.faults.family_names import attribute_of
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import CIRCUIT, INPUT
+from fi.faults.formats.state_faults import state_masks
+from fi.faults.formats.state_formats import state_format_of
 from fi.faults.stored_words import golden_and_faulty
+from fi.faults.word_formats import FLOAT32
 from fi.network.neurons import state_attributes
 from fi.network.stages import SpikingNetwork, Stage
 
@@ -137,7 +140,10 @@ def _word_masks(module: nn.Module, attribute: str, faults: Sequence[Fault]) -> T
     if attribute == CIRCUIT:
         return torch.zeros((len(faults), 3), dtype=torch.int32)
     if attribute == INPUT or not _is_stored(module, attribute):
-        return torch.from_numpy(stack_masks(faults))
+        form = FLOAT32 if attribute in (INPUT, "spike") else state_format_of(module)
+        if form is FLOAT32:
+            return torch.from_numpy(stack_masks(faults))
+        return torch.tensor([state_masks(fault, form) for fault in faults], dtype=torch.int32)
     held = to_words(golden_and_faulty(module, attribute, faults)[1].cpu())
     return torch.stack([torch.zeros_like(held), held, torch.zeros_like(held)], dim=1)
 

@@ -13,9 +13,10 @@ import torch
 from snntorch import SpikingNeuron
 from torch import Tensor
 
-from fi.faults.bits import corrupt
 from fi.faults.circuits.broken_neurons import BrokenNeurons
+from fi.faults.formats.state_faults import corrupt_states
 from fi.faults.modelling.circuit_models import CircuitModel
+from fi.faults.word_formats import FLOAT32, WordFormat
 from fi.network.neurons import output_spikes, state_attributes
 
 #: Number of a step and the spikes of the step before -> the current that they add.
@@ -33,16 +34,19 @@ class NeuronWordFaults:
         masks: keep, force and flip, int32 ``[3, faults, 1]``.
         steps: first and last step of each, int64 ``[2, faults, 1]``; ``None`` is always.
         neurons: which neurons each corrupts, bool ``[faults, neurons]``; ``None`` is all of them.
+        form: of the words.
     """
 
     attribute: str
     masks: Tensor
     steps: Tensor | None
     neurons: Tensor | None = None
+    form: WordFormat = FLOAT32
 
     def apply(self, values: Tensor, step: int) -> Tensor:
         """``values`` ``[..., faults, neurons]`` as they read at ``step``."""
-        faulty = corrupt(values, *self.masks)
+        keep, force, flip = self.masks
+        faulty = corrupt_states(values, (keep, force, flip), self.form)
         if self.steps is not None:
             active = (self.steps[0] <= step) & (step <= self.steps[1])
             faulty = torch.where(active, faulty, values)

@@ -17,7 +17,10 @@ from fi.engine.generic.partial_neurons import (
     NeuronWordFaults,
 )
 from fi.faults.circuits.circuit_hooks import circuit_model
+from fi.faults.formats.state_formats import state_format_of
 from fi.faults.injection import injected
+from fi.faults.word_formats import FLOAT32
+from fi.network.neurons import state_attributes
 
 
 class Change:
@@ -90,7 +93,11 @@ class NeuronChange(Change):
         super().__init__(golden, faults)
         self.attribute = attribute
         steps = None if faults.steps is None else faults.steps.unsqueeze(2)
-        self.word_faults = NeuronWordFaults(attribute, faults.masks.unsqueeze(2), steps)
+        neuron = golden.stage.neuron
+        is_state = attribute in state_attributes(neuron).values()
+        form = state_format_of(neuron) if is_state else FLOAT32
+        masks = faults.masks.unsqueeze(2)
+        self.word_faults = NeuronWordFaults(attribute, masks, steps, form=form)
 
     def affected_neurons(self) -> Tensor:
         return flatten_index(self.faults.index, self.golden.shape).unsqueeze(1)

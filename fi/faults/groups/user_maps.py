@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from fi.base.errors import UserError, report_errors
 from fi.base.user_classes import find_class
 from fi.faults.groups.grouped_families import find_groups
 from fi.faults.groups.word_maps import WORD_MAPS, WordMap, word_map
+from fi.faults.modelling.class_sources import is_ours, read_source
 
 
 def load_map(name: str) -> str:
@@ -33,6 +35,12 @@ def load_map(name: str) -> str:
     return name
 
 
+def user_map_sources(names: Collection[str]) -> list[str]:
+    """The source of those maps of ``names`` that are a user's, as far as there is one."""
+    kinds = {type(word_map(name)) for name in names}
+    return sorted(read_source(kind, WordMap) for kind in kinds if not is_ours(kind))
+
+
 def register_map(kind: type[WordMap]) -> str:
     """Make a map of your own known, and return its name: that of the class where it has none.
 
@@ -42,7 +50,7 @@ def register_map(kind: type[WordMap]) -> str:
     own = vars(kind).get("name")
     kind.name = own or re.sub("(?<=.)(?=[A-Z])", "-", kind.__name__).lower()
     taken = WORD_MAPS.get(kind.name)
-    ours = taken is not None and taken.__module__ == WordMap.__module__
+    ours = taken is not None and is_ours(taken)
     if ours or not re.fullmatch("[a-z0-9][a-z0-9-]*", kind.name):
         raise ValueError(
             f"group {kind.__name__} is called {kind.name!r}; allowed: a name of its own, "

@@ -14,6 +14,7 @@ from fi.faults.injecting.stage_words import run_stage_with
 from fi.faults.lines.faulty_lines import FaultyLines, apply_line_faults
 from fi.faults.lines.seeded_numbers import SamplePositions
 from fi.faults.stored_words import FaultNotApplied, StoredWord
+from fi.faults.word_formats import FLOAT32, WordFormat
 from fi.network.stages import SpikingNetwork, Stage, StageActivity
 from fi.network.trial.step_clock import StepClock, find_clock
 
@@ -85,6 +86,7 @@ def corrupt_output(
     faults: Sequence[Fault],
     samples: SamplePositions,
     calls_per_step: int = 1,
+    form: WordFormat = FLOAT32,
 ) -> Iterator[None]:
     """Change a state or the spikes, ``[batch, ...]``, after each update of ``neuron``.
 
@@ -94,7 +96,7 @@ def corrupt_output(
     user's, such as one that clamps, see what the fault has left.
     """
     calls, applied = 0, False
-    fault, lines = faults[0], FaultyLines(faults, samples)
+    fault, lines = faults[0], FaultyLines(faults, samples, form)
 
     def begin(module: nn.Module, args: tuple[Any, ...]) -> None:
         nonlocal calls, applied

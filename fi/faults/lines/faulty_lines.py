@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from fi.faults.fault import Fault
+from fi.faults.formats.state_faults import corrupt_states, state_masks
 from fi.faults.groups.alike import gather_alike, words_of
 from fi.faults.lines.seeded_numbers import SamplePositions, draw_uniform, seed_of
 from fi.faults.modelling.line_models import LineModel
 from fi.faults.models import fault_model
+from fi.faults.word_formats import FLOAT32, WordFormat
 
 
 def has_line_model(fault: Fault) -> bool:
@@ -25,14 +27,18 @@ class FaultyLines:
     Args:
         faults: of different lines of one family.
         samples: which samples the rows of a batch are.
+        form: of the words that the lines carry, or that a state is.
     """
 
-    def __init__(self, faults: Sequence[Fault], samples: SamplePositions) -> None:
+    def __init__(
+        self, faults: Sequence[Fault], samples: SamplePositions, form: WordFormat = FLOAT32
+    ) -> None:
         self.fault, self.words, self.samples = faults[0], words_of(faults), samples
         model = fault_model(self.fault.model)
         self.model = model if isinstance(model, LineModel) else None
         seeds = [seed_of(fault) for fault in faults] if self.model else [0]
         self.seeds = torch.tensor(seeds) if len(faults) > 1 else torch.tensor(seeds[0])
+        self.form = form
         self.past: list[Tensor] = []
 
     def forget(self) -> None:
@@ -45,7 +51,8 @@ class FaultyLines:
         given = by_word[self.words]  # [batch] or [lines, batch]
         if self.model is None:
             if active:
-                by_word[self.words] = self.fault.corrupt(given)
+                masks = state_masks(self.fault, self.form)
+                by_word[self.words] = corrupt_states(given, masks, self.form)
             return
         self.past.append(given.clone())
         if active:

@@ -12,6 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from fi.base.errors import UserError
 from fi.faults.bits import as_signed_64
 from fi.faults.fault import Fault
 
@@ -35,12 +36,12 @@ class SamplePositions:
         """The positions of a batch of so many rows.
 
         Raises:
-            ValueError: the batch has another number of samples.
+            UserError: the batch has another number of samples.
         """
         if self.numbers is None:
             return torch.arange(batch, device=device)
         if len(self.numbers) != batch:
-            raise ValueError(f"a line carries {batch} samples, not {len(self.numbers)}")
+            raise UserError(f"a line carries {batch} samples at once, not {len(self.numbers)}")
         return self.numbers.to(device)
 
 
