@@ -90,6 +90,7 @@ def fault_model(name: str) -> FaultModel:
 
     >>> fault_model("stuck-at-1").masks(0b101)
     WordMasks(keep=4294967295, force=5, flip=0)
+    >>> import torch
     >>> fault_model("scale:0.5").value(torch.tensor([3.0]), torch.zeros(1))
     tensor([1.5000])
     """
