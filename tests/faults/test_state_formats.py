@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 
@@ -42,7 +43,8 @@ def rounding_oracle(form: str) -> type[Oracle]:
             name, _, number = fault.model.partition(":")
             if name == "stuck-value":
                 return round_state(float(number), form)
-            return oracle_value(value, form, 1.0, fault.bits, name)
+            quiet = math.nan if math.isnan(value) else value  # struct keeps the sign of a NaN
+            return oracle_value(quiet, form, 1.0, fault.bits, name)
 
     return Rounding
 
