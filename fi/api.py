@@ -46,6 +46,7 @@ class Campaign:
             ``SpikingNetwork``, see ``fi.network.foreign.Adapter``; most is found out by a trial.
         batch_axis: of the samples in the events, 1 or 0.
         word_format: of stored words, as float16; another than float32 rounds the network's.
+        state_format: of membranes and synaptic currents, rounded after each update.
         quiet: say nothing and draw no bar.
 
     Raises:
@@ -71,6 +72,7 @@ class Campaign:
         readout: str = "auto",
         time_axis: int | str = "auto",
         word_format: str = "float32",
+        state_format: str = "float32",
         forward: str = "auto",
         batch_axis: int | str = "auto",
         forward_seed: int | None = None,
@@ -86,6 +88,7 @@ class Campaign:
             time_axis=time_axis,
             limit=samples,
             word_format=word_format,
+            state_format=state_format,
             forward=forward,
             batch_axis=batch_axis,
             forward_seed=forward_seed,

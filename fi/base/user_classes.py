@@ -25,6 +25,7 @@ _NOUNS = {
     "datamodules": "datamodule",
     "callbacks": "callback",
     "fault models": "fault model",
+    "groups": "group",
 }
 
 #: A class that defines one of these is a network or a datamodule.

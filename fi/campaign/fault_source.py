@@ -13,6 +13,7 @@ from fi.faults.fault_checks import check_known
 from fi.faults.fault_list import check_trials, read_fault_list, write_fault_list
 from fi.faults.fault_sites import Kind
 from fi.faults.fault_space import FaultSpace
+from fi.faults.groups.grouped_families import find_family
 from fi.sampling.fault_draw import draw
 from fi.sampling.pilot import PilotPlan
 from fi.sampling.plan import SamplingPlan
@@ -103,10 +104,16 @@ def make_fault_source(given: GivenFaults, subject: Subject, output: Path) -> Fau
             return _make_iterative_source(given, subject, lists)
         if isinstance(given, PilotPlan):
             space = given.plan.space(subject.sites, subject.steps)
-            sized = replace(given.size(space), word_format=subject.word_format)
+            sized = replace(
+                given.size(space),
+                word_format=subject.word_format,
+                state_format=subject.state_format,
+            )
             return replace(draw_source(sized, space, lists), pilot=given)
         if isinstance(given, SamplingPlan):
-            given = replace(given, word_format=subject.word_format)
+            given = replace(
+                given, word_format=subject.word_format, state_format=subject.state_format
+            )
             space = given.space(subject.sites, subject.steps)
             return draw_source(add_prior(given, space, subject), space, lists)
         if isinstance(given, (str, Path)):
@@ -128,10 +135,15 @@ def _is_permanent(given: GivenFaults) -> bool:
 
 
 def _make_iterative_source(given: IterativePlan, subject: Subject, lists: Path) -> FaultSource:
-    plan = replace(given.plan, word_format=subject.word_format)
+    plan = _in_formats(given.plan, subject)
     space = plan.space(subject.sites, subject.steps)
     draw = IterativeDraw(space, plan, given.confidence, given.rates, given.interval)
     return FaultSource([], space, lists / plan.list_name, plan, draw.design, draw)
+
+
+def _in_formats(plan: SamplingPlan, subject: Subject) -> SamplingPlan:
+    """The plan for words and states of the subject's formats."""
+    return replace(plan, word_format=subject.word_format, state_format=subject.state_format)
 
 
 def add_prior(plan: SamplingPlan, space: FaultSpace, subject: Subject) -> SamplingPlan:
@@ -176,5 +188,9 @@ def infer_space(faults: Sequence[Fault], subject: Subject) -> FaultSpace:
     if any(time is not None and len(time) == 1 for time in times):
         times = dict.fromkeys(range(t, t + 1) for t in range(subject.steps))
     faulty = {fault.layer for fault in faults}
-    sites = [f for f in subject.sites if f.kind is not Kind.INPUT or f.name in faulty]
+    asked = (Kind.INPUT, Kind.CIRCUIT)
+    sites = [f for f in subject.sites if f.kind not in asked or f.name in faulty]
+    known = {family.name: family for family in subject.sites}
+    grouped = [find_family(known, name) for name in sorted(faulty - known.keys())]
+    sites += [family for family in grouped if family is not None]
     return FaultSpace(tuple(sites), models, steps=tuple(times))

@@ -102,11 +102,11 @@ class FaultTest(pl.LightningModule):
             return None
         events, labels = batch
         golden = self.golden.scores[number].to(events.device)
-        portions: Iterable[Pairs] = self.engine.pairs(events, number, golden)
+        first = self.golden.first_sample(number)
+        portions: Iterable[Pairs] = self.engine.pairs(events, number, golden, first)
         if self.keep_pairs or isinstance(self.engine, FullEngine):
             portions = list(portions)
             if not all(bool(pairs.scores.isfinite().all()) for pairs in portions):
                 self._suspect = number, events
-        first = sum(map(len, self.golden.labels[:number]))
         self.metric.update(portions, golden, labels, self.entries, first)
         return {"pairs": portions} if self.keep_pairs else None

@@ -46,6 +46,10 @@ class GoldenRun:
         """The size of the first batch; only the last one may be smaller."""
         return len(self.labels[0])
 
+    def first_sample(self, number: int) -> int:
+        """The position in the test set of the first sample of a batch."""
+        return sum(map(len, self.labels[:number]))
+
     @property
     def correct(self) -> int:
         """How many samples are classified right."""

@@ -95,6 +95,7 @@ class Campaign:
             chosen.threads,
             few,
             lambda: find_stages(subject, self.schedule),
+            subject.sites,
         )
         subject.own.reset()  # the checks have run the network
         self.trainer = make_trainer(chosen.hardware, self.callbacks)
@@ -172,7 +173,7 @@ class Campaign:
         if self.processes.first:
             warn_user(f"{reason}; the campaign goes on with it, one fault a test run")
         self.subject.own.reset()
-        self.engine = FullEngine(self.subject.network, self.subject.infer)
+        self.engine = FullEngine(self.subject.network, self.subject.infer, self.subject.sites)
         self.why = f"full engine, one fault a test run: {reason}"
 
     def _run(self) -> pd.DataFrame:
@@ -258,7 +259,7 @@ class Campaign:
     def _check_families(self) -> None:
         """Some faults of every family on the full engine too."""
         subject = self.subject
-        full = FullEngine(subject.network, subject.infer)
+        full = FullEngine(subject.network, subject.infer, subject.sites)
         try:
             self._checked = check_families(
                 self.trainer, self.engine, full, self.trials, subject.batches.first()

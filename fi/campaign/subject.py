@@ -16,6 +16,7 @@ from fi.base.errors import UserError, first_line, report_errors
 from fi.base.user_code import UserCodeError, describe_user_error, report_user_code
 from fi.engine.base import Infer
 from fi.faults.fault_sites import INPUT, Kind, SiteFamily, find_sites, observe_activity
+from fi.faults.formats.state_formats import round_states
 from fi.faults.injecting.word_checks import prepare_words
 from fi.faults.word_formats import FLOAT32, convert
 from fi.network.adapting.form_choice import AskedForm, settle_form
@@ -48,16 +49,19 @@ class Subject:
         limit: take the first ``limit`` test samples only.
         subset: take these test samples only, see ``Batches``.
         word_format: of the stored words; another than float32 rounds the network's, in place.
+        state_format: of membranes and synaptic currents; another than float32 rounds them after
+            each update, without faults too.
         forward, batch_axis, forward_seed, decision_threshold: see ``AskedForm``.
 
     Attributes:
-        accuracy_before: part of the test samples classified right before the words were rounded;
-            ``None`` in float32.
+        accuracy_before: part of the test samples classified right before words and states were
+            rounded; ``None`` in float32.
         infer: scores of events.
         batches: the test set.
         trial: what a first inference showed.
         families: the site families, in the order of the network's modules.
         left_out: why other tensors of words have no faults, by name.
+        circuits: the site families of neuron circuits.
         steps: the number of time steps; those of the first batch before ``measure_steps``.
 
     Raises:
@@ -78,6 +82,7 @@ class Subject:
         forward_seed: int | None = None,
         decision_threshold: float | None = None,
         subset: Collection[int] | None = None,
+        state_format: str = "float32",
     ) -> None:
         self.network = network.eval()
         self.name = name or type(network).__name__
@@ -88,6 +93,7 @@ class Subject:
         make_parameters_float(network)
         with report_errors(ValueError, prefix=f"{self.name}: "):
             prepare_words(network)
+            round_states(network, FLOAT32.name)
         asked = AskedForm(readout, time_axis, forward, batch_axis, forward_seed, decision_threshold)
         run = asked.make_infer(network, self.name)
         self.adapter = run if isinstance(run, Adapter) else None
@@ -100,15 +106,16 @@ class Subject:
         by_stage = isinstance(network, SpikingNetwork) and network.runs_by_stage
         by_stage = by_stage and not _has_users_modules(network)
         self.infer: Infer = run if by_stage else Inference(run, self.own)
-        self.word_format = word_format
+        self.word_format, self.state_format = word_format, state_format
         self.accuracy_before: float | None = None
         self.trial = self._run_trial()
-        if word_format != FLOAT32.name:
+        if {word_format, state_format} != {FLOAT32.name}:
             self._round_words()
             self.trial = self._run_trial()
         with report_errors(ValueError, prefix=f"{self.name}: "):
             sites = find_sites(network, self.trial)
         self.families, self.left_out = sites.families, sites.left_out
+        self.circuits = sites.circuits
         self.steps = self.trial.steps
 
     def __repr__(self) -> str:
@@ -124,7 +131,10 @@ class Subject:
                     right += int((self.infer(events).argmax(1) == labels).sum())
                     samples += len(labels)
             self.own.reset()
-            convert(self.network, self.word_format)
+            if self.word_format != FLOAT32.name:
+                convert(self.network, self.word_format)
+        with report_errors(ValueError, prefix="--state-format: "):
+            round_states(self.network, self.state_format)
         self.own.take_anew()
         self.accuracy_before = right / max(1, samples)
 
@@ -244,10 +254,13 @@ class Subject:
 
     @property
     def sites(self) -> list[SiteFamily]:
-        """The site families and the input lines, which have faults only where that is asked for."""
+        """All site families: of words, of circuits, and the input lines.
+
+        Circuits and input lines have faults only where that is asked for.
+        """
         if self.adapter is not None and not self.adapter.has_steps:
-            return self.families
-        return [*self.families, self.inputs]
+            return [*self.families, *self.circuits]
+        return [*self.families, *self.circuits, self.inputs]
 
     @property
     def dtype(self) -> torch.dtype:

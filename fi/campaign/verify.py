@@ -92,7 +92,8 @@ def verify(campaign: Campaign, results: pd.DataFrame, count: int, seed: int) -> 
     chosen = np.random.default_rng(seed).permutation(len(campaign.trials))[:count]
     faults = [campaign.trials[place] for place in sorted(chosen.tolist())]
     with campaign.prepare():
-        full = FullEngine(campaign.subject.network, campaign.subject.infer)
+        subject = campaign.subject
+        full = FullEngine(subject.network, subject.infer, subject.sites)
         test = _Both(campaign.engine, full, campaign.golden, faults)
         run_test(campaign.trainer, test, campaign.subject.batches)
     by_trial = results.drop_duplicates("Injection").set_index("Injection")
@@ -142,10 +143,11 @@ class _Both(pl.LightningModule):
     def test_step(self, batch: Batch, number: int) -> None:
         events, labels = batch
         golden = self.golden.scores[number].to(events.device)
+        first = self.golden.first_sample(number)
         rows = []
         for place, fault in enumerate(self.listed):
             with self.full.injected([fault]):
-                portions = list(self.full.pairs(events, number))
+                portions = list(self.full.pairs(events, number, first=first))
             rows.append(batch_outcomes(portions, golden, 1))
             self.counts[:, place] += count_batch(portions, golden, labels, 1)[:, 0].cpu()
         self.reference.append(torch.cat(rows))
@@ -157,9 +159,10 @@ class _Both(pl.LightningModule):
         for start in range(0, len(self.listed), size):
             group = self.listed[start : start + size]
             with self.engine.injected(group):
-                rows.append(
-                    batch_outcomes(self.engine.pairs(events, number, golden), golden, len(group))
+                portions = self.engine.pairs(
+                    events, number, golden, self.golden.first_sample(number)
                 )
+                rows.append(batch_outcomes(portions, golden, len(group)))
         return torch.cat(rows)
 
 

@@ -15,7 +15,7 @@ from fi.cli.option_names import format_option
 _DRAW = (
     *("scheme", "margin", "t", "p", "rounding", "minimum_per_stratum", "prior", "seed"),
     *("faults.models", "faults.bits", "faults.burst", "faults.layers", "faults.steps"),
-    *("faults.together", "faults.within"),
+    *("faults.together", "faults.within", "faults.group"),
 )
 #: Options on the size of a sample. The margin is none here: an exhaustive draw keeps any.
 _SIZE = ("t", "p", "rounding", "minimum_per_stratum")

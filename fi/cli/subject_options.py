@@ -78,6 +78,7 @@ def load_subject(parser: CommandParser, options: Namespace) -> Subject:
         limit=options.limit_samples,
         subset=_find_subset(options),
         word_format=options.format,
+        state_format=options.state_format,
         forward=options.forward,
         batch_axis=options.batch_axis,
         forward_seed=options.forward_seed,

@@ -14,6 +14,8 @@ from fi.cli.option_names import TEST
 from fi.cli.parser import CommandParser
 from fi.cli.rate_options import add_rate_options
 from fi.engine.base import ENGINES
+from fi.faults.formats.state_formats import STATE_FORMATS
+from fi.faults.groups.word_maps import list_maps
 from fi.faults.word_formats import FORMATS
 from fi.network.adapting.forms import FORWARDS
 from fi.network.adapting.outputs import READOUTS
@@ -76,6 +78,13 @@ def add_network_options(parser: CommandParser, title: str, nir: bool = False) ->
         default=FORMATS[0],
         type=str,
         help=f"of stored words: {', '.join(FORMATS)}; computing stays in float32",
+    )
+    add(
+        "--state-format",
+        default="float32",
+        metavar="FORMAT",
+        type=str,
+        help=f"of membranes and synaptic currents, rounded after each update: {STATE_FORMATS}",
     )
     add(
         "--model-seed",
@@ -224,6 +233,13 @@ def _add_fault_options(parser: CommandParser) -> None:
         help="permanent, transient (any one time step), window:N (any N steps), 5, or 3-7",
     )
     add_rate_options(add)
+    add(
+        "--faults.group",
+        default="",
+        metavar="MAP",
+        type=str,
+        help=f"hit all words of a group at once: {list_maps()}, or ./my_file.py:MyMap",
+    )
     add("--faults.together", default=1, metavar="K", type=int, help="faults of each trial")
     add("--faults.within", default="network", metavar="WHAT", type=str, help="network or layer")
 

@@ -10,8 +10,10 @@ from jsonargparse import Namespace
 from fi.base.errors import UserError, report_errors
 from fi.campaign.settings import Hardware, Settings
 from fi.cli.option_values import parse_bit_sets, parse_size, parse_times, read_method, split_words
+from fi.faults.formats.state_formats import find_state_format
+from fi.faults.groups.user_maps import load_map
 from fi.faults.user_models import load_model
-from fi.faults.word_formats import FORMATS
+from fi.faults.word_formats import check_format
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.prior import read_prior
 from fi.sampling.sequential_plan import TRACKED, IterativePlan
@@ -56,8 +58,10 @@ def make_settings(options: Namespace) -> Settings:
 def make_plan(options: Namespace) -> SamplingPlan:
     """Which faults are drawn."""
     faults = options.faults
-    if options.format not in FORMATS:
-        raise UserError(f"--format {options.format}: allowed are {', '.join(FORMATS)}")
+    with report_errors(ValueError, prefix="--format: "):
+        check_format(options.format)
+    with report_errors(ValueError, prefix="--state-format: "):
+        find_state_format(options.state_format)
     if options.prior and options.scheme != "data-aware":
         raise UserError(f"--prior is for --scheme data-aware, not {options.scheme}")
     read_method(options.interval)
@@ -78,6 +82,8 @@ def make_plan(options: Namespace) -> SamplingPlan:
             sites=split_words(faults.layers),
             together=faults.together,
             within_layer=faults.within == "layer",
+            state_format=options.state_format,
+            group=load_map(faults.group) if faults.group else "",
             **parse_times(faults.steps),
         )
 

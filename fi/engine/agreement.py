@@ -77,13 +77,14 @@ def outcomes(
         golden = [engine.infer(events) for events, _ in batches]
         for start in range(0, len(faults), size):
             group = faults[start : start + size]
+            position, columns = 0, []
             with engine.injected(group):
-                columns = [
-                    batch_outcomes(engine.pairs(events, number, scores), scores, len(group))
-                    for number, ((events, _), scores) in enumerate(
-                        zip(batches, golden, strict=True), first
-                    )
-                ]
+                for number, ((events, _), scores) in enumerate(
+                    zip(batches, golden, strict=True), first
+                ):
+                    portions = engine.pairs(events, number, scores, position)
+                    columns.append(batch_outcomes(portions, scores, len(group)))
+                    position += len(scores)
             rows.append(torch.cat(columns, dim=1))
     return torch.cat(rows)
 

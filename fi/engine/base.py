@@ -10,6 +10,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from fi.faults.fault import Fault, Trial
+from fi.faults.fault_sites import SiteFamily
+from fi.faults.groups.grouped_families import expand_groups
 from fi.metrics.pairs import Pairs
 
 #: Scores ``[batch, classes]`` of events ``[time, batch, ...]``.
@@ -24,6 +26,7 @@ class Engine(ABC):
     Args:
         network: the network whose words are faulty.
         infer: its scores; the network itself for a ``SpikingNetwork``.
+        families: the network's site families; only faults of groups need them.
 
     Class attributes:
         name: what ``--engine`` calls it.
@@ -31,9 +34,16 @@ class Engine(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, network: nn.Module, infer: Infer) -> None:
+    def __init__(
+        self, network: nn.Module, infer: Infer, families: Sequence[SiteFamily] = ()
+    ) -> None:
         self.network = network
         self.infer = infer
+        self.families = families
+
+    def expand(self, faults: Sequence[Fault | Trial]) -> list[Trial]:
+        """Each fault of its own as a trial of one, and groups as the words that they are of."""
+        return expand_groups(as_trials(faults), self.families)
 
     @abstractmethod
     def group_size(self, faults: int) -> int:
@@ -48,7 +58,9 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def pairs(self, events: Tensor, batch: int, golden: Tensor | None = None) -> Iterator[Pairs]:
+    def pairs(
+        self, events: Tensor, batch: int, golden: Tensor | None = None, first: int = 0
+    ) -> Iterator[Pairs]:
         """The computed pairs of the group on ``events`` ``[time, batch, ...]``, in portions.
 
         Args:
@@ -56,6 +68,7 @@ class Engine(ABC):
             batch: its number; the same number always means the same events.
             golden: what ``infer`` gave of it, ``[batch, classes]``. An engine that rounds otherwise
                 gives these scores, bit for bit, of every class that a fault leaves alone.
+            first: position in the test set of its first sample, for what hangs on the sample.
 
         Returns:
             The pairs that were computed; those that are missing have the golden scores.

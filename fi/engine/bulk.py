@@ -70,9 +70,11 @@ class BulkEngine(FullEngine):
         finally:
             self._start = None
 
-    def pairs(self, events: Tensor, batch: int, golden: Tensor | None = None) -> Iterator[Pairs]:
+    def pairs(
+        self, events: Tensor, batch: int, golden: Tensor | None = None, first: int = 0
+    ) -> Iterator[Pairs]:
         if self._tail is None or self._start is None:
-            yield from super().pairs(events, batch, golden)
+            yield from super().pairs(events, batch, golden, first)
             return
         scores = self._tail(batch, self._start)
         samples = torch.arange(len(scores), device=scores.device)

@@ -9,9 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from fi.engine.base import Engine, as_trials
+from fi.engine.base import Engine, Infer
 from fi.faults.fault import Fault, Trial
+from fi.faults.fault_sites import SiteFamily
 from fi.faults.injection import injected
+from fi.faults.lines.seeded_numbers import SamplePositions
 from fi.metrics.pairs import Pairs
 
 
@@ -23,6 +25,7 @@ class FullEngine(Engine):
     Args:
         network: any network with snnTorch neurons.
         infer: its scores.
+        families: the network's site families; only faults of groups need them.
 
     Example:
         >>> import torch
@@ -38,19 +41,31 @@ class FullEngine(Engine):
 
     name: ClassVar[str] = "full"
 
+    def __init__(
+        self, network: nn.Module, infer: Infer, families: Sequence[SiteFamily] = ()
+    ) -> None:
+        super().__init__(network, infer, families)
+        self._samples = SamplePositions()
+
     def group_size(self, faults: int) -> int:
         return 1
 
     @contextmanager
     def injected(self, faults: Sequence[Fault | Trial]) -> Iterator[None]:
-        (trial,) = as_trials(faults)
+        (trial,) = self.expand(faults)
         infer = self.infer
         root = infer if isinstance(infer, nn.Module) else self.network
         axis, clock = getattr(infer, "time_axis", 0), getattr(infer, "clock", None)
-        with injected(self.network, *trial, time_axis=axis, root=root, clock=clock):
+        faulty = injected(
+            self.network, *trial, time_axis=axis, root=root, clock=clock, samples=self._samples
+        )
+        with faulty:
             yield
 
-    def pairs(self, events: Tensor, batch: int, golden: Tensor | None = None) -> Iterator[Pairs]:
+    def pairs(
+        self, events: Tensor, batch: int, golden: Tensor | None = None, first: int = 0
+    ) -> Iterator[Pairs]:
+        self._samples.numbers = torch.arange(first, first + events.shape[1])
         scores = self.infer(events)
         samples = torch.arange(len(scores), device=scores.device)
         yield Pairs(torch.zeros_like(samples), samples, scores)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -10,6 +10,7 @@ from fi.base.errors import UserError
 from fi.engine.base import ENGINES, Engine, Infer
 from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
+from fi.faults.fault_sites import SiteFamily
 from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.network.stages import SpikingNetwork
 
@@ -22,6 +23,7 @@ def choose_engine(
     threads: int | None = None,
     events: Tensor | None = None,
     find_staged: Callable[[], tuple[SpikingNetwork | None, str]] | None = None,
+    families: Sequence[SiteFamily] = (),
 ) -> tuple[Engine, str]:
     """The engine for ``--engine wanted``, and one line that says which and why.
 
@@ -35,6 +37,7 @@ def choose_engine(
             network can be run by its differences.
         find_staged: gives the network as stages, recorded where its forward is its own, or why
             there are none; where not given, only what declares stages has some.
+        families: the network's site families; only faults of groups need them.
 
     Raises:
         UserError: no such engine, or it cannot take the network.
@@ -42,7 +45,8 @@ def choose_engine(
     if wanted not in ENGINES:
         raise UserError(f"--engine {wanted}: allowed are {', '.join(ENGINES)}")
     if wanted == "full":
-        return FullEngine(network, infer), "full engine, one fault a test run: as asked"
+        full = FullEngine(network, infer, families)
+        return full, "full engine, one fault a test run: as asked"
     staged, reason = (network, "") if find_staged is None else find_staged()
     if staged is network:
         reason = getattr(infer, "isolates", "")
@@ -51,8 +55,9 @@ def choose_engine(
     if reason or staged is None:
         if wanted == "differential":
             raise UserError(f"--engine differential: {reason}; --engine full takes any network")
-        return FullEngine(network, infer), f"full engine, one fault a test run: {reason}"
-    engine = DifferentialEngine(staged, infer, memory, threads)
+        full = FullEngine(network, infer, families)
+        return full, f"full engine, one fault a test run: {reason}"
+    engine = DifferentialEngine(staged, infer, memory, threads, families=families)
     return engine, f"differential engine, a group of faults a test run: {_describe(engine, events)}"
 
 

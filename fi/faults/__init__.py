@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fi.faults.fault_sites import Kind, SiteFamily
     from fi.faults.fault_space import FaultSpace
     from fi.faults.injection import injected
-    from fi.faults.models import FaultModel
+    from fi.faults.modelling.model_base import FaultModel
 
 __all__ = [
     "Fault",
@@ -38,6 +38,6 @@ if not TYPE_CHECKING:
             "fault_sites": ("Kind", "SiteFamily"),
             "fault_space": ("FaultSpace",),
             "injection": ("injected",),
-            "models": ("FaultModel",),
+            "modelling.model_base": ("FaultModel",),
         },
     )

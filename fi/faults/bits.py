@@ -26,6 +26,11 @@ def as_signed(pattern: int) -> int:
     return pattern - (1 << WORD_BITS) if pattern >> (WORD_BITS - 1) else pattern
 
 
+def as_signed_64(pattern: int) -> int:
+    """The int64 that has the bit pattern of the unsigned ``pattern`` (0 to 2**64 - 1)."""
+    return pattern - (1 << 64) if pattern >> 63 else pattern
+
+
 @dataclass(frozen=True, slots=True)
 class WordMasks:
     """What a fault does to a 32-bit word: ``((word & keep) | force) ^ flip``, unsigned patterns."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from fi.faults.fault import Fault, format_bits, format_steps
 from fi.faults.fault_sites import Kind, SiteFamily
+from fi.faults.groups.grouped_families import find_family
 from fi.faults.models import fault_model
 
 
@@ -28,15 +29,16 @@ def check_fault(fault: Fault, families: Sequence[SiteFamily], steps: int | None 
 
 def check_known(fault: Fault, known: Mapping[str, SiteFamily], steps: int | None = None) -> None:
     """``check_fault`` for many faults: ``known`` has the site families by name."""
-    if fault.layer not in known:
+    family = find_family(known, fault.layer)
+    if family is None:
         raise ValueError(f"unknown layer {fault.layer!r}; known: {', '.join(known)}")
-    shape = known[fault.layer].shape
+    shape = family.shape
     inside = len(fault.index) == len(shape) and all(
         0 <= digit < size for digit, size in zip(fault.index, shape, strict=False)
     )
     if not inside:
         raise ValueError(f"index {fault.index} is outside {fault.layer} of shape {shape}")
-    _check_model(fault, known[fault.layer])
+    _check_model(fault, family)
     if steps is not None and fault.steps is not None and fault.steps[-1] >= steps:
         raise ValueError(
             f"step {format_steps(fault.steps)} is after the last one: the run has {steps} steps"

@@ -14,20 +14,21 @@ from torch import Tensor, nn
 
 from fi.faults.bits import WORD_BITS
 from fi.faults.family_names import attribute_of, layer_of
+from fi.faults.formats.state_formats import state_format_of
 from fi.faults.word_formats import format_of, stored_names
-from fi.network.neurons import neuron_words
+from fi.network.neurons import has_known_circuit, neuron_words
 from fi.network.stages import SpikingNetwork
 from fi.network.trial.same_words import check_layout, find_same_words
 from fi.network.trial.trial_run import TrialRun, observe
 
 
 class Kind(Enum):
-    """What sort of hardware a word sits in.
+    """What sort of hardware a word sits in, or what else may break.
 
     >>> Kind("state") is Kind.STATE
     True
     >>> [kind.value for kind in Kind]
-    ['synapse', 'neuron', 'state', 'spike', 'input']
+    ['synapse', 'neuron', 'state', 'spike', 'input', 'circuit']
     """
 
     SYNAPSE = "synapse"  # weights, biases, a norm's running statistics
@@ -35,10 +36,13 @@ class Kind(Enum):
     STATE = "state"  # the membrane potential, the synaptic current
     SPIKE = "spike"  # the neuron's output
     INPUT = "input"  # what the first stage sees of the events
+    CIRCUIT = "circuit"  # what updates one neuron, whatever words it shares with others
 
 
 #: The site family of the input lines.
 INPUT = "input"
+#: The name within its layer of the site family of neuron circuits, ``lif1.neuron``.
+CIRCUIT = "neuron"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +88,12 @@ class Sites:
     Attributes:
         families: every family of words that hardware would store, in the order of the modules.
         left_out: why other tensors are none, by name.
+        circuits: the neuron circuits of every layer whose circuit is known.
     """
 
     families: list[SiteFamily]
     left_out: dict[str, str]
+    circuits: list[SiteFamily]
 
 
 def find_site_families(network: nn.Module, trial: TrialRun) -> list[SiteFamily]:
@@ -123,6 +129,7 @@ def find_sites(network: nn.Module, trial: TrialRun) -> Sites:
     """
     families: list[SiteFamily] = []
     left_out: dict[str, str] = {}
+    circuits: list[SiteFamily] = []
     seen: dict[str, Tensor] = {}
     for name, module in network.named_modules():
         for family, tensor in _stored(name, module):
@@ -134,9 +141,13 @@ def find_sites(network: nn.Module, trial: TrialRun) -> Sites:
                 families.append(family)
         if name in trial.outputs and isinstance(module, SpikingNeuron):
             states = trial.states[name].items()
-            families += [_family(name, state, shape, Kind.STATE) for state, shape in states]
+            width = state_format_of(module).bits
+            found = [_family(name, state, shape, Kind.STATE) for state, shape in states]
+            families += [replace(family, width=width) for family in found]
             families.append(_family(name, "spike", trial.outputs[name], Kind.SPIKE))
-    return Sites(families, left_out)
+            if has_known_circuit(module):
+                circuits.append(_family(name, CIRCUIT, trial.outputs[name], Kind.CIRCUIT))
+    return Sites(families, left_out, circuits)
 
 
 def _why_not(name: str, tensor: Tensor, seen: Mapping[str, Tensor], trial: TrialRun) -> str | None:

@@ -8,9 +8,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fi.faults.circuits.circuit_hooks import break_circuit
 from fi.faults.family_names import attribute_of, layer_of
 from fi.faults.fault import Fault, Index
-from fi.faults.fault_sites import INPUT
+from fi.faults.fault_sites import CIRCUIT, INPUT
+from fi.faults.formats.state_formats import state_format_of
+from fi.faults.groups.alike import gather_alike, words_of
 from fi.faults.injecting.injection_hooks import (
     Clock,
     calls_per_step,
@@ -19,13 +22,15 @@ from fi.faults.injecting.injection_hooks import (
     hold_words_by_stage,
     hold_words_by_step,
 )
+from fi.faults.lines.seeded_numbers import SamplePositions
 from fi.faults.stored_words import StoredWord
+from fi.faults.word_formats import FLOAT32
 from fi.network.neurons import output_spikes, reset_neurons, spiking_neurons, state_attributes
 from fi.network.stages import SpikingNetwork, Stage, StageActivity
 from fi.network.trial.step_clock import StepClock
 
-#: Module, attribute and index of a stored word -> the faults that act on it.
-_FaultsByWord = dict[tuple[nn.Module, str, Index], list[Fault]]
+#: Module, attribute and indices of stored words -> the faults that act on them, one after another.
+_FaultsByWord = dict[tuple[nn.Module, str, tuple[Index, ...]], list[list[Fault]]]
 
 
 @contextmanager
@@ -35,6 +40,7 @@ def injected(
     time_axis: int = 0,
     root: nn.Module | None = None,
     clock: StepClock | None = None,
+    samples: SamplePositions | None = None,
 ) -> Iterator[None]:
     """The network with the faults in place; they are taken out again whatever happens.
 
@@ -53,6 +59,8 @@ def injected(
         root: what is called once for every inference; the network itself where not given.
         clock: what ends a step of a network that is no ``SpikingNetwork``; where that is needed
             and not given, the first inference is run once more, without faults, to find out.
+        samples: which samples of the test set the rows of each batch are, for random numbers of
+            faults of lines; 0, 1, 2, ... where not given.
 
     Raises:
         FaultNotApplied: an inference ran without a fault.
@@ -68,7 +76,9 @@ def injected(
     1.0
     """
     with ExitStack() as placed:
-        for changer in _Changers(network, faults, time_axis, root or network, clock).make_all():
+        numbers = samples or SamplePositions()
+        changers = _Changers(network, faults, time_axis, root or network, clock, numbers)
+        for changer in changers.make_all():
             placed.enter_context(changer)
         yield
 
@@ -104,39 +114,49 @@ class _Changers:
         time_axis: int,
         root: nn.Module,
         clock: StepClock | None,
+        samples: SamplePositions,
     ) -> None:
         self.network, self.faults, self.time_axis = network, faults, time_axis
-        self.root, self.clock = root, clock
+        self.root, self.clock, self.samples = root, clock, samples
 
     def make_all(self) -> list[AbstractContextManager[None]]:
-        """Inputs, then states and spikes in the order of the faults, then stored words."""
+        """Inputs, circuits, states and spikes in the order of the faults, then stored words."""
         changers: list[AbstractContextManager[None]] = []
         words: _FaultsByWord = {}
         inputs = [fault for fault in self.faults if fault.layer == INPUT]
         if inputs:
             axis = self.time_axis if self.root is self.network else 0
-            changers.append(corrupt_inputs(self.network, self.root, inputs, axis))
+            changers.append(corrupt_inputs(self.network, self.root, inputs, axis, self.samples))
+        circuits: list[AbstractContextManager[None]] = []
         outputs: list[AbstractContextManager[None]] = []
-        for fault in self.faults:
-            if fault.layer == INPUT:
-                continue
+        for alike in gather_alike([fault for fault in self.faults if fault.layer != INPUT]):
+            fault = alike[0]
             layer, attribute = layer_of(fault.layer), attribute_of(fault.layer)
             module = self.network.get_submodule(layer)
             value_of = find_output(self.network, layer, attribute)
-            if value_of is not None:
-                calls = calls_per_step(self.clock, layer)
-                outputs.append(corrupt_output(self.root, module, value_of, fault, calls))
+            calls = calls_per_step(self.clock, layer)
+            neuron = spiking_neurons(self.network).get(layer)
+            if neuron is not None and attribute == CIRCUIT:
+                circuits.append(break_circuit(self.root, neuron, alike, calls))
+            elif value_of is not None:
+                form = FLOAT32 if attribute == "spike" else state_format_of(module)
+                numbers = self.samples
+                changer = corrupt_output(self.root, module, value_of, alike, numbers, calls, form)
+                outputs.append(changer)
             else:
-                words.setdefault((module, attribute, fault.index), []).append(fault)
-        # Each goes before the hooks that are there: the last one that is placed acts first.
-        return changers + outputs[::-1] + self._hold_words(words)
+                words.setdefault((module, attribute, tuple(f.index for f in alike)), []).append(
+                    alike
+                )
+        # Each goes before what is there: the last one that is placed acts first.
+        return changers + circuits[::-1] + outputs[::-1] + self._hold_words(words)
 
     def _hold_words(self, words: _FaultsByWord) -> list[AbstractContextManager[None]]:
         """Words held for the whole inference, or changed from step to step."""
         changers: list[AbstractContextManager[None]] = []
         changing: list[StoredWord] = []
-        for (module, attribute, index), faults in words.items():
-            word = StoredWord(module, attribute, index, faults)
+        for (module, attribute, _), faults in words.items():
+            one_each = [alike[0] for alike in faults]
+            word = StoredWord(module, attribute, words_of(faults[0]), one_each)
             if word.is_constant:
                 changers.append(word.hold())
             else:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fi.base.errors import UserError
 from fi.faults.bits import apply_masks, are_same_words
 from fi.faults.fault import Bits, Fault, Index, signed_masks
+from fi.faults.groups.alike import Words
 from fi.faults.models import fault_model
 from fi.faults.word_formats import WordFormat, format_of
 
@@ -47,9 +48,10 @@ def apply_faults(
     for name, chosen in rows.items():
         places = torch.from_numpy(np.array(chosen)).to(tensor.device)
         before = golden[places]
-        stored = form.encode(before.float())
-        words = _apply_model(name, [faults[row].bits for row in chosen], stored, form, tensor)
-        after = form.decode(words).to(golden.dtype)
+        own = form.select(find_channels([faults[row].index for row in chosen]))
+        stored = own.encode(before.float())
+        words = _apply_model(name, [faults[row].bits for row in chosen], stored, own, tensor)
+        after = own.decode(words).to(golden.dtype)
         faulty[places] = torch.where(words == stored, before, after)
     return faulty
 
@@ -66,6 +68,11 @@ def _apply_model(
     return apply_masks(words, *masks.unbind(1))
 
 
+def find_channels(index: Sequence[Index]) -> Tensor:
+    """The place in the first axis of each word, int64 ``[words]``; 0 in a tensor of one word."""
+    return torch.tensor([place[0] if place else 0 for place in index])
+
+
 def flat_indices(faults: Sequence[Fault], shape: tuple[int, ...]) -> Tensor:
     """The row-major number of each fault's word, int64 ``[faults]``."""
     if not shape:
@@ -79,9 +86,10 @@ class FaultNotApplied(UserError):
 
 
 class StoredWord:
-    """One word of a parameter or buffer under some faults, which act in their order.
+    """A word of a parameter or buffer under some faults, which act in their order.
 
-    Its values are computed when it is made: the tensor has to be without faults then.
+    Several words have the same faults. Its values are computed when it is made: the tensor has to
+    be without faults then.
 
     Attributes:
         faults: that act on it.
@@ -90,7 +98,7 @@ class StoredWord:
     """
 
     def __init__(
-        self, module: nn.Module, attribute: str, index: Index, faults: Sequence[Fault]
+        self, module: nn.Module, attribute: str, index: Index | Words, faults: Sequence[Fault]
     ) -> None:
         self.faults, self.index = tuple(faults), index
         self.tensor: Tensor = getattr(module, attribute).detach()
@@ -98,17 +106,18 @@ class StoredWord:
         windows = [fault.steps for fault in faults if fault.steps is not None]
         ends = {end for window in windows for end in (window[0], window[-1] + 1)}
         self.starts = sorted({0, *ends})
-        form = format_of(module, attribute)
+        channel = torch.as_tensor(index[0] if index else 0).reshape(-1)
+        form = format_of(module, attribute).select(channel)
         self._values = [self._read_at(form, step) for step in self.starts]
 
     def _read_at(self, form: WordFormat, step: int) -> Tensor:
         """Each fault finds the word of the one before, whose value may have none (int8 -128)."""
-        golden = word = form.encode(self.golden.reshape(1).float())
+        golden = word = form.encode(self.golden.reshape(-1).float())
         for fault in self.faults:
             if fault.active(step):
                 word = _apply_model(fault.model, [fault.bits], word, form, self.tensor)
-        same = torch.equal(word, golden)
-        return self.golden if same else form.decode(word).to(self.golden.dtype)[0]
+        faulty = form.decode(word).to(self.golden.dtype)
+        return torch.where(word == golden, self.golden.reshape(-1), faulty).view_as(self.golden)
 
     @property
     def is_constant(self) -> bool:
@@ -135,9 +144,12 @@ class StoredWord:
     def check(self, value: Tensor) -> None:
         """Raise ``FaultNotApplied`` unless the word reads ``value``."""
         if not are_same_words(self.tensor[self.index], value):
+            reads = self.tensor[self.index]
+            place = 0 if reads.ndim == 0 else int((reads != value).float().argmax())
+            found, wanted = reads.reshape(-1)[place], value.reshape(-1)[place]
             raise FaultNotApplied(
                 f"{'; '.join(map(str, self.faults))} was never applied, or did not stay: the word "
-                f"reads {float(self.tensor[self.index])}, not {float(value)}; where a forward "
+                f"reads {float(found)}, not {float(wanted)}; where a forward "
                 "changes its own words under a fault, leave these out with --faults.layers"
             )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fi.base.errors import UserError, report_errors
 from fi.base.user_classes import find_class
-from fi.faults.models import FAULT_MODELS, FaultModel, register_model
+from fi.faults.modelling.model_base import FaultModel
+from fi.faults.models import FAULT_MODELS, register_model
 
 
 def load_model(name: str) -> str:

@@ -1,17 +1,18 @@
 """Number formats of stored words: what a weight or parameter is in the memory of the hardware.
 
 The network computes in float32 on the values that the words stand for; a fault hits the word.
-States, spikes and inputs are float32 words whatever the format.
+Spikes and inputs are float32 words whatever the format, and states where they are not rounded.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from fi.faults.formats.integer_formats import WIDEST_FIXED, ByChannel, Fixed, Int4, Int8
 from fi.network.neurons import neuron_words, spiking_neurons
 
 _ATTRIBUTE = "_word_formats"
@@ -34,6 +35,12 @@ class WordFormat(Protocol):
     def decode(self, words: Tensor) -> Tensor:
         """The float32 values of int32 ``words``; bits above the word's do not count."""
 
+    def select(self, channel: Tensor) -> WordFormat:
+        """The format of words in these places of the first axis, int64 of the shape of the words.
+
+        It is the format itself but where each channel has its own scale.
+        """
+
 
 @dataclass(frozen=True)
 class FloatFormat:
@@ -51,41 +58,42 @@ class FloatFormat:
     def decode(self, words: Tensor) -> Tensor:
         return words.to(self.words).view(self.values).to(torch.float32)
 
+    def select(self, channel: Tensor) -> FloatFormat:
+        return self
+
 
 FLOAT32 = FloatFormat("float32", 32, torch.float32, torch.int32)
 FLOAT16 = FloatFormat("float16", 16, torch.float16, torch.int16)
 BFLOAT16 = FloatFormat("bfloat16", 16, torch.bfloat16, torch.int16)
 
 
-@dataclass(frozen=True)
-class Int8:
-    """Two's complement of 8 bits times ``scale``, the same for a whole tensor.
-
-    Symmetric: golden words are -127 to 127; a fault may make -128.
-    """
-
-    scale: float
-    name: ClassVar[str] = "int8"
-    bits: ClassVar[int] = 8
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> Int8:
-        """The format in which the largest magnitude of ``tensor`` is 127."""
-        if not bool(tensor.isfinite().all()):
-            raise ValueError("a tensor with infinite or NaN values has no int8 words")
-        largest = float(tensor.abs().max()) if tensor.numel() else 0.0
-        return cls(float(torch.tensor(largest) / 127) or 1.0)
-
-    def encode(self, values: Tensor) -> Tensor:
-        steps = (values / self.scale).nan_to_num(0.0).round().clamp(-127, 127)
-        return steps.to(torch.int32) & 0xFF
-
-    def decode(self, words: Tensor) -> Tensor:
-        return words.to(torch.int8).to(torch.float32) * self.scale
-
-
 #: What ``--format`` takes.
-FORMATS = ("float32", "float16", "bfloat16", "int8")
+FORMATS = (
+    *("float32", "float16", "bfloat16", "int8", "int8-channel", "int4", "int4-channel"),
+    "fixed:I.F",
+)
+
+
+def check_format(name: str) -> None:
+    """Raise ``ValueError``, naming those there are, for what is no format."""
+    if name == FORMATS[-1] or (name not in FORMATS and Fixed.parse(name) is None):
+        raise ValueError(
+            f"format {name!r}; allowed: {', '.join(FORMATS)} with 1 bit or more before the point "
+            f"and {WIDEST_FIXED} at most in all"
+        )
+
+
+def find_format(name: str, tensor: Tensor) -> WordFormat:
+    """The format ``name`` of the words of ``tensor``."""
+    kind = Int4 if name.startswith("int4") else Int8
+    if name in (Int4.name, Int8.name):
+        return kind.of(tensor)
+    if name.startswith("int"):
+        return ByChannel.of(tensor, kind)
+    floats = {form.name: form for form in (FLOAT32, FLOAT16, BFLOAT16)}
+    form = floats.get(name) or Fixed.parse(name)
+    assert form is not None
+    return form
 
 
 def format_of(module: nn.Module, attribute: str) -> WordFormat:
@@ -116,17 +124,17 @@ def convert(network: nn.Module, name: str) -> None:
     >>> format_of(layer, "weight").bits
     8
     """
-    if name not in FORMATS:
-        raise ValueError(f"format {name!r}; allowed: {', '.join(FORMATS)}")
-    formats = {form.name: form for form in (FLOAT32, FLOAT16, BFLOAT16)}
+    check_format(name)
     neurons = set(spiking_neurons(network).values())
     for module in network.modules():
         converted: dict[str, WordFormat] = {}
         for attribute in neuron_words(module) if module in neurons else stored_names(module):
             tensor = getattr(module, attribute)
             if tensor is not None and tensor.is_floating_point():
-                form = formats.get(name) or Int8.of(tensor.detach())
-                tensor.data.copy_(form.decode(form.encode(tensor.data.float())))
+                form = find_format(name, tensor.detach())
+                channel = torch.arange(len(tensor) if tensor.ndim else 1)
+                own = form.select(channel.reshape(-1, *[1] * (tensor.ndim - 1)))
+                tensor.data.copy_(own.decode(own.encode(tensor.data.float())))
                 converted[attribute] = form
         vars(module)[_ATTRIBUTE] = converted
 

@@ -65,6 +65,16 @@ def find_kernel_form(neuron: SpikingNeuron) -> SpikingNeuron | None:
     return found
 
 
+def has_known_circuit(neuron: SpikingNeuron) -> bool:
+    """Whether leak, reset, integration and comparison of each neuron can be told apart.
+
+    They are in snnTorch's ``Leaky`` and ``Synaptic``; where neurons inhibit each other, or a spike
+    resets its neuron in the same step, they are not.
+    """
+    delayed = getattr(neuron, "reset_delay", True)
+    return type(neuron) in (Leaky, Synaptic) and not neuron.inhibition and delayed
+
+
 def neuron_words(neuron: SpikingNeuron) -> list[str]:
     """Names of the neuron's stored parameters: beta, threshold, alpha, ..., learnable or not.
 

@@ -13,6 +13,8 @@ from fi.faults.bits import WORD_BITS
 from fi.faults.fault import Bits
 from fi.faults.fault_sites import Kind, SiteFamily
 from fi.faults.fault_space import FaultSpace
+from fi.faults.groups.grouped_families import group_family
+from fi.faults.groups.word_maps import word_map
 from fi.faults.models import fault_model
 from fi.sampling.prior import Prior, expected_rate
 from fi.sampling.strata import Stratum, stratify
@@ -79,6 +81,8 @@ class SamplingPlan:
     minimum: int = 1
     prior: Prior = ()
     planned: tuple[tuple[str, int], ...] = ()
+    group: str = ""
+    state_format: str = "float32"
 
     def __post_init__(self) -> None:
         if self.scheme not in SCHEMES:
@@ -90,6 +94,8 @@ class SamplingPlan:
             _check_distinct(name, getattr(self, name))
         for model in self.models:
             fault_model(model)
+        if self.group:
+            word_map(self.group)
         self._check_bits()
         for name in ("window", "together", "minimum"):
             if getattr(self, name) < 1:
@@ -114,9 +120,10 @@ class SamplingPlan:
         return hashlib.sha256(text.encode()).hexdigest()[:8] if changed else ""
 
     def record(self) -> dict[str, Any]:
-        """Plain values; sizes that were planned only where there are any, as in older files."""
+        """Plain values; of those that older files lack only what is not the default."""
         values = asdict(self)
-        return values if self.planned else {k: v for k, v in values.items() if k != "planned"}
+        newer = {"planned": (), "group": "", "state_format": "float32"}
+        return {k: v for k, v in values.items() if k not in newer or v != newer[k]}
 
     @property
     def list_name(self) -> str:
@@ -154,18 +161,28 @@ class SamplingPlan:
         """The faults that the plan is about, in a network of ``families`` run for ``steps`` steps.
 
         Raises:
-            ValueError: a pattern of ``sites`` fits no family; the known ones are named.
+            ValueError: a pattern of ``sites`` fits no family; the known ones are named. Or none has
+                groups of that name.
         """
         for pattern in self.sites:
             if not any(fnmatchcase(family.name, pattern) for family in families):
                 known = ", ".join(family.name for family in families)
                 raise ValueError(f"sites are {pattern!r}: that fits no site family; known: {known}")
-        chosen = tuple(family for family in families if self._selects(family))
-        return FaultSpace(chosen, self.models, self.bits, self._times(steps))
+        chosen = [family for family in families if self._selects(family)]
+        if self.group:
+            grouped = [group_family(family, self.group) for family in chosen]
+            chosen = [family for family in grouped if family is not None]
+        return FaultSpace(tuple(chosen), self.models, self.bits, self._times(steps))
 
     def _selects(self, family: SiteFamily) -> bool:
-        """Whether ``sites`` has this family; inputs are no part of ``*``."""
+        """Whether ``sites`` has this family.
+
+        Inputs are no part of ``*``, nor circuits where no model is one of these.
+        """
         if family.kind is Kind.INPUT:
+            return family.name in self.sites
+        circuits = any(Kind.CIRCUIT in fault_model(model).kinds for model in self.models)
+        if family.kind is Kind.CIRCUIT and not circuits:
             return family.name in self.sites
         return any(fnmatchcase(family.name, pattern) for pattern in self.sites)
 

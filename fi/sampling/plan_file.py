@@ -10,6 +10,7 @@ from typing import Any
 
 from fi.base.text_files import FileError, read_text, write_text
 from fi.faults.fault_sites import SiteFamily
+from fi.faults.groups.grouped_families import find_family
 from fi.sampling.plan import SamplingPlan
 from fi.statistics.survey_design import Design
 
@@ -56,12 +57,13 @@ def read_plan(fault_list: Path, families: Sequence[SiteFamily]) -> Design | None
         raise FileError(f"{path}: not the plan of a fault list ({problem}); {without}") from None
     if digest != _digest(fault_list):
         raise FileError(f"{path} is the plan of other faults than {fault_list} holds; {without}")
-    words = {family.name: family.words for family in families}
+    known = {family.name: family for family in families}
     for family in design.families:
-        if words.get(family.name) != family.words:
+        own = find_family(known, family.name)
+        if own is None or own.words != family.words:
             raise FileError(
                 f"{path} was drawn from {family.words} words of {family.name}; "
-                f"this network has {words.get(family.name, 0)}; {without}"
+                f"this network has {own.words if own else 0}; {without}"
             )
     return design
 

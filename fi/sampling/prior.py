@@ -9,8 +9,8 @@ the tensor's golden values,
 over the words and the fault models; a value that is not finite, or a tensor of zeros, counts 1.
 ``p = 1/2`` is the worst case, which a move by ``s`` or more on every word reaches; a small move has
 a small rate. It is never below 0.001, and 1/2 for states, spikes and inputs, of which weights say
-nothing. A prior decides how many faults are drawn, not what is estimated from them: where it is
-wrong, intervals are wider than planned, and still cover.
+nothing, and for groups of words. A prior decides how many faults are drawn, not what is estimated
+from them: where it is wrong, intervals are wider than planned, and still cover.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from fi.base.text_files import FileError, csv_rows, read_text
 from fi.faults.fault import Bits, Fault
 from fi.faults.fault_sites import SiteFamily
-from fi.faults.fault_space import FaultSpace
-from fi.faults.models import STORED
+from fi.faults.fault_space import FaultSpace, unravel
+from fi.faults.groups.grouped_families import split_group
+from fi.faults.modelling.model_base import STORED
 from fi.faults.stored_words import apply_faults
 
 WORST = 0.5
@@ -73,7 +74,7 @@ def derive_prior(space: FaultSpace, network: nn.Module) -> Prior:
     """Expected rates by the rule above, for the stored words of ``network``."""
     rows = []
     for family in space.families:
-        if family.kind in STORED:
+        if family.kind in STORED and not split_group(family.name)[1]:
             for highest in sorted(
                 {max(bits, default=-1) for bits in space.choices_of(family.name)}
             ):
@@ -93,9 +94,11 @@ def _mean_shift(network: nn.Module, family: SiteFamily, model: str, bits: Bits) 
     module = network.get_submodule(family.layer)
     tensor: Tensor = getattr(module, family.attribute)
     every = tensor.detach().flatten()
-    golden = every[:: -(-len(every) // _WORDS)]
-    fault = Fault(0, family.name, (0,) * len(family.shape), bits, model)
-    faulty = apply_faults(module, family.attribute, golden, [fault] * len(golden))
+    apart = -(-len(every) // _WORDS)
+    golden = every[::apart]
+    words = [unravel(number, family.shape) for number in range(0, len(every), apart)]
+    faults = [Fault(0, family.name, word, bits, model) for word in words]
+    faulty = apply_faults(module, family.attribute, golden, faults)
     scale = every.double().square().mean().sqrt()
     moves = (faulty.double() - golden.double()).abs() / scale
     return float(torch.nan_to_num(moves, nan=1.0, posinf=1.0).clamp(max=1.0).mean())

@@ -92,8 +92,10 @@ def test_one_pair_is_let_pass_in_float32_only(
 class Broken(DifferentialEngine):
     """Forgets what an even sample did."""
 
-    def pairs(self, events: Tensor, batch: int, golden: Tensor | None = None) -> Iterator[Pairs]:
-        for pairs in super().pairs(events, batch, golden):
+    def pairs(
+        self, events: Tensor, batch: int, golden: Tensor | None = None, first: int = 0
+    ) -> Iterator[Pairs]:
+        for pairs in super().pairs(events, batch, golden, first):
             kept = pairs.sample % 2 == 1
             yield Pairs(pairs.fault[kept], pairs.sample[kept], pairs.scores[kept])
 

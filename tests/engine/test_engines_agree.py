@@ -338,5 +338,7 @@ def test_a_disagreement_is_seen() -> None:
 class Forgetful(DifferentialEngine):
     """Calls every pair masked."""
 
-    def pairs(self, events: Tensor, batch: int, golden: Tensor | None = None) -> Iterator[Pairs]:
+    def pairs(
+        self, events: Tensor, batch: int, golden: Tensor | None = None, first: int = 0
+    ) -> Iterator[Pairs]:
         return iter(())

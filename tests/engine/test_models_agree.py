@@ -144,4 +144,5 @@ def test_trials_take_the_kernels_unless_they_hit_a_word_twice() -> None:
         assert kernels is not None
         taken = kernels.multiple.takes([apart, later, alike, twice])
         assert taken.tolist() == [True, True, True, False]
-        assert engine.plan(signal).late.tolist() == [3]
+        assert engine.plan(signal).whole.tolist() == [3]  # both faults are in one stage
+        assert not len(engine.plan(signal).late)

@@ -73,7 +73,8 @@ def test_every_model_counts_as_the_oracle(campaign: Run, kind: type[nn.Module]) 
     subject = subject_of(kind)
     faults = list(every_case(subject, each=1))
     assert {fault.model for fault in faults} == {*WORDWISE, *BITWISE}
-    assert {fault.layer for fault in faults} == {family.name for family in subject.sites}
+    words = [*subject.families, subject.inputs]
+    assert {fault.layer for fault in faults} == {family.name for family in words}
     wanted = assert_oracle_agrees(campaign, subject, faults)
     assert 0.1 < wanted["fully_masked"].sum() / wanted["samples"].sum() < 0.95
 

@@ -12,7 +12,7 @@ import torch
 from campaigns import Run, subject_of
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle_formats import oracle_value, word_of
+from oracle_formats import oracle_value, scale_of, to_fixed, word_of
 from oracle_formulas import Oracle, expected, scores_of
 from small_networks import INPUT_SHAPES, SmallConv, SmallLinear, event_batches, small
 from torch import nn
@@ -21,8 +21,9 @@ from fi.base.errors import UserError
 from fi.campaign.subject import Subject
 from fi.faults.bits import are_same_words, as_signed
 from fi.faults.fault import Fault, group_trials
+from fi.faults.formats.integer_formats import Fixed, Int8
 from fi.faults.stored_words import StoredWord, golden_and_faulty
-from fi.faults.word_formats import BFLOAT16, FLOAT16, FLOAT32, Int8, WordFormat, format_of
+from fi.faults.word_formats import BFLOAT16, FLOAT16, FLOAT32, WordFormat, format_of
 from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 from fi.statistics.result_table import merge_trials
@@ -91,12 +92,17 @@ def converted(kind: type[torch.nn.Module], form: str) -> Subject:
     return Subject(small(kind), event_batches(INPUT_SHAPES[kind]), word_format=form)
 
 
-@pytest.mark.parametrize("form", ["float16", "bfloat16", "int8"])
+FORMS = {
+    **{"float16": 16, "bfloat16": 16, "int8": 8, "int8-channel": 8, "int4": 4, "int4-channel": 4},
+    **{"fixed:4.4": 8, "fixed:2.10": 12},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_faults_hit_the_stored_word(form: str) -> None:
     subject = converted(SmallLinear, form)
     module = subject.network.fc1
-    scale = getattr(format_of(module, "weight"), "scale", 1.0)
-    width = 8 if form == "int8" else 16
+    width = FORMS[form]
     faults = [
         Fault(n, "fc1.weight", (n % 8, n % 12), bits, model)
         for n, (model, bits) in enumerate(
@@ -107,12 +113,35 @@ def test_faults_hit_the_stored_word(form: str) -> None:
     ]
     golden, faulty = golden_and_faulty(module, "weight", faults)
     for fault, before, after in zip(faults, golden.tolist(), faulty.tolist(), strict=True):
+        scale = scale_of(subject.network, "fc1.weight", fault.index)
         wanted = oracle_value(before, form, scale, fault.bits, fault.model)
         assert same(after, wanted), f"{fault}: {before} became {after}, wanted {wanted}"
-    assert (golden != faulty).sum() > width
+    assert (golden != faulty).sum() >= width
 
 
-@pytest.mark.parametrize("form", ["float16", "bfloat16", "int8"])
+@pytest.mark.parametrize("form", ["int8-channel", "int4-channel"])
+def test_a_channel_has_its_own_scale(form: str) -> None:
+    plain, rounded = small(SmallConv), converted(SmallConv, form).network
+    largest = 127 if form == "int8-channel" else 7
+    weights = plain.conv1.weight.detach(), rounded.conv1.weight.detach()
+    scales = [np.float32(channel.abs().max()) / np.float32(largest) for channel in weights[0]]
+    assert len(set(scales)) == 3
+    for before, after, scale in zip(*weights, scales, strict=True):
+        for value, found in zip(before.flatten().tolist(), after.flatten().tolist(), strict=True):
+            word = round(float(np.float32(value) / scale))
+            assert found == float(np.float32(word) * scale)
+
+
+@given(values, st.sampled_from(("fixed:4.4", "fixed:1.7", "fixed:8.16", "fixed:6.0")))
+def test_fixed_words_are_those_of_plain_integers(value: float, name: str) -> None:
+    form = Fixed.parse(name)
+    assert form is not None
+    word = form.encode(torch.tensor([value]))
+    assert int(word[0]) == to_fixed(value, name) % 2**form.bits
+    assert float(form.decode(word)[0]) == to_fixed(value, name) / 2**form.fraction
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", [SmallLinear, SmallConv])
 def test_both_engines_count_as_the_oracle(
     campaign: Run, kind: type[torch.nn.Module], form: str, monkeypatch: pytest.MonkeyPatch
@@ -156,8 +185,9 @@ def test_what_has_no_words_is_refused() -> None:
         network.fc1.weight[0, 0] = math.inf
     with pytest.raises(UserError, match="infinite or NaN values has no int8 words"):
         Subject(network, event_batches((12,)), word_format="int8")
-    with pytest.raises(UserError, match="format 'int4'; allowed: float32, float16"):
-        Subject(small(SmallLinear), event_batches((12,)), word_format="int4")
+    for name in ("int5", "fixed:0.8", "fixed:16.16", "fixed:I.F", "fixed:4"):
+        with pytest.raises(UserError, match=f"format '{name}'; allowed: float32, float16"):
+            Subject(small(SmallLinear), event_batches((12,)), word_format=name)
 
 
 def test_float32_is_what_it_was() -> None:

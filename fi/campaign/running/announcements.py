@@ -15,7 +15,10 @@ def describe_golden(subject: Subject, golden: GoldenRun) -> str:
     """The network, its data and its golden accuracy."""
     words = ""
     if subject.accuracy_before is not None:
-        words = f"; words of {subject.word_format}, {subject.accuracy_before:.2%} in float32"
+        formats = f"words of {subject.word_format}"
+        if subject.state_format != "float32":
+            formats += f", states of {subject.state_format}"
+        words = f"; {formats}, {subject.accuracy_before:.2%} in float32"
     return (
         f"{subject.name} on {subject.data_name}: golden accuracy {golden.accuracy:.2%} of "
         f"{golden.samples} samples, {subject.steps} time steps{words}"

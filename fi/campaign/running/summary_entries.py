@@ -7,6 +7,7 @@ from typing import Any
 from fi.campaign.running.basis import RunBasis
 from fi.campaign.subject import Subject
 from fi.faults.fault_sites import Kind
+from fi.faults.groups.grouped_families import find_family
 from fi.statistics.intervals import METHODS
 from fi.statistics.survey_design import Design
 
@@ -14,10 +15,13 @@ from fi.statistics.survey_design import Design
 def summarise_subject(subject: Subject, basis: RunBasis) -> dict[str, Any]:
     """The entries that say what was tested."""
     golden, source = basis.golden, basis.source
+    known = {family.name: family for family in subject.sites}
+    grouped = [find_family(known, n) for n in source.populations if n not in known]
+    sites = [*subject.sites, *(family for family in grouped if family is not None)]
     families = [
         {"name": f.name, "shape": list(f.shape), "faults": source.populations.get(f.name)}
-        for f in subject.sites
-        if f.kind is not Kind.INPUT or f.name in source.populations
+        for f in sites
+        if f.kind not in (Kind.INPUT, Kind.CIRCUIT) or f.name in source.populations
     ]
     return {
         "model": subject.name,
@@ -34,6 +38,7 @@ def summarise_subject(subject: Subject, basis: RunBasis) -> dict[str, Any]:
         "steps": subject.steps,
         "golden_accuracy": golden.accuracy,
         "word_format": subject.word_format,
+        "state_format": subject.state_format,
         "accuracy_before_conversion": subject.accuracy_before,
         "families": families,
         "draw": (source.design or Design.of_list([str(f["name"]) for f in families])).record(),

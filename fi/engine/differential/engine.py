@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fi.base.usable_memory import find_usable_memory
-from fi.engine.base import Engine, Infer, as_trials
+from fi.engine.base import Engine, Infer
 from fi.engine.compiled.fast_path import FastPath
 from fi.engine.differential.closing_faults import ClosingFaults
 from fi.engine.differential.golden_block import BlockKey, GoldenBlock, TraceStore
@@ -21,7 +21,7 @@ from fi.engine.generic.path import GenericPath
 from fi.engine.tally import Tally
 from fi.faults.family_names import layer_of
 from fi.faults.fault import Fault, Trial
-from fi.faults.fault_sites import INPUT
+from fi.faults.fault_sites import INPUT, SiteFamily
 from fi.metrics.pairs import Pairs
 from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.network.stages import SpikingNetwork
@@ -71,6 +71,7 @@ class DifferentialEngine(Engine):
             the process may use where the network is.
         threads: threads of the kernels; as many as torch uses by default.
         kernels: whether compiled kernels may be used; without them all runs in torch.
+        families: the network's site families; only faults of groups need them.
 
     Raises:
         ValueError: the network cannot be run by its differences, see ``why_not``.
@@ -98,8 +99,9 @@ class DifferentialEngine(Engine):
         memory: int | None = None,
         threads: int | None = None,
         kernels: bool = True,
+        families: Sequence[SiteFamily] = (),
     ) -> None:
-        super().__init__(network, infer)
+        super().__init__(network, infer, families)
         reason = self.why_not(network)
         if reason or not isinstance(network, SpikingNetwork):
             raise ValueError(f"the differential engine cannot take this network: {reason}")
@@ -161,7 +163,7 @@ class DifferentialEngine(Engine):
 
     @contextmanager
     def injected(self, faults: Sequence[Fault | Trial]) -> Iterator[None]:
-        self._group, self._plans = self._place(as_trials(faults)), {}
+        self._group, self._plans = self._place(self.expand(faults)), {}
         try:
             yield
         finally:
@@ -185,20 +187,22 @@ class DifferentialEngine(Engine):
         self._behind = ClosingFaults(network, self._closing, left)
         return self._behind.inner
 
-    def pairs(self, events: Tensor, batch: int, golden: Tensor | None = None) -> Iterator[Pairs]:
+    def pairs(
+        self, events: Tensor, batch: int, golden: Tensor | None = None, first: int = 0
+    ) -> Iterator[Pairs]:
         paths, plan = self.prepare(events), self.plan(events)
         size = paths.block_size(events.shape[1], int(self.memory * MemoryShares.BLOCK))
-        for first in range(0, events.shape[1], size):
-            rows = slice(first, events.shape[1])
-            samples = events[:, first : first + size]
-            block = GoldenBlock(paths, samples, (batch, first), self.traces)
-            found = plan.pairs(block)
+        for start in range(0, events.shape[1], size):
+            rows = slice(start, events.shape[1])
+            samples = events[:, start : start + size]
+            block = GoldenBlock(paths, samples, (batch, start), self.traces)
+            found = plan.pairs(block, first + start)
             if self._behind is not None:
                 found = self._behind.score(found, block.scores, rows)
             if golden is not None:
-                found = self._round_as(golden[first : first + size], found, block, rows)
+                found = self._round_as(golden[start : start + size], found, block, rows)
             for pairs in found:
-                yield pairs._replace(sample=pairs.sample + first)
+                yield pairs._replace(sample=pairs.sample + start)
 
     def _round_as(
         self, golden: Tensor, found: Iterator[Pairs], block: GoldenBlock, rows: slice

@@ -18,6 +18,7 @@ from fi.engine.differential.path_choice import choose_kernels
 from fi.engine.differential.paths import KernelPaths, Paths
 from fi.engine.generic.propagation import Tail
 from fi.faults.fault import Fault, Trial
+from fi.faults.lines.faulty_lines import has_line_model
 from fi.metrics.pairs import Pairs
 
 
@@ -65,6 +66,7 @@ class GroupPlan:
         group: the trials.
         kernels: what the kernels take, ``None`` where there are none.
         generic: positions of the single faults on the generic path, int64 ``[faults]``.
+        whole: positions of the trials that run their one stage as a whole, int64 ``[trials]``.
         late: positions of the trials that start late, int64 ``[trials]``.
         needs: what a golden trace must have, for the kernels and behind the generic path.
     """
@@ -73,6 +75,7 @@ class GroupPlan:
     group: Sequence[Trial]
     kernels: KernelPlan | None
     generic: Array
+    whole: Array
     late: Array
     needs: frozenset[Need] = frozenset()
 
@@ -80,19 +83,28 @@ class GroupPlan:
     def make(cls, paths: Paths, group: Sequence[Trial]) -> GroupPlan:
         """Choose the path of each trial; one without faults needs none."""
         faults = np.array([len(trial) for trial in group], int)
-        single, multiple = np.flatnonzero(faults == 1), np.flatnonzero(faults > 1)
+        carried = np.array([any(map(has_line_model, trial)) for trial in group], bool)
+        single = np.flatnonzero((faults == 1) & ~carried)
+        multiple = np.flatnonzero((faults > 1) | carried)
         if paths.kernels is None:
-            return cls(paths, group, None, generic=single, late=multiple)
+            whole, late = _split_by_stage(paths, group, multiple)
+            return cls(paths, group, None, generic=single, whole=whole, late=late)
         by_single = choose_kernels(paths.kernels.single, only_faults(group, single))
         by_multiple = paths.kernels.multiple.takes(trials_at(group, multiple))
         kernels = KernelPlan.make(paths.kernels, group, single[by_single], multiple[by_multiple])
         generic = single[~by_single]
-        behind = paths.kernels.single.planner.find_needs(only_faults(group, generic))
-        needs = kernels.needs | behind
-        return cls(paths, group, kernels, generic, multiple[~by_multiple], needs)
+        whole, late = _split_by_stage(paths, group, multiple[~by_multiple])
+        struck = [*only_faults(group, generic), *(trial[0] for trial in trials_at(group, whole))]
+        needs = kernels.needs | paths.kernels.single.planner.find_needs(struck)
+        return cls(paths, group, kernels, generic, whole, late, needs)
 
-    def pairs(self, block: GoldenBlock) -> Iterator[Pairs]:
-        """The pairs of a block whose scores may differ, path by path."""
+    def pairs(self, block: GoldenBlock, first: int = 0) -> Iterator[Pairs]:
+        """The pairs of a block whose scores may differ, path by path.
+
+        Args:
+            block: samples and their golden run.
+            first: position in the test set of the first of them.
+        """
         if self.kernels is not None:
             yield from self.kernels.pairs(block, self.needs)
         if len(self.generic):
@@ -103,12 +115,22 @@ class GroupPlan:
                 _positions(self.generic, block.scores),
                 self._make_tail(block),
             )
+        if len(self.whole):
+            yield from self.paths.generic.trial_pairs(
+                block.activities,
+                block.scores,
+                trials_at(self.group, self.whole),
+                _positions(self.whole, block.scores),
+                self._make_tail(block),
+                first,
+            )
         if len(self.late):
             yield from self.paths.late.pairs(
                 block.activities,
                 block.scores,
                 trials_at(self.group, self.late),
                 _positions(self.late, block.scores),
+                first,
             )
 
     def _make_tail(self, block: GoldenBlock) -> Callable[[slice], Tail] | None:
@@ -118,6 +140,13 @@ class GroupPlan:
         fast = self.kernels.kernels.single
         trace = block.trace(fast, self.needs)
         return lambda samples: KernelTail(fast, trace, samples)
+
+
+def _split_by_stage(paths: Paths, group: Sequence[Trial], positions: Array) -> tuple[Array, Array]:
+    """The positions of trials that are in one stage each, and of the others."""
+    trials = trials_at(group, positions)
+    inside = np.array([paths.generic.in_one_stage(trial) for trial in trials], bool)
+    return positions[inside], positions[~inside]
 
 
 def only_faults(group: Sequence[Trial], positions: Array) -> list[Fault]:

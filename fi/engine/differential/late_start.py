@@ -13,7 +13,8 @@ from fi.engine.generic.faulty_runs import run_under
 from fi.engine.tally import Tally
 from fi.faults.fault import Fault, Trial
 from fi.faults.fault_sites import INPUT
-from fi.faults.injecting.injection_hooks import apply_input_faults
+from fi.faults.lines.faulty_lines import apply_line_faults
+from fi.faults.lines.seeded_numbers import SamplePositions
 from fi.metrics.pairs import Pairs
 from fi.network.stages import EVENTS, SpikingNetwork, StageActivity, find_sources
 
@@ -40,6 +41,7 @@ class LateStart:
         golden: Tensor,
         trials: Sequence[Trial],
         positions: Tensor,
+        first: int = 0,
     ) -> Iterator[Pairs]:
         """The pairs that were computed to the readout.
 
@@ -48,9 +50,10 @@ class LateStart:
             golden: the golden scores ``[batch, classes]``.
             trials: of one or several faults.
             positions: of each trial in its group, int64 ``[trials]``.
+            first: position in the test set of the first sample.
         """
         for trial, position in zip(trials, positions.tolist(), strict=True):
-            sample, scores = self.run(activities, trial)
+            sample, scores = self.run(activities, trial, first=first)
             self.tally += Tally(len(golden), len(golden), len(sample), len(sample))
             fault = torch.full_like(sample, position)
             yield Pairs(fault, sample, scores.to(golden.dtype))
@@ -70,6 +73,7 @@ class LateStart:
         start: int | None = None,
         sample: Tensor | None = None,
         inputs: Tensor | None = None,
+        first: int = 0,
     ) -> tuple[Tensor, Tensor]:
         """Run one trial: the samples that may differ and their scores.
 
@@ -80,6 +84,7 @@ class LateStart:
             sample: the only samples to look at; all where not given.
             inputs: what that stage sees of them, ``[time, samples, ...]``, faults of input lines
                 in it; golden if not given. Only in a chain of stages.
+            first: position in the test set of the first sample.
 
         Returns:
             Samples, int64 ``[pairs]``, and their scores ``[pairs, classes]``.
@@ -90,7 +95,7 @@ class LateStart:
         considered = everything if sample is None else sample
         events = activities[0].inputs[:, considered]
         if lines:
-            events = apply_input_faults(events, lines)
+            events = apply_line_faults(events, lines, SamplePositions(considered + first))
         changed: dict[int, _Changed] = {}
         if inputs is not None:
             assert start is not None
@@ -108,7 +113,8 @@ class LateStart:
             ]
             signal = self.stages[number].merge_sources(signals, 2)
             stage = self.stages[number]
-            activity = run_under(self.network, stage, faults.get(number, []), signal)
+            positions = SamplePositions(found + first)
+            activity = run_under(self.network, stage, faults.get(number, []), signal, positions)
             if number == len(self.stages) - 1:
                 return found, self._read_out(activity)
             differs = (activity.spikes != activities[number].spikes[:, found]).flatten(2)

@@ -8,15 +8,23 @@ the samples concerned to ``LateStart``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from fi.engine.compiled.fast_path import FastPath, Scorable
-from fi.engine.compiled.fault_arrays import PARAMETERS, FaultArrays, find_affected, join_trials
+from fi.engine.compiled.fault_arrays import (
+    PARAMETERS,
+    FaultArrays,
+    find_affected,
+    find_parameter_values,
+    join_trials,
+)
 from fi.engine.compiled.golden_trace import Trace
 from fi.engine.compiled.kernels.arrays import Array, PairList, TrialFaults
 from fi.engine.compiled.kernels.pair_lists import choose_pairs, join_pairs
@@ -24,7 +32,7 @@ from fi.engine.compiled.planner import Need, Part
 from fi.engine.compiled.stage_runner import StageRunner, list_nothing
 from fi.engine.compiled.synapse_matrix import Ints
 from fi.engine.differential.late_start import LateStart
-from fi.engine.differential.path_choice import choose_kernels
+from fi.engine.differential.path_choice import HUGE, choose_kernels
 from fi.engine.tally import Tally
 from fi.faults.fault import Fault, Trial
 from fi.faults.fault_sites import INPUT
@@ -98,7 +106,7 @@ class MultiFaultPath:
         """Which trials it can run, bool ``[trials]``.
 
         All faults are known, no two are in one word, and where two are in one neuron its stage is a
-        linear one.
+        linear one, whose sums do not overflow in one order and stay finite in another.
         """
         if not self.takes_network:
             return np.zeros(len(trials), bool)
@@ -110,7 +118,25 @@ class MultiFaultPath:
             words = {(fault.layer, fault.index) for fault in trials[row]}
             linear = all(runs(stage) for stage in self._find_overlaps(trials[row]))
             taken[row] = len(words) == len(trials[row]) and linear
+        taken[self._find_overflowing(trials)] = False
         return taken
+
+    def _find_overflowing(self, trials: Sequence[Trial]) -> list[int]:
+        """The trials with two huge weights, or such a weight and a bias, of one channel."""
+        layers: dict[str, list[tuple[int, Fault]]] = {}
+        for row, trial in enumerate(trials):
+            for fault in trial:
+                layers.setdefault(fault.layer, []).append((row, fault))
+        huge: Counter[tuple[int, nn.Module, int]] = Counter()
+        for layer, listed in layers.items():
+            module, attribute = self.fast.planner.find_module(layer)
+            if not any(module is model.synapse.weights for model in self.models):
+                continue
+            _, faulty, _ = find_parameter_values(module, attribute, [fault for _, fault in listed])
+            for place in np.flatnonzero(~(np.abs(faulty) < HUGE)).tolist():
+                row, fault = listed[place]
+                huge[row, module, fault.index[0]] += 1
+        return [row for (row, *_), times in huge.items() if times > 1]
 
     def _find_overlaps(self, trial: Trial) -> set[int]:
         """The stages in which two faults are in one neuron."""

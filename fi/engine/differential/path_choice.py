@@ -13,6 +13,7 @@ from fi.engine.compiled.kernels.arrays import Array
 from fi.engine.compiled.stage_constants import StageModel
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import INPUT
+from fi.faults.lines.faulty_lines import has_line_model
 from fi.network.stages import EVENTS
 
 #: Above it the sums of a norm or of a mean pool may overflow before they are scaled.
@@ -24,7 +25,8 @@ def choose_kernels(fast: FastPath, faults: Sequence[Fault]) -> Array:
     taken = np.zeros(len(faults), bool)
     layers: dict[str, list[int]] = {}
     for place, fault in enumerate(faults):
-        layers.setdefault(fault.layer, []).append(place)
+        if not has_line_model(fault):
+            layers.setdefault(fault.layer, []).append(place)
     for layer, places in layers.items():
         if fast.takes(faults[places[0]]):
             taken[places] = _choose_of_family(fast, layer, [faults[place] for place in places])

@@ -15,6 +15,7 @@ from fi.engine.generic.fault_batch import FaultBatch, first_step, stack_masks
 from fi.engine.generic.golden_stage import GoldenStage
 from fi.engine.generic.stage_changes import (
     Change,
+    CircuitChange,
     NeuronChange,
     ParameterChange,
     RecurrentLinearChange,
@@ -22,9 +23,13 @@ from fi.engine.generic.stage_changes import (
     WholeStageChange,
 )
 from fi.faults.bits import to_words
+from fi.faults.family_names import attribute_of
 from fi.faults.fault import Fault
-from fi.faults.fault_sites import INPUT
+from fi.faults.fault_sites import CIRCUIT, INPUT
+from fi.faults.formats.state_faults import state_masks
+from fi.faults.formats.state_formats import state_format_of
 from fi.faults.stored_words import golden_and_faulty
+from fi.faults.word_formats import FLOAT32
 from fi.network.neurons import state_attributes
 from fi.network.stages import SpikingNetwork, Stage
 
@@ -53,6 +58,8 @@ class FamilyFaults:
         """What some faults of the family do to their stage."""
         stage = golden.stage
         if self.module is stage.neuron:
+            if self.attribute == CIRCUIT:
+                return CircuitChange(golden, faults)
             state = state_attributes(stage.neuron).get(self.attribute)
             if state or self.attribute == "spike":
                 return NeuronChange(golden, faults, state or "spike")
@@ -90,10 +97,11 @@ def group_by_family(
         positions: of each in its group, int64 ``[faults]``.
         steps: time steps of the run.
     """
-    rows: dict[tuple[str, bool], list[int]] = {}
+    rows: dict[tuple[str, bool, str], list[int]] = {}
     for row, fault in enumerate(faults):
         if first_step(fault) < steps:
-            rows.setdefault((fault.layer, fault.steps is None), []).append(row)
+            circuit = fault.model if attribute_of(fault.layer) == CIRCUIT else ""
+            rows.setdefault((fault.layer, fault.steps is None, circuit), []).append(row)
     families: list[FamilyFaults] = []
     for chosen in rows.values():
         position = positions[torch.tensor(chosen, device=positions.device)]
@@ -129,8 +137,13 @@ def _stack_family(
 
 def _word_masks(module: nn.Module, attribute: str, faults: Sequence[Fault]) -> Tensor:
     """What the faults do to their words, int32 ``[faults, 3]``: a stored one is held at a value."""
+    if attribute == CIRCUIT:
+        return torch.zeros((len(faults), 3), dtype=torch.int32)
     if attribute == INPUT or not _is_stored(module, attribute):
-        return torch.from_numpy(stack_masks(faults))
+        form = FLOAT32 if attribute in (INPUT, "spike") else state_format_of(module)
+        if form is FLOAT32:
+            return torch.from_numpy(stack_masks(faults))
+        return torch.tensor([state_masks(fault, form) for fault in faults], dtype=torch.int32)
     held = to_words(golden_and_faulty(module, attribute, faults)[1].cpu())
     return torch.stack([torch.zeros_like(held), held, torch.zeros_like(held)], dim=1)
 

@@ -1,48 +1,61 @@
-"""Faults of a stage that cannot be cut into neurons: the stage is run under each of them."""
+"""Faults of a stage that cannot be cut, and trials of several in one: it is run under each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from fi.engine.generic.affected_stage import ScoredPairs
-from fi.engine.generic.fault_batch import FaultBatch
 from fi.engine.generic.propagation import Propagation
 from fi.engine.generic.spike_differences import SpikeDifferences
-from fi.faults.fault import Fault
+from fi.faults.family_names import attribute_of
+from fi.faults.fault import Fault, Trial
 from fi.faults.injection import StageRun, injected
+from fi.faults.lines.faulty_lines import apply_line_faults
+from fi.faults.lines.seeded_numbers import SamplePositions
 from fi.network.stages import SpikingNetwork, Stage, StageActivity
 
 
 def run_under(
-    network: SpikingNetwork, stage: Stage, faults: Sequence[Fault], inputs: Tensor
+    network: SpikingNetwork,
+    stage: Stage,
+    faults: Sequence[Fault],
+    inputs: Tensor,
+    samples: SamplePositions | None = None,
 ) -> StageActivity:
     """One stage under faults in it, on ``inputs`` ``[time, samples, ...]``."""
     run = StageRun(stage)
-    with injected(network, *faults, root=run):
+    with injected(network, *faults, root=run, samples=samples):
         activity: StageActivity = run(inputs)
     return activity
 
 
 class FaultyRuns:
-    """One chunk of faults of one family, each of which runs its stage on all samples of the block.
+    """Some trials in one stage, each of which runs that stage on all samples of the block.
 
     Args:
         network: that has the faults.
-        faults: of the stage.
+        trials: of faults of the stage.
         number: of the stage.
         propagation: through the stages that follow.
+        first: position in the test set of the first sample of the block.
 
     Attributes:
         diverged: the number of pairs whose spikes differ in this stage, counted as they are scored.
     """
 
     def __init__(
-        self, network: SpikingNetwork, faults: FaultBatch, number: int, propagation: Propagation
+        self,
+        network: SpikingNetwork,
+        trials: Sequence[Trial],
+        number: int,
+        propagation: Propagation,
+        first: int = 0,
     ) -> None:
-        self.network, self.faults, self.number = network, faults, number
+        self.network, self.trials, self.number, self.first = network, trials, number, first
         self.propagation, self.golden = propagation, propagation.goldens[number]
         self.diverged = 0
 
@@ -58,14 +71,20 @@ class FaultyRuns:
             yield owner[pairs], spikes.sample[pairs], scores
 
     def _run(self, row: int) -> StageActivity:
-        """The stage under one fault."""
-        faults = [self.faults.listed[row]]
-        return run_under(self.network, self.golden.stage, faults, self.golden.inputs)
+        """The stage under one trial; where only its outputs are wrong, it need not be run."""
+        golden, faults = self.golden, self.trials[row]
+        first = self.first + (golden.samples.start or 0)
+        samples = SamplePositions(torch.arange(first, first + golden.batch))
+        outputs = all(attribute_of(fault.layer) == "spike" for fault in faults)
+        if outputs and golden.stage.recurrent is None and golden.steps_apart:
+            activity = golden.activity
+            return replace(activity, spikes=apply_line_faults(activity.spikes, faults, samples))
+        return run_under(self.network, golden.stage, faults, golden.inputs, samples)
 
     def _find_differences(self) -> tuple[SpikeDifferences, Tensor]:
-        """The spikes that differ, and the fault of each pair."""
+        """The spikes that differ, and the trial of each pair."""
         kept, owners, samples = [], [], []
-        for row in range(len(self.faults)):
+        for row in range(len(self.trials)):
             faulty = self._run(row).spikes.flatten(2)
             differs = (faulty != self.golden.spikes).any(2).any(0)
             sample = differs.nonzero().squeeze(1)
@@ -77,10 +96,10 @@ class FaultyRuns:
         return found, torch.cat(owners)
 
     def _read_out(self) -> Iterator[ScoredPairs]:
-        """Last stage: all samples of a fault."""
+        """Last stage: all samples of a trial."""
         readout, samples = self.propagation.readout, torch.arange(self.golden.batch)
         samples = samples.to(self.golden.device)
-        for row in range(len(self.faults)):
+        for row in range(len(self.trials)):
             activity = self._run(row)
             steps = zip(activity.spikes, (s["mem"] for s in activity.states), strict=True)
             flat = ((spikes.flatten(1), membrane.flatten(1)) for spikes, membrane in steps)

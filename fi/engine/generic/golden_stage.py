@@ -85,6 +85,14 @@ class GoldenStage:
         tensors += [state for states in activity.states for state in states.values()]
         return sum(tensor.nbytes for tensor in tensors)
 
+    @property
+    def activity(self) -> StageActivity:
+        """What the stage did on the samples of the block."""
+        whole, samples = self._activity, self.samples
+        states = [{name: s[samples] for name, s in step.items()} for step in whole.states]
+        currents, spikes = whole.currents[:, samples], whole.spikes[:, samples]
+        return StageActivity(self.inputs, currents, spikes, states)
+
     @cached_property
     def steps_apart(self) -> bool:
         """Whether some of its neurons can be stepped without the others."""

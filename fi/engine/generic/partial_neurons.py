@@ -7,16 +7,22 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from types import MethodType
+from typing import ClassVar
 
 import torch
 from snntorch import SpikingNeuron
 from torch import Tensor
 
-from fi.faults.bits import corrupt
+from fi.faults.circuits.broken_neurons import BrokenNeurons
+from fi.faults.formats.state_faults import corrupt_states
+from fi.faults.modelling.circuit_models import CircuitModel
+from fi.faults.word_formats import FLOAT32, WordFormat
 from fi.network.neurons import output_spikes, state_attributes
 
 #: Number of a step and the spikes of the step before -> the current that they add.
 Feedback = Callable[[int, Tensor], Tensor]
+#: Currents and the number of a step -> spikes.
+Fire = Callable[[Tensor, int], Tensor]
 
 
 @dataclass(frozen=True)
@@ -28,22 +34,42 @@ class NeuronWordFaults:
         masks: keep, force and flip, int32 ``[3, faults, 1]``.
         steps: first and last step of each, int64 ``[2, faults, 1]``; ``None`` is always.
         neurons: which neurons each corrupts, bool ``[faults, neurons]``; ``None`` is all of them.
+        form: of the words.
     """
 
     attribute: str
     masks: Tensor
     steps: Tensor | None
     neurons: Tensor | None = None
+    form: WordFormat = FLOAT32
 
     def apply(self, values: Tensor, step: int) -> Tensor:
         """``values`` ``[..., faults, neurons]`` as they read at ``step``."""
-        faulty = corrupt(values, *self.masks)
+        keep, force, flip = self.masks
+        faulty = corrupt_states(values, (keep, force, flip), self.form)
         if self.steps is not None:
             active = (self.steps[0] <= step) & (step <= self.steps[1])
             faulty = torch.where(active, faulty, values)
         if self.neurons is not None:
             faulty = torch.where(self.neurons, faulty, values)
         return faulty
+
+    def begin(self, neuron: SpikingNeuron) -> Fire:
+        """What steps ``neuron``, as ``select_neurons`` gives it."""
+        is_state = self.attribute in state_attributes(neuron).values()
+        plain = self.attribute == "spike" or is_state
+        word = None if plain else getattr(neuron, self.attribute)
+
+        def fire(current: Tensor, step: int) -> Tensor:
+            if word is not None:
+                setattr(neuron, self.attribute, self.apply(word, step))
+            spikes = output_spikes(neuron(current))
+            if is_state:
+                state = getattr(neuron, self.attribute)
+                setattr(neuron, self.attribute, self.apply(state, step))
+            return self.apply(spikes, step) if self.attribute == "spike" else spikes
+
+        return fire
 
     def expand_to_pairs(self, fault: Tensor, neurons: Tensor) -> NeuronWordFaults:
         """The faults of some pairs, one row a pair.
@@ -54,6 +80,45 @@ class NeuronWordFaults:
         """
         steps = None if self.steps is None else self.steps[:, fault]
         return replace(self, masks=self.masks[:, fault], steps=steps, neurons=neurons)
+
+
+@dataclass(frozen=True)
+class BrokenCircuits:
+    """What circuit faults of one model do to some neurons.
+
+    Attributes:
+        model: of all of them.
+        steps: first and last step of each, int64 ``[2, faults, 1]``; ``None`` is always.
+        neurons: which neurons each breaks, bool ``[faults, neurons]``; ``None`` is all of them.
+    """
+
+    model: CircuitModel
+    steps: Tensor | None
+    neurons: Tensor | None = None
+    attribute: ClassVar[None] = None
+
+    def begin(self, neuron: SpikingNeuron) -> Fire:
+        """What steps ``neuron``, as ``select_neurons`` gives it, from its first step on."""
+        broken = BrokenNeurons(self.model)
+
+        def fire(current: Tensor, step: int) -> Tensor:
+            where = torch.ones((), dtype=torch.bool, device=current.device)
+            if self.steps is not None:
+                where = (self.steps[0] <= step) & (step <= self.steps[1])
+            if self.neurons is not None:
+                where = where & self.neurons
+            return output_spikes(broken.step(neuron, neuron.forward, current, where))
+
+        return fire
+
+    def expand_to_pairs(self, fault: Tensor, neurons: Tensor) -> BrokenCircuits:
+        """As ``NeuronWordFaults.expand_to_pairs``."""
+        steps = None if self.steps is None else self.steps[:, fault]
+        return replace(self, steps=steps, neurons=neurons)
+
+
+#: What goes wrong in some neurons of a stage.
+NeuronFaults = NeuronWordFaults | BrokenCircuits
 
 
 def copy_neuron(neuron: SpikingNeuron, words: dict[str, Tensor]) -> SpikingNeuron:
@@ -115,7 +180,7 @@ def simulate_neurons(
     neuron: SpikingNeuron,
     currents: Tensor,
     start: int = 0,
-    faults: NeuronWordFaults | None = None,
+    faults: NeuronFaults | None = None,
     feedback: Feedback | None = None,
     previous: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -129,20 +194,14 @@ def simulate_neurons(
         feedback: of a recurrent stage.
         previous: spikes of the step before ``start``, ``[..., neurons]``.
     """
-    attribute = faults.attribute if faults else None
-    is_state = attribute in state_attributes(neuron).values()
-    word = getattr(neuron, attribute) if attribute not in (None, "spike") and not is_state else None
+    fire = (
+        (lambda current, step: output_spikes(neuron(current)))
+        if faults is None
+        else faults.begin(neuron)
+    )
     for step, current in enumerate(currents, start):
         if feedback is not None:
             assert previous is not None
             current = current + feedback(step, previous)
-        if faults is not None and word is not None:
-            setattr(neuron, faults.attribute, faults.apply(word, step))
-        spikes = output_spikes(neuron(current))
-        if faults is not None and is_state:
-            state = getattr(neuron, faults.attribute)
-            setattr(neuron, faults.attribute, faults.apply(state, step))
-        if faults is not None and attribute == "spike":
-            spikes = faults.apply(spikes, step)
-        previous = spikes.to(current.dtype)  # as Stage.fire does
+        previous = fire(current, step).to(current.dtype)  # as Stage.fire does
         yield previous, neuron.mem

@@ -15,14 +15,15 @@ from torch import Tensor
 from fi.engine.generic.affected_stage import AffectedStage, ScoredPairs
 from fi.engine.generic.eligible import why_not
 from fi.engine.generic.fault_batch import FaultBatch
-from fi.engine.generic.fault_groups import FamilyFaults, group_by_family
+from fi.engine.generic.fault_groups import FamilyFaults, find_stage, group_by_family
 from fi.engine.generic.faulty_runs import FaultyRuns
 from fi.engine.generic.golden_stage import GoldenStage
 from fi.engine.generic.propagation import Propagation, Tail
 from fi.engine.generic.spike_differences import SpikeDifferences
 from fi.engine.generic.stage_changes import flatten_index
 from fi.engine.tally import Tally
-from fi.faults.fault import Fault
+from fi.faults.family_names import layer_of
+from fi.faults.fault import Fault, Trial
 from fi.faults.fault_sites import INPUT
 from fi.metrics.pairs import Pairs
 from fi.network.stages import EVENTS, SpikingNetwork, StageActivity, find_sources
@@ -139,11 +140,58 @@ class GenericPath:
         size = max(1, portion // batch)
         for first in range(0, len(family.faults), size):
             chunk = family.faults[first : first + size]
-            stage = FaultyRuns(self.network, chunk, family.stage, propagation)
-            self.tally.simulated += len(chunk) * batch
-            for fault, sample, scores in stage.score_pairs():
+            trials = [(fault,) for fault in chunk.listed]
+            found = self._run_stage(trials, family.stage, propagation)
+            for fault, sample, scores in found:
                 yield chunk.position[fault], sample, scores
-            self.tally.diverged += stage.diverged
+
+    def _run_stage(
+        self, trials: Sequence[Trial], number: int, propagation: Propagation, start: int = 0
+    ) -> Iterator[ScoredPairs]:
+        """The pairs of trials in a stage that is run as a whole, once for each trial."""
+        stage = FaultyRuns(self.network, trials, number, propagation, start)
+        self.tally.simulated += len(trials) * propagation.goldens[number].batch
+        yield from stage.score_pairs()
+        self.tally.diverged += stage.diverged
+
+    @torch.no_grad()
+    def trial_pairs(
+        self,
+        activities: Sequence[StageActivity],
+        scores: Tensor,
+        trials: Sequence[Trial],
+        positions: Tensor,
+        make_tail: Callable[[slice], Tail] | None = None,
+        start: int = 0,
+    ) -> Iterator[Pairs]:
+        """``pairs`` for trials in one stage each, which is run as a whole; none in input lines.
+
+        ``start`` is the position in the test set of the first sample.
+        """
+        size = self._block_size(activities)
+        numbers = [self._find_stage(trial[0]) for trial in trials]
+        for first in range(0, len(scores), size):
+            samples = slice(first, first + size)
+            tail = None if make_tail is None else make_tail(samples)
+            propagation = self.make_propagation(activities, samples, tail)
+            golden = scores[samples]
+            self.tally.pairs += len(trials) * len(golden)
+            for row, number in enumerate(numbers):
+                found = self._run_stage([trials[row]], number, propagation, start)
+                for _, sample, faulty in found:
+                    differs = (faulty != golden[sample]).flatten(1).any(1).nonzero().squeeze(1)
+                    self.tally.computed += len(differs)
+                    fault = positions[row].expand(len(differs))
+                    yield Pairs(fault, first + sample[differs], faulty[differs])
+
+    def in_one_stage(self, trial: Trial) -> bool:
+        """Whether ``trial_pairs`` takes a trial."""
+        lines = any(fault.layer == INPUT for fault in trial)
+        return not lines and len({self._find_stage(fault) for fault in trial}) == 1
+
+    def _find_stage(self, fault: Fault) -> int:
+        """The number of the stage of a fault."""
+        return find_stage(self.stages, self.network.get_submodule(layer_of(fault.layer)))
 
     def _score_input_faults(
         self, faults: FaultBatch, propagation: Propagation

@@ -10,8 +10,17 @@ from torch import Tensor, nn
 
 from fi.engine.generic.fault_batch import FaultBatch
 from fi.engine.generic.golden_stage import GoldenStage
-from fi.engine.generic.partial_neurons import Feedback, NeuronWordFaults
+from fi.engine.generic.partial_neurons import (
+    BrokenCircuits,
+    Feedback,
+    NeuronFaults,
+    NeuronWordFaults,
+)
+from fi.faults.circuits.circuit_hooks import circuit_model
+from fi.faults.formats.state_formats import state_format_of
 from fi.faults.injection import injected
+from fi.faults.word_formats import FLOAT32
+from fi.network.neurons import state_attributes
 
 
 class Change:
@@ -31,7 +40,7 @@ class Change:
         start: the first step at which a fault is active.
     """
 
-    word_faults: NeuronWordFaults | None = None
+    word_faults: NeuronFaults | None = None
     largest_chunk: int | None = None
     always_diverges = False
 
@@ -84,7 +93,26 @@ class NeuronChange(Change):
         super().__init__(golden, faults)
         self.attribute = attribute
         steps = None if faults.steps is None else faults.steps.unsqueeze(2)
-        self.word_faults = NeuronWordFaults(attribute, faults.masks.unsqueeze(2), steps)
+        neuron = golden.stage.neuron
+        is_state = attribute in state_attributes(neuron).values()
+        form = state_format_of(neuron) if is_state else FLOAT32
+        masks = faults.masks.unsqueeze(2)
+        self.word_faults = NeuronWordFaults(attribute, masks, steps, form=form)
+
+    def affected_neurons(self) -> Tensor:
+        return flatten_index(self.faults.index, self.golden.shape).unsqueeze(1)
+
+
+class CircuitChange(Change):
+    """Circuit faults of one model: one neuron each."""
+
+    def __init__(self, golden: GoldenStage, faults: FaultBatch) -> None:
+        super().__init__(golden, faults)
+        model = circuit_model(faults.listed[0].model)
+        if model.remembers:  # spikes of before the fault count
+            self.start = 0
+        steps = None if faults.steps is None else faults.steps.unsqueeze(2)
+        self.word_faults = BrokenCircuits(model, steps)
 
     def affected_neurons(self) -> Tensor:
         return flatten_index(self.faults.index, self.golden.shape).unsqueeze(1)

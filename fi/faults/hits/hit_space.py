@@ -13,7 +13,8 @@ from fi.faults.fault import Bits, Fault, signed_masks
 from fi.faults.fault_sites import SiteFamily
 from fi.faults.fault_space import FaultSpace, unravel
 from fi.faults.hits.random_numbers import HitDraw
-from fi.faults.models import STORED, fault_model
+from fi.faults.modelling.model_base import STORED
+from fi.faults.models import fault_model
 
 Ints = NDArray[np.int64]
 Masks = NDArray[np.int32]

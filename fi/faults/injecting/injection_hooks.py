@@ -8,9 +8,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fi.faults.circuits.replacing import replaced
 from fi.faults.fault import Fault
 from fi.faults.injecting.stage_words import run_stage_with
+from fi.faults.lines.faulty_lines import FaultyLines, apply_line_faults
+from fi.faults.lines.seeded_numbers import SamplePositions
 from fi.faults.stored_words import FaultNotApplied, StoredWord
+from fi.faults.word_formats import FLOAT32, WordFormat
 from fi.network.stages import SpikingNetwork, Stage, StageActivity
 from fi.network.trial.step_clock import StepClock, find_clock
 
@@ -79,29 +83,33 @@ def corrupt_output(
     root: nn.Module,
     neuron: nn.Module,
     value_of: ValueOf,
-    fault: Fault,
+    faults: Sequence[Fault],
+    samples: SamplePositions,
     calls_per_step: int = 1,
+    form: WordFormat = FLOAT32,
 ) -> Iterator[None]:
     """Change a state or the spikes, ``[batch, ...]``, after each update of ``neuron``.
+
+    The faults do the same to different words.
 
     A neuron that is called several times a step is struck at each of these calls. Hooks of the
     user's, such as one that clamps, see what the fault has left.
     """
     calls, applied = 0, False
+    fault, lines = faults[0], FaultyLines(faults, samples, form)
 
     def begin(module: nn.Module, args: tuple[Any, ...]) -> None:
         nonlocal calls, applied
         calls, applied = 0, False
+        lines.forget()
 
     def corrupt(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         nonlocal calls, applied
         step = calls // calls_per_step
         calls += 1
-        if fault.active(step):
-            applied = True
-            values = value_of(output).detach()
-            word = values.movedim(0, -1)[fault.index]  # [batch]
-            word.copy_(fault.corrupt(word))
+        active = fault.active(step)
+        applied = applied or active
+        lines.carry(value_of(output).detach(), active)
 
     def check(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         steps = calls // calls_per_step
@@ -116,23 +124,20 @@ def corrupt_output(
         yield
 
 
-def apply_input_faults(signal: Tensor, faults: Sequence[Fault]) -> Tensor:
-    """``signal [time, batch, ...]`` under faults of input lines; the given one stays as it is."""
-    signal = signal.clone()
-    by_word = signal.movedim((0, 1), (-2, -1))
-    for fault in faults:
-        line = by_word[fault.index]  # [time, batch]
-        active = [step for step in range(len(line)) if fault.active(step)]
-        line[active] = fault.corrupt(line[active])
-    return signal
-
-
 @contextmanager
 def corrupt_inputs(
-    network: nn.Module, root: nn.Module, faults: Sequence[Fault], time_axis: int
+    network: nn.Module,
+    root: nn.Module,
+    faults: Sequence[Fault],
+    time_axis: int,
+    samples: SamplePositions,
 ) -> Iterator[None]:
     """Change what the first stage sees; of a network with a forward of its own, its events."""
-    with change_inputs(network, root, lambda seen: apply_input_faults(seen, faults), time_axis):
+
+    def change(seen: Tensor) -> Tensor:
+        return apply_line_faults(seen, faults, samples)
+
+    with change_inputs(network, root, change, time_axis):
         yield
 
 
@@ -155,20 +160,6 @@ def change_inputs(
     plain = network.encode
     with replaced(network, "encode", lambda events: change(plain(events))):
         yield
-
-
-@contextmanager
-def replaced(module: nn.Module, method: str, by: Callable[..., Any]) -> Iterator[None]:
-    """One method of one module replaced while the context lasts."""
-    own = vars(module)
-    kept = own.get(method)
-    own[method] = by
-    try:
-        yield
-    finally:
-        own.pop(method)
-        if kept is not None:
-            own[method] = kept
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Number formats beside those of floating point: integers, fixed point, and rounded states."""

@@ -1,0 +1,1 @@
+"""Groups: words that share an element of hardware, and go wrong together."""

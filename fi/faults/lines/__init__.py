@@ -1,0 +1,1 @@
+"""Faults of lines: what carries spikes loses, adds or delays them, by seeded random numbers."""

@@ -1,0 +1,74 @@
+"""Lines with faults, step by step: bits of what they carry, or what they lose, add and delay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fi.faults.fault import Fault
+from fi.faults.formats.state_faults import corrupt_states, state_masks
+from fi.faults.groups.alike import gather_alike, words_of
+from fi.faults.lines.seeded_numbers import SamplePositions, draw_uniform, seed_of
+from fi.faults.modelling.line_models import LineModel
+from fi.faults.models import fault_model
+from fi.faults.word_formats import FLOAT32, WordFormat
+
+
+def has_line_model(fault: Fault) -> bool:
+    """Whether it is a fault of how a line carries spikes, not of the bits of each."""
+    return isinstance(fault_model(fault.model), LineModel)
+
+
+class FaultyLines:
+    """Some lines under faults that do the same to each.
+
+    Args:
+        faults: of different lines of one family.
+        samples: which samples the rows of a batch are.
+        form: of the words that the lines carry, or that a state is.
+    """
+
+    def __init__(
+        self, faults: Sequence[Fault], samples: SamplePositions, form: WordFormat = FLOAT32
+    ) -> None:
+        self.fault, self.words, self.samples = faults[0], words_of(faults), samples
+        model = fault_model(self.fault.model)
+        self.model = model if isinstance(model, LineModel) else None
+        seeds = [seed_of(fault) for fault in faults] if self.model else [0]
+        self.seeds = torch.tensor(seeds) if len(faults) > 1 else torch.tensor(seeds[0])
+        self.form = form
+        self.past: list[Tensor] = []
+
+    def forget(self) -> None:
+        """Begin an inference."""
+        self.past = []
+
+    def carry(self, values: Tensor, active: bool) -> None:
+        """Change ``values`` ``[batch, ...]`` of a step in place, all lines, where it is active."""
+        by_word = values.movedim(0, -1)
+        given = by_word[self.words]  # [batch] or [lines, batch]
+        if self.model is None:
+            if active:
+                masks = state_masks(self.fault, self.form)
+                by_word[self.words] = corrupt_states(given, masks, self.form)
+            return
+        self.past.append(given.clone())
+        if active:
+            numbers = self.samples.of(len(values), values.device)
+            seeds = self.seeds.to(values.device)
+            arrives = self.model.carry(self.past, lambda step: draw_uniform(seeds, numbers, step))
+            by_word[self.words] = arrives.to(values.dtype)
+
+
+def apply_line_faults(
+    signal: Tensor, faults: Sequence[Fault], samples: SamplePositions | None = None
+) -> Tensor:
+    """``signal [time, batch, ...]`` under faults of its lines; the given one stays as it is."""
+    signal = signal.clone()
+    for alike in gather_alike(faults):
+        lines = FaultyLines(alike, samples or SamplePositions())
+        for step, values in enumerate(signal):
+            lines.carry(values, lines.fault.active(step))
+    return signal
