@@ -11,11 +11,13 @@ import pandas as pd
 from fi.base.errors import UserError, report_errors
 from fi.faults.fault import Fault, Trial, group_trials
 from fi.faults.fault_list import grow_fault_list
+from fi.faults.groups.grouped_families import split_group
+from fi.faults.groups.user_maps import user_map_sources
 from fi.sampling.plan_file import write_plan
 from fi.sampling.sequential import STOPPING_ERROR, InterimAnalysis, IterativeDraw
 from fi.sampling.shards import Shard
 from fi.sampling.stratum_sizes import GROWTH, PILOT
-from fi.store.identity import faults_hash, json_hash
+from fi.store.identity import faults_hash, json_hash, text_hash
 from fi.store.results_file import ResultsFile
 
 #: Names of targets in a line; the others are counted.
@@ -88,8 +90,9 @@ class ListedFaults:
         return list(dict.fromkeys(fault.layer for fault in self.faults if fault.steps is not None))
 
     def identify(self) -> dict[str, str]:
-        """What else tells campaigns on such lists from others."""
-        return {}
+        """What else tells campaigns on such lists from others: maps of the user's own."""
+        own = user_map_sources({split_group(fault.layer)[1] for fault in self.listed} - {""})
+        return {"groups": text_hash("\n".join(own))} if own else {}
 
     def list_left(self, done: Set[int]) -> list[Trial]:
         """The trials that are not ``done``, injection numbers."""

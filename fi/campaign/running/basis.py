@@ -16,8 +16,6 @@ from fi.campaign.schedule import ListedFaults
 from fi.campaign.settings import Settings
 from fi.campaign.subject import Subject
 from fi.faults.fault import Fault
-from fi.faults.groups.grouped_families import split_group
-from fi.faults.groups.user_maps import user_map_sources
 from fi.faults.models import user_model_sources
 from fi.faults.word_formats import FLOAT32
 from fi.store.campaign_folder import CampaignFiles, make_tag
@@ -86,9 +84,6 @@ def _identify_special(subject: Subject, schedule: ListedFaults) -> dict[str, str
         special["state_format"] = subject.state_format
     if own := user_model_sources(schedule.models):
         special["models"] = text_hash("\n".join(own))
-    groups = {split_group(fault.layer)[1] for fault in schedule.listed} - {""}
-    if own := user_map_sources(groups):
-        special["groups"] = text_hash("\n".join(own))
     return special
 
 

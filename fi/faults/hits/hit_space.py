@@ -13,6 +13,8 @@ from fi.faults.fault import Bits, Fault, signed_masks
 from fi.faults.fault_sites import SiteFamily
 from fi.faults.fault_space import FaultSpace, unravel
 from fi.faults.hits.random_numbers import HitDraw
+from fi.faults.modelling.circuit_models import CircuitModel
+from fi.faults.modelling.line_models import LineModel
 from fi.faults.modelling.model_base import STORED
 from fi.faults.models import fault_model
 
@@ -129,6 +131,8 @@ class HitSpace:
             raise ValueError("bits overlap; allowed with a rate: each bit once, so no burst")
         for name in models:
             model = fault_model(name)
+            if isinstance(model, (LineModel, CircuitModel)):
+                raise ValueError(f"fault model {name} is of lines or neurons; a rate is of words")
             if model.takes_bits and model.gives_values() and family.kind in STORED:
                 raise ValueError(
                     f"fault model {name} takes bits, but says nothing of them in {family.name}; "
