@@ -10,6 +10,7 @@ import torch
 from fi.campaign.subject import Subject
 from fi.engine.bulk import BulkEngine
 from fi.engine.differential.engine import DifferentialEngine
+from fi.engine.differential.path_choice import EVEN_MODELS, LARGE
 from fi.engine.generic.fault_groups import find_stage
 from fi.faults.family_names import attribute_of
 from fi.faults.fault_sites import Kind
@@ -23,10 +24,6 @@ from fi.network.stages import EVENTS, Stage, find_sources
 FEW = 16
 #: The same where all of them are in linear stages, whose kernel takes any number of faults at once.
 FEW_LINEAR = 512
-#: A weight is large that is so many times the largest golden one of its tensor, or of 1.
-LARGE = 32.0
-#: Models that leave spikes 0 or 1, which differences hold exactly.
-_EVEN = frozenset({"dead", "saturated"})
 
 
 class EngineChoice:
@@ -83,7 +80,7 @@ class EngineChoice:
         uneven: set[int] = set()
         for hits in drawn:
             kind = hits.family.kind
-            if kind in (Kind.SPIKE, Kind.INPUT) and not _EVEN.issuperset(hits.models):
+            if kind in (Kind.SPIKE, Kind.INPUT) and not EVEN_MODELS.issuperset(hits.models):
                 uneven.add(EVENTS if kind is Kind.INPUT else self._find_stage(stages, hits))
             if kind is Kind.SYNAPSE and hits.family.shape:
                 stage = self._find_stage(stages, hits)

@@ -8,14 +8,12 @@ the samples concerned to ``LateStart``.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
 
 from fi.engine.compiled.fast_path import FastPath, Scorable
 from fi.engine.compiled.fault_arrays import (
@@ -32,8 +30,9 @@ from fi.engine.compiled.planner import Need, Part
 from fi.engine.compiled.stage_runner import StageRunner, list_nothing
 from fi.engine.compiled.synapse_matrix import Ints
 from fi.engine.differential.late_start import LateStart
-from fi.engine.differential.path_choice import HUGE, choose_kernels
+from fi.engine.differential.path_choice import EVEN_MODELS, HUGE, LARGE, choose_kernels
 from fi.engine.tally import Tally
+from fi.faults.family_names import attribute_of
 from fi.faults.fault import Fault, Trial
 from fi.faults.fault_sites import INPUT
 from fi.metrics.pairs import Pairs
@@ -106,7 +105,7 @@ class MultiFaultPath:
         """Which trials it can run, bool ``[trials]``.
 
         All faults are known, no two are in one word, and where two are in one neuron its stage is a
-        linear one, whose sums do not overflow in one order and stay finite in another.
+        linear one; nothing large is rounded in one order of summation only.
         """
         if not self.takes_network:
             return np.zeros(len(trials), bool)
@@ -118,25 +117,50 @@ class MultiFaultPath:
             words = {(fault.layer, fault.index) for fault in trials[row]}
             linear = all(runs(stage) for stage in self._find_overlaps(trials[row]))
             taken[row] = len(words) == len(trials[row]) and linear
-        taken[self._find_overflowing(trials)] = False
+        taken[self._find_rounding(trials)] = False
         return taken
 
-    def _find_overflowing(self, trials: Sequence[Trial]) -> list[int]:
-        """The trials with two huge weights, or such a weight and a bias, of one channel."""
+    def _find_rounding(self, trials: Sequence[Trial]) -> list[int]:
+        """The trials in which something large is rounded, so that the order of sums matters.
+
+        Two huge weights, or two large ones of opposite signs, or such a weight and a bias, of one
+        channel; or a large weight behind a spike that is neither 0 nor 1: a difference to 1 rounds
+        away what such a weight would make much of.
+        """
         layers: dict[str, list[tuple[int, Fault]]] = {}
+        uneven: set[tuple[int, int]] = set()
         for row, trial in enumerate(trials):
             for fault in trial:
                 layers.setdefault(fault.layer, []).append((row, fault))
-        huge: Counter[tuple[int, nn.Module, int]] = Counter()
+                is_line = fault.layer == INPUT or attribute_of(fault.layer) == "spike"
+                if is_line and fault.model not in EVEN_MODELS:
+                    uneven.add((row, self._find_reaches(fault.layer)[0]))
+        found: set[int] = set()
+        for (row, stage, _), values in self._find_large_weights(layers).items():
+            huge = sum(not abs(value) < HUGE for value in values)
+            signs = {value < 0 for value in values}
+            if huge > 1 or len(signs) > 1 or (row, stage - 1) in uneven:
+                found.add(row)
+        return sorted(found)
+
+    def _find_large_weights(
+        self, layers: Mapping[str, Sequence[tuple[int, Fault]]]
+    ) -> dict[tuple[int, int, int], list[float]]:
+        """By trial, stage and channel the faulty weights and biases that are large."""
+        found: dict[tuple[int, int, int], list[float]] = {}
         for layer, listed in layers.items():
             module, attribute = self.fast.planner.find_module(layer)
-            if not any(module is model.synapse.weights for model in self.models):
+            stages = [n for n, model in enumerate(self.models) if module is model.synapse.weights]
+            if not stages:
                 continue
-            _, faulty, _ = find_parameter_values(module, attribute, [fault for _, fault in listed])
-            for place in np.flatnonzero(~(np.abs(faulty) < HUGE)).tolist():
+            faults = [fault for _, fault in listed]
+            _, faulty, _ = find_parameter_values(module, attribute, faults)
+            usual = max(1.0, float(getattr(module, attribute).detach().abs().max()))
+            for place in np.flatnonzero(~(np.abs(faulty) <= LARGE * usual)).tolist():
                 row, fault = listed[place]
-                huge[row, module, fault.index[0]] += 1
-        return [row for (row, *_), times in huge.items() if times > 1]
+                values = found.setdefault((row, stages[0], fault.index[0]), [])
+                values.append(float(faulty[place]))
+        return found
 
     def _find_overlaps(self, trial: Trial) -> set[int]:
         """The stages in which two faults are in one neuron."""

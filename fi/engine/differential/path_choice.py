@@ -18,6 +18,10 @@ from fi.network.stages import EVENTS
 
 #: Above it the sums of a norm or of a mean pool may overflow before they are scaled.
 HUGE = 1e30
+#: A weight is large that is so many times the largest golden one of its tensor, or of 1.
+LARGE = 32.0
+#: Models that leave spikes 0 or 1, which differences hold exactly.
+EVEN_MODELS = frozenset({"dead", "saturated"})
 
 
 def choose_kernels(fast: FastPath, faults: Sequence[Fault]) -> Array:
