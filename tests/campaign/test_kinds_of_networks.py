@@ -58,6 +58,14 @@ class Parts(nn.Module):
 
     def loop(self, x):
         return torch.stack([self.lif2(self.fc2(self.lif1(self.fc1(f))[0]))[0] for f in x])
+
+    def gated(self, x):
+        syn, mem, out = *self.lif1.reset_mem(), []
+        for f in x:
+            s, syn, mem = self.lif1(f, syn, mem)
+            s = F.pad(s.flatten(1), (0, 8 - s[0].numel()))
+            out.append(self.lif2(self.fc2(s))[0])
+        return torch.stack(out)
 """
 PLAIN = """
 class Net(Parts):
@@ -182,6 +190,13 @@ RIGHT = {
     "an expanded beta": plain("self.lif1.beta = torch.tensor(0.9).expand(8)"),
     "float64 events": plain(head=HEAD.replace("return batches()", "return batches(torch.float64)")),
     "uint8 events": plain(head=HEAD.replace("return batches()", "return batches(torch.uint8)")),
+    "an LSTM that spikes": plain(
+        "self.lif1 = snn.SLSTM(12, 8, threshold=0.1); strong(self)", "return self.gated(x)"
+    ),
+    "a convolutional LSTM whose states are larger than its output": plain(
+        "self.lif1 = snn.SConv2dLSTM(1, 4, 3, max_pool=2, threshold=0.1); strong(self)",
+        "return self.gated(x.reshape(*x.shape[:2], 1, 3, 4))",
+    ),
     "the largest membrane": staged(readout="MaxMembrane(False)").replace(
         "self.fc1(f))[0]))[0] for f in x])", "self.fc1(f))[0]))[1] for f in x]).amax(0)"
     ),
@@ -197,6 +212,12 @@ def test_counts_are_those_of_the_oracle(kind: str) -> None:
 
 
 REFUSED = {
+    "states of all steps at once": (
+        plain("self.lif1 = snn.StateLeaky(beta=0.9, channels=8)",
+              "s, _ = self.lif1(self.fc1(x))\n"
+              "return torch.stack([self.lif2(self.fc2(f))[0] for f in s])"),
+        "lif1: its output has shape",
+    ),
     "whole sequences a call": (
         plain("self.lif1 = snn.LinearLeaky(0.9, 8, 8, output=True)",
               "s = self.lif1(self.fc1(x))[0]\n"
