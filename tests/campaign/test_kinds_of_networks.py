@@ -191,10 +191,12 @@ RIGHT = {
     "float64 events": plain(head=HEAD.replace("return batches()", "return batches(torch.float64)")),
     "uint8 events": plain(head=HEAD.replace("return batches()", "return batches(torch.uint8)")),
     "an LSTM that spikes": plain(
-        "self.lif1 = snn.SLSTM(12, 8, threshold=0.1); strong(self)", "return self.gated(x)"
+        "torch.manual_seed(3); self.lif1 = snn.SLSTM(12, 8, threshold=0.1); strong(self)",
+        "return self.gated(x)",
     ),
     "a convolutional LSTM whose states are larger than its output": plain(
-        "self.lif1 = snn.SConv2dLSTM(1, 4, 3, max_pool=2, threshold=0.1); strong(self)",
+        "torch.manual_seed(3); self.lif1 = snn.SConv2dLSTM(1, 4, 3, max_pool=2, threshold=0.1); "
+        "strong(self)",
         "return self.gated(x.reshape(*x.shape[:2], 1, 3, 4))",
     ),
     "the largest membrane": staged(readout="MaxMembrane(False)").replace(
