@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -13,7 +14,7 @@ from fi.base.errors import UserError
 from fi.base.text_files import write_text
 from fi.cli.execution import run_command
 from fi.cli.parser import CommandParser
-from fi.detection.critical_coverage import Rule
+from fi.detection.critical_coverage import UNMASKED, Rule
 from fi.detection.set_choice import RANDOM_SETS, ChosenSet, FaultSet, choose_set
 from fi.detection.stored_pairs import DETECTORS, StoredPairs
 from fi.detection.subset_file import write_subset
@@ -65,18 +66,24 @@ def _read_second(first: Path, folder: Path, detect: str) -> FaultSet:
 
 
 def _show(found: ChosenSet, detect: str, confidence: float) -> None:
-    size = len(found.samples)
-    table = Table(title=f"Faults with {found.rule.text} that are detected by {detect}")
+    size, faults = len(found.samples), found.measured_on
+    everything = np.arange(faults.detected.shape[1])
+    table = Table(title=f"Faults detected by {detect}, % [{100 * confidence:g} % interval] of")
     table.add_column("samples")
-    table.add_column(f"coverage, {100 * confidence:g} % intervals", justify="right")
-    table.add_row(f"all {found.measured_on.detected.shape[1]:,}", str(found.whole))
-    table.add_row(f"{size} chosen", str(found.chosen))
-    table.add_row(f"{size} at random, mean of {RANDOM_SETS} sets", f"{100 * found.random:.1f} %")
+    table.add_column(f"critical ({found.rule.text})", justify="right")
+    table.add_column("all that are not masked", justify="right")
+    for name, samples, critical in (
+        (f"all {len(everything):,}", everything, str(found.whole)),
+        (f"{size} chosen", found.samples, str(found.chosen)),
+    ):
+        table.add_row(name, critical, str(faults.measure(UNMASKED, samples, confidence)))
+    table.add_row(f"{size} at random", f"{100 * found.random:.1f}", "")
     console = Console()
     console.print(table)
     console.print(
         f"Chosen on {found.chosen_on.name} ({len(found.chosen_on.results):,} faults), measured on "
-        f"{found.measured_on.name} ({len(found.measured_on.results):,}). {found.guarantee}.\n"
+        f"{faults.name} ({len(faults.results):,}). {found.guarantee}.\n"
+        f"At random: the mean of {RANDOM_SETS} sets. "
         "Intervals hold over faults, for these samples.",
         highlight=False,
     )

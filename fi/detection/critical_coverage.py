@@ -18,7 +18,7 @@ from fi.statistics.group_estimates import estimate_groups
 from fi.statistics.survey_design import Design
 
 #: What ``--critical`` compares: parts of the samples, and the accuracy that a fault costs.
-RATES = (*OUTCOMES, "non_finite", "facc_loss")
+RATES = (*OUTCOMES, "unmasked", "non_finite", "facc_loss")
 _RULE = re.compile(r"\s*(\w+)\s*(>=|>)\s*([0-9.]+(?:e-?[0-9]+)?)\s*(%?)\s*")
 _COMPARE: dict[str, Callable[[pd.Series, float], pd.Series]] = {
     ">": operator.gt,
@@ -65,10 +65,16 @@ class Rule:
         """Which faults it holds for, ``bool [faults]``, of rows of ``results.csv``."""
         if self.rate == "facc_loss":
             counts = results["golden_correct"] - results["correct"]
+        elif self.rate == "unmasked":
+            counts = results["samples"] - results["fully_masked"]
         else:
             counts = results[self.rate]
         found = _COMPARE[self.sign](counts / results["samples"], self.value)
         return found.to_numpy(bool)
+
+
+#: Every fault that changes the largest score, or the class, of some sample.
+UNMASKED = Rule("unmasked>0", "unmasked", ">", 0.0)
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ class Coverage:
         if not self.critical:
             return "no such fault was run"
         ends = f"[{100 * self.low:.1f}, {100 * self.high:.1f}]"
-        return f"{100 * self.rate:.1f} % {ends} ({self.detected:,} of {self.critical:,})"
+        return f"{100 * self.rate:.1f} {ends} {self.detected:,}/{self.critical:,}"
 
 
 def estimate_coverage(

@@ -100,11 +100,11 @@ class ChosenSet:
     def guarantee(self) -> str:
         """What is known of the choice."""
         if self.best is None:
-            return "chosen one by one: at least 63 % of what the best set of as many detects"
+            return "The choice is greedy: at least 63 % of what the best set of as many detects"
         own = self.chosen_on.critical(self.rule)
         mine = int(detects(own, self.samples).sum())
         most = int(detects(own, self.best).sum())
-        return f"chosen one by one: {mine} of {own.shape[0]} detected; the best set {most}"
+        return f"The choice is greedy: {mine} of {own.shape[0]} detected; the best set {most}"
 
 
 def choose_set(

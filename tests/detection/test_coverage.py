@@ -27,7 +27,9 @@ SAMPLES = 8
 def results(sdc: list[int]) -> pd.DataFrame:
     """Rows of faults with so many SDC-1."""
     rows = pd.DataFrame({"Injection": range(len(sdc)), "Layer": "fc1.weight", "Bit": "30"})
+    masked = [SAMPLES - n for n in sdc]
     return rows.assign(Model="bit-flip", Step="", samples=SAMPLES, sdc_1=sdc, sdc_20=0,
+                       fully_masked=masked,
                        correct=[5 - min(n, 5) for n in sdc], golden_correct=5)  # fmt: skip
 
 
@@ -42,6 +44,7 @@ def design(words: int) -> Design:
         ("sdc_1 >= 50%", [False, False, True]),
         ("facc_loss>0.15", [False, True, True]),
         ("facc_loss>=5e-1", [False, False, True]),
+        ("unmasked>0", [False, True, True]),
     ],
 )
 def test_rules(text: str, wanted: list[bool]) -> None:

@@ -46,5 +46,5 @@ def _draw(curve: pd.DataFrame, whole: float, width: float) -> Figure:
     axes.set_ylim(0, 102)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=True, axis="y")
-    axes.legend(loc="lower right", frameon=False)
+    figure.legend(loc="outside upper right", ncols=3, frameon=False)
     return figure
