@@ -8,8 +8,8 @@
 
 The names below are loaded when they are first used: ``import fi`` itself loads nothing. For those
 who write networks, fault models, callbacks or programs there are more in ``fi.network``,
-``fi.fault_models``, ``fi.sites``, ``fi.readout``, ``fi.faults``, ``fi.sampling``, ``fi.metrics``
-and ``fi.campaign``. What none of them lists may move.
+``fi.fault_models``, ``fi.word_maps``, ``fi.sites``, ``fi.readout``, ``fi.faults``,
+``fi.sampling``, ``fi.metrics`` and ``fi.campaign``. What none of them lists may move.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from fi.faults.groups.element_maps import WORD_MAPS, WordMap, word_map
 from fi.faults.groups.user_maps import register_map
-from fi.faults.groups.word_maps import WORD_MAPS, WordMap, word_map
 
 __all__ = ["WORD_MAPS", "WordMap", "register_map", "word_map"]

@@ -15,7 +15,7 @@ from fi.cli.parser import CommandParser
 from fi.cli.rate_options import add_rate_options
 from fi.engine.base import ENGINES
 from fi.faults.formats.state_formats import STATE_FORMATS
-from fi.faults.groups.word_maps import list_maps
+from fi.faults.groups.element_maps import list_maps
 from fi.faults.word_formats import FORMATS
 from fi.network.adapting.forms import FORWARDS
 from fi.network.adapting.outputs import READOUTS

@@ -13,8 +13,8 @@ from fi.faults.bits import WORD_BITS
 from fi.faults.fault import Bits
 from fi.faults.fault_sites import Kind, SiteFamily
 from fi.faults.fault_space import FaultSpace
+from fi.faults.groups.element_maps import word_map
 from fi.faults.groups.grouped_families import group_family
-from fi.faults.groups.word_maps import word_map
 from fi.faults.models import fault_model
 from fi.sampling.prior import Prior, expected_rate
 from fi.sampling.strata import Stratum, stratify

@@ -21,8 +21,8 @@ from fi.engine.full import FullEngine
 from fi.faults.fault import Fault, Trial
 from fi.faults.fault_list import read_fault_list, write_fault_list
 from fi.faults.fault_sites import Kind, SiteFamily
+from fi.faults.groups.element_maps import WORD_MAPS
 from fi.faults.groups.grouped_families import find_groups, group_family
-from fi.faults.groups.word_maps import WORD_MAPS
 from fi.faults.models import fault_model
 from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fi.faults.fault import Fault, Index, Trial
 from fi.faults.fault_sites import Kind, SiteFamily
-from fi.faults.groups.word_maps import Places, WordMap, word_map
+from fi.faults.groups.element_maps import Places, WordMap, word_map
 
 #: Between the name of a family and that of its groups.
 GROUPED = "@"

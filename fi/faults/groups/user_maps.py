@@ -7,8 +7,8 @@ from collections.abc import Collection
 
 from fi.base.errors import UserError, report_errors
 from fi.base.user_classes import find_class
+from fi.faults.groups.element_maps import WORD_MAPS, WordMap, word_map
 from fi.faults.groups.grouped_families import find_groups
-from fi.faults.groups.word_maps import WORD_MAPS, WordMap, word_map
 from fi.faults.modelling.class_sources import is_ours, read_source
 
 
