@@ -20,6 +20,8 @@ from fi.faults.modelling.model_base import FaultModel
 
 #: Gives u of a step, float64 of the shape of the signal.
 Uniform = Callable[[int], Tensor]
+#: The largest delay in steps, above that of any run.
+_MOST_STEPS = 1_000_000
 
 
 class LineModel(FaultModel):
@@ -74,8 +76,10 @@ class _InSteps(LineModel):
     parameter = "K"
 
     def __init__(self, steps: float) -> None:
-        if not (steps >= 1 and steps == int(steps)):
-            raise ValueError(f"K is {steps:g}; allowed: a whole number of steps, 1 or more")
+        if not (1 <= steps <= _MOST_STEPS and steps == int(steps)):
+            raise ValueError(
+                f"K is {steps:g}; allowed: a whole number of steps, 1 to {_MOST_STEPS:,}"
+            )
         self.steps = int(steps)
 
 
