@@ -130,6 +130,7 @@ def test_numbers_are_uniform_and_apart() -> None:
         ("delay:0", "whole number of steps"),
         ("jitter:0.5", "whole number"),
         ("jitter:1e20", "1 to 1,000,000"),
+        ("refractory:1e20", "1 to 1,000,000"),
     ],
 )
 def test_a_wrong_number_is_told(model: str, told: str) -> None:

@@ -16,12 +16,10 @@ import torch
 from torch import Tensor
 
 from fi.faults.fault_sites import Kind
-from fi.faults.modelling.model_base import FaultModel
+from fi.faults.modelling.model_base import MOST_STEPS, FaultModel
 
 #: Gives u of a step, float64 of the shape of the signal.
 Uniform = Callable[[int], Tensor]
-#: The largest delay in steps, above that of any run.
-_MOST_STEPS = 1_000_000
 
 
 class LineModel(FaultModel):
@@ -76,9 +74,9 @@ class _InSteps(LineModel):
     parameter = "K"
 
     def __init__(self, steps: float) -> None:
-        if not (1 <= steps <= _MOST_STEPS and steps == int(steps)):
+        if not (1 <= steps <= MOST_STEPS and steps == int(steps)):
             raise ValueError(
-                f"K is {steps:g}; allowed: a whole number of steps, 1 to {_MOST_STEPS:,}"
+                f"K is {steps:g}; allowed: a whole number of steps, 1 to {MOST_STEPS:,}"
             )
         self.steps = int(steps)
 
