@@ -16,7 +16,7 @@ from fi.metrics.outcomes import OUTCOMES, SDC_1
 from fi.metrics.pair_codes import OUTCOME, SCORES_DIFFER
 from fi.statistics.result_table import merge_trials
 from fi.store.campaign_reader import PastCampaign
-from fi.store.pairs_file import PAIRS_NAME, PairBlock, PairsFile
+from fi.store.pairs_file import PAIRS_NAME, PairBlock, PairsError, PairsFile
 
 #: What of the scores a test looks at.
 DETECTORS = ("class", "top-score", "score")
@@ -47,8 +47,7 @@ class StoredPairs:
     @cached_property
     def results(self) -> pd.DataFrame:
         """The results, one row a trial, in the order of the pairs."""
-        rows = merge_trials(PastCampaign(self.folder).results.load()).set_index("Injection")
-        return rows.loc[self.injections].reset_index()
+        return self._rows.loc[self.injections].reset_index()
 
     @cached_property
     def injections(self) -> NDArray[np.int64]:
@@ -56,13 +55,31 @@ class StoredPairs:
         return np.sort(self._stored)
 
     @cached_property
+    def _rows(self) -> pd.DataFrame:
+        return merge_trials(PastCampaign(self.folder).results.load()).set_index("Injection")
+
+    @cached_property
     def _stored(self) -> NDArray[np.int64]:
         stored = [block.injection for block in self.blocks()]
-        return np.concatenate(stored or [np.zeros(0, np.int64)])
+        found = np.concatenate(stored or [np.zeros(0, np.int64)])
+        missing = np.setdiff1d(self._rows.index.to_numpy(np.int64), found)
+        if len(missing):
+            raise PairsError(
+                f"{self._file.path}: damaged: {len(missing)} of {len(self._rows)} trials of "
+                f"results.csv have no pairs, injection {missing[0]} is the first; "
+                "--overwrite runs them again"
+            )
+        return found
 
     def blocks(self) -> Iterator[PairBlock]:
-        """The pairs with other scores than the golden ones, group by group, as they were stored."""
-        return self._file.blocks()
+        """The pairs with other scores than the golden ones, group by group, as they were stored.
+
+        Trials without a row in results.csv, which a run that was killed has left, are not among
+        them.
+        """
+        known = self._rows.index.to_numpy(np.int64)
+        for block in self._file.blocks():
+            yield block.choose(np.isin(block.injection, known))
 
     def outcomes(self, injection: int) -> NDArray[np.uint8]:
         """The outcome of one trial on every sample, ``uint8 [samples]``, places in ``OUTCOMES``."""

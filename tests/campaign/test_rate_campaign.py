@@ -232,3 +232,15 @@ def test_verified_by_plain_forwards(tmp_path: Path) -> None:
     found.loc[:, "sdc_1"] += 3
     with pytest.raises(Exception, match="pairs agree; such as trial"):
         campaign.verify(found, 12, 0)
+
+
+def test_plain_forwards_in_float64(tmp_path: Path) -> None:
+    """Trials of many faults keep golden words of the run's own precision."""
+    found = rate_campaign(
+        subject_of(SmallConv), tmp_path, RATES, 3, precision="64-true", engine="differential"
+    ).run()
+    other = rate_campaign(
+        subject_of(SmallConv), tmp_path / "full", RATES, 3, precision="64-true", engine="full"
+    ).run()
+    pd.testing.assert_frame_equal(found, other)
+    assert (found["fully_masked"] < found["samples"]).any()

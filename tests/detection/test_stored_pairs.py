@@ -136,3 +136,30 @@ def test_a_subset_is_the_test_set_of_a_campaign(campaign: Run, faults: list[Faul
 def test_a_sample_that_is_not_there(campaign: Run, faults: list[Fault]) -> None:
     with pytest.raises(UserError, match=r"samples: there is no sample 5000 of the subset"):
         campaign(subject_of(SmallLinear, subset=[1, 5000]), faults).run()
+
+
+def test_pairs_that_are_cut_are_refused(
+    campaign: Run, subject: Subject, faults: list[Fault]
+) -> None:
+    run = campaign(subject, faults, save_pairs=True)
+    run.run()
+    path = run.files.path / "pairs.bin"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match="have no pairs, injection"):
+        StoredPairs(run.files.path).detected("class")
+
+
+def test_pairs_without_a_row_are_left_out(
+    campaign: Run, subject: Subject, faults: list[Fault]
+) -> None:
+    """A kill behind the pairs of a group and before its rows."""
+    run = campaign(subject, faults, save_pairs=True)
+    run.run()
+    whole = StoredPairs(run.files.path).detected("score").toarray()
+    lines = run.files.results.path.read_text().splitlines(keepends=True)
+    run.files.results.path.write_text("".join(lines[: len(lines) // 2]))
+    pairs = StoredPairs(run.files.path)
+    count = len(lines) // 2 - 1
+    assert pairs.results["Injection"].tolist() == pairs.injections.tolist()
+    assert len(pairs.injections) == count
+    assert np.array_equal(pairs.detected("score").toarray(), whole[:count])

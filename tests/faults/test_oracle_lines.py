@@ -125,7 +125,13 @@ def test_numbers_are_uniform_and_apart() -> None:
 
 @pytest.mark.parametrize(
     ("model", "told"),
-    [("drop:1.5", "0 to 1"), ("delay:0", "whole number of steps"), ("jitter:0.5", "whole number")],
+    [
+        ("drop:1.5", "0 to 1"),
+        ("delay:0", "whole number of steps"),
+        ("jitter:0.5", "whole number"),
+        ("jitter:1e20", "1 to 1,000,000"),
+        ("refractory:1e20", "1 to 1,000,000"),
+    ],
 )
 def test_a_wrong_number_is_told(model: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):

@@ -67,8 +67,9 @@ class RateRuns(GroupRuns):
             self._ready = True
             with torch.inference_mode():
                 device = self.trainer.strategy.root_device
+                convert = self.trainer.precision_plugin.convert_input
                 for number, (events, _) in enumerate(self.subject.batches):
-                    self.bulk.keep_golden(events.to(device), number)
+                    self.bulk.keep_golden(convert(events.to(device)), number)
         dense: Sequence[Any] = trials
         yield from self._dense.run(dense)
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from fi.faults.fault_sites import Kind
-from fi.faults.modelling.model_base import FaultModel
+from fi.faults.modelling.model_base import MOST_STEPS, FaultModel
 
 
 class CircuitModel(FaultModel):
@@ -153,8 +153,10 @@ class Refractory(CircuitModel):
     remembers = True
 
     def __init__(self, steps: float) -> None:
-        if not (steps >= 1 and steps == int(steps)):
-            raise ValueError(f"K is {steps:g}; allowed: a whole number of steps, 1 or more")
+        if not (1 <= steps <= MOST_STEPS and steps == int(steps)):
+            raise ValueError(
+                f"K is {steps:g}; allowed: a whole number of steps, 1 to {MOST_STEPS:,}"
+            )
         self.steps = int(steps)
 
     def current(self, current: Tensor, ago: Tensor) -> Tensor:

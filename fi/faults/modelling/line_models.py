@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from fi.faults.fault_sites import Kind
-from fi.faults.modelling.model_base import FaultModel
+from fi.faults.modelling.model_base import MOST_STEPS, FaultModel
 
 #: Gives u of a step, float64 of the shape of the signal.
 Uniform = Callable[[int], Tensor]
@@ -74,8 +74,10 @@ class _InSteps(LineModel):
     parameter = "K"
 
     def __init__(self, steps: float) -> None:
-        if not (steps >= 1 and steps == int(steps)):
-            raise ValueError(f"K is {steps:g}; allowed: a whole number of steps, 1 or more")
+        if not (1 <= steps <= MOST_STEPS and steps == int(steps)):
+            raise ValueError(
+                f"K is {steps:g}; allowed: a whole number of steps, 1 to {MOST_STEPS:,}"
+            )
         self.steps = int(steps)
 
 

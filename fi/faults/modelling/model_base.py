@@ -15,6 +15,9 @@ STORED = frozenset({Kind.SYNAPSE, Kind.NEURON})
 #: All kinds of words; what else may break is no word.
 WORDS = frozenset(Kind) - {Kind.CIRCUIT}
 
+#: The largest number of steps that a model takes, above that of any run.
+MOST_STEPS = 1_000_000
+
 
 class FaultModel:
     """One way in which a word goes wrong; a model of your own overrides one of the two methods.
