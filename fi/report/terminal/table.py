@@ -33,6 +33,7 @@ _COLOURS = {
     OUTCOME_ROWS["sdc_1"]: "magenta",
 }
 _LITTLE, _MUCH = 0.001, 0.01
+_ROOMY = 8
 _CORRECTION = {
     True: "finite-population corrected",
     False: "not corrected for a finite population (how the list was drawn is not known)",
@@ -87,7 +88,7 @@ def _rates(columns: _Columns) -> Table:
     headings = dict(_HEADINGS)
     if _has_code(columns):
         accuracy = headings.pop(FAULTY_ACCURACY)
-        headings |= {DETECTED: "DUE", FAULTY_ACCURACY: accuracy}
+        headings |= {DETECTED: DETECTED, FAULTY_ACCURACY: accuracy}
     cells = {
         name: [Text(f"{column[FAULTS]:.0f}"), *(_coloured(column, row) for row in headings)]
         for name, column in columns.items()
@@ -121,7 +122,8 @@ def _ends(low: float, high: float, marked: bool) -> str:
 
 
 def _by_family(headings: Sequence[str], cells: dict[str, list[Text]]) -> Table:
-    grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+    between = 1 if len(headings) <= _ROOMY else 0  # 80 columns have to do
+    grid = Table(box=box.SIMPLE_HEAD, padding=(0, between, 0, 0), show_edge=False, pad_edge=False)
     grid.add_column("site family", overflow="fold")
     for heading in headings:
         grid.add_column(heading, justify="right", no_wrap=True)
@@ -162,8 +164,8 @@ def _percent(rate: float) -> str:
 def _footer(columns: _Columns, confidence: float, method: Method, corrected: bool) -> str:
     golden = _percent(columns[OVERALL][ACCURACY])
     detected = (
-        "DUE: detected, not corrected: the memory's code reports an error, and no answer is given, "
-        "which facc counts as not right. "
+        "detected: the memory's code reports an error that it cannot correct, and no "
+        "answer is given, which facc counts as not right. "
     )
     return (
         "In % of the samples, mean over faults. masked: top class and score unchanged. SDC-1: "
