@@ -139,7 +139,7 @@ def test_a_stopped_campaign_continues_and_shards_merge_to_the_same_bytes(
     stopped = campaign(
         subject,
         faults,
-        callbacks=[StopAfter(KeyboardInterrupt(), runs=8)],
+        callbacks=[StopAfter(KeyboardInterrupt(), runs=3)],
         ecc="secded:32",
         output=tmp_path / "stopped",
     )
