@@ -56,9 +56,10 @@ def _overall(found: Findings) -> Iterator[str]:
     )
     if found.has_code:
         fates = dict(found.entries["ecc"])
+        code = fates.pop("code")
         yield (
-            f"{percent(found.rate(DETECTED)[0])} of the pairs are detected by the memory's code and "
-            f"give no answer, which counts as not right; {describe_fates(fates.pop('code'), fates)}."
+            f"{percent(found.rate(DETECTED)[0])} of the pairs give no answer, since the memory's "
+            f"code detects an error; {describe_fates(code, fates)}."
         )
     yield _accuracy(found.rate(FAULTY_ACCURACY)[0], found.golden)
 

@@ -21,6 +21,8 @@ from fi.campaign.verify import verify
 from fi.faults.fault import Fault, Trial, group_trials
 from fi.faults.fault_sites import Kind
 from fi.merge import main as merge
+from fi.report.findings import Findings
+from fi.report.page import page
 from fi.report.tables import write_table
 from fi.report.terminal.campaign_end import describe_code
 from fi.sampling.shards import parse_shard
@@ -171,6 +173,9 @@ def test_the_code_is_part_of_what_a_campaign_is(campaign: Run, faults: list[Faul
     tables = [write_table(run.files.path) for run in runs]
     assert ["detected" in table.index for table in tables] == [False, True, True, True]
     assert describe_code(runs[0].files.load_summary()) == ""
+    pages = [page(Findings.of(PastCampaign(run.files.path))) for run in runs[:2]]
+    assert ["detect" in text for text in pages] == [False, True]
+    assert "secded:32: of" in pages[1]
 
 
 def test_the_table_has_a_row_of_what_was_detected(campaign: Run) -> None:
