@@ -12,6 +12,7 @@ import pytest
 from campaigns import Run, subject_of
 from oracle_codes import MatrixCode, ProtectedOracle
 from oracle_formulas import count_scores, linear_step, scores_of
+from rate_campaigns import rate_campaign
 from small_networks import SmallLinear
 from stopping import StopAfter
 
@@ -204,3 +205,9 @@ def test_what_does_not_go_with_a_code_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         campaign(subject_of(SmallLinear), [fault], **{"ecc": "secded:32", **options})
+
+
+def test_rates_have_no_code(tmp_path: Path) -> None:
+    message = "--ecc secded:32: not with --faults.rate, .* --write-faults makes one an ordinary"
+    with pytest.raises(UserError, match=message):
+        rate_campaign(subject_of(SmallLinear), tmp_path, [1e-2], ecc="secded:32")
