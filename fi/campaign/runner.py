@@ -263,7 +263,8 @@ class Campaign:
     def _warm_up(self) -> None:
         """Compile the engine's kernels where no earlier run has."""
         events, _ = self.subject.batches.first()
-        several = self.schedule.multi_fault
+        protected = self.schedule.protection is not None  # a decoder may make several of one
+        several = self.schedule.multi_fault or protected
         if not on_gpu(self.trainer):
             families = self.subject.families
             warm_up(self.engine, families, events.to(self.subject.dtype), self.say, several)
