@@ -47,6 +47,7 @@ class Campaign:
         batch_axis: of the samples in the events, 1 or 0.
         word_format: of stored words, as float16; another than float32 rounds the network's.
         state_format: of membranes and synaptic currents, rounded after each update.
+        ecc: the code of the memory of weights and parameters, ``secded:32`` or ``parity:32``.
         quiet: say nothing and draw no bar.
 
     Raises:
@@ -77,6 +78,7 @@ class Campaign:
         batch_axis: int | str = "auto",
         forward_seed: int | None = None,
         decision_threshold: float | None = None,
+        ecc: str = "",
         quiet: bool = False,
     ) -> None:
         network = _load_network(network)
@@ -102,6 +104,7 @@ class Campaign:
             hardware=Hardware(accelerator, devices, precision=precision),
             progress=None if quiet else "predictions",
             overwrite=overwrite,
+            ecc=ecc,
         )
         plan = SamplingPlan() if faults is None else faults
         self.source = make_fault_source(plan, self.subject, settings.output)

@@ -24,6 +24,7 @@ from fi.campaign.running.decision_counts import DecisionCounts, read_earlier_cou
 from fi.campaign.running.family_check import FamilyCheck, check_families
 from fi.campaign.running.group_runs import GroupRuns
 from fi.campaign.running.listeners import Listeners
+from fi.campaign.running.protected_runs import ProtectedRuns, protect
 from fi.campaign.running.score_warnings import find_score_warnings
 from fi.campaign.running.session import Session, StoringSession
 from fi.campaign.running.summary_entries import summarise_subject
@@ -83,6 +84,8 @@ class Campaign:
         self.settings = chosen = settings or Settings()
         self.schedule = make_schedule(faults, chosen.shard)
         check_times(subject, self.schedule)
+        if chosen.ecc:
+            self.schedule.protection = protect(subject, self.schedule, chosen)
         self.config, self.options = config, dict(options or {})
         self.callbacks = [FaultInjection(), *callbacks]
         subject.own.take_anew()  # what has been set since the subject was made is to stay
@@ -115,6 +118,15 @@ class Campaign:
     def trials(self) -> list[Trial]:
         """The same, by trial."""
         return self.schedule.trials
+
+    @property
+    def acting_trials(self) -> list[Trial]:
+        """What of the trials the network has: behind a code those that it lets through."""
+        protection = self.schedule.protection
+        if protection is None:
+            return self.trials
+        decoded = (protection.decode(trial).acting for trial in self.trials)
+        return [trial for trial in decoded if trial]
 
     @property
     def basis(self) -> RunBasis:
@@ -251,18 +263,21 @@ class Campaign:
     def _warm_up(self) -> None:
         """Compile the engine's kernels where no earlier run has."""
         events, _ = self.subject.batches.first()
-        several = self.schedule.multi_fault
+        protected = self.schedule.protection is not None  # a decoder may make several of one
+        several = self.schedule.multi_fault or protected
         if not on_gpu(self.trainer):
             families = self.subject.families
             warm_up(self.engine, families, events.to(self.subject.dtype), self.say, several)
 
     def _check_families(self) -> None:
         """Some faults of every family on the full engine too."""
-        subject = self.subject
+        subject, acting = self.subject, self.acting_trials
+        if not acting:
+            return
         full = FullEngine(subject.network, subject.infer, subject.sites)
         try:
             self._checked = check_families(
-                self.trainer, self.engine, full, self.trials, subject.batches.first()
+                self.trainer, self.engine, full, acting, subject.batches.first()
             )
         except ContractBroken:
             self.processes.run_on_first(self.files.remove_unused)
@@ -271,21 +286,16 @@ class Campaign:
 
     def _make_session(self, basis: RunBasis, earlier: pd.DataFrame) -> Session:
         files, golden, processes = basis.files, basis.golden, self.processes
-        runs = GroupRuns(
-            self.trainer,
-            self.engine,
-            self.subject,
-            golden,
-            keep_scores=self.settings.save_scores,
-            keep_pairs=self._keeps_pairs,
-        )
+        runs = self._make_runs(golden)
         listeners = Listeners(self.callbacks, processes.first)
         if not processes.first:
             return Session(
                 runs=runs, schedule=self.schedule, processes=processes, listeners=listeners
             )
         counted = read_earlier_counts(files, earlier, golden.samples)
-        decisions = DecisionCounts(self.engine, golden.samples, processes.count, counted)
+        decisions = DecisionCounts(
+            self.engine, golden.samples, processes.count, counted, lambda: runs.not_run
+        )
         return StoringSession(
             runs=runs,
             schedule=self.schedule,
@@ -297,6 +307,14 @@ class Campaign:
             list_path=self._find_list_path(basis),
             config=self.config,
             say=self.say,
+        )
+
+    def _make_runs(self, golden: GoldenRun) -> GroupRuns:
+        parts = (self.trainer, self.engine, self.subject, golden)
+        if self.schedule.protection is not None:
+            return ProtectedRuns(*parts, protection=self.schedule.protection)
+        return GroupRuns(
+            *parts, keep_scores=self.settings.save_scores, keep_pairs=self._keeps_pairs
         )
 
     def _find_list_path(self, basis: RunBasis) -> Path:

@@ -13,6 +13,7 @@ from fi.faults.fault import Fault, Trial, group_trials
 from fi.faults.fault_list import grow_fault_list
 from fi.faults.groups.grouped_families import split_group
 from fi.faults.groups.user_maps import user_map_sources
+from fi.faults.protection.protected_words import ProtectedWords
 from fi.sampling.plan_file import write_plan
 from fi.sampling.sequential import STOPPING_ERROR, InterimAnalysis, IterativeDraw
 from fi.sampling.shards import Shard
@@ -42,6 +43,8 @@ class ListedFaults:
     """
 
     complete = True
+    #: What the code of a memory makes of its trials; ``None`` where the memory has none.
+    protection: ProtectedWords | None = None
     #: The kind of file that its results go into.
     results_file: ClassVar[type[ResultsFile]] = ResultsFile
 
@@ -125,11 +128,15 @@ class ListedFaults:
 
     def summary_entries(self) -> dict[str, Any]:
         """What ``summary.json`` says of the list, as far as it grows with it."""
-        return {
+        entries: dict[str, Any] = {
             "faults": len(self.faults),
             "trials": len(self.trials),
             "listed": len(self.listed),
         }
+        if self.protection is not None:
+            fates = self.protection.count(self.trials)
+            entries["ecc"] = {"code": self.protection.code.name, **fates}
+        return entries
 
     def describe_status(self) -> str:
         """What the last interim analysis has shown, in a line."""

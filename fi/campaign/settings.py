@@ -47,6 +47,7 @@ class Settings:
         figures: draw the figures of the report and of TensorBoard in the end.
         shard: the part of the list that is run; ``None`` is all of it.
         check_first: run some faults of every family on the full engine before the campaign.
+        ecc: the code of the memory of weights and parameters, ``secded:32``; empty for none.
     """
 
     output: Path = Path("output")
@@ -61,3 +62,4 @@ class Settings:
     figures: bool = True
     shard: Shard | None = None
     check_first: bool = True
+    ecc: str = ""

@@ -89,8 +89,11 @@ def verify(campaign: Campaign, results: pd.DataFrame, count: int, seed: int) -> 
     Raises:
         RuntimeError: the campaign has not been run.
     """
-    chosen = np.random.default_rng(seed).permutation(len(campaign.trials))[:count]
-    faults = [campaign.trials[place] for place in sorted(chosen.tolist())]
+    trials = campaign.acting_trials  # what a code corrects or reports is run by no engine
+    chosen = np.random.default_rng(seed).permutation(len(trials))[:count]
+    faults = [trials[place] for place in sorted(chosen.tolist())]
+    if not faults:
+        return Verification(0, Agreement(0, 0, 0, ()), 0.0, ())
     with campaign.prepare():
         subject = campaign.subject
         full = FullEngine(subject.network, subject.infer, subject.sites)

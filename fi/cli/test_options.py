@@ -16,6 +16,7 @@ from fi.cli.rate_options import add_rate_options
 from fi.engine.base import ENGINES
 from fi.faults.formats.state_formats import STATE_FORMATS
 from fi.faults.groups.element_maps import list_maps
+from fi.faults.protection.codes import CODES
 from fi.faults.word_formats import FORMATS
 from fi.network.adapting.forms import FORWARDS
 from fi.network.adapting.outputs import READOUTS
@@ -231,6 +232,13 @@ def _add_fault_options(parser: CommandParser) -> None:
         metavar="WHEN",
         type=str,
         help="permanent, transient (any one time step), window:N (any N steps), 5, or 3-7",
+    )
+    add(
+        "--ecc",
+        metavar="CODE",
+        type=str,
+        help=f"of the memory of weights and parameters, {CODES}: what it corrects or detects does "
+        "not act",
     )
     add_rate_options(add)
     add(

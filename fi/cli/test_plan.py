@@ -12,6 +12,7 @@ from fi.campaign.settings import Hardware, Settings
 from fi.cli.option_values import parse_bit_sets, parse_size, parse_times, read_method, split_words
 from fi.faults.formats.state_formats import find_state_format
 from fi.faults.groups.user_maps import load_map
+from fi.faults.protection.codes import parse_code
 from fi.faults.user_models import load_model
 from fi.faults.word_formats import check_format
 from fi.sampling.plan import SamplingPlan
@@ -52,7 +53,16 @@ def make_settings(options: Namespace) -> Settings:
         figures=not options.no_figures,
         shard=None if options.shard is None else parse_shard(options.shard),
         check_first=options.verify != 0,
+        ecc=read_code(options.ecc),
     )
+
+
+def read_code(given: str | None) -> str:
+    """The code of ``--ecc``; empty where there is none."""
+    if given is None:
+        return ""
+    with report_errors(ValueError, prefix="--ecc: "):
+        return parse_code(given).name
 
 
 def make_plan(options: Namespace) -> SamplingPlan:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from fi.base.text_files import FileError
 from fi.faults.csv_row import parse_bits, parse_steps
-from fi.metrics.outcomes import OUTCOMES
+from fi.metrics.outcomes import DETECTED, OUTCOMES
 from fi.report.tables import table_of
 from fi.statistics.group_estimates import estimate_groups
 from fi.statistics.intervals import DEFAULT_METHOD
@@ -157,6 +157,11 @@ class Findings:
         speaks = found["population"] if self.design.known else found["faults"]
         total = sum(speaks)
         return found.assign(speaks_for=[float(size / total) for size in speaks])
+
+    @property
+    def has_code(self) -> bool:
+        """Whether the memory has a code, so that pairs may be ``detected``."""
+        return DETECTED in self.results
 
     @property
     def stands_on(self) -> str:

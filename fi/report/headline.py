@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from fi.faults.protection.protected_words import describe_fates
+from fi.metrics.outcomes import DETECTED
 from fi.report.figures.rates_by_bit import share_of_sdc
 from fi.report.findings import Findings
 from fi.statistics.result_table import FAULTY_ACCURACY, OUTCOME_ROWS, OVERALL
@@ -52,6 +54,13 @@ def _overall(found: Findings) -> Iterator[str]:
         else f"No fault changed a predicted class: the SDC-1 rate is {interval(found, _SDC)}; "
         f"{percent(found.rate(_MASKED)[0])} of the pairs are fully masked."
     )
+    if found.has_code:
+        fates = dict(found.entries["ecc"])
+        code = fates.pop("code")
+        yield (
+            f"{percent(found.rate(DETECTED)[0])} of the pairs give no answer, since the memory's "
+            f"code detects an error; {describe_fates(code, fates)}."
+        )
     yield _accuracy(found.rate(FAULTY_ACCURACY)[0], found.golden)
 
 

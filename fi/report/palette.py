@@ -24,6 +24,8 @@ NAMES = dict(
         strict=True,
     )
 )
+#: What a memory's code reports: no severity, and no hue.
+REPORTED = "#9aa3ad"
 INK, FAINT, GRID, GOLDEN = "#1c2430", "#5b6675", "#dfe3e8", "#0b6e99"
 #: Drawn without an SDC-1; the room between two tiles of a map.
 NOTHING, GAP = "#e9ecf0", "#c9d1da"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fi.metrics.outcomes import DETECTED
 from fi.report.findings import Findings
 from fi.report.terminal.wide_intervals import MARK, is_wide
 from fi.statistics.result_table import FAULTY_ACCURACY, NON_FINITE, OUTCOME_ROWS, OVERALL
@@ -52,10 +53,11 @@ def by_family(found: Findings) -> Rates:
 
 
 def _rate_rows(found: Findings) -> dict[str, str]:
-    """Heading -> row of the result table; what is not finite only where there is any."""
+    """Heading -> row of the result table; what is not finite, or detected, where there is any."""
     rows = {heading: OUTCOME_ROWS[name] for name, heading in _RATES.items()}
     strange = {"not finite": NON_FINITE} if found.rate(NON_FINITE)[0] else {}
-    return {**rows, "accuracy": FAULTY_ACCURACY, **strange}
+    reported = {DETECTED: DETECTED} if found.has_code else {}
+    return {**rows, **reported, "accuracy": FAULTY_ACCURACY, **strange}
 
 
 def sdc_by(found: Findings, key: str) -> Rates | None:

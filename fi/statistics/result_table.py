@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import nan
 
 import pandas as pd
 
 from fi.base.text_files import csv_text
 from fi.faults.family_names import common_family, is_several
-from fi.metrics.outcomes import OUTCOMES, RATES
+from fi.metrics.outcomes import DETECTED, OUTCOMES, RATES
 from fi.statistics.group_estimates import estimate_groups
 from fi.statistics.intervals import DEFAULT_METHOD
 from fi.statistics.survey_design import Design
@@ -26,7 +27,12 @@ OUTCOME_ROWS = dict(
 PUBLISHED_ROWS = (FAULTS, INJECTIONS, *OUTCOME_ROWS.values(), FAULTY_ACCURACY, ACCURACY)
 _RATE_ROWS = {**OUTCOME_ROWS, "correct": FAULTY_ACCURACY, "non_finite": NON_FINITE}
 _NO_FAULTS = pd.Series(
-    {"faults": 0} | {f"{r}{e}": v for r in RATES for e, v in (("", nan), (" low", 0), (" high", 1))}
+    {"faults": 0}
+    | {
+        f"{rate}{end}": value
+        for rate in (*RATES, DETECTED)
+        for end, value in (("", nan), (" low", 0), (" high", 1))
+    }
 )
 
 
@@ -42,7 +48,8 @@ def result_table(
     A fault's rates are its counts over its samples; a cell is the mean over faults. After the
     published rows come the ends of the interval of each rate (``SDC_1 low``, ``SDC_1 high``), then
     the rate of non-finite outputs and its interval. ``acc`` is the golden accuracy, ``facc`` the
-    mean accuracy under a fault.
+    mean accuracy under a fault. Results of a memory with a code have a rate of detected pairs, too,
+    with its interval, in the last rows.
 
     A network-wise draw takes every fault with the same probability: ``all`` is the plain mean.
     Other schemes do so only within a stratum: means are weighed by populations, see
@@ -59,14 +66,15 @@ def result_table(
         ValueError: a result is of a family that ``design`` has not.
     """
     results, design = group_by_trial(results, design)
-    by_family = estimate_groups(results, design, ["family"], confidence, method=method)
+    rates = (*RATES, DETECTED) if DETECTED in results else RATES
+    by_family = estimate_groups(results, design, ["family"], confidence, rates, method)
     groups = {str(row["family"]): row for _, row in by_family.iterrows()}
-    overall = estimate_groups(results, design, [], confidence, method=method).iloc[0]
+    overall = estimate_groups(results, design, [], confidence, rates, method).iloc[0]
     columns = {
-        family.name: _column(groups.get(family.name, _NO_FAULTS), batches)
+        family.name: _column(groups.get(family.name, _NO_FAULTS), batches, rates)
         for family in design.families
     }
-    return pd.DataFrame({**columns, OVERALL: _column(overall, batches)})
+    return pd.DataFrame({**columns, OVERALL: _column(overall, batches, rates)})
 
 
 def merge_trials(results: pd.DataFrame) -> pd.DataFrame:
@@ -90,8 +98,8 @@ def group_by_trial(results: pd.DataFrame, design: Design) -> tuple[pd.DataFrame,
     return results, Design.of_list([*(family.name for family in design.families), *several])
 
 
-def _column(group: pd.Series, batches: int) -> dict[str, float]:
-    """The cells of a row of ``estimate_groups``."""
+def _column(group: pd.Series, batches: int, known: Sequence[str]) -> dict[str, float]:
+    """The cells of a row of ``estimate_groups`` of the rates ``known``."""
     faults = float(group["faults"])
     rates = {
         row: (group[c], group[f"{c} low"], group[f"{c} high"]) for c, row in _RATE_ROWS.items()
@@ -102,7 +110,11 @@ def _column(group: pd.Series, batches: int) -> dict[str, float]:
     column[ACCURACY] = group["golden_correct"]
     for row, (_, low, high) in rates.items():
         column |= _ends(row, low, high)
-    return column | {NON_FINITE: non_finite[0]} | _ends(NON_FINITE, *non_finite[1:])
+    column |= {NON_FINITE: non_finite[0]} | _ends(NON_FINITE, *non_finite[1:])
+    if DETECTED in known:
+        column[DETECTED] = group[DETECTED]
+        column |= _ends(DETECTED, group[f"{DETECTED} low"], group[f"{DETECTED} high"])
+    return column
 
 
 def _ends(row: str, low: float, high: float) -> dict[str, float]:

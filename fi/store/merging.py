@@ -18,9 +18,8 @@ from fi.store.campaign_folder import report_disk_errors
 from fi.store.decisions import add_decision_counts
 from fi.store.identity import text_hash
 from fi.store.pairs_file import PAIRS_NAME, PairsFile
-from fi.store.rate_results import RATE_COLUMNS, TRIAL_COLUMNS, RateResultsFile
+from fi.store.rate_results import TRIAL_COLUMNS, RateResultsFile
 from fi.store.results_file import ResultsFile
-from fi.store.results_rows import RESULT_COLUMNS
 from fi.store.run_summary import sum_runs
 from fi.store.summary_file import list_differences, read_summary, write_summary
 
@@ -172,9 +171,8 @@ def write_merged(parts: Sequence[Part], target: Path) -> None:
         )
     merge_pairs(parts, target)
     write_text(target / "config.yaml", merge_config(parts[0].path / "config.yaml"))
-    write_text(
-        target / "results.csv", csv_text([RATE_COLUMNS if of_rates else RESULT_COLUMNS, *rows])
-    )
+    first = read_text(parts[0].results.path, MergeError)
+    write_text(target / "results.csv", first[: first.index("\n") + 1] + csv_text(rows))
     write_summary(target, merge_summaries(parts, len(rows)))
 
 
@@ -222,7 +220,16 @@ def merge_summaries(parts: Sequence[Part], faults: int) -> dict[str, Any]:
         "runs": runs,
         "decided": reduce(add_decision_counts, decided),
         **merge_verifications(verified),
+        **merge_fates([part.summary["ecc"] for part in parts if "ecc" in part.summary]),
     }
+
+
+def merge_fates(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Add up what a code did to the faults of the shards; nothing where the memory has none."""
+    if not found:
+        return {}
+    fates = [name for name in found[0] if name != "code"]
+    return {"ecc": {**found[0], **{name: sum(part[name] for part in found) for name in fates}}}
 
 
 def merge_verifications(verified: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -71,8 +71,8 @@ class RateResultsFile(ResultsFile):
                 raise ResultsError(f"{self.path}:{line}: {what}")
         return _make_frame(parsed)
 
-    @staticmethod
-    def nothing() -> pd.DataFrame:
+    @classmethod
+    def nothing(cls) -> pd.DataFrame:
         return _make_frame([])
 
     def check_constant(self, constant: Mapping[str, int]) -> None:

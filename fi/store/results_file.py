@@ -17,10 +17,11 @@ from fi.base.text_files import read_text
 from fi.faults.csv_row import FAULT_COLUMNS, fault_lines, fault_row
 from fi.faults.fault import Fault, Trial, group_trials
 from fi.faults.word_values import VALUE_COLUMNS, WordValue, value_text
-from fi.metrics.counts import COUNT_COLUMNS, Counts, count_table
+from fi.metrics.counts import COUNT_COLUMNS, PROTECTED_COLUMNS, Counts, count_table
 from fi.store.results_frame import read_frame
 from fi.store.results_rows import (
     HEADER,
+    PROTECTED_HEADER,
     RESULT_COLUMNS,
     ResultsError,
     fault_columns,
@@ -41,6 +42,7 @@ class ResultsFile:
     """
 
     header: ClassVar[str] = HEADER
+    counted: ClassVar[tuple[str, ...]] = COUNT_COLUMNS
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -67,7 +69,7 @@ class ResultsFile:
             OSError: the file cannot be written, as on a full disk; it is left as it was.
         """
         try:
-            table = count_table(counts, len(trials))
+            table = count_table(counts, len(trials), self.counted)
         except ValueError as problem:
             raise ResultsError(f"{self.path}: {problem}") from None
         whole = [trial if isinstance(trial, tuple) else (trial,) for trial in trials]
@@ -98,10 +100,10 @@ class ResultsFile:
         frame = read_frame(text)
         return read_frame_by_row(text, self.path) if frame is None else frame.copy(deep=False)
 
-    @staticmethod
-    def nothing() -> pd.DataFrame:
+    @classmethod
+    def nothing(cls) -> pd.DataFrame:
         """What ``load`` gives of a file without a row."""
-        columns = {name: pd.Series(dtype="int64") for name in COUNT_COLUMNS}
+        columns = {name: pd.Series(dtype="int64") for name in cls.counted}
         columns |= {name: pd.Series(dtype="float64") for name in VALUE_COLUMNS}
         return pd.DataFrame({**fault_columns([]), **columns})
 
@@ -137,7 +139,7 @@ class ResultsFile:
     def check_belongs(self, faults: Sequence[Fault]) -> None:
         """Raise ``ResultsError`` where a row is not of this list; a cut last line is let pass."""
         text = read_text(self.path, ResultsError)
-        if "\n" not in text and not HEADER.startswith(text):
+        if "\n" not in text and not self.header.startswith(text):
             raise ResultsError(f"{self.path}:1: this is no results file: {text[:80]!r}")
         text = text[: text.rfind("\n") + 1]
         frame = read_frame(text)
@@ -183,6 +185,16 @@ class ResultsFile:
         """What is in the file; without a last line that is cut off where not the ``whole``."""
         text = read_text(self.path, ResultsError)
         return text if whole else text[: text.rfind("\n") + 1]
+
+
+class ProtectedResultsFile(ResultsFile):
+    """The results of a campaign on a memory with a code: one count more, ``detected``.
+
+    ``ResultsFile`` reads both kinds; what is appended has to be of one.
+    """
+
+    header: ClassVar[str] = PROTECTED_HEADER
+    counted: ClassVar[tuple[str, ...]] = PROTECTED_COLUMNS
 
 
 def _count_texts(table: NDArray[np.int64], sizes: Sequence[int]) -> list[str]:

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from fi.faults.csv_row import FAULT_COLUMNS, parse_bits, parse_index, parse_layer, parse_steps
 from fi.faults.fault import Fault, format_bits, format_steps
 from fi.faults.word_values import VALUE_COLUMNS
-from fi.metrics.counts import COUNT_COLUMNS, first_wrong
-from fi.store.results_rows import HEADER, RESULT_COLUMNS
+from fi.metrics.counts import first_wrong
+from fi.store.results_rows import HEADER, PROTECTED_HEADER, count_columns_of
 
-_NUMBERS = (FAULT_COLUMNS[0], *COUNT_COLUMNS)
 #: Numbers of a results file have at most 18 digits, all of which int64 can hold.
 _POWERS = 10 ** np.arange(1, 18, dtype=np.int64)
 
@@ -48,13 +47,15 @@ def read_frame(text: str) -> pd.DataFrame | None:
         ``None`` where a row may be wrong, or is written otherwise than ``append`` writes it: only a
         reading row by row can tell.
     """
-    if not text.startswith(HEADER):
+    if not text.startswith((HEADER, PROTECTED_HEADER)):
         return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             # Text as objects, not as pandas' own type, which is slow to walk over.
-            types: dict[str, Any] = dict.fromkeys(_NUMBERS, "int64")
+            types: dict[str, Any] = dict.fromkeys(
+                (FAULT_COLUMNS[0], *count_columns_of(text)), "int64"
+            )
             types |= dict.fromkeys((*_CANONICAL, *VALUE_COLUMNS), object)
             raw = pd.read_csv(
                 io.BytesIO(text.encode()),  # StringIO takes four bytes a character
@@ -75,14 +76,16 @@ def _checked_frame(raw: pd.DataFrame, text: str) -> pd.DataFrame | None:
     values = _read_values(*words.values())
     del words  # the largest part of it
     texts = {name: _Texts.of(raw[name], name) for name in _CANONICAL}
-    numbers = {name: raw[name].to_numpy() for name in _NUMBERS}
+    names = count_columns_of(text)
+    numbers = {name: raw[name].to_numpy() for name in (FAULT_COLUMNS[0], *names)}
     # Fields are verbatim here, except that numbers may have had signs, spaces or zeros, and that
     # there may have been more fields: the text would be longer then.
-    length = len(HEADER) + len(raw) * len(RESULT_COLUMNS)  # a comma or line end behind each field
+    fields = len(FAULT_COLUMNS) + len(names) + len(VALUE_COLUMNS)
+    length = text.index("\n") + 1 + len(raw) * fields  # a comma or line end behind each field
     length += sum(map(_digits, numbers.values())) + sum(t.length for t in texts.values())
     if length + word_length != len(text):
         return None
-    counts = np.stack([numbers[name] for name in COUNT_COLUMNS], axis=1)
+    counts = np.stack([numbers[name] for name in names], axis=1)
     if first_wrong(counts)[1] or not _check_bits(texts["Bit"], texts["Model"]):
         return None
     if not _check_trials(numbers["Injection"], counts, [t.codes for t in texts.values()]):
@@ -91,7 +94,7 @@ def _checked_frame(raw: pd.DataFrame, text: str) -> pd.DataFrame | None:
         {
             "Injection": numbers["Injection"],
             **{name: column.series() for name, column in texts.items()},
-            **{name: numbers[name] for name in COUNT_COLUMNS},
+            **{name: numbers[name] for name in names},
             **dict(zip(VALUE_COLUMNS, values, strict=True)),
         }
     )

@@ -15,24 +15,31 @@ from fi.base.text_files import FileError, Row, csv_rows
 from fi.faults.csv_row import FAULT_COLUMNS, fault_row, parse_fault, parse_number
 from fi.faults.fault import Fault
 from fi.faults.word_values import VALUE_COLUMNS, WordValue, parse_value
-from fi.metrics.counts import COUNT_COLUMNS, first_wrong
+from fi.metrics.counts import COUNT_COLUMNS, PROTECTED_COLUMNS, first_wrong
 
 RESULT_COLUMNS = FAULT_COLUMNS + COUNT_COLUMNS + VALUE_COLUMNS
 HEADER = ",".join(RESULT_COLUMNS) + "\n"
+#: With one column more: of campaigns on a memory with a code.
+PROTECTED_HEADER = ",".join(FAULT_COLUMNS + PROTECTED_COLUMNS + VALUE_COLUMNS) + "\n"
 
 
 class ResultsError(FileError):
     """A results file, or counts for it, that cannot be used."""
 
 
+def count_columns_of(text: str) -> tuple[str, ...]:
+    """The counts that a results file has, as its header says."""
+    return PROTECTED_COLUMNS if text.startswith(PROTECTED_HEADER) else COUNT_COLUMNS
+
+
 def read_frame_by_row(text: str, path: Path) -> pd.DataFrame:
     """The table of ``text``, as ``ResultsFile.load`` gives it; ``ResultsError`` names the line."""
-    rows = list(read_rows(text, path))
+    rows, names = list(read_rows(text, path)), count_columns_of(text)
     faults = [read_fault(line, fields, path) for line, fields in rows]
-    counts = np.array([_read_counts(*row, path) for row in rows], dtype=np.int64)
-    counts = counts.reshape(-1, len(COUNT_COLUMNS))
+    counts = np.array([_read_counts(*row, names, path) for row in rows], dtype=np.int64)
+    counts = counts.reshape(-1, len(names))
     _check_rows(faults, counts, [line for line, _ in rows], path)
-    columns: dict[str, NDArray[Any]] = dict(zip(COUNT_COLUMNS, counts.T, strict=True))
+    columns: dict[str, NDArray[Any]] = dict(zip(names, counts.T, strict=True))
     values = [_read_value(*row, path) or (math.nan, math.nan) for row in rows]
     words = np.array(values, dtype=np.float64).reshape(-1, len(VALUE_COLUMNS))
     columns |= dict(zip(VALUE_COLUMNS, words.T, strict=True))
@@ -45,14 +52,15 @@ def read_rows(text: str, path: Path) -> Iterator[Row]:
         line = text.count("\n") + 1
         raise ResultsError(f"{path}:{line}: the last line is cut off; repair drops it")
     rows = csv_rows(text, path, ResultsError)
-    header = next(rows, (1, list(RESULT_COLUMNS)))[1]
-    if tuple(header) != RESULT_COLUMNS:
+    columns = FAULT_COLUMNS + count_columns_of(text) + VALUE_COLUMNS
+    header = next(rows, (1, list(columns)))[1]
+    if tuple(header) != columns:
         raise ResultsError(
             f"{path}:1: the header is {','.join(header)[:80]!r}; allowed: {HEADER[:-1]}"
         )
     for line, row in rows:
-        if len(row) != len(RESULT_COLUMNS):
-            raise ResultsError(f"{path}:{line}: {len(row)} fields; allowed: {len(RESULT_COLUMNS)}")
+        if len(row) != len(columns):
+            raise ResultsError(f"{path}:{line}: {len(row)} fields; allowed: {len(columns)}")
         yield line, row
 
 
@@ -64,9 +72,9 @@ def read_fault(line: int, fields: list[str], path: Path) -> Fault:
         raise ResultsError(f"{path}:{line}: {problem}") from None
 
 
-def _read_counts(line: int, fields: list[str], path: Path) -> list[int]:
+def _read_counts(line: int, fields: list[str], names: Sequence[str], path: Path) -> list[int]:
     numbers = fields[len(FAULT_COLUMNS) : -len(VALUE_COLUMNS)]
-    named = zip(numbers, COUNT_COLUMNS, strict=True)
+    named = zip(numbers, names, strict=True)
     try:
         return [parse_number(field, name) for field, name in named]
     except ValueError as problem:

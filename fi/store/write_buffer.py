@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fi.faults.fault import Trial
 from fi.faults.word_values import WordValue
-from fi.metrics.counts import COUNT_COLUMNS, GroupCounts
+from fi.metrics.counts import GroupCounts
 from fi.store.pairs_file import PairBlock, PairsFile
 from fi.store.results_file import ResultsFile
 
@@ -61,7 +61,9 @@ class ResultsBuffer:
             if self._pairs_file is not None:
                 self._pairs_file.append(PairBlock.join(self._blocks))
                 self._blocks = []
-            counts = {c: np.concatenate([part[c] for part in self._counts]) for c in COUNT_COLUMNS}
+            counts = {
+                c: np.concatenate([part[c] for part in self._counts]) for c in self._counts[0]
+            }
             self._file.append(self._trials, counts, self._values)
             stored, self._trials, self._counts, self._values = self._trials, [], [], []
             self._listener(stored, counts)  # it may fail: what is stored is not stored again

@@ -203,10 +203,14 @@ def encoded(subject: Subject, events: Tensor) -> Tensor:
 
 def expected(subject: Subject, trial: Trial, golden: list[list]) -> dict[str, int]:
     """The counts of one trial; ``golden`` are the scores without it."""
+    return count_scores(subject, golden, scores_of(subject, *trial))
+
+
+def count_scores(subject: Subject, golden: list[list], faulty: list[list]) -> dict[str, int]:
+    """The counts of faulty scores, per batch and sample, pair by pair."""
     names = ("samples", "fully_masked", "sdc_1", "sdc_0_5", "sdc_5_10", "sdc_10_20", "sdc_20")
     counts = dict.fromkeys((*names, "non_finite", "correct", "golden_correct"), 0)
-    batches = zip(golden, scores_of(subject, *trial), subject.batches, strict=True)
-    for before, after, (_, labels) in batches:
+    for before, after, (_, labels) in zip(golden, faulty, subject.batches, strict=True):
         for one, other, label in zip(before, after, labels.tolist(), strict=True):
             finite = all(map(math.isfinite, other))
             nan = any(score != score for score in other)

@@ -20,6 +20,7 @@ from fi.faults.models import user_model_sources
 from fi.faults.word_formats import FLOAT32
 from fi.store.campaign_folder import CampaignFiles, make_tag
 from fi.store.identity import network_hash, text_hash
+from fi.store.results_file import ProtectedResultsFile
 from fi.store.run_summary import ListRecord
 
 
@@ -66,22 +67,25 @@ def find_basis(
         "faults": schedule.digest,
         "precision": settings.hardware.precision,
         "engine": engine,
-        **_identify_special(subject, schedule),
+        **_identify_special(subject, schedule, settings.ecc),
     }
     given = Path(source.name)
     name = schedule.name_list(given.stem, make_tag(identity))
     root, kind = settings.output / subject.name, schedule.results_file
+    kind = ProtectedResultsFile if settings.ecc else kind
     files = CampaignFiles(root, name, identity, settings.shard, kind)
     return RunBasis(golden, files, replace(source, name=f"{name}{given.suffix}"))
 
 
-def _identify_special(subject: Subject, schedule: ListedFaults) -> dict[str, str]:
+def _identify_special(subject: Subject, schedule: ListedFaults, ecc: str) -> dict[str, str]:
     """What else the results depend on, where it is not the usual."""
     special = schedule.identify()
     if subject.word_format != FLOAT32.name:
         special["format"] = subject.word_format
     if subject.state_format != FLOAT32.name:
         special["state_format"] = subject.state_format
+    if ecc:
+        special["ecc"] = ecc
     if own := user_model_sources(schedule.models):
         special["models"] = text_hash("\n".join(own))
     return special

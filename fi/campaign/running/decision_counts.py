@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 import pandas as pd
@@ -25,13 +25,20 @@ class DecisionCounts:
         samples: the number of pairs of a trial.
         processes: among which each group of trials is split.
         earlier: the counts of earlier runs.
+        count_not_run: gives how many trials of this process needed no test run so far.
     """
 
     def __init__(
-        self, engine: Engine, samples: int, processes: int, earlier: Mapping[str, int]
+        self,
+        engine: Engine,
+        samples: int,
+        processes: int,
+        earlier: Mapping[str, int],
+        count_not_run: Callable[[], int] = lambda: 0,
     ) -> None:
         self._engine, self._samples, self._processes = engine, samples, processes
         self._earlier = dict(earlier)
+        self._count_not_run = count_not_run
         self._start = _read_tally(engine)
         self._expected: list[tuple[int, int]] = []
 
@@ -58,7 +65,8 @@ class DecisionCounts:
     def _split(self, pairs: int) -> dict[str, int]:
         """The ``pairs`` of this process by way."""
         if isinstance(self._engine, FullEngine):
-            return {"forward": pairs}
+            no_run = self._count_not_run() * self._samples
+            return {"no_change": no_run, "forward": pairs - no_run}
         now = _read_tally(self._engine)
         if now is None:
             return {"not_counted": pairs}

@@ -49,6 +49,7 @@ class GroupRuns:
         self.trainer, self.engine = trainer, engine
         self.subject, self.golden = subject, golden
         self.keep_scores, self.keep_pairs = keep_scores, keep_pairs
+        self.not_run = 0  # trials of this process that were decided without a test run
 
     def size_group(self, trials: int) -> int:
         """How many of ``trials`` one test run takes, in all processes together."""
@@ -60,12 +61,18 @@ class GroupRuns:
         metric = FaultCounts(min(size, len(trials)), self.keep_pairs)
         test = FaultTest(self.engine, self.golden, metric, self.keep_scores)
         for group in split_into_groups(trials, size):
-            test.take_group(group, self.trainer.global_rank, self.trainer.world_size)
-            run_test(self.trainer, test, self.subject.batches)
-            found = dict(metric.compute())
-            packed = found.pop("packed").reshape(-1).cpu().numpy() if self.keep_pairs else None
-            yield group, _copy_first(found, len(group)), packed
+            yield (group, *self._run_group(test, group))
             metric.reset()
+
+    def _run_group(
+        self, test: FaultTest, group: Sequence[Trial]
+    ) -> tuple[GroupCounts, PackedPairs | None]:
+        """One test run: the counts of a group, and its pairs where kept."""
+        test.take_group(group, self.trainer.global_rank, self.trainer.world_size)
+        run_test(self.trainer, test, self.subject.batches)
+        found = dict(test.metric.compute())
+        packed = found.pop("packed").reshape(-1).cpu().numpy() if self.keep_pairs else None
+        return _copy_first(found, len(group)), packed
 
     def forget(self) -> None:
         """Drop the test set and what is kept of it: when the last group is done, others need it."""

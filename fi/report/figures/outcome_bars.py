@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from fi.metrics.outcomes import DETECTED
 from fi.report.figures.rows import FOOT, HEAD, ROW, gutter, is_wide, label_rows, panel
 from fi.report.findings import Findings
-from fi.report.palette import COLOURS, FAINT, INK, NAMES, SEVERITY
+from fi.report.palette import COLOURS, FAINT, INK, NAMES, REPORTED, SEVERITY
 from fi.report.picture import Picture
 from fi.statistics.result_table import OUTCOME_ROWS, OVERALL
 
@@ -65,6 +66,10 @@ def _bars(axes: Axes, found: Findings, families: Sequence[str]) -> None:
     for outcome in reversed(SEVERITY[1:]):
         part = 100 * np.array([found.rate(OUTCOME_ROWS[outcome], f)[0] for f in families])
         axes.barh(places, part, 0.72, start, color=COLOURS[outcome], label=NAMES[outcome])
+        start += part
+    if found.has_code:
+        part = 100 * np.array([found.rate(DETECTED, family)[0] for family in families])
+        axes.barh(places, part, 0.72, start, color=REPORTED, label="detected, no answer")
         start += part
     axes.set_xlim(0, max(1e-9, start.max()) * 1.04 if start.max() else 1)
     axes.set_xlabel("% of the pairs, not masked")

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from fi.faults.protection.protected_words import describe_fates
 from fi.report.error_rates.rate_findings import RateFindings
 from fi.report.error_rates.rate_table import show_rate_table, write_rate_table
 from fi.report.tables import show_table, write_table
@@ -32,6 +33,12 @@ def describe_check(entries: Mapping[str, Any]) -> str:
         f"Before the campaign {found['trials']} faults of {found['families']} site families were "
         f"run on the full engine too: {agree} of {found['pairs']} pairs agreed"
     )
+
+
+def describe_code(entries: Mapping[str, Any]) -> str:
+    """What the code of the memory did to the faults; empty where it has none."""
+    found = dict(entries.get("ecc") or {})
+    return describe_fates(found.pop("code"), found) if found else ""
 
 
 def show_campaign(folder: Path, console: Console | None = None) -> None:
@@ -59,6 +66,8 @@ def show_end(files: CampaignFiles, figures: bool, quiet: bool) -> None:
         show_campaign(files.path, plain_console() if quiet else None)
         if checked := describe_check(files.load_summary()):
             print(checked)
+        if fates := describe_code(files.load_summary()):
+            print(fates)
         if figures:
             from fi.report.page import write_report  # matplotlib takes a second
 

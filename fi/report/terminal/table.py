@@ -10,6 +10,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from fi.metrics.outcomes import DETECTED
 from fi.report.terminal.wide_intervals import MARK, SHOWN, is_wide
 from fi.statistics.intervals import DEFAULT_METHOD, METHODS, Method
 from fi.statistics.result_table import ACCURACY, FAULTS, FAULTY_ACCURACY, OUTCOME_ROWS, OVERALL
@@ -32,6 +33,7 @@ _COLOURS = {
     OUTCOME_ROWS["sdc_1"]: "magenta",
 }
 _LITTLE, _MUCH = 0.001, 0.01
+_ROOMY = 8
 _CORRECTION = {
     True: "finite-population corrected",
     False: "not corrected for a finite population (how the list was drawn is not known)",
@@ -83,11 +85,20 @@ def view(
 
 
 def _rates(columns: _Columns) -> Table:
+    headings = dict(_HEADINGS)
+    if _has_code(columns):
+        accuracy = headings.pop(FAULTY_ACCURACY)
+        headings |= {DETECTED: DETECTED, FAULTY_ACCURACY: accuracy}
     cells = {
-        name: [Text(f"{column[FAULTS]:.0f}"), *(_coloured(column, row) for row in _HEADINGS)]
+        name: [Text(f"{column[FAULTS]:.0f}"), *(_coloured(column, row) for row in headings)]
         for name, column in columns.items()
     }
-    return _by_family(("faults", *_HEADINGS.values()), cells)
+    return _by_family(("faults", *headings.values()), cells)
+
+
+def _has_code(columns: _Columns) -> bool:
+    """Whether the table is of a memory with a code."""
+    return DETECTED in columns[OVERALL]
 
 
 def _intervals(columns: _Columns) -> Table:
@@ -111,7 +122,8 @@ def _ends(low: float, high: float, marked: bool) -> str:
 
 
 def _by_family(headings: Sequence[str], cells: dict[str, list[Text]]) -> Table:
-    grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+    between = 1 if len(headings) <= _ROOMY else 0  # 80 columns have to do
+    grid = Table(box=box.SIMPLE_HEAD, padding=(0, between, 0, 0), show_edge=False, pad_edge=False)
     grid.add_column("site family", overflow="fold")
     for heading in headings:
         grid.add_column(heading, justify="right", no_wrap=True)
@@ -130,7 +142,7 @@ def _coloured(column: dict[str, float], row: str) -> Text:
     elif row == _MASKED:
         style = "green" if rate > 1 - _LITTLE else ""
     else:
-        style = _style(rate, _COLOURS[row])
+        style = _style(rate, _COLOURS.get(row, _MILD))
     return Text(_percent(rate), style=style)
 
 
@@ -151,11 +163,15 @@ def _percent(rate: float) -> str:
 
 def _footer(columns: _Columns, confidence: float, method: Method, corrected: bool) -> str:
     golden = _percent(columns[OVERALL][ACCURACY])
+    detected = (
+        "detected: the memory's code reports an error that it cannot correct, and no "
+        "answer is given, which facc counts as not right. "
+    )
     return (
         "In % of the samples, mean over faults. masked: top class and score unchanged. SDC-1: "
         "another class. 0-5% and so on: the same class, its score changed by so much. facc: "
         f"accuracy under a fault ({golden} without); the other columns count what changed, not "
-        "what is wrong. "
+        f"what is wrong. {detected * _has_code(columns)}"
         f"Intervals: {confidence * 100:g} %, {method.title}, {_CORRECTION[corrected]}; "
         f"{method.basis}. They hold over faults, for this test set."
     )

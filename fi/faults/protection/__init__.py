@@ -1,0 +1,1 @@
+"""Memory that a code protects: what its decoder makes of flipped bits."""
