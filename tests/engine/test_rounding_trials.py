@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import torch
+from shipped_networks import first_digits, shipped
 from small_networks import SmallLinear, event_batches, small
 
 from fi.campaign.subject import Subject
@@ -51,6 +52,19 @@ def test_two_large_weights_of_opposite_signs_in_one_neuron(subject: Subject) -> 
                     Fault(len(trials), "fc1.weight", (row, other), bits),
                 )
             )
+    differing, unmasked = check(subject, trials)
+    assert differing == 0
+    assert unmasked > 100
+
+
+def test_low_bits_of_spikes_where_membranes_stand_on_the_threshold() -> None:
+    """Words of a fixed-point format: all sums are exact, and often equal to the threshold."""
+    network = shipped("NMNIST", 40).network
+    subject = Subject(network, [first_digits(40)], word_format="fixed:4.4")
+    trials: list[Trial] = [
+        (Fault(number, "lif1.spike", (neuron,), bit),)
+        for number, (neuron, bit) in enumerate(product(range(20), (0, 1, 2, 4, 8, 11, 14, 20)))
+    ]
     differing, unmasked = check(subject, trials)
     assert differing == 0
     assert unmasked > 100

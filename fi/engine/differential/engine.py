@@ -16,6 +16,7 @@ from fi.engine.differential.closing_faults import ClosingFaults
 from fi.engine.differential.golden_block import BlockKey, GoldenBlock, TraceStore
 from fi.engine.differential.group_plan import GroupPlan
 from fi.engine.differential.paths import MemoryShares, Paths
+from fi.engine.differential.plain_forwards import PlainForwards
 from fi.engine.generic.eligible import why_not_apart
 from fi.engine.generic.path import GenericPath
 from fi.engine.tally import Tally
@@ -114,6 +115,8 @@ class DifferentialEngine(Engine):
         self.threads = threads
         self.kernels = kernels
         self.traces = TraceStore(int(self.memory * MemoryShares.TRACES))
+        own = self._recorded.original if self._recorded else network
+        self.plain = PlainForwards(own, infer, families)
         self._group: list[Trial] = []
         self._paths: dict[EventKind, Paths] = {}
         self._plans: dict[EventKind, GroupPlan] = {}
@@ -152,7 +155,7 @@ class DifferentialEngine(Engine):
         """How the pairs were decided, on all paths."""
         behind = self._behind_tally
         behind = behind if self._behind is None else behind + self._behind.tally
-        return sum((paths.tally for paths in self._paths.values()), behind)
+        return sum((paths.tally for paths in self._paths.values()), behind + self.plain.tally)
 
     def group_size(self, faults: int) -> int:
         return max(1, min(faults, LARGEST_GROUP, max(SMALLEST_GROUP, -(-faults // 4))))
@@ -163,7 +166,8 @@ class DifferentialEngine(Engine):
 
     @contextmanager
     def injected(self, faults: Sequence[Fault | Trial]) -> Iterator[None]:
-        self._group, self._plans = self._place(self.expand(faults)), {}
+        trials = self.plain.take(self.expand(faults))
+        self._group, self._plans = self._place(trials), {}
         try:
             yield
         finally:
@@ -203,6 +207,7 @@ class DifferentialEngine(Engine):
                 found = self._round_as(golden[start : start + size], found, block, rows)
             for pairs in found:
                 yield pairs._replace(sample=pairs.sample + start)
+        yield from self.plain.pairs(events, batch, golden, first)
 
     def _round_as(
         self, golden: Tensor, found: Iterator[Pairs], block: GoldenBlock, rows: slice

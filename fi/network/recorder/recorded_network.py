@@ -52,6 +52,12 @@ class RecordedNetwork(SpikingNetwork):
         return events if steps is None else events.expand(steps, *events.shape[1:])
 
     @property
+    def original(self) -> nn.Module:
+        """The network that was recorded."""
+        network: nn.Module = vars(self)["recorded"].network
+        return network
+
+    @property
     def name(self) -> str:
         """The class of the network that was recorded."""
         return type(vars(self)["recorded"].network).__name__
