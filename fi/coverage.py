@@ -42,9 +42,14 @@ def run(argv: list[str]) -> None:
         first, second = first.split(options.seed)
     else:
         second = _read_second(folder, _check_folder(options.second), options.detect)
+    if options.samples > (there := first.detected.shape[1]):
+        raise UserError(f"--samples {options.samples}: the test set has {there}")
     found = choose_set(first, second, rule, options.samples, options.seed, options.confidence)
     _show(found, options.detect, options.confidence)
-    _write(found, folder if options.output is None else Path(options.output), folder)
+    if len(found.samples) < options.samples:
+        print(f"{len(found.samples)} of {options.samples} samples: no other one detects more")
+    output = folder if options.output is None else Path(options.output)
+    _write(found, output, f"samples_{options.samples}.csv")
 
 
 def _check_folder(given: str) -> Path:
@@ -89,7 +94,7 @@ def _show(found: ChosenSet, detect: str, confidence: float) -> None:
     )
 
 
-def _write(found: ChosenSet, output: Path, folder: Path) -> None:
+def _write(found: ChosenSet, output: Path, name: str) -> None:
     from fi.report.figures.coverage_curve import draw_coverage  # matplotlib takes a second
 
     stands_on = (
@@ -97,7 +102,7 @@ def _write(found: ChosenSet, output: Path, folder: Path) -> None:
         f"{found.measured_on.detected.shape[1]:,} samples"
     )
     figure = draw_coverage(found.curve, found.whole.rate, stands_on)
-    subset = output / f"samples_{len(found.samples)}.csv"
+    subset = output / name
     try:
         write_text(output / "coverage.csv", found.curve.to_csv(index=False, lineterminator="\n"))
         write_subset(subset, found.samples.tolist())

@@ -148,6 +148,7 @@ def test_what_users_do_wrong(
         ([folder, "--detect", "colour"], "allowed are class, top-score, score"),
         ([folder, "--critical", "sdc>1"], "--critical sdc>1"),
         ([folder, "--samples", "0"], "--samples 0"),
+        ([folder, "--samples", "1000"], "--samples 1000: the test set has"),
         ([folder, "--second", folder], "a second one has other faults"),
     ):
         assert command.main(arguments) == 2
