@@ -6,7 +6,6 @@ import hashlib
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 #: Seeds of trials are below this: they fit a field of a results file.
 SEEDS = 10**18
@@ -35,6 +34,8 @@ class HitDraw:
     def binomial(self, number: int, rate: float) -> int:
         """How many of ``number`` bits are hit, each with probability ``rate`` (inverted CDF)."""
         uniform = ((int(self._words.random_raw()) >> 11) + 0.5) / 2**53
+        from scipy.stats import binom  # takes a second: not to read options
+
         return int(binom.ppf(uniform, number, rate))
 
     def below(self, bound: int, size: int) -> NDArray[np.int64]:
