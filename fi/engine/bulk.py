@@ -35,6 +35,7 @@ class BulkEngine(FullEngine):
     Example:
         >>> from fi.faults.fault_sites import Kind, SiteFamily
         >>> from fi.faults.fault_space import FaultSpace
+        >>> from fi.faults.hits.rate_trial import RateTrial
         >>> from fi.models import NMNIST
         >>> network = NMNIST(input_shape=(2, 4, 4), hidden=8, resize=None).eval()
         >>> weights = SiteFamily("fc1.weight", (8, 32), Kind.SYNAPSE)

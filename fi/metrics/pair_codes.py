@@ -44,6 +44,8 @@ def unpack_pairs(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Fault, sample and code of each, ``int64 [pairs]``.
 
+    >>> import torch
+    >>> from fi.metrics.judgement import Judgement
     >>> judged = Judgement(torch.tensor([1]), torch.tensor([False]), torch.tensor([True]))
     >>> one = pack_pairs(torch.tensor([3]), torch.tensor([7]), judged, torch.tensor([True]))
     >>> [part.tolist() for part in unpack_pairs(one.numpy())]

@@ -78,7 +78,7 @@ def estimate_rates(
     >>> counts = dict.fromkeys(RATES, 0) | {"samples": 10, "correct": [9, 7], "golden_correct": 9}
     >>> cell, = estimate_rates(pd.DataFrame({**trials, **counts}))
     >>> cell.hits, cell.accuracy.rate, round(cell.accuracy.low, 3), cell.golden
-    (4.0, 0.8, 0.064, 0.9)
+    (4.0, 0.8, 0.055, 0.9)
     """
     results = results.sort_values("Injection")
     scopes = list(dict.fromkeys(results["Scope"]))
