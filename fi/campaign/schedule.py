@@ -170,9 +170,7 @@ class IterativeFaults(ListedFaults):
 
     @property
     def transient_layers(self) -> list[str]:
-        space = self.draw.space
-        transient = any(time is not None for time in space.steps)
-        return [family.name for family in space.families] if transient else []
+        return self.draw.space.transient_families
 
     def name_list(self, given: str, tag: str) -> str:
         """What is drawn depends on all that the campaign's results do."""

@@ -121,6 +121,12 @@ class FaultSpace:
                 variants.append(Variant(name, bits))
         return tuple(variants)
 
+    @property
+    def transient_families(self) -> list[str]:
+        """The families in which a fault may last for some steps: all, or none."""
+        transient = any(time is not None for time in self.steps)
+        return [family.name for family in self.families] if transient else []
+
     def variants(self, family: SiteFamily) -> tuple[Variant, ...]:
         """What may happen to every word of ``family``."""
         return self._menus[family.kind, family.width]

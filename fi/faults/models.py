@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection
 from functools import lru_cache
 from typing import ParamSpec, Protocol, TypeVar, cast
 
 from fi.faults.modelling.circuit_models import CIRCUIT_MODELS
-from fi.faults.modelling.class_sources import is_ours, read_source
+from fi.faults.modelling.class_sources import choose_name, is_ours, read_source
 from fi.faults.modelling.line_models import LINE_MODELS
 from fi.faults.modelling.model_base import FaultModel
 from fi.faults.modelling.word_models import WORD_MODELS
@@ -55,15 +54,7 @@ def register_model(model: type[FaultModel]) -> str:
     Raises:
         ValueError: its name is one of ours, or no name.
     """
-    own_name = vars(model).get("name")
-    model.name = own_name or re.sub("(?<=.)(?=[A-Z])", "-", model.__name__).lower()
-    taken = FAULT_MODELS.get(model.name)
-    ours = taken is not None and is_ours(taken)
-    if ours or not re.fullmatch("[a-z0-9][a-z0-9-]*", model.name):
-        raise ValueError(
-            f"fault model {model.__name__} is called {model.name!r}; allowed: a name of its own, "
-            "lower case and hyphens"
-        )
+    model.name = choose_name(model, FAULT_MODELS, "fault model")
     FAULT_MODELS[model.name] = model
     for cache in _caches:
         cache.cache_clear()

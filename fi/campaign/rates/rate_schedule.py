@@ -99,9 +99,7 @@ class RateTrials(ListedFaults):
 
     @property
     def transient_layers(self) -> list[str]:
-        space = self.space.space
-        transient = any(time is not None for time in space.steps)
-        return [family.name for family in space.families] if transient else []
+        return self.space.space.transient_families
 
     def identify(self) -> dict[str, str]:
         """The bits that the trials are drawn from: the list has only their seeds."""

@@ -8,6 +8,7 @@ summation, in which differences are not the network. Such faults take the networ
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 from torch import Tensor, nn
 
@@ -40,13 +41,17 @@ class PlainForwards:
 
     def __init__(self, network: nn.Module, infer: Infer, families: Sequence[SiteFamily]) -> None:
         self.full = FullEngine(network, infer, families)
-        self.coarse = has_coarse_words(network)
         self.tally = Tally()
         self._trials: dict[int, Trial] = {}
 
+    @cached_property
+    def coarse(self) -> bool:
+        """Whether there may be such trials; looked up when the first is met."""
+        return has_coarse_words(self.full.network)
+
     def take(self, trials: Sequence[Trial]) -> list[Trial]:
         """The trials of a group, those that are run here without their faults."""
-        found = [self.coarse and any(map(_is_nearly_even, trial)) for trial in trials]
+        found = [any(map(_is_nearly_even, trial)) and self.coarse for trial in trials]
         self._trials = {place: trials[place] for place, own in enumerate(found) if own}
         return [() if own else trial for trial, own in zip(trials, found, strict=True)]
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 
 from fi.base.errors import UserError, report_errors
 from fi.base.user_classes import find_class
 from fi.faults.groups.element_maps import WORD_MAPS, WordMap, word_map
 from fi.faults.groups.grouped_families import find_groups
-from fi.faults.modelling.class_sources import is_ours, read_source
+from fi.faults.modelling.class_sources import choose_name, is_ours, read_source
 
 
 def load_map(name: str) -> str:
@@ -47,15 +46,7 @@ def register_map(kind: type[WordMap]) -> str:
     Raises:
         ValueError: its name is one of ours, or no name.
     """
-    own = vars(kind).get("name")
-    kind.name = own or re.sub("(?<=.)(?=[A-Z])", "-", kind.__name__).lower()
-    taken = WORD_MAPS.get(kind.name)
-    ours = taken is not None and is_ours(taken)
-    if ours or not re.fullmatch("[a-z0-9][a-z0-9-]*", kind.name):
-        raise ValueError(
-            f"group {kind.__name__} is called {kind.name!r}; allowed: a name of its own, "
-            "lower case and hyphens"
-        )
+    kind.name = choose_name(kind, WORD_MAPS, "group")
     WORD_MAPS[kind.name] = kind
     find_groups.cache_clear()
     return kind.name

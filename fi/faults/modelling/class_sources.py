@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 def is_ours(kind: type) -> bool:
@@ -36,3 +39,25 @@ def _read_module(kind: type) -> str:
         return inspect.getsource(kind)
     except (OSError, TypeError):  # typed into an interpreter
         return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def choose_name(kind: type[Any], known: Mapping[str, type[Any]], what: str) -> str:
+    """The name of a user's class: its own, or that of the class, ``SignLost`` as ``sign-lost``.
+
+    Args:
+        kind: the class, which may have a ``name``.
+        known: classes by name, ours among them; another of the user's gives way.
+        what: such classes are called in the error.
+
+    Raises:
+        ValueError: its name is one of ours, or no name.
+    """
+    name = vars(kind).get("name") or re.sub("(?<=.)(?=[A-Z])", "-", kind.__name__).lower()
+    taken = known.get(name)
+    ours = taken is not None and is_ours(taken)
+    if ours or not re.fullmatch("[a-z0-9][a-z0-9-]*", name):
+        raise ValueError(
+            f"{what} {kind.__name__} is called {name!r}; allowed: a name of its own, "
+            "lower case and hyphens"
+        )
+    return str(name)
