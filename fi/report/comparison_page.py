@@ -5,17 +5,13 @@ from __future__ import annotations
 from fi.report.comparison import RATES, Comparison, Side, footer
 from fi.report.figures.difference import difference
 from fi.report.headline import accuracy_percent
-from fi.report.page import environment, style
-from fi.report.picture import NARROW, WIDE
+from fi.report.page import environment
 
 
 def comparison_page(found: Comparison) -> str:
     """The whole page as text."""
     return environment().get_template("compare.html").render(
         title=f"{found.first.name} and {found.second.name}",
-        style=style(),
-        wide=WIDE,
-        narrow=NARROW,
         sides=[_described(side, mark) for side, mark in ((found.first, "A"), (found.second, "B"))],
         sentences=sentences(found),
         pictures=[difference(found)],

@@ -38,7 +38,7 @@ def write_report(folder: str | Path) -> Path:
     """
     campaign = PastCampaign(Path(folder))
     if campaign.is_of_rates:
-        return write_rate_report(campaign.path, NAME, environment(), style())
+        return write_rate_report(campaign.path, NAME, environment())
     found = Findings.of(campaign)
     path = Path(folder) / NAME
     write_text(path, page(found))
@@ -66,14 +66,10 @@ def page(found: Findings) -> str:
         environment()
         .get_template("report.html")
         .render(
-            version=list_versions()["faulty-snn"],
             title=f"{found.model} under faults",
             subtitle=subtitle(found),
             warning=warning(found),
-            style=style(),
             sentences=headline(found),
-            wide=WIDE,
-            narrow=NARROW,
             stands_on=found.stands_on,
             confidence=percent(found.confidence),
             method=METHODS[found.interval],
@@ -86,18 +82,17 @@ def page(found: Findings) -> str:
 
 
 def environment() -> Environment:
-    """The templates; whatever they show is escaped."""
-    return Environment(
+    """The templates, with what every page shows; whatever they show is escaped."""
+    found = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-
-
-def style() -> str:
-    """The style sheet of every page."""
-    return (_TEMPLATES / "style.css").read_text(encoding="utf-8")
+    style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
+    version = list_versions()["faulty-snn"]
+    found.globals.update(version=version, style=style, wide=WIDE, narrow=NARROW)
+    return found
 
 
 def _parts(found: Findings) -> dict[str, Any]:

@@ -6,20 +6,19 @@ from pathlib import Path
 
 from jinja2 import Environment
 
-from fi.base.provenance import list_versions
 from fi.base.text_files import write_text
 from fi.report.error_rates.rate_figure import draw_rates
 from fi.report.error_rates.rate_findings import RateFindings
 from fi.report.error_rates.rate_table import SHOWN
 from fi.report.facts import options, provenance
 from fi.report.headline import accuracy_percent, percent
-from fi.report.picture import NARROW, WIDE, Picture
+from fi.report.picture import Picture
 from fi.statistics.estimators import Estimate
 from fi.statistics.intervals import METHODS
 from fi.store.campaign_reader import PastCampaign
 
 
-def write_rate_report(folder: Path, name: str, templates: Environment, style: str) -> Path:
+def write_rate_report(folder: Path, name: str, templates: Environment) -> Path:
     """Write the page into the folder of a campaign of rates; its path.
 
     Raises:
@@ -27,7 +26,7 @@ def write_rate_report(folder: Path, name: str, templates: Environment, style: st
     """
     found = RateFindings.of(PastCampaign(folder))
     path = folder / name
-    write_text(path, rate_page(found, templates, style))
+    write_text(path, rate_page(found, templates))
     return path
 
 
@@ -36,17 +35,13 @@ def rate_pictures(folder: Path) -> list[Picture]:
     return [draw_rates(RateFindings.of(PastCampaign(folder)))]
 
 
-def rate_page(found: RateFindings, templates: Environment, style: str) -> str:
+def rate_page(found: RateFindings, templates: Environment) -> str:
     """The whole page as text."""
     return templates.get_template("rates_page.html").render(
-        version=list_versions()["faulty-snn"],
         title=f"{found.model} over bit-error rates",
         subtitle=_describe(found),
         warning=_warn(found),
-        style=style,
         sentences=_sentences(found),
-        wide=WIDE,
-        narrow=NARROW,
         pictures=[draw_rates(found)],
         headings=list(SHOWN),
         rows=_rows(found),
