@@ -91,4 +91,4 @@ def as_trials(faults: Sequence[Fault | Trial]) -> list[Trial]:
         >>> [len(trial) for trial in as_trials([fault, (fault, other)])]
         [1, 2]
     """
-    return list(map(as_trial, faults))
+    return [(fault,) if isinstance(fault, Fault) else fault for fault in faults]

@@ -63,7 +63,8 @@ def _apply_model(
     maker = fault_model(model)
     if maker.gives_values():
         return form.encode(maker.value(form.decode(words), tensor.float()))
-    signed = np.array([signed_masks(model, hit) for hit in bits], np.int32)
+    known = {hit: signed_masks(model, hit) for hit in set(bits)}
+    signed = np.array([known[hit] for hit in bits], np.int32)
     masks = torch.from_numpy(signed).to(words.device)
     return apply_masks(words, *masks.unbind(1))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -20,7 +21,6 @@ from fi.engine.compiled.fault_arrays import (
 from fi.engine.compiled.kernels.arrays import Array
 from fi.engine.compiled.output_layer import LastLayer, RowFaults, resolve_row_faults
 from fi.engine.compiled.stage_constants import StageModel
-from fi.engine.generic.fault_batch import first_step
 from fi.engine.generic.fault_groups import find_stage
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import INPUT
@@ -112,10 +112,10 @@ class Planner:
 
     def plan(self, faults: Sequence[Fault], positions: Array) -> Plan:
         """Resolve faults; ``positions`` are their places in the group."""
-        families: dict[str, list[int]] = {}
+        families: dict[str, list[int]] = defaultdict(list)
         for place, fault in enumerate(faults):
-            if first_step(fault) < self.steps:
-                families.setdefault(fault.layer, []).append(place)
+            if fault.steps is None or fault.steps.start < self.steps:
+                families[fault.layer].append(place)
         tasks: list[tuple[int, FaultArrays]] = []
         rows: list[RowFaults] = []
         for layer, places in families.items():

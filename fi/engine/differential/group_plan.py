@@ -18,7 +18,7 @@ from fi.engine.differential.path_choice import choose_kernels
 from fi.engine.differential.paths import KernelPaths, Paths
 from fi.engine.generic.propagation import Tail
 from fi.faults.fault import Fault, Trial
-from fi.faults.lines.faulty_lines import has_line_model
+from fi.faults.lines.faulty_lines import find_line_models
 from fi.metrics.pairs import Pairs
 
 
@@ -82,8 +82,8 @@ class GroupPlan:
     @classmethod
     def make(cls, paths: Paths, group: Sequence[Trial]) -> GroupPlan:
         """Choose the path of each trial; one without faults needs none."""
-        faults = np.array([len(trial) for trial in group], int)
-        carried = np.array([any(map(has_line_model, trial)) for trial in group], bool)
+        faults = np.fromiter(map(len, group), int, len(group))
+        carried = _are_carried(group)
         single = np.flatnonzero((faults == 1) & ~carried)
         multiple = np.flatnonzero((faults > 1) | carried)
         if paths.kernels is None:
@@ -142,6 +142,14 @@ class GroupPlan:
         return lambda samples: KernelTail(fast, trace, samples)
 
 
+def _are_carried(group: Sequence[Trial]) -> Array:
+    """Which trials have a fault of how a line carries spikes, bool ``[trials]``."""
+    models = find_line_models(fault for trial in group for fault in trial)
+    if not models:
+        return np.zeros(len(group), bool)
+    return np.array([any(fault.model in models for fault in trial) for trial in group], bool)
+
+
 def _split_by_stage(paths: Paths, group: Sequence[Trial], positions: Array) -> tuple[Array, Array]:
     """The positions of trials that are in one stage each, and of the others."""
     trials = trials_at(group, positions)
@@ -151,12 +159,12 @@ def _split_by_stage(paths: Paths, group: Sequence[Trial], positions: Array) -> t
 
 def only_faults(group: Sequence[Trial], positions: Array) -> list[Fault]:
     """The faults of the trials at ``positions``, which have one each."""
-    return [fault for (fault,) in trials_at(group, positions)]
+    return [group[position][0] for position in positions.tolist()]
 
 
 def trials_at(group: Sequence[Trial], positions: Array) -> list[Trial]:
     """The trials at ``positions``, int64 ``[trials]``."""
-    return [group[int(position)] for position in positions]
+    return [group[position] for position in positions.tolist()]
 
 
 def _positions(positions: Array, scores: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from fi.engine.compiled.kernels.arrays import Array
 from fi.engine.compiled.stage_constants import StageModel
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import INPUT
-from fi.faults.lines.faulty_lines import has_line_model
+from fi.faults.lines.faulty_lines import find_line_models
 from fi.network.stages import EVENTS
 
 #: Above it the sums of a norm or of a mean pool may overflow before they are scaled.
@@ -27,10 +28,11 @@ EVEN_MODELS = frozenset({"dead", "saturated"})
 def choose_kernels(fast: FastPath, faults: Sequence[Fault]) -> Array:
     """For each fault whether the kernels take it, bool ``[faults]``."""
     taken = np.zeros(len(faults), bool)
-    layers: dict[str, list[int]] = {}
+    carried = find_line_models(faults)
+    layers: dict[str, list[int]] = defaultdict(list)
     for place, fault in enumerate(faults):
-        if not has_line_model(fault):
-            layers.setdefault(fault.layer, []).append(place)
+        if fault.model not in carried:
+            layers[fault.layer].append(place)
     for layer, places in layers.items():
         if fast.takes(faults[places[0]]):
             taken[places] = _choose_of_family(fast, layer, [faults[place] for place in places])

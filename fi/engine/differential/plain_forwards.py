@@ -16,7 +16,7 @@ from fi.engine.base import Infer
 from fi.engine.full import FullEngine
 from fi.engine.tally import Tally
 from fi.faults.family_names import attribute_of
-from fi.faults.fault import Fault, Trial
+from fi.faults.fault import Trial
 from fi.faults.fault_sites import INPUT, SiteFamily
 from fi.metrics.pairs import Pairs
 from fi.network.neurons import neuron_words, spiking_neurons
@@ -51,9 +51,12 @@ class PlainForwards:
 
     def take(self, trials: Sequence[Trial]) -> list[Trial]:
         """The trials of a group, those that are run here without their faults."""
-        found = [any(map(_is_nearly_even, trial)) and self.coarse for trial in trials]
-        self._trials = {place: trials[place] for place, own in enumerate(found) if own}
-        return [() if own else trial for trial, own in zip(trials, found, strict=True)]
+        places = _find_nearly_even(trials)
+        self._trials = {place: trials[place] for place in places if self.coarse}
+        left = list(trials)
+        for place in self._trials:
+            left[place] = ()
+        return left
 
     def pairs(
         self, events: Tensor, batch: int, golden: Tensor | None, first: int
@@ -67,10 +70,17 @@ class PlainForwards:
                     yield pairs._replace(fault=pairs.fault + place)
 
 
-def _is_nearly_even(fault: Fault) -> bool:
-    """Whether a fault changes a spike by very little."""
-    is_line = fault.layer == INPUT or attribute_of(fault.layer) == "spike"
-    return is_line and bool(fault.bits) and max(fault.bits) <= LOW_BITS
+def _find_nearly_even(trials: Sequence[Trial]) -> list[int]:
+    """Where a fault changes a spike by very little."""
+    layers = {fault.layer for trial in trials for fault in trial}
+    lines = {layer for layer in layers if layer == INPUT or attribute_of(layer) == "spike"}
+    hit = [
+        place
+        for place, trial in enumerate(trials)
+        for fault in trial
+        if fault.layer in lines and fault.bits and fault.bits[-1] <= LOW_BITS
+    ]
+    return list(dict.fromkeys(hit))
 
 
 def has_coarse_words(network: nn.Module) -> bool:

@@ -110,8 +110,9 @@ class FaultBatch:
 
 def stack_masks(faults: Sequence[Fault]) -> NDArray[np.int32]:
     """What each fault does to a word: keep, force and flip, ``[faults, 3]``."""
-    masks = [signed_masks(fault.model, fault.bits) for fault in faults]
-    return np.array(masks, np.int32).reshape(-1, 3)
+    hit = [(fault.model, fault.bits) for fault in faults]
+    masks = {pair: signed_masks(*pair) for pair in set(hit)}
+    return np.array([masks[pair] for pair in hit], np.int32).reshape(-1, 3)
 
 
 def first_step(fault: Fault) -> int:

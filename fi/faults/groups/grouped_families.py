@@ -113,14 +113,18 @@ def expand_groups(trials: Sequence[Trial], families: Iterable[SiteFamily]) -> li
     Raises:
         ValueError: a group is of no family that is given.
     """
-    known: dict[str, SiteFamily] = {}
-    found = []
-    for trial in trials:
-        if any(GROUPED in fault.layer for fault in trial):
-            known = known or {family.name: family for family in families}
-            trial = tuple(word for fault in trial for word in _expand(fault, known))
-        found.append(trial)
-    return found
+    layers = {fault.layer for trial in trials for fault in trial}
+    grouped = {layer for layer in layers if GROUPED in layer}
+    if not grouped:
+        return list(trials)
+    known = {family.name: family for family in families}
+
+    def expand(trial: Trial) -> Trial:
+        if not any(fault.layer in grouped for fault in trial):
+            return trial
+        return tuple(word for fault in trial for word in _expand(fault, known))
+
+    return list(map(expand, trials))
 
 
 def _expand(fault: Fault, known: Mapping[str, SiteFamily]) -> Trial:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,9 +16,10 @@ from fi.faults.models import fault_model
 from fi.faults.word_formats import FLOAT32, WordFormat
 
 
-def has_line_model(fault: Fault) -> bool:
-    """Whether it is a fault of how a line carries spikes, not of the bits of each."""
-    return isinstance(fault_model(fault.model), LineModel)
+def find_line_models(faults: Iterable[Fault]) -> frozenset[str]:
+    """The models of these faults that are of how a line carries spikes, not of the bits of each."""
+    models = {fault.model for fault in faults}
+    return frozenset(name for name in models if isinstance(fault_model(name), LineModel))
 
 
 class FaultyLines:
