@@ -88,7 +88,7 @@ def test_a_written_trial_replayed_has_the_same_counts(
             assert (replayed[counts] == found.loc[number, counts]).all(axis=None)
 
 
-KILLS = [("write", 1), ("group", 3)]
+KILLS = [("write", 1), ("group", 2)]
 
 
 @pytest.mark.parametrize("iterative", [False, pytest.param(True, marks=pytest.mark.slow)])
