@@ -213,7 +213,7 @@ class _Tail(nn.Module):
         reset_neurons(self.network)
         signals = [self.inputs[batch, first] for batch in batches]
         sizes = [signal.shape[1] for signal in signals]
-        spikes, membranes = torch.empty(0), []
+        spikes, membranes = torch.empty(0), list[Tensor]()
         for stage in self.stages[first:]:
             spikes, membranes = self._run_stage(stage, signals)
             signals = list(spikes.split(sizes, dim=1))

@@ -206,7 +206,7 @@ class _Change:
             if bool((mask == neutral).all()):
                 continue
             whole = torch.full((1, *self._shape), neutral, dtype=torch.int32)
-            whole[(0, *self._index)] = mask if self._index else mask[0]
+            whole[0][self._index] = mask if self._index else mask[0]
             form = torch.contiguous_format
             if whole.ndim == 4 and values.is_contiguous(memory_format=torch.channels_last):
                 form = torch.channels_last
