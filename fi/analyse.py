@@ -16,7 +16,7 @@ from fi.cli.parser import CommandParser
 from fi.report.error_rates.rate_findings import RateFindings
 from fi.report.error_rates.rate_table import show_rate_table, write_rate_table
 from fi.report.tables import show_table, write_table
-from fi.report.terminal.fit_table import show_failure_rates
+from fi.report.terminal.fit_table import find_failure_rates, show_failure_rates
 from fi.report.terminal.groups import parse_groupings, show_critical, show_rates
 from fi.statistics.group_estimates import GROUPINGS
 from fi.statistics.intervals import METHODS
@@ -46,13 +46,14 @@ def run(argv: list[str]) -> None:
         raise UserError(f"--until {options.until}: for campaigns of rates (--faults.rate)")
     summary = campaign.summary()
     rule = (options.confidence or summary.confidence, method or summary.interval)
+    failures = find_failure_rates(campaign, Path(options.fit), *rule) if options.fit else []
     show_table(campaign.path, write_table(campaign.path, *rule), console, *rule)
     if by:
         show_rates(campaign, by, *rule, console)
     if options.top:
         show_critical(campaign, options.top, console)
     if options.fit:
-        show_failure_rates(campaign, Path(options.fit), *rule, console)
+        show_failure_rates(campaign, failures, *rule, console)
 
 
 def _find_campaign(options: Namespace) -> PastCampaign:

@@ -55,6 +55,7 @@ def run(argv: list[str]) -> None:
 def prepare(argv: list[str]) -> tuple[Campaign, FaultSource | None, Namespace]:
     """Parse and plan: the campaign, where its faults come from (not of rates), the options."""
     from fi.cli.chosen_classes import find_chosen_classes, find_chosen_data
+    from fi.cli.ignored_options import check_needed
     from fi.cli.rate_options import make_rate_plan
     from fi.cli.test_options import NOT_REPLAYED, make_parser, parse_early_options
     from fi.cli.test_plan import make_iterative_plan, make_pilot_plan, make_plan, make_settings
@@ -89,6 +90,8 @@ def prepare(argv: list[str]) -> tuple[Campaign, FaultSource | None, Namespace]:
     if rates is not None:
         return make_rate_campaign(rates, subject, options, common), None, options
     source = make_fault_source(given, subject, settings.output)
+    if options.fault_list:
+        check_needed(source.faults, options, plan)
     rule = {"confidence": options.confidence, "interval": options.interval}
     record = replace(source.record, **rule)
     return Campaign(subject, source.runnable, source=record, **common), source, options

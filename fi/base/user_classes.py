@@ -32,6 +32,15 @@ _NOUNS = {
 _METHODS = {"models": {"stages", "forward"}, "datamodules": {"test_dataloader"}}
 
 
+def names_class(given: str) -> bool:
+    """Whether a fault model or a group is given by file or dotted path, not by its name.
+
+    >>> names_class("./my_model.py:Drift:0.25"), names_class("scale:0.25")
+    (True, False)
+    """
+    return "." in given.partition(":")[0]
+
+
 def resolve_config(given: str) -> str:
     """The file that ``--config`` names: a path, or the bare name of one of ours (``nmnist``)."""
     ours = folder_of("configs") / f"{given}.yaml"

@@ -239,7 +239,10 @@ class Campaign:
         """Run what ``earlier`` lacks; all results."""
         files, done = basis.files, set(earlier["Injection"])
         todo = self.schedule.list_left(done)
+        list_path = self._find_list_path(basis)
+        self.processes.run_on_first(lambda: self.schedule.check_written(list_path))
         if not todo and self.processes.run_on_first(lambda: files.finished):
+            self.processes.run_on_first(lambda: self.schedule.write(list_path))
             self.say(f"finished already: {files.path} (--overwrite runs it again)")
             return earlier
         self.say(self._describe_list(basis.source.name))

@@ -126,6 +126,9 @@ class ListedFaults:
     def write(self, path: Path) -> None:
         """Write a list that grows."""
 
+    def check_written(self, path: Path) -> None:
+        """Raise ``FileError`` where another list than this one stands in its file."""
+
     def summary_entries(self) -> dict[str, Any]:
         """What ``summary.json`` says of the list, as far as it grows with it."""
         entries: dict[str, Any] = {

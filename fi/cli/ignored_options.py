@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
 from fi.base.errors import UserError
+from fi.base.user_classes import names_class
 from fi.cli.nir_options import check_nir_options
 from fi.cli.option_names import format_option
+from fi.cli.option_values import split_words
+from fi.faults.groups.grouped_families import split_group
+
+if TYPE_CHECKING:
+    from fi.faults.fault import Fault
+    from fi.sampling.plan import SamplingPlan
 
 #: Options on a list that is to be drawn.
 _DRAW = (
@@ -31,7 +38,8 @@ def check_heeded(options: Namespace, usual: Namespace) -> None:
     given = _list_given(options, usual)
     check_nir_options(given, options.model)
     if options.fault_list and not (options.iterative or options.pilot):  # these refuse any list
-        _refuse(given, _DRAW, "not with --fault-list, which says which faults are run")
+        drawn = {name: value for name, value in given.items() if not _names_classes(name, value)}
+        _refuse(drawn, _DRAW, "not with --fault-list, which says which faults are run")
     if options.scheme == "exhaustive":
         _refuse(given, _SIZE, "not with --scheme exhaustive, which takes every fault")
     if options.faults.together == 1 and options.faults.within == "layer":
@@ -42,6 +50,37 @@ def check_heeded(options: Namespace, usual: Namespace) -> None:
         _refuse(given, ("progress",), "not with --quiet, which draws no bar")
     if options.time_axis == "none":
         _refuse(given, ("batch_axis",), "not with --time-axis none: images are [batch, ...]")
+
+
+def _names_classes(option: str, value: Any) -> bool:
+    """Whether an option only says where classes of the user's are that a list may name."""
+    if option not in ("faults.models", "faults.group"):
+        return False
+    return all(map(names_class, split_words(str(value))))
+
+
+def check_needed(faults: Sequence[Fault], options: Namespace, plan: SamplingPlan) -> None:
+    """Raise ``UserError`` where a class is named beside a list whose faults need it not.
+
+    Args:
+        faults: of the list.
+        options: of the command, with ``--fault-list``.
+        plan: what the options ask for, models and groups by the names that lists have.
+    """
+    needed = {
+        "faults.models": {fault.model for fault in faults},
+        "faults.group": {split_group(fault.layer)[1] for fault in faults},
+    }
+    loaded = {"faults.models": plan.models, "faults.group": (plan.group,)}
+    for option, names in loaded.items():
+        given = split_words(options[option] or "")
+        for text, name in zip(given, names, strict=False):
+            bases = {other.partition(":")[0] for other in needed[option]}
+            if names_class(text) and name.partition(":")[0] not in bases:
+                raise UserError(
+                    f"{format_option(option)} {text}: no fault of --fault-list "
+                    f"{options.fault_list} needs it; it has {', '.join(sorted(bases - {''}))}"
+                )
 
 
 def check_heeded_by_benchmark(options: Namespace, usual: Namespace) -> None:

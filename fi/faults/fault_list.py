@@ -57,6 +57,11 @@ def read_fault_list(
 def _check_header(header: Row | None, path: Path) -> int:
     """The number of fields in a row."""
     line, columns = header or (1, [])
+    if columns[1:4] == ["Rate", "Scope", "Seed"]:
+        raise FaultListError(
+            f"{path} has trials of rates, not faults; --faults.rate draws them again from the same "
+            "options, and --write-faults N makes a fault list of trial N"
+        )
     if tuple(columns) not in (FAULT_COLUMNS, SPIKINGJET_COLUMNS):
         raise FaultListError(
             f"{path}:{line}: the header is {','.join(columns)[:80]!r}; allowed: "

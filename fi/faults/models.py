@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import lru_cache
+from math import isfinite, nan
 from typing import ParamSpec, Protocol, TypeVar, cast
 
 from fi.faults.modelling.circuit_models import CIRCUIT_MODELS
@@ -94,9 +95,11 @@ def fault_model(name: str) -> FaultModel:
     try:
         value = float(text)
     except ValueError:
+        value = nan
+    if not isfinite(value):
         raise ValueError(
-            f"fault model {name!r}: {model.parameter} must be a number, not {text!r}"
-        ) from None
+            f"fault model {name!r}: {model.parameter} must be a finite number, not {text!r}"
+        )
     try:
         return model(value)  # type: ignore[call-arg]  # those with a parameter take it
     except ValueError as problem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fi.base.errors import UserError, report_errors
-from fi.base.user_classes import find_class
+from fi.base.user_classes import find_class, names_class
 from fi.faults.modelling.model_base import FaultModel
 from fi.faults.models import FAULT_MODELS, register_model
 
@@ -18,7 +18,7 @@ def load_model(name: str) -> str:
     Raises:
         UserError: there is no such class, or it is no fault model.
     """
-    if name.partition(":")[0] in FAULT_MODELS or "." not in name.partition(":")[0]:
+    if name.partition(":")[0] in FAULT_MODELS or not names_class(name):
         return name  # ours; whether there is one, and its parameter, the plan says
     file, separator, rest = name.rpartition(".py:")
     class_name, colon, parameter = rest.partition(":")

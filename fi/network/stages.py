@@ -123,16 +123,20 @@ class Stage:
 
     def currents(self, inputs: Tensor) -> Tensor:
         """Currents of ``inputs``, all steps at once; both are ``[time, batch, ...]``."""
+        parts = list(self.conduct_parts(inputs))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def conduct_parts(self, inputs: Tensor) -> Iterator[Tensor]:
+        """The same some steps at a time where that is faster, ``[steps, batch, ...]`` each."""
         signal = inputs.flatten(0, 1)
         separable = not any(module.training for module in self.modules)  # no statistics of a batch
         if signal.ndim == 4 and signal.device.type == "cpu" and separable:
             batch = max(1, inputs.shape[1])
             images = batch * max(1, IMAGES // batch)  # whole steps
-            chunks = torch.split(signal, images)
-            currents = torch.cat([self.conduct(chunk) for chunk in chunks])
+            for chunk in torch.split(signal, images):
+                yield torch.unflatten(self.conduct(chunk), 0, (-1, batch))
         else:
-            currents = self.conduct(signal)
-        return torch.unflatten(currents, 0, inputs.shape[:2])
+            yield torch.unflatten(self.conduct(signal), 0, inputs.shape[:2])
 
     def fire(self, current: Tensor, previous: Tensor | None) -> Tensor:
         """Spikes ``[batch, ...]`` of one step; ``previous`` are those of the step before."""

@@ -88,7 +88,7 @@ def test_a_written_trial_replayed_has_the_same_counts(
             assert (replayed[counts] == found.loc[number, counts]).all(axis=None)
 
 
-KILLS = [("write", 1), ("group", 3)]
+KILLS = [("write", 1), ("group", 2)]
 
 
 @pytest.mark.parametrize("iterative", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -244,3 +244,24 @@ def test_plain_forwards_in_float64(tmp_path: Path) -> None:
     ).run()
     pd.testing.assert_frame_equal(found, other)
     assert (found["fully_masked"] < found["samples"]).any()
+
+
+@pytest.mark.parametrize("edit", ["count", "seed", "more"])
+def test_a_list_of_trials_that_was_edited_is_refused(tmp_path: Path, edit: str) -> None:
+    """Trials follow from the options: a list that says otherwise is no list of this campaign."""
+    subject = subject_of(SmallLinear)
+    rate_campaign(subject, tmp_path, RATES, 2).run()
+    (path,) = (tmp_path / "fault_list").glob("*/*_rates.csv")
+    lines = path.read_text().splitlines()
+    fields = lines[2].split(",")
+    fields[4 if edit == "count" else 3] += "1"
+    edited = [*lines, lines[-1]] if edit == "more" else [*lines[:2], ",".join(fields), *lines[3:]]
+    path.write_text("\n".join([*edited, ""]))
+    message = "has 7 trials, and the options give 6" if edit == "more" else "_rates.csv:3 is '1,"
+    with pytest.raises(UserError, match=message):
+        rate_campaign(subject, tmp_path, RATES, 2).run()
+    with pytest.raises(UserError, match="has trials of rates, not faults"):
+        read_fault_list(path)
+    path.unlink()
+    rate_campaign(subject, tmp_path, RATES, 2).run()
+    assert path.read_text().splitlines() == lines

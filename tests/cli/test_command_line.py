@@ -202,7 +202,21 @@ def test_ctrl_c_keeps_what_is_done(
         (["--faults.together", "0"], "together is 0; allowed: 1 or more"),
         (["--faults.within", "me"], "--faults.within me: allowed are network, layer"),
         (["--faults.models", "scale"], "unknown fault model 'scale'; known: "),
-        (["--faults.models", "scale:x"], "fault model 'scale:x': RHO must be a number, not 'x'"),
+        (["--faults.models", "scale:x"], "'scale:x': RHO must be a finite number, not 'x'"),
+        *(
+            (["--faults.models", f"{model}:{number}"], f"must be a finite number, not '{number}'")
+            for model in ("scale", "stuck-value", "scale-leak", "scale-threshold", "refractory")
+            for number in ("nan", "inf", "-inf", "1e999")
+        ),
+        *(
+            (["--faults.models", f"{model}:{number}"], f"must be a finite number, not '{number}'")
+            for model in ("drop", "add", "delay", "jitter")
+            for number in ("nan", "inf")
+        ),
+        (
+            ["--faults.rate", "1e-3", "--margin", "0.05"],
+            "--margin 0.05: not with --faults.rate: add --iterative, which stops each rate by its",
+        ),
         (["--faults.models", "dead", "--faults.layers", "*.beta"], "the fault space is empty"),
         (["--readout", "scores"], "--readout scores: wanted scores [batch, classes]"),
         (["--config", "nothing.yaml"], "--config nothing.yaml cannot be read"),

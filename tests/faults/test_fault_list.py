@@ -176,7 +176,7 @@ BAD_ROWS = {
     '5,fc1.weight,"(3, 101)",31,bit-flip,': "Injection 5 is on line 2 already",
     "0,lif1.beta,(),,bit-flip,": "fault model bit-flip needs a bit",
     '0,lif1.potential,"(1,)",3,stuck-value:0.5,': "stuck-value:0.5 takes no bit, not 3",
-    '0,lif1.potential,"(1,)",,stuck-value:x,': "VALUE must be a number, not 'x'",
+    '0,lif1.potential,"(1,)",,stuck-value:x,': "VALUE must be a finite number, not 'x'",
     '0,lif1.potential,"(1,)",,stuck-value,': "unknown fault model 'stuck-value'; known: .*:VALUE",
     "0,lif1.beta,(),,dead,": "dead does not strike lif1.beta, a neuron word; allowed: synapse",
     "0,lif1.beta,(),5-3,bit-flip,": "Bit is '5-3'; allowed: the lower bit first",

@@ -11,6 +11,7 @@ import torch
 from places import ROOT
 
 from fi.faults.fault import Fault, signed_masks
+from fi.faults.groups.element_maps import WORD_MAPS
 from fi.faults.models import (
     FAULT_MODELS,
     FaultModel,
@@ -61,10 +62,12 @@ def test_the_command_of_the_readme_runs_on_both_engines(
 
 @pytest.fixture
 def no_new_models() -> None:
-    known = dict(FAULT_MODELS)
+    known, maps = dict(FAULT_MODELS), dict(WORD_MAPS)
     yield
     FAULT_MODELS.clear()
     FAULT_MODELS.update(known)
+    WORD_MAPS.clear()
+    WORD_MAPS.update(maps)
 
 
 def test_a_parameter_stands_behind_the_class(tmp_path: Path, no_new_models: None) -> None:
@@ -164,3 +167,51 @@ def test_a_model_that_takes_the_place_of_another_is_the_one_that_runs(
     name = load_model(f"{tmp_path}/beside.py:Shifted")
     with pytest.raises(ValueError, match="takes no bit"):
         Fault(0, "fc1.weight", (0,), 2, model=name)
+
+
+LIST = "Injection,Layer,TensorIndex,Bit,Model,Step\n"
+DRIFT = """
+import numpy as np
+from fi.fault_models import FaultModel
+from fi.word_maps import WordMap
+
+class Drift(FaultModel):
+    takes_bits, parameter = False, "BY"
+    def __init__(self, by):
+        self.by = by
+    def value(self, golden, tensor):
+        return golden + self.by
+
+class Banks(WordMap):
+    parameter = "N"
+    def __init__(self, text):
+        self.banks = int(text)
+    def locate(self, word, shape, kind):
+        return (word[-1] % self.banks,)
+"""
+
+
+def test_a_list_with_a_model_and_a_map_of_ones_own_is_replayed(
+    workplace: Path, capsys: pytest.CaptureFixture[str], no_new_models: None
+) -> None:
+    """Both are named beside the list; what no fault of it needs is refused."""
+    Path("drift.py").write_text(DRIFT)
+    common = ["--model", "NMNIST", "--limit-samples", "16", "--accelerator", "cpu"]
+    common += ["--quiet", "--no-figures"]
+    named = ["--faults.models", "./drift.py:Drift:0.5", "--faults.group", "./drift.py:Banks:40"]
+    drawn = [*named, "--faults.layers", "*.weight", "--margin", "0.2"]
+    assert main([*common, *drawn, "--output", "drawn"]) == 0, capsys.readouterr().err
+    (path,) = Path("drawn/fault_list/NMNIST").glob("*_fault_list.csv")
+    assert "fc1.weight@banks:40" in path.read_text()
+    replay = [*common, "--fault-list", str(path), "--output", "replayed"]
+    assert main([*replay, *named]) == 0, capsys.readouterr().err
+    found = [pd.read_csv(next(Path(p).glob("NMNIST/*/results.csv"))) for p in ("drawn", "replayed")]
+    pd.testing.assert_frame_equal(*found)
+    plain = Path("plain.csv")
+    plain.write_text(LIST + '0,fc1.weight,"(0, 290)",11,bit-flip,\n')
+    replay[replay.index(str(path))] = str(plain)
+    assert main([*replay, *named[:2]]) == 2
+    message = "--faults.models ./drift.py:Drift:0.5: no fault of --fault-list plain.csv needs it"
+    assert message in capsys.readouterr().err
+    assert main([*replay, *named[2:]]) == 2
+    assert "Banks:40: no fault of --fault-list plain.csv needs it" in capsys.readouterr().err

@@ -112,11 +112,18 @@ def test_the_command_prints_and_writes_them(
     assert main([str(folder), "--fit", str(raw)]) == 0
     printed = capsys.readouterr().out
     assert "Failures in 10^9 hours (FIT)" in printed
+    rows = printed[printed.index("Failures in 10^9") :].splitlines()
+    assert sum(row.startswith(("fc1.weight ", "all ")) for row in rows) == 4  # of two tables
+    assert not [row for row in rows if row.startswith("  ") and row.strip()]  # a line each
     table = pd.read_csv(tmp_path / "fault_list" / "Net" / "7_fault_list_fit.csv")
     assert table["family"].iloc[-1] == "all"
     by_hand = table["raw"] * table["bits"] / 1e6 * table["SDC_1"]
     assert table["FIT"].to_numpy() == pytest.approx(by_hand.to_numpy())
     assert table["FIT"].iloc[-1] == pytest.approx(table["FIT"][:-1].sum(), rel=1e-6)
-    raw.write_text("- 700\n")
-    assert main([str(folder), "--fit", str(raw)]) == 2
-    assert "raw.yaml: allowed are lines" in capsys.readouterr().err
+    capsys.readouterr()
+    for text, message in (("- 700\n", "allowed are lines"), ("'*.wait': 7\n", "fits no site")):
+        raw.write_text(text)
+        assert main([str(folder), "--fit", str(raw)]) == 2
+        out, error = capsys.readouterr()
+        assert message in error
+        assert not out  # it is read before the table is made

@@ -22,7 +22,10 @@ from fi.network.stages import EVENTS, Stage, find_sources
 
 #: So many faults of a trial are run by their differences, whatever stages they are in.
 FEW = 16
-#: The same where all of them are in linear stages, whose kernel takes any number of faults at once.
+#: The same where all of them are in linear stages, whose kernel takes any number of faults at once:
+#: one of so many words, since a plain forward takes as much longer as there are more of them, and
+#: so many at most. Measured: they meet at 96 faults of NMNIST's 11,910 words.
+WORDS_OF_ONE = 128
 FEW_LINEAR = 512
 
 
@@ -51,18 +54,22 @@ class EngineChoice:
     ) -> None:
         self.engine, self._bulk, self._many = engine, bulk, many
         self._linear: set[str] = set()
+        self._few_linear = FEW
         if engine is not None:
             with torch.inference_mode():
                 kernels = engine.prepare(subject.batches.first()[0].to(subject.dtype)).kernels
             if kernels is not None:
                 runs, families = kernels.multiple.runs_overlaps, bulk.space.space.families
-                self._linear = {family.name for family in families if runs(family.name)}
+                linear = [family for family in families if runs(family.name)]
+                self._linear = {family.name for family in linear}
+                words = sum(family.words for family in linear)
+                self._few_linear = max(FEW, min(FEW_LINEAR, words // WORDS_OF_ONE))
 
     def is_sparse(self, trial: RateTrial) -> bool:
         """Whether a trial is run by its differences."""
         if self.engine is None:
             return False
-        if trial.hits > FEW_LINEAR and not self._many:
+        if trial.hits > self._few_linear and not self._many:
             return False
         drawn = trial.draw(self._bulk.space)
         few = trial.hits <= FEW or all(hits.family.name in self._linear for hits in drawn)

@@ -124,15 +124,29 @@ class RateTrials(ListedFaults):
             FileError: another list is there, or the folder cannot be written.
         """
         text = trial_list_text(self.listed)
-        there = read_text(path, FileError) if path.exists() else ""
-        if there.startswith(text):
+        self.check_written(path)
+        if path.exists() and read_text(path, FileError).startswith(text):
             return
-        if not text.startswith(there):
-            raise FileError(f"{path} holds other trials; a list is never overwritten")
         try:
             write_text(path, text)
         except OSError as problem:
             raise FileError(f"{path} cannot be written: {problem.strerror}") from problem
+
+    def check_written(self, path: Path) -> None:
+        own = trial_list_text(self.listed).splitlines()
+        there = read_text(path, FileError).splitlines() if path.exists() else []
+        for line, (mine, found) in enumerate(zip(own, there, strict=False), start=1):
+            if mine != found:
+                raise FileError(
+                    f"{path}:{line} is {found[:80]!r}, and the options give {mine!r}: trials are "
+                    "drawn from --seed and --faults.rate, not read from that file; remove it, and "
+                    "it is written again"
+                )
+        if self.complete and len(there) > len(own):
+            raise FileError(
+                f"{path} has {len(there) - 1} trials, and the options give {len(own) - 1}; remove "
+                "it, and it is written again"
+            )
 
     def summary_entries(self) -> dict[str, Any]:
         numbers = {"faults": len(self.trials), "trials": len(self.trials)}

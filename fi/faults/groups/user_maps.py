@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from fi.base.errors import UserError, report_errors
-from fi.base.user_classes import find_class
+from fi.base.user_classes import find_class, names_class
 from fi.faults.groups.element_maps import WORD_MAPS, WordMap, word_map
 from fi.faults.groups.grouped_families import find_groups
 from fi.faults.modelling.class_sources import choose_name, is_ours, read_source
@@ -21,7 +21,7 @@ def load_map(name: str) -> str:
     Raises:
         UserError: there is no such map, or it is none.
     """
-    if "." in name.partition(":")[0]:
+    if names_class(name):
         file, separator, rest = name.rpartition(".py:")
         class_name, colon, parameter = rest.partition(":")
         cls = find_class(file + separator + class_name, "groups")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,21 +32,35 @@ def read_raw_rates(path: Path) -> dict[str, Any]:
     return {str(pattern): rate for pattern, rate in found.items()}
 
 
-def show_failure_rates(
-    campaign: PastCampaign, file: Path, confidence: float, method: str, console: Console
-) -> None:
-    """Print the failure rates of a campaign, and write them as CSV beside its table.
+def find_failure_rates(
+    campaign: PastCampaign, file: Path, confidence: float, method: str
+) -> list[FailureRate]:
+    """The failure rates of a campaign, by the raw rates in ``file``.
 
     Raises:
-        FileError: the file of raw rates, or the campaign, is not fit for that.
+        FileError: the file, or the campaign, is not fit for that.
     """
     campaign.refuse_rates("--fit")
-    summary, raw = campaign.summary(), read_raw_rates(file)
+    raw, summary = read_raw_rates(file), campaign.summary()
     results = campaign.results.load(whole=False)
     try:
-        rates = compute_failure_rates(results, summary.design, raw, confidence, method)
+        return compute_failure_rates(results, summary.design, raw, confidence, method)
     except ValueError as problem:
         raise FileError(f"{file}: {campaign.path}: {problem}") from None
+
+
+def show_failure_rates(
+    campaign: PastCampaign,
+    rates: Sequence[FailureRate],
+    confidence: float,
+    method: str,
+    console: Console,
+) -> None:
+    """Print failure rates, and write them as CSV beside the campaign's table.
+
+    Raises:
+        FileError: they cannot be written.
+    """
     path = campaign.table_path.with_name(f"{campaign.list_name}_fit.csv")
     try:
         write_text(path, fit_csv(rates))
@@ -57,22 +71,39 @@ def show_failure_rates(
 
 
 def view_failure_rates(rates: Sequence[FailureRate], confidence: float, method: str) -> Group:
-    """Families in rows, the network last."""
+    """Families in rows, the network last; within 80 columns, as the names of families allow."""
+    return Group(
+        Text("\nFailures in 10^9 hours (FIT), by single upsets", style="bold"),
+        _table(rates, ("bits", "FIT/Mbit", "SDC-1", "FIT", "hours between failures"), _means),
+        Text(f"\n{confidence * 100:g} % intervals", style="bold"),
+        _table(rates, ("FIT", "hours between failures"), _ends),
+        Text(f"\n{_footer(rates, confidence, method)}", style="dim"),
+    )
+
+
+def _table(
+    rates: Sequence[FailureRate],
+    headings: Sequence[str],
+    make: Callable[[FailureRate], list[str]],
+) -> Table:
     grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
     grid.add_column("site family", overflow="fold")
-    for heading in ("bits", "FIT/Mbit", "SDC-1", "FIT", "interval", "hours between failures"):
-        grid.add_column(heading, justify="right", no_wrap=heading != "hours between failures")
+    for heading in headings:
+        grid.add_column(heading, justify="right", no_wrap=True)
     for each in rates:
         if each.name == OVERALL:
             grid.add_section()
-        fit, hours = each.failures, each.hours
-        grid.add_row(
-            *(each.name, f"{each.bits}", f"{each.raw:.4g}", f"{100 * each.sdc.rate:.3f}"),
-            *(f"{fit.rate:.3g}", f"{fit.low:.3g} to {fit.high:.3g}"),
-            f"{hours.rate:.3g} ({hours.low:.2g} to {hours.high:.2g})",
-        )
-    title = Text("Failures in 10^9 hours (FIT), by single upsets", style="bold")
-    return Group(Text(), title, grid, Text(f"\n{_footer(rates, confidence, method)}", style="dim"))
+        grid.add_row(each.name, *make(each))
+    return grid
+
+
+def _means(each: FailureRate) -> list[str]:
+    numbers = [f"{each.bits}", f"{each.raw:.4g}", f"{100 * each.sdc.rate:.3f}"]
+    return [*numbers, f"{each.failures.rate:.3g}", f"{each.hours.rate:.3g}"]
+
+
+def _ends(each: FailureRate) -> list[str]:
+    return [f"{low:.3g} to {high:.3g}" for _, low, high in (each.failures, each.hours)]
 
 
 def _footer(rates: Sequence[FailureRate], confidence: float, method: str) -> str:
