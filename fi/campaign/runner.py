@@ -19,7 +19,13 @@ from fi.campaign.fault_injection import FaultInjection
 from fi.campaign.golden_run import GoldenRun, run_golden
 from fi.campaign.ranks import Processes
 from fi.campaign.running.announcements import describe_folder, describe_golden, describe_list
-from fi.campaign.running.basis import RunBasis, find_basis, hold_folder, open_pairs
+from fi.campaign.running.basis import (
+    RunBasis,
+    choose_level,
+    find_basis,
+    hold_folder,
+    open_pairs,
+)
 from fi.campaign.running.decision_counts import DecisionCounts, read_earlier_counts
 from fi.campaign.running.family_check import FamilyCheck, check_families
 from fi.campaign.running.group_runs import GroupRuns
@@ -32,8 +38,10 @@ from fi.campaign.schedule import ListedFaults, make_schedule
 from fi.campaign.settings import Settings
 from fi.campaign.subject import Subject, keep_network
 from fi.campaign.trainer import exact_arithmetic, make_trainer, on_gpu
+from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.engine.select import choose_engine
+from fi.engine.spike_watch import SpikeLayers, find_spike_layers
 from fi.engine.warm_up import warm_up
 from fi.faults.family_names import layer_of
 from fi.faults.fault import Fault, Trial
@@ -245,12 +253,17 @@ class Campaign:
         self.say(self._describe_list(basis.source.name))
         for line in describe_folder(files, earlier, self.schedule) if self.processes.first else ():
             self.say(line)
+        level = self.processes.run_on_first(
+            lambda: choose_level(files, done, self.settings.save_pairs)
+        )
+        self._keeps_pairs, layers = bool(level), None
+        if level == "spikes":
+            layers = self._watch_spikes()
         self._warm_up()
         if self.settings.check_first and self.engine.name != FullEngine.name:
             self._check_families()
-        self._keeps_pairs = self.processes.run_on_first(
-            lambda: open_pairs(basis, done, self.settings.save_pairs)
-        )
+        output = None if layers is None else layers.output
+        self.processes.run_on_first(lambda: open_pairs(basis, done, level, output))
         session = self._make_session(basis, earlier)
         with session.open(self._make_record(basis, earlier)):
             session.run(todo)
@@ -269,12 +282,33 @@ class Campaign:
             families = self.subject.families
             warm_up(self.engine, families, events.to(self.subject.dtype), self.say, several)
 
+    def _watch_spikes(self) -> SpikeLayers:
+        """Have the engine compare spikes, too; of which layers."""
+        subject, engine = self.subject, self.engine
+        staged = engine.staged if isinstance(engine, DifferentialEngine) else subject.staged
+        layers = find_spike_layers(subject.network, staged, subject.trial.order)
+        engine.watch_spikes(layers)
+        output = layers.output or "none: a layer without neurons is read"
+        self.say(f"spikes compared: hidden layers {', '.join(layers.hidden)}; output {output}")
+        if isinstance(engine, DifferentialEngine):
+            events, _ = subject.batches.first()
+            self.say(f"spikes compared: {engine.describe_spikes(events.to(subject.dtype))}")
+        return layers
+
+    def make_full_engine(self) -> FullEngine:
+        """A full engine that compares what the campaign's engine compares."""
+        subject = self.subject
+        full = FullEngine(subject.network, subject.infer, subject.sites)
+        if self.engine.layers is not None:
+            full.watch_spikes(self.engine.layers)
+        return full
+
     def _check_families(self) -> None:
         """Some faults of every family on the full engine too."""
         subject, acting = self.subject, self.acting_trials
         if not acting:
             return
-        full = FullEngine(subject.network, subject.infer, subject.sites)
+        full = self.make_full_engine()
         try:
             self._checked = check_families(
                 self.trainer, self.engine, full, acting, subject.batches.first()

@@ -13,13 +13,14 @@ from scipy import sparse
 
 from fi.base.errors import UserError
 from fi.metrics.outcomes import OUTCOMES, SDC_1
-from fi.metrics.pair_codes import OUTCOME, SCORES_DIFFER
+from fi.metrics.pair_codes import HIDDEN_DIFFER, OUTCOME, OUTPUT_DIFFER, SCORES_DIFFER
 from fi.statistics.result_table import merge_trials
 from fi.store.campaign_reader import PastCampaign
 from fi.store.pairs_file import PAIRS_NAME, PairBlock, PairsError, PairsFile
 
-#: What of the scores a test looks at.
-DETECTORS = ("class", "top-score", "score")
+#: What of a network a test looks at: its scores, or the spikes of the output or of hidden layers.
+SCORES, SPIKES = ("class", "top-score", "score"), ("spikes", "hidden")
+DETECTORS = (*SCORES, *SPIKES)
 
 
 class StoredPairs:
@@ -29,6 +30,7 @@ class StoredPairs:
         folder: of the campaign, ``output/<model>/<list>-<hash>``.
 
     Attributes:
+        head: what is known of all pairs.
         samples: how many the test set has.
 
     Raises:
@@ -42,7 +44,23 @@ class StoredPairs:
             raise UserError(
                 f"{self.folder}: no {PAIRS_NAME}: the campaign was run without --save-pairs"
             )
-        self.samples = self._file.read_samples()
+        self.head = self._file.read_head()
+        self.samples = self.head.samples
+
+    def _check_detector(self, by: str) -> None:
+        """Raise ``UserError`` where the pairs do not tell."""
+        if by not in DETECTORS:
+            raise UserError(f"--detect {by}: allowed are {', '.join(DETECTORS)}")
+        if by in SPIKES and self.head.level != "spikes":
+            raise UserError(
+                f"--detect {by}: {self.folder} was run with --save-pairs {self.head.level}; "
+                "--save-pairs spikes compares spikes"
+            )
+        if by == "spikes" and self.head.output is None:
+            raise UserError(
+                f"--detect {by}: the network of {self.folder} reads a layer without neurons, which "
+                "gives no spikes; allowed are class, top-score, score, hidden"
+            )
 
     @cached_property
     def results(self) -> pd.DataFrame:
@@ -97,10 +115,12 @@ class StoredPairs:
 
         Args:
             by: one of ``DETECTORS``: another class than the golden one, another largest score or
-                class, or any other score.
+                class, any other score, another spike of the output layer, or of a hidden one.
+
+        Raises:
+            UserError: there is no such way, or the campaign has not compared spikes.
         """
-        if by not in DETECTORS:
-            raise UserError(f"--detect {by}: allowed are {', '.join(DETECTORS)}")
+        self._check_detector(by)
         trials, samples = [], []
         start = 0
         for block in self.blocks():
@@ -132,5 +152,6 @@ def _sees(code: NDArray[np.uint8], by: str) -> NDArray[np.bool_]:
     elif by == "top-score":
         found = outcome != OUTCOMES.index("fully_masked")
     else:
-        found = (code & SCORES_DIFFER) != 0
+        bit = {"score": SCORES_DIFFER, "spikes": OUTPUT_DIFFER, "hidden": HIDDEN_DIFFER}[by]
+        found = (code & bit) != 0
     return found

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from fi.engine.base import Engine, Infer
+from fi.engine.spike_watch import SpikeLayers, SpikeWatch, Trains
 from fi.faults.fault import Fault, Trial
 from fi.faults.fault_sites import SiteFamily
 from fi.faults.injection import injected
@@ -46,26 +47,65 @@ class FullEngine(Engine):
     ) -> None:
         super().__init__(network, infer, families)
         self._samples = SamplePositions()
+        self._placed = ExitStack()
+        self._trial: Trial = ()
+        self._watch: SpikeWatch | None = None
+
+    def watch_spikes(self, layers: SpikeLayers) -> None:
+        super().watch_spikes(layers)
+        self._watch = SpikeWatch(self.network, layers)
 
     def group_size(self, faults: int) -> int:
         return 1
 
     @contextmanager
     def injected(self, faults: Sequence[Fault | Trial]) -> Iterator[None]:
-        (trial,) = self.expand(faults)
+        (self._trial,) = self.expand(faults)
+        with self._placed:
+            self._place()
+            yield
+
+    def _place(self) -> None:
+        """Put the trial in place, until ``_placed`` is closed."""
         infer = self.infer
         root = infer if isinstance(infer, nn.Module) else self.network
         axis, clock = getattr(infer, "time_axis", 0), getattr(infer, "clock", None)
         faulty = injected(
-            self.network, *trial, time_axis=axis, root=root, clock=clock, samples=self._samples
+            self.network,
+            *self._trial,
+            time_axis=axis,
+            root=root,
+            clock=clock,
+            samples=self._samples,
         )
-        with faulty:
-            yield
+        self._placed.enter_context(faulty)
 
     def pairs(
         self, events: Tensor, batch: int, golden: Tensor | None = None, first: int = 0
     ) -> Iterator[Pairs]:
         self._samples.numbers = torch.arange(first, first + events.shape[1])
-        scores = self.infer(events)
-        samples = torch.arange(len(scores), device=scores.device)
-        yield Pairs(torch.zeros_like(samples), samples, scores)
+        samples = torch.arange(events.shape[1], device=events.device)
+        fault = torch.zeros_like(samples)
+        if self._watch is None:
+            yield Pairs(fault, samples, self.infer(events))
+            return
+        trains = self._find_golden(self._watch, events, batch)
+        with self._watch.compare(trains, len(samples), events.device) as spikes:
+            scores = self.infer(events)
+        yield Pairs(fault, samples, scores, spikes)
+
+    def _find_golden(self, watch: SpikeWatch, events: Tensor, batch: int) -> Trains:
+        """The golden spikes of a batch; where they are not known the trial is taken out for it."""
+
+        def run_golden() -> None:
+            self._placed.close()
+            try:
+                self.infer(events)
+            finally:
+                self._place()
+
+        return watch.find_golden(batch, events.shape[1], run_golden)
+
+    def forget(self) -> None:
+        if self._watch is not None:
+            self._watch.forget()

@@ -1,4 +1,4 @@
-"""What became of a pair, in a byte: its outcome, and what else is known of its scores."""
+"""What became of a pair, in a number: its outcome, and what else is known of scores and spikes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fi.metrics.judgement import Judgement
+from fi.metrics.pairs import HIDDEN, OUTPUT
 
 #: Bits 0 to 2: the place of the outcome in ``OUTCOMES``.
 OUTCOME = 0b111
@@ -16,11 +17,20 @@ SCORES_DIFFER = 1 << 3
 CORRECT = 1 << 4
 #: A score is infinite or NaN.
 NON_FINITE = 1 << 5
+#: A spike of a hidden layer, or of the output layer, differs; where spikes are compared.
+_SPIKE_BITS = 6
+HIDDEN_DIFFER, OUTPUT_DIFFER = HIDDEN << _SPIKE_BITS, OUTPUT << _SPIKE_BITS
 #: Bits of the sample and of the code in a packed pair.
 _SAMPLE_BITS, _CODE_BITS = 32, 8
 
 
-def pack_pairs(fault: Tensor, sample: Tensor, judged: Judgement, differs: Tensor) -> Tensor:
+def pack_pairs(
+    fault: Tensor,
+    sample: Tensor,
+    judged: Judgement,
+    differs: Tensor,
+    spikes: Tensor | None = None,
+) -> Tensor:
     """Pairs as one number each, which order by fault, then by sample; those that differ nowhere
     are left out.
 
@@ -29,12 +39,16 @@ def pack_pairs(fault: Tensor, sample: Tensor, judged: Judgement, differs: Tensor
         sample: place in the test set, ``int64 [pairs]``.
         judged: of the pairs.
         differs: whether any of their scores differs from the golden one, ``bool [pairs]``.
+        spikes: as in ``Pairs``.
 
     Returns:
         ``int64 [pairs that differ]``.
     """
     code = judged.outcome + SCORES_DIFFER * differs + CORRECT * judged.correct
     code = code + NON_FINITE * judged.non_finite
+    if spikes is not None:
+        code = code + (spikes.to(code.dtype) << _SPIKE_BITS)
+        differs = differs | (spikes != 0)
     packed = (fault << (_SAMPLE_BITS + _CODE_BITS)) + (sample << _CODE_BITS) + code
     return packed[differs]
 

@@ -5,8 +5,8 @@ and its CRC-32 as two little-endian ``uint32``, then the block, compressed by zl
 is the number of trials and of pairs as two ``uint64``, then four arrays: ``injection`` (``int64``)
 and ``count`` (``uint32``) of the trials, ``sample`` (``uint32``) and ``code`` (``uint8``) of the
 pairs, trial after trial, samples in their order, each less the one before it in its trial. A pair
-that is not listed has the golden scores. The first block is a JSON object: the version, and how
-many samples there are.
+that is not listed has the golden scores, and golden spikes where the file says that these were
+compared. The first block is a JSON object, see ``PairsHead``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import struct
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,39 @@ _ARRAYS = (("injection", "<i8"), ("count", "<u4"), ("sample", "<u4"), ("code", "
 
 class PairsError(FileError):
     """The pairs cannot be read, or do not belong to the results."""
+
+
+@dataclass(frozen=True)
+class PairsHead:
+    """What a file says of all its pairs.
+
+    Attributes:
+        samples: how many the test set has.
+        level: what of every pair was compared, ``scores``, or ``spikes`` as well.
+        output: the layer whose spikes are the output; ``None`` where there is none, or where spikes
+            are not compared.
+    """
+
+    samples: int
+    level: str = "scores"
+    output: str | None = None
+
+    def encode(self) -> bytes:
+        """As JSON."""
+        return json.dumps({"version": VERSION, **asdict(self)}).encode()
+
+    @classmethod
+    def decode(cls, path: Path, data: bytes) -> PairsHead:
+        """What ``encode`` has made; ``PairsError`` where it is none."""
+        try:
+            read = json.loads(data)
+            version = read.pop("version")
+            known = cls(int(read.pop("samples")), **read) if version == VERSION else None
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise PairsError(f"{path}: no file of pairs") from None
+        if known is None:
+            raise PairsError(f"{path}: version {version}; allowed is {VERSION}")
+        return known
 
 
 @dataclass(frozen=True)
@@ -135,11 +168,10 @@ class PairsFile:
         """Whether there is one."""
         return self.path.exists()
 
-    def start(self, samples: int) -> None:
+    def start(self, head: PairsHead) -> None:
         """Write the beginning of a file where there is none."""
         if not self.exists():
-            head = json.dumps({"version": VERSION, "samples": samples}).encode()
-            write_bytes(self.path, _frame(head))
+            write_bytes(self.path, _frame(head.encode()))
 
     def append(self, block: PairBlock) -> None:
         """Add a group in one durable write."""
@@ -148,17 +180,10 @@ class PairsFile:
             file.flush()
             os.fsync(file.fileno())
 
-    def read_samples(self) -> int:
-        """How many samples the test set has; ``PairsError`` where the file is no such."""
+    def read_head(self) -> PairsHead:
+        """What it says of all pairs; ``PairsError`` where the file is no such."""
         for data in self._read_blocks():
-            try:
-                head = json.loads(data)
-                version, samples = head["version"], int(head["samples"])
-            except (ValueError, TypeError, KeyError):
-                break
-            if version != VERSION:
-                raise PairsError(f"{self.path}: version {version}; allowed is {VERSION}")
-            return samples
+            return PairsHead.decode(self.path, data)
         raise PairsError(f"{self.path}: no file of pairs")
 
     def blocks(self) -> Iterator[PairBlock]:
@@ -167,7 +192,7 @@ class PairsFile:
         Raises:
             PairsError: the file is damaged; a last block that is not complete is left out.
         """
-        samples = self.read_samples()
+        samples = self.read_head().samples
         for number, data in enumerate(self._read_blocks()):
             if number:
                 try:
@@ -181,7 +206,7 @@ class PairsFile:
         Raises:
             PairsError: a trial among them has no pairs here, or the file is damaged.
         """
-        samples = self.read_samples()
+        head = self.read_head()
         wanted = np.fromiter(injections, np.int64, len(injections))
         kept, whole = [], True
         for block in self.blocks():
@@ -196,19 +221,20 @@ class PairsFile:
                 "and no pairs; --overwrite runs them again"
             )
         if not whole or self._length() != self.path.stat().st_size:
-            head = json.dumps({"version": VERSION, "samples": samples}).encode()
             frames = [_frame(block.encode()) for block in kept if len(block.injection)]
-            write_bytes(self.path, b"".join([_frame(head), *frames]))
+            write_bytes(self.path, b"".join([_frame(head.encode()), *frames]))
 
     def join(self, parts: Iterable[PairsFile]) -> None:
         """Write what all ``parts`` have, of one test set, one behind the other."""
         parts = list(parts)
-        samples = {part.read_samples() for part in parts}
-        if len(samples) != 1:
-            raise PairsError(f"{self.path}: its parts have {sorted(samples)} samples")
-        head = json.dumps({"version": VERSION, "samples": samples.pop()}).encode()
+        heads = [part.read_head() for part in parts]
+        for name in ("samples", "level", "output"):
+            if len(found := {getattr(head, name) for head in heads}) != 1:
+                raise PairsError(
+                    f"{self.path}: its parts have other {name}: {sorted(map(str, found))}"
+                )
         frames = [_frame(block.encode()) for part in parts for block in part.blocks()]
-        write_bytes(self.path, b"".join([_frame(head), *frames]))
+        write_bytes(self.path, b"".join([_frame(heads[0].encode()), *frames]))
 
     def _length(self) -> int:
         """Where the last complete block ends."""

@@ -116,7 +116,7 @@ def test_a_set_is_chosen_on_some_faults_and_measured_on_others() -> None:
 def test_the_command(
     campaign: Run, subject: Subject, faults: list[Fault], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = campaign(subject, faults, save_pairs=True)
+    run = campaign(subject, faults, save_pairs="scores")
     run.run()
     folder = run.files.path
     assert command.main([str(folder), "--samples", "3"]) == 0
@@ -127,7 +127,7 @@ def test_the_command(
     curve = pd.read_csv(folder / "coverage.csv")
     assert curve["sample"].tolist() == chosen
     assert (folder / "coverage.svg").read_text().count("<svg") == 1
-    part = campaign(subject_of(SmallLinear, subset=chosen), faults, save_pairs=True)
+    part = campaign(subject_of(SmallLinear, subset=chosen), faults, save_pairs="scores")
     part.run()
     whole, again = StoredPairs(folder).detected(), StoredPairs(part.files.path).detected()
     assert np.array_equal(whole[:, sorted(chosen)].toarray(), again.toarray())
@@ -140,7 +140,7 @@ def test_what_users_do_wrong(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run = campaign(subject, faults, save_pairs=True)
+    run = campaign(subject, faults, save_pairs="scores")
     run.run()
     folder = str(run.files.path)
     for arguments, wanted in (

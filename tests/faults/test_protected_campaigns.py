@@ -195,7 +195,11 @@ def test_the_table_has_a_row_of_what_was_detected(campaign: Run) -> None:
     [
         (Fault(0, "fc1.weight", (0, 0), (), "dead"), {}, "fault model dead is of no bits"),
         (Fault(0, "fc1.weight", (0, 0), (), "scale:0.5"), {}, "allowed with --ecc secded:32: bit"),
-        (Fault(0, "fc1.weight", (0, 0), 1), {"save_pairs": True}, "--save-pairs: not with --ecc"),
+        (
+            Fault(0, "fc1.weight", (0, 0), 1),
+            {"save_pairs": "scores"},
+            "--save-pairs: not with --ecc",
+        ),
         (Fault(0, "fc1.weight", (0, 0), 1), {"save_scores": True}, "--save-scores: not with --ecc"),
         (Fault(0, "fc1.weight", (0, 0), 1), {"ecc": "secded"}, "--ecc: 'secded'; allowed"),
     ],
