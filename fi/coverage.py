@@ -15,9 +15,11 @@ from fi.base.text_files import write_text
 from fi.cli.execution import run_command
 from fi.cli.parser import CommandParser
 from fi.detection.critical_coverage import UNMASKED, Rule
+from fi.detection.monitor_table import measure_monitors
 from fi.detection.set_choice import RANDOM_SETS, ChosenSet, FaultSet, choose_set
 from fi.detection.stored_pairs import DETECTORS, StoredPairs
 from fi.detection.subset_file import write_subset
+from fi.report.terminal.monitor_view import show_monitors
 from fi.store.campaign_reader import PastCampaign
 
 COMMAND = "python -m fi.coverage"
@@ -37,6 +39,9 @@ def run(argv: list[str]) -> None:
         raise UserError(f"--confidence {options.confidence}: allowed is above 0 and below 1")
     rule = Rule.parse(options.critical)
     folder = _check_folder(options.campaign)
+    if options.monitors:
+        _show_monitors(folder, options.confidence)
+        return
     first = FaultSet.read(StoredPairs(folder), options.detect)
     if options.second is None:
         first, second = first.split(options.seed)
@@ -57,6 +62,14 @@ def _check_folder(given: str) -> Path:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of a campaign")
     return folder
+
+
+def _show_monitors(folder: Path, confidence: float) -> None:
+    """The table of the campaign's monitors; ``UserError`` where it has none."""
+    pairs = StoredPairs(folder)
+    if not pairs.head.monitors:
+        raise UserError(f"{folder}: the campaign was run without --monitor")
+    show_monitors(measure_monitors(pairs, confidence), confidence)
 
 
 def _read_second(first: Path, folder: Path, detect: str) -> FaultSet:
@@ -138,6 +151,9 @@ def _parser() -> CommandParser:
         default="sdc_1>0",
         type=str,
         help="which faults matter, as sdc_1>0, facc_loss>1%%",
+    )
+    parser.add_argument(
+        "--monitors", action="store_true", help="show what the campaign's monitors report, only"
     )
     parser.add_argument("--seed", metavar="N", type=int, default=51196, help="of halves and sets")
     parser.add_argument("--confidence", metavar="C", type=float, default=0.99, help="of intervals")

@@ -288,6 +288,12 @@ def _add_output_options(parser: CommandParser) -> None:
         type=str,
         help="keep the outcome of every pair, for fi.coverage: scores, or spikes too",
     )
+    add(
+        "--monitor",
+        metavar="NAMES",
+        type=str,
+        help="which pairs these would report: output-counts, membranes, rates, or a class of yours",
+    )
     add("--progress", default="predictions", type=str, help="changed predictions or scores")
     add("--no-figures", action="store_true", help="no report.html, no figures in TensorBoard")
     add("--quiet", action="store_true", help="print the table only")

@@ -21,9 +21,12 @@ class Pairs(NamedTuple):
         scores: ``[pairs, classes]``.
         spikes: whose spikes differ, ``HIDDEN`` and ``OUTPUT``, uint8 ``[pairs]``; ``None`` where
             nobody asked. Then a pair that is not listed has golden spikes, too.
+        alarms: which monitors report it and not the golden run, or the reverse: a bit for each,
+            uint8 ``[pairs]``; ``None`` where there are none.
     """
 
     fault: Tensor
     sample: Tensor
     scores: Tensor
     spikes: Tensor | None = None
+    alarms: Tensor | None = None

@@ -2,11 +2,11 @@
 
 A file of blocks, one for each group of trials that was stored: ``MAGIC``, the length of the block
 and its CRC-32 as two little-endian ``uint32``, then the block, compressed by zlib. Uncompressed it
-is the number of trials and of pairs as two ``uint64``, then four arrays: ``injection`` (``int64``)
-and ``count`` (``uint32``) of the trials, ``sample`` (``uint32``) and ``code`` (``uint8``) of the
-pairs, trial after trial, samples in their order, each less the one before it in its trial. A pair
-that is not listed has the golden scores, and golden spikes where the file says that these were
-compared. The first block is a JSON object, see ``PairsHead``.
+is the number of trials and of pairs as two ``uint64``, then five arrays: ``injection`` (``int64``)
+and ``count`` (``uint32``) of the trials, ``sample`` (``uint32``), ``code`` and ``alarms``
+(``uint8``) of the pairs, trial after trial, samples in their order, each less the one before it in
+its trial. A pair that is not listed has the golden scores, and golden spikes and alarms where the
+file has these. The first block is a JSON object, see ``PairsHead``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import struct
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,22 @@ from numpy.typing import NDArray
 
 from fi.base.text_files import FileError, write_bytes
 from fi.faults.fault import Trial
-from fi.metrics.pair_codes import unpack_pairs
+from fi.metrics.pair_codes import ALARM_BITS, unpack_pairs
 
 #: Of the file in the folder of a campaign.
 PAIRS_NAME = "pairs.bin"
 MAGIC = b"FSNNPAIR"
-VERSION = 1
+VERSION = 2
 _HEAD, _SIZES = struct.Struct("<II"), struct.Struct("<QQ")
 #: A block is no longer than this, whatever a damaged file says.
 _LONGEST = 1 << 31
-_ARRAYS = (("injection", "<i8"), ("count", "<u4"), ("sample", "<u4"), ("code", "u1"))
+_ARRAYS = (
+    ("injection", "<i8"),
+    ("count", "<u4"),
+    ("sample", "<u4"),
+    ("code", "u1"),
+    ("alarms", "u1"),
+)
 
 
 class PairsError(FileError):
@@ -50,11 +56,15 @@ class PairsHead:
         level: what of every pair was compared, ``scores``, or ``spikes`` as well.
         output: the layer whose spikes are the output; ``None`` where there is none, or where spikes
             are not compared.
+        monitors: by name the samples that each reports without a fault.
+        source: hash of the user's classes among the monitors.
     """
 
     samples: int
     level: str = "scores"
     output: str | None = None
+    monitors: dict[str, list[int]] = field(default_factory=dict)
+    source: str = ""
 
     def encode(self) -> bytes:
         """As JSON."""
@@ -82,13 +92,13 @@ class PairBlock:
         injection: of each trial, ``int64 [trials]``.
         count: how many pairs each has, ``uint32 [trials]``.
         sample: places in the test set, ``uint32 [pairs]``, trial after trial, each in order.
-        code: see ``fi.metrics.pair_codes``, ``uint8 [pairs]``.
+        code: see ``fi.metrics.pair_codes``, ``uint16 [pairs]``.
     """
 
     injection: NDArray[np.int64]
     count: NDArray[np.uint32]
     sample: NDArray[np.uint32]
-    code: NDArray[np.uint8]
+    code: NDArray[np.uint16]
 
     @classmethod
     def of(cls, trials: Sequence[Trial], packed: NDArray[np.int64]) -> PairBlock:
@@ -96,7 +106,7 @@ class PairBlock:
         trial, sample, code = unpack_pairs(np.sort(packed))
         count = np.bincount(trial, minlength=len(trials)).astype(np.uint32)
         injections = np.array([trial[0].injection for trial in trials], np.int64)
-        return cls(injections, count, sample.astype(np.uint32), code.astype(np.uint8))
+        return cls(injections, count, sample.astype(np.uint32), code.astype(np.uint16))
 
     @classmethod
     def join(cls, blocks: Sequence[PairBlock]) -> PairBlock:
@@ -126,7 +136,8 @@ class PairBlock:
         starts = np.cumsum(self.count) - self.count
         first = starts[self.count > 0]
         steps[first] = self.sample[first]
-        arrays: list[NDArray[Any]] = [self.injection, self.count, steps, self.code]
+        codes = self.code & 0xFF, self.code >> ALARM_BITS
+        arrays: list[NDArray[Any]] = [self.injection, self.count, steps, *codes]
         parts = [a.astype(kind).tobytes() for a, (_, kind) in zip(arrays, _ARRAYS, strict=True)]
         return b"".join([_SIZES.pack(len(self.injection), len(self.sample)), *parts])
 
@@ -134,7 +145,7 @@ class PairBlock:
     def decode(cls, data: bytes, samples: int) -> PairBlock:
         """The block that ``encode`` has made; ``ValueError`` where it is none."""
         trials, pairs = _SIZES.unpack_from(data)
-        lengths = (trials, trials, pairs, pairs)
+        lengths = (trials, trials, pairs, pairs, pairs)
         sizes = [n * np.dtype(kind).itemsize for n, (_, kind) in zip(lengths, _ARRAYS, strict=True)]
         if len(data) != _SIZES.size + sum(sizes):
             raise ValueError("its arrays are not as long as it says")
@@ -142,7 +153,8 @@ class PairBlock:
         for length, size, (_, kind) in zip(lengths, sizes, _ARRAYS, strict=True):
             arrays.append(np.frombuffer(data, kind, length, at))
             at += size
-        injection, count, steps, code = arrays
+        injection, count, steps, code, alarms = arrays
+        code = code.astype(np.uint16) | np.left_shift(alarms, ALARM_BITS, dtype=np.uint16)
         if int(count.sum()) != pairs:
             raise ValueError("its trials have not as many pairs as it says")
         total = np.cumsum(steps.astype(np.int64))
@@ -228,11 +240,9 @@ class PairsFile:
         """Write what all ``parts`` have, of one test set, one behind the other."""
         parts = list(parts)
         heads = [part.read_head() for part in parts]
-        for name in ("samples", "level", "output"):
-            if len(found := {getattr(head, name) for head in heads}) != 1:
-                raise PairsError(
-                    f"{self.path}: its parts have other {name}: {sorted(map(str, found))}"
-                )
+        for name in asdict(heads[0]):
+            if any(getattr(head, name) != getattr(heads[0], name) for head in heads):
+                raise PairsError(f"{self.path}: its parts have other {name}")
         frames = [_frame(block.encode()) for part in parts for block in part.blocks()]
         write_bytes(self.path, b"".join([_frame(heads[0].encode()), *frames]))
 

@@ -21,7 +21,7 @@ def trial(injection: int) -> Trial:
 
 def block(pairs: dict[tuple[int, int], int], injections: list[int]) -> PairBlock:
     """Of codes by place of the trial and sample."""
-    packed = [(row << 40) + (sample << 8) + code for (row, sample), code in pairs.items()]
+    packed = [(row << 44) + (sample << 16) + code for (row, sample), code in pairs.items()]
     return PairBlock.of([trial(number) for number in injections], np.array(packed, np.int64))
 
 
@@ -55,7 +55,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 @given(
     st.dictionaries(
-        st.tuples(st.integers(0, 4), st.integers(0, SAMPLES - 1)), st.integers(0, 255), max_size=30
+        st.tuples(st.integers(0, 4), st.integers(0, SAMPLES - 1)),
+        st.integers(0, (1 << 16) - 1),
+        max_size=30,
     )
 )
 def test_any_pairs_come_back(pairs: dict[tuple[int, int], int]) -> None:

@@ -159,16 +159,31 @@ def choose_level(files: CampaignFiles, done: Collection[int], wanted: str) -> st
     return level
 
 
-def open_pairs(basis: RunBasis, done: Collection[int], level: str, output: str | None) -> None:
+def open_pairs(basis: RunBasis, done: Collection[int], head: PairsHead | None) -> None:
     """Begin the file of pairs, or go on with that of an earlier run.
 
     Args:
         basis: of the run, whose folder this process holds.
         done: the trials that have results.
-        level: of ``choose_level``; nothing is done where it is empty.
-        output: the layer whose spikes are the output.
+        head: what is kept of every pair; ``None`` where nothing is.
+
+    Raises:
+        UserError: the file of the earlier run has something else.
     """
-    if level:
-        pairs = basis.files.pairs
-        pairs.start(PairsHead(basis.golden.samples, level, output))
-        pairs.keep(done)
+    if head is None:
+        return
+    pairs = basis.files.pairs
+    pairs.start(head)
+    before = pairs.read_head()
+    if list(before.monitors) != list(head.monitors):
+        names = ",".join(before.monitors) or "none"
+        raise UserError(
+            f"{pairs.path} has the monitors {names}: --monitor {names} goes on with them, "
+            "--overwrite runs all faults again"
+        )
+    if before != head:
+        raise UserError(
+            f"{pairs.path}: the monitors of an earlier run were others, or have learnt something "
+            "else; --overwrite runs all faults again"
+        )
+    pairs.keep(done)

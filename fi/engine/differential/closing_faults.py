@@ -139,6 +139,5 @@ def _number_within(sample: Tensor) -> Tensor:
 
 def _choose(pairs: Pairs, chosen: Tensor) -> Pairs:
     """Some of the pairs, bool ``[pairs]``."""
-    fault, sample, scores, spikes = pairs
-    spikes = None if spikes is None else spikes[chosen]
-    return Pairs(fault[chosen], sample[chosen], scores[chosen], spikes)
+    spikes = None if pairs.spikes is None else pairs.spikes[chosen]
+    return Pairs(pairs.fault[chosen], pairs.sample[chosen], pairs.scores[chosen], spikes)
