@@ -25,7 +25,10 @@ time: how long an inference takes in software with this monitor alone."""
 def show_monitors(table: pd.DataFrame, confidence: float, console: Console | None = None) -> None:
     """Print the table of ``measure_monitors``."""
     view = Table(
-        title=f"Monitors, % [{100 * confidence:g} % interval]", box=box.SIMPLE, pad_edge=False
+        title=f"Monitors, % [{100 * confidence:g} % interval]",
+        box=box.SIMPLE,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     view.add_column("monitor", no_wrap=True)
     for heading in (*_COLUMNS.values(), "time"):
