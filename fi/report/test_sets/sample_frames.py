@@ -14,7 +14,7 @@ from fi.report.palette import COLOURS, FAINT, GOLDEN
 from fi.report.picture import Picture
 
 Array = NDArray[Any]
-_INCHES = 1.25
+_INCHES = 1.45
 #: The colours of the two kinds of events of a camera: brighter, darker.
 _BRIGHTER, _DARKER = GOLDEN, COLOURS["sdc_10_20"]
 
@@ -64,7 +64,7 @@ def draw_samples(frames: Sequence[SampleFrame], stands_on: str) -> Picture:
     what = "events of each line (down) over time (right)" if lines else "events summed over time"
     reading = f"The chosen samples in their order: {what}"
     if polarities:
-        reading += ", blue where it became brighter, orange where darker"
+        reading += ", blue where it became brighter, orange where darker, dark where both"
     return Picture(
         "samples",
         "The chosen samples",
@@ -82,7 +82,7 @@ def _are_lines(frames: Sequence[SampleFrame]) -> bool:
 def _draw(frames: Sequence[SampleFrame], width: float) -> Figure:
     columns = max(1, min(len(frames), int(width // _INCHES)))
     rows = -(-len(frames) // columns)
-    figure = Figure(figsize=(width, 1.75 * rows), layout="constrained")
+    figure = Figure(figsize=(width, 1.95 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
