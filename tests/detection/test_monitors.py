@@ -24,6 +24,7 @@ from fi.faults.fault import Fault
 from fi.metrics.outcomes import OUTCOMES
 from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
+from fi.test import main as run_test
 
 OURS = ("output-counts", "membranes", "rates")
 OWN = '''
@@ -221,3 +222,21 @@ def test_monitors_that_err(campaign: Run, tmp_path: Path, body: str, wanted: str
     with pytest.raises(UserError, match=wanted) as raised:
         campaign(subject, drawn(subject), engine="full", monitors=monitors).run()
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (["--monitor", "colour"], "--monitor colour: allowed are output-counts, membranes, rates"),
+        (["--monitor", "rates", "--faults.rate", "1e-4"], "--monitor: not with --faults.rate"),
+        (["--monitor", "rates", "--ecc", "secded:32"], "--monitor: not with --ecc"),
+        (["--save-pairs", "colour"], "--save-pairs colour: allowed are scores, spikes"),
+    ],
+)
+def test_options_that_are_refused(
+    workplace: Path, options: list[str], wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--model", "NMNIST", "--limit-samples", "4", *options]
+    assert run_test(arguments) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert wanted in line
