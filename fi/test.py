@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fi.base.errors import ContractBroken
+from fi.base.errors import ContractBroken, UserError
 from fi.base.garbage import exempt_from_collection, pause_collection
 from fi.cli.argv import asks_for_help
 from fi.cli.execution import run_command
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fi.campaign.rates.rate_campaign import RateCampaign
     from fi.campaign.runner import Campaign
     from fi.campaign.subject import Subject
+    from fi.engine.monitors.monitor_set import MonitorSet
     from fi.sampling.rate_plan import RatePlan
 
 # Nothing is imported before it is needed: PyTorch for the options, then, for what runs a campaign,
@@ -88,13 +89,25 @@ def prepare(argv: list[str]) -> tuple[Campaign, FaultSource | None, Namespace]:
         "say": say_nothing if options.quiet else print,
     }
     if rates is not None:
+        if options.monitor is not None:
+            raise UserError("--monitor: not with --faults.rate, whose trials are many faults")
         return make_rate_campaign(rates, subject, options, common), None, options
     source = make_fault_source(given, subject, settings.output)
     if options.fault_list:
         check_needed(source.faults, options, plan)
     rule = {"confidence": options.confidence, "interval": options.interval}
     record = replace(source.record, **rule)
-    return Campaign(subject, source.runnable, source=record, **common), source, options
+    monitors = find_monitors(options)
+    campaign = Campaign(subject, source.runnable, source=record, monitors=monitors, **common)
+    return campaign, source, options
+
+
+def find_monitors(options: Namespace) -> MonitorSet | None:
+    """Those of ``--monitor``."""
+    from fi.cli.option_values import split_words
+    from fi.engine.monitors.monitor_set import MonitorSet
+
+    return None if options.monitor is None else MonitorSet(split_words(options.monitor))
 
 
 def make_rate_campaign(

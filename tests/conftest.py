@@ -82,7 +82,7 @@ def campaign(tmp_path: Path) -> Run:
     """Makes campaigns that write to a folder of the test and say nothing."""
 
     def make(subject: Subject, faults: Sequence[Fault], **options: Any) -> Campaign:
-        arguments = {k: options.pop(k) for k in ("source", "say") if k in options}
+        arguments = {k: options.pop(k) for k in ("source", "say", "monitors") if k in options}
         more = options.pop("callbacks", ())
         hardware = Hardware(accelerator="cpu", precision=options.pop("precision", "32-true"))
         defaults = {

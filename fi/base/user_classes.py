@@ -26,6 +26,7 @@ _NOUNS = {
     "callbacks": "callback",
     "fault models": "fault model",
     "groups": "group",
+    "monitors": "monitor",
 }
 
 #: A class that defines one of these is a network or a datamodule.

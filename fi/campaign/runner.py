@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 import pytorch_lightning as pl
 
 from fi.base.checkouts import find_checkouts
-from fi.base.errors import ContractBroken, GraphDiffers, first_line
+from fi.base.errors import ContractBroken, GraphDiffers, UserError, first_line
 from fi.base.notes import warn_user
 from fi.base.provenance import describe_machine
 from fi.campaign.callback_api import CampaignRecord
@@ -19,11 +20,18 @@ from fi.campaign.fault_injection import FaultInjection
 from fi.campaign.golden_run import GoldenRun, run_golden
 from fi.campaign.ranks import Processes
 from fi.campaign.running.announcements import describe_folder, describe_golden, describe_list
-from fi.campaign.running.basis import RunBasis, find_basis, hold_folder, open_pairs
+from fi.campaign.running.basis import (
+    RunBasis,
+    choose_level,
+    find_basis,
+    hold_folder,
+    open_pairs,
+)
 from fi.campaign.running.decision_counts import DecisionCounts, read_earlier_counts
 from fi.campaign.running.family_check import FamilyCheck, check_families
 from fi.campaign.running.group_runs import GroupRuns
 from fi.campaign.running.listeners import Listeners
+from fi.campaign.running.monitor_start import MonitorStart, start_monitors
 from fi.campaign.running.protected_runs import ProtectedRuns, protect
 from fi.campaign.running.score_warnings import find_score_warnings
 from fi.campaign.running.session import Session, StoringSession
@@ -32,8 +40,11 @@ from fi.campaign.schedule import ListedFaults, make_schedule
 from fi.campaign.settings import Settings
 from fi.campaign.subject import Subject, keep_network
 from fi.campaign.trainer import exact_arithmetic, make_trainer, on_gpu
+from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
+from fi.engine.monitors.monitor_set import MonitorSet
 from fi.engine.select import choose_engine
+from fi.engine.spike_watch import SpikeLayers, find_spike_layers
 from fi.engine.warm_up import warm_up
 from fi.faults.family_names import layer_of
 from fi.faults.fault import Fault, Trial
@@ -42,10 +53,14 @@ from fi.network.stages import SpikingNetwork
 from fi.sampling.sequential import IterativeDraw
 from fi.statistics.result_table import merge_trials
 from fi.store.campaign_folder import CampaignFiles, report_disk_errors
+from fi.store.identity import text_hash
+from fi.store.pairs_file import PairsHead
 from fi.store.run_summary import ListRecord, RunSummary
 
 #: Samples on which it is checked that a network can be run by its differences.
 _FEW = 4
+#: Why campaigns with monitors are slow, as ``choose_engine`` says it.
+WATCHED = "full engine, one fault a test run"
 
 
 class Campaign:
@@ -63,6 +78,7 @@ class Campaign:
         callbacks: Lightning callbacks that follow it, as ``standard_callbacks`` makes them; the one
             that injects the faults is the campaign's own.
         say: takes the lines that tell the user what happens.
+        monitors: that are asked about every pair, on the full engine.
 
     Raises:
         UserError: the list is empty, the engine cannot take the network, or the machine has no
@@ -79,8 +95,9 @@ class Campaign:
         options: Mapping[str, Any] | None = None,
         callbacks: Sequence[pl.Callback] = (),
         say: Callable[[str], None] = print,
+        monitors: MonitorSet | None = None,
     ) -> None:
-        self.subject = subject
+        self.subject, self.monitors = subject, monitors
         self.settings = chosen = settings or Settings()
         self.schedule = make_schedule(faults, chosen.shard)
         check_times(subject, self.schedule)
@@ -91,7 +108,7 @@ class Campaign:
         subject.own.take_anew()  # what has been set since the subject was made is to stay
         few = subject.batches.first()[0][:, :_FEW]
         self.engine, self.why = choose_engine(
-            chosen.engine,
+            chosen.engine if monitors is None else choose_for_monitors(chosen),
             subject.network,
             subject.infer,
             chosen.memory,
@@ -100,6 +117,8 @@ class Campaign:
             lambda: find_stages(subject, self.schedule),
             subject.sites,
         )
+        if monitors is not None:
+            self.why = f"{WATCHED}: monitors see membranes and spikes of every pair"
         subject.own.reset()  # the checks have run the network
         self.trainer = make_trainer(chosen.hardware, self.callbacks)
         self.processes = Processes(self.trainer)
@@ -108,6 +127,7 @@ class Campaign:
         self._checked: FamilyCheck | None = None
         self._score_warnings: list[str] = []
         self._keeps_pairs = False
+        self._monitored: MonitorStart | None = None
 
     @property
     def faults(self) -> list[Fault]:
@@ -248,12 +268,11 @@ class Campaign:
         self.say(self._describe_list(basis.source.name))
         for line in describe_folder(files, earlier, self.schedule) if self.processes.first else ():
             self.say(line)
+        head = self._start_pairs(basis, done)
         self._warm_up()
         if self.settings.check_first and self.engine.name != FullEngine.name:
             self._check_families()
-        self._keeps_pairs = self.processes.run_on_first(
-            lambda: open_pairs(basis, done, self.settings.save_pairs)
-        )
+        self.processes.run_on_first(lambda: open_pairs(basis, done, head))
         session = self._make_session(basis, earlier)
         with session.open(self._make_record(basis, earlier)):
             session.run(todo)
@@ -272,12 +291,53 @@ class Campaign:
             families = self.subject.families
             warm_up(self.engine, families, events.to(self.subject.dtype), self.say, several)
 
+    def _start_pairs(self, basis: RunBasis, done: Collection[int]) -> PairsHead | None:
+        """Have the engine tell what is kept of every pair; ``None`` where nothing is."""
+        wanted = self.settings.save_pairs or ("scores" if self.monitors else "")
+        level = self.processes.run_on_first(lambda: choose_level(basis.files, done, wanted))
+        self._keeps_pairs = bool(level)
+        if not level:
+            return None
+        layers = self._find_layers()
+        if level == "spikes":
+            self._watch_spikes(layers)
+        head = PairsHead(basis.golden.samples, level, layers.output if level == "spikes" else None)
+        if self.monitors is None:
+            return head
+        assert isinstance(self.engine, FullEngine)
+        start = start_monitors(self.monitors, self.subject, self.engine, layers, self.say)
+        self._monitored = start
+        return replace(head, monitors=start.alarms, source=text_hash(self.monitors.source))
+
+    def _find_layers(self) -> SpikeLayers:
+        subject, engine = self.subject, self.engine
+        staged = engine.staged if isinstance(engine, DifferentialEngine) else subject.staged
+        return find_spike_layers(subject.network, staged, subject.trial.order)
+
+    def _watch_spikes(self, layers: SpikeLayers) -> None:
+        """Have the engine compare spikes, too."""
+        engine = self.engine
+        engine.watch_spikes(layers)
+        output = layers.output or "none: a layer without neurons is read"
+        self.say(f"spikes compared: hidden layers {', '.join(layers.hidden)}; output {output}")
+        if isinstance(engine, DifferentialEngine):
+            events, _ = self.subject.batches.first()
+            self.say(f"spikes compared: {engine.describe_spikes(events.to(self.subject.dtype))}")
+
+    def make_full_engine(self) -> FullEngine:
+        """A full engine that compares what the campaign's engine compares."""
+        subject = self.subject
+        full = FullEngine(subject.network, subject.infer, subject.sites)
+        if self.engine.layers is not None:
+            full.watch_spikes(self.engine.layers)
+        return full
+
     def _check_families(self) -> None:
         """Some faults of every family on the full engine too."""
         subject, acting = self.subject, self.acting_trials
         if not acting:
             return
-        full = FullEngine(subject.network, subject.infer, subject.sites)
+        full = self.make_full_engine()
         try:
             self._checked = check_families(
                 self.trainer, self.engine, full, acting, subject.batches.first()
@@ -315,7 +375,8 @@ class Campaign:
     def _make_runs(self, golden: GoldenRun) -> GroupRuns:
         parts = (self.trainer, self.engine, self.subject, golden)
         if self.schedule.protection is not None:
-            return ProtectedRuns(*parts, protection=self.schedule.protection)
+            protection = self.schedule.protection
+            return ProtectedRuns(*parts, protection=protection, keep_pairs=self._keeps_pairs)
         return GroupRuns(
             *parts, keep_scores=self.settings.save_scores, keep_pairs=self._keeps_pairs
         )
@@ -343,6 +404,7 @@ class Campaign:
             "engine": self.engine.name,
             "engine_why": self.why,
             "checked": self._checked.summary_entry() if self._checked else None,
+            **({"monitors": self._monitored.summary_entry()} if self._monitored else {}),
             "precision": self.settings.hardware.precision,
             "processes": self.processes.count,
             "hashes": basis.files.identity,
@@ -365,6 +427,18 @@ class Campaign:
             figures=self.settings.figures,
             process=self.processes.rank,
         )
+
+
+def choose_for_monitors(settings: Settings) -> str:
+    """The engine of a campaign with monitors; ``UserError`` where another one is asked for."""
+    if settings.engine not in ("auto", FullEngine.name):
+        raise UserError(
+            f"--engine {settings.engine}: not with --monitor, which sees membranes and spikes of "
+            "every pair; --engine full has them"
+        )
+    if settings.ecc:
+        raise UserError("--monitor: not with --ecc, where a detected trial is not run")
+    return FullEngine.name
 
 
 def check_times(subject: Subject, schedule: ListedFaults) -> None:

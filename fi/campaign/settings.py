@@ -9,6 +9,8 @@ from fi.sampling.shards import Shard
 
 #: Precisions in which a float32 word of the network keeps its meaning.
 PRECISIONS = ("32-true", "64-true")
+#: What of every pair ``--save-pairs`` keeps.
+LEVELS = ("scores", "spikes")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Settings:
         threads: of its kernels; ``None`` takes as many as torch uses.
         hardware: what Lightning runs on.
         save_scores: write every faulty score tensor.
-        save_pairs: keep the outcome of every pair, in ``pairs.bin``.
+        save_pairs: keep the outcome of every pair, in ``pairs.bin``: of its ``scores``, or of its
+            ``spikes`` as well; empty keeps none.
         progress: what the bar counts, ``predictions`` or ``scores``; ``None`` draws no bar.
         overwrite: run a finished campaign again.
         figures: draw the figures of the report and of TensorBoard in the end.
@@ -56,7 +59,7 @@ class Settings:
     threads: int | None = None
     hardware: Hardware = field(default_factory=Hardware)
     save_scores: bool = False
-    save_pairs: bool = False
+    save_pairs: str = ""
     progress: str | None = "predictions"
     overwrite: bool = False
     figures: bool = True

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from fi.base.errors import UserError, first_line, report_errors
 from fi.base.user_code import UserCodeError, describe_user_error, report_user_code
+from fi.campaign.training_data import make_loaders
 from fi.engine.base import Infer
 from fi.faults.fault_sites import INPUT, Kind, SiteFamily, find_sites, observe_activity
 from fi.faults.formats.state_formats import round_states
@@ -86,6 +87,7 @@ class Subject:
     ) -> None:
         self.network = network.eval()
         self.name = name or type(network).__name__
+        self._data = data
         self.data_class = type(data)
         self.data_name = self.data_class.__name__
         if not spiking_neurons(network):
@@ -232,6 +234,12 @@ class Subject:
             return None, f"recording its forward raised {type(error).__name__}: {first_line(error)}"
         finally:
             self.own.reset()
+
+    def load_training_batches(self) -> Batches:
+        """The samples to train on, in the form of the test set; ``UserError`` without any."""
+        train, _ = make_loaders(self._data)
+        source = f"{self.data_name}, to train on"
+        return Batches(train, source, dtype=self.dtype, layout=self.batches.layout)
 
     def measure_steps(self) -> None:
         """Take the steps of the longest batch; a shorter one does not reach the last of them.

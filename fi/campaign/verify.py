@@ -95,9 +95,7 @@ def verify(campaign: Campaign, results: pd.DataFrame, count: int, seed: int) -> 
     if not faults:
         return Verification(0, Agreement(0, 0, 0, ()), 0.0, ())
     with campaign.prepare():
-        subject = campaign.subject
-        full = FullEngine(subject.network, subject.infer, subject.sites)
-        test = _Both(campaign.engine, full, campaign.golden, faults)
+        test = _Both(campaign.engine, campaign.make_full_engine(), campaign.golden, faults)
         run_test(campaign.trainer, test, campaign.subject.batches)
     by_trial = results.drop_duplicates("Injection").set_index("Injection")
     rows = by_trial.loc[[trial[0].injection for trial in faults]]

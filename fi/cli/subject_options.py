@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+import yaml
 from jsonargparse import Namespace
 from torch import nn
 
 from fi.base.errors import UserError
+from fi.base.text_files import FileError, read_text
 from fi.base.user_makers import Maker
 from fi.campaign.subject import Subject
+from fi.cli.chosen_classes import find_chosen_classes
 from fi.cli.overridden import warn_of_overridden
 from fi.cli.parser import CommandParser
+from fi.cli.test_options import make_parser
 from fi.detection.subset_file import read_subset
 from fi.network.checkpoint import checkpoint_of, load_checkpoint
 from fi.sampling.plan import DEFAULT_SEED
@@ -84,3 +88,20 @@ def load_subject(parser: CommandParser, options: Namespace) -> Subject:
         forward_seed=options.forward_seed,
         decision_threshold=options.decision_threshold,
     )
+
+
+def load_campaign_subject(folder: Path) -> Subject:
+    """The network and the data of a campaign that was run by ``fi.test``, as it was run.
+
+    Raises:
+        UserError: it was run from Python, or what it names is no longer there, or has changed.
+    """
+    config = folder / "config.yaml"
+    given = ["--config", str(config)]
+    if not isinstance(yaml.safe_load(read_text(config, FileError)), dict):
+        raise UserError(
+            f"{config}: the campaign was run from Python: no options say what its data are"
+        )
+    classes = find_chosen_classes(given, ("model", "data"))
+    parser = make_parser(classes)
+    return load_subject(parser, parser.parse(given))

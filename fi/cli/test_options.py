@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from jsonargparse import Namespace
 
 from fi.base.user_makers import Maker
-from fi.campaign.settings import PRECISIONS, Hardware
+from fi.campaign.settings import LEVELS, PRECISIONS, Hardware
 from fi.cli.ignored_options import check_heeded
 from fi.cli.nir_options import add_nir_options
 from fi.cli.option_names import TEST
@@ -280,7 +280,20 @@ def _add_output_options(parser: CommandParser) -> None:
     add = parser.add_argument_group("Output").add_argument
     add("--output", default="output", metavar="DIR", type=str, help="folder of all results")
     add("--save-scores", action="store_true", help="keep every faulty score tensor")
-    add("--save-pairs", action="store_true", help="keep the outcome of every pair, for fi.coverage")
+    add(
+        "--save-pairs",
+        nargs="?",
+        const=LEVELS[0],
+        metavar="LEVEL",
+        type=str,
+        help="keep the outcome of every pair, for fi.coverage: scores, or spikes too",
+    )
+    add(
+        "--monitor",
+        metavar="NAMES",
+        type=str,
+        help="which pairs these would report: output-counts, membranes, rates, or a class of yours",
+    )
     add("--progress", default="predictions", type=str, help="changed predictions or scores")
     add("--no-figures", action="store_true", help="no report.html, no figures in TensorBoard")
     add("--quiet", action="store_true", help="print the table only")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from fi.base.errors import UserError, report_errors
-from fi.campaign.settings import Hardware, Settings
+from fi.campaign.settings import LEVELS, Hardware, Settings
 from fi.cli.option_values import parse_bit_sets, parse_size, parse_times, read_method, split_words
 from fi.faults.formats.state_formats import find_state_format
 from fi.faults.groups.user_maps import load_map
@@ -47,7 +47,7 @@ def make_settings(options: Namespace) -> Settings:
         threads=options.threads or None,
         hardware=hardware,
         save_scores=options.save_scores,
-        save_pairs=options.save_pairs,
+        save_pairs=read_level(options.save_pairs),
         progress=None if options.quiet else options.progress,
         overwrite=options.overwrite,
         figures=not options.no_figures,
@@ -55,6 +55,13 @@ def make_settings(options: Namespace) -> Settings:
         check_first=options.verify != 0,
         ecc=read_code(options.ecc),
     )
+
+
+def read_level(given: str | None) -> str:
+    """What of pairs is kept by ``--save-pairs``; empty for nothing."""
+    if given not in (None, *LEVELS):
+        raise UserError(f"--save-pairs {given}: allowed are {', '.join(LEVELS)}")
+    return given or ""
 
 
 def read_code(given: str | None) -> str:

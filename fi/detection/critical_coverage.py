@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fi.base.errors import UserError
-from fi.metrics.outcomes import OUTCOMES
+from fi.metrics.outcomes import DETECTED, OUTCOMES
 from fi.statistics.group_estimates import estimate_groups
 from fi.statistics.survey_design import Design
 
@@ -67,6 +67,8 @@ class Rule:
             counts = results["golden_correct"] - results["correct"]
         elif self.rate == "unmasked":
             counts = results["samples"] - results["fully_masked"]
+            if DETECTED in results:  # by the code of the memory, before anything is computed
+                counts = counts - results[DETECTED]
         else:
             counts = results[self.rate]
         found = _COMPARE[self.sign](counts / results["samples"], self.value)
@@ -107,13 +109,7 @@ def estimate_coverage(
     design: Design,
     confidence: float = 0.99,
 ) -> Coverage:
-    """The part of the critical faults of the fault space that is detected.
-
-    A ratio of two rates, of faults that are critical and detected, ``d``, and of those that are
-    critical and missed, ``m``: ``d / (d + m)``. Its interval follows from those of ``d`` and ``m``,
-    each at half the error (Bonferroni): from ``d_low / (d_low + m_high)`` to ``d_high / (d_high +
-    m_low)``. It holds for every scheme of sampling for which that of a rate holds, over faults, for
-    these samples.
+    """The part of the critical faults of the fault space that is detected, see ``estimate_part``.
 
     Args:
         results: rows of ``results.csv``, one a trial.
@@ -123,13 +119,36 @@ def estimate_coverage(
         confidence: nominal coverage of the interval.
     """
     both, missed = critical & detected, critical & ~detected
-    marks = results.assign(samples=1, sdc_1=both * 1, sdc_20=missed * 1)
+    return estimate_part(results.assign(samples=1), both * 1, missed * 1, design, confidence)
+
+
+def estimate_part(
+    results: pd.DataFrame,
+    found: NDArray[np.int64],
+    missed: NDArray[np.int64],
+    design: Design,
+    confidence: float = 0.99,
+) -> Coverage:
+    """The part that is found of what is found or missed, over the fault space.
+
+    A ratio of two rates, ``d`` of what is found and ``m`` of what is missed: ``d / (d + m)``. Its
+    interval follows from those of ``d`` and ``m``, each at half the error (Bonferroni): from
+    ``d_low / (d_low + m_high)`` to ``d_high / (d_high + m_low)``. It holds for every scheme of
+    sampling for which that of a rate holds, over faults, for these samples.
+
+    Args:
+        results: rows of ``results.csv``, one a trial, with ``samples``.
+        found, missed: how many of its samples, ``int64 [trials]``.
+        design: how the faults were drawn.
+        confidence: nominal coverage of the interval.
+    """
+    marks = results.assign(sdc_1=found, sdc_20=missed)
     half = (1 + confidence) / 2
     (row,) = estimate_groups(marks, design, [], half, ["sdc_1", "sdc_20"]).to_dict("records")
     d, m = row["sdc_1"], row["sdc_20"]
     return Coverage(
-        int(both.sum()),
-        int(critical.sum()),
+        int(found.sum()),
+        int(found.sum() + missed.sum()),
         d / (d + m) if d + m else float("nan"),
         _ratio(row["sdc_1 low"], row["sdc_20 high"], 0.0),
         _ratio(row["sdc_1 high"], row["sdc_20 low"], 1.0),

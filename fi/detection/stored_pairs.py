@@ -12,14 +12,21 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fi.base.errors import UserError
-from fi.metrics.outcomes import OUTCOMES, SDC_1
-from fi.metrics.pair_codes import OUTCOME, SCORES_DIFFER
+from fi.metrics.outcomes import DETECTED, OUTCOMES, SDC_1
+from fi.metrics.pair_codes import (
+    ALARM_BITS,
+    HIDDEN_DIFFER,
+    OUTCOME,
+    OUTPUT_DIFFER,
+    SCORES_DIFFER,
+)
 from fi.statistics.result_table import merge_trials
 from fi.store.campaign_reader import PastCampaign
 from fi.store.pairs_file import PAIRS_NAME, PairBlock, PairsError, PairsFile
 
-#: What of the scores a test looks at.
-DETECTORS = ("class", "top-score", "score")
+#: What of a network a test looks at: its scores, or the spikes of the output or of hidden layers.
+SCORES, SPIKES = ("class", "top-score", "score"), ("spikes", "hidden")
+DETECTORS = (*SCORES, *SPIKES)
 
 
 class StoredPairs:
@@ -29,6 +36,7 @@ class StoredPairs:
         folder: of the campaign, ``output/<model>/<list>-<hash>``.
 
     Attributes:
+        head: what is known of all pairs.
         samples: how many the test set has.
 
     Raises:
@@ -42,7 +50,23 @@ class StoredPairs:
             raise UserError(
                 f"{self.folder}: no {PAIRS_NAME}: the campaign was run without --save-pairs"
             )
-        self.samples = self._file.read_samples()
+        self.head = self._file.read_head()
+        self.samples = self.head.samples
+
+    def _check_detector(self, by: str) -> None:
+        """Raise ``UserError`` where the pairs do not tell."""
+        if by not in (known := (*DETECTORS, *self.head.monitors)):
+            raise UserError(f"--detect {by}: allowed are {', '.join(known)}")
+        if by in SPIKES and self.head.level != "spikes":
+            raise UserError(
+                f"--detect {by}: {self.folder} was run with --save-pairs {self.head.level}; "
+                "--save-pairs spikes compares spikes"
+            )
+        if by == "spikes" and self.head.output is None:
+            raise UserError(
+                f"--detect {by}: the network of {self.folder} reads a layer without neurons, which "
+                "gives no spikes; allowed are class, top-score, score, hidden"
+            )
 
     @cached_property
     def results(self) -> pd.DataFrame:
@@ -82,7 +106,18 @@ class StoredPairs:
             yield block.choose(np.isin(block.injection, known))
 
     def outcomes(self, injection: int) -> NDArray[np.uint8]:
-        """The outcome of one trial on every sample, ``uint8 [samples]``, places in ``OUTCOMES``."""
+        """The outcome of one trial on every sample, ``uint8 [samples]``, places in ``OUTCOMES``.
+
+        Raises:
+            UserError: there is no such trial, or the code of the memory reports it.
+        """
+        if injection in self._rows.index and self._rows.get(DETECTED, default=pd.Series()).get(
+            injection, 0
+        ):
+            raise UserError(
+                f"{self.folder}: the memory's code reports injection {injection}: its samples have "
+                "no outcome"
+            )
         for block in self.blocks():
             rows = (block.injection == injection).nonzero()[0]
             if len(rows):
@@ -97,14 +132,18 @@ class StoredPairs:
 
         Args:
             by: one of ``DETECTORS``: another class than the golden one, another largest score or
-                class, or any other score.
+                class, any other score, another spike of the output layer, or of a hidden one; or a
+                monitor of the campaign, which reports the sample with the fault and not without.
+
+        Raises:
+            UserError: there is no such way, or the campaign has not compared spikes.
         """
-        if by not in DETECTORS:
-            raise UserError(f"--detect {by}: allowed are {', '.join(DETECTORS)}")
+        self._check_detector(by)
+        monitors = self.head.monitors
         trials, samples = [], []
         start = 0
         for block in self.blocks():
-            seen = _sees(block.code, by)
+            seen = self._find_alarms(block, by) if by in monitors else _sees(block.code, by)
             trials.append(block.trial[seen] + start)
             samples.append(block.sample[seen])
             start += len(block.injection)
@@ -114,6 +153,44 @@ class StoredPairs:
         shape = (len(self._stored), self.samples)
         values = np.ones(len(places), bool)
         return sparse.csr_array((values, (row[places], columns)), shape=shape)
+
+    def _find_alarms(self, block: PairBlock, monitor: str) -> NDArray[np.bool_]:
+        """Which pairs of a block a monitor reports, and not without the fault, ``bool [pairs]``."""
+        found: NDArray[np.bool_] = self._find_changed(block, monitor)
+        found &= ~np.isin(block.sample, self.head.monitors[monitor])
+        return found
+
+    def _find_changed(self, block: PairBlock, monitor: str) -> NDArray[np.bool_]:
+        """Which pairs it reports and not without the fault, or the reverse, ``bool [pairs]``."""
+        bit = ALARM_BITS + list(self.head.monitors).index(monitor)
+        found: NDArray[np.bool_] = (block.code >> bit) & 1 > 0
+        return found
+
+    def count_alarms(self, monitor: str) -> pd.DataFrame:
+        """What a monitor reports, a row a trial in the order of ``results``.
+
+        Returns:
+            ``samples``; ``detected`` and ``missed``, the samples with another class that it reports
+            and those that it does not; ``needless``, the others that it reports.
+        """
+        usual = np.zeros(self.samples, bool)
+        usual[self.head.monitors[monitor]] = True
+        parts: list[NDArray[np.int64]] = []
+        for block in self.blocks():
+            trials = len(block.injection)
+            alarm = self._find_changed(block, monitor) ^ usual[block.sample]
+            sdc, row = (block.code & OUTCOME) == SDC_1, block.trial
+
+            def count(chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+                return np.bincount(row[chosen], minlength=trials)  # noqa: B023  # called at once
+
+            unlisted = int(usual.sum()) - count(usual[block.sample])
+            counts = (count(sdc & alarm), count(sdc & ~alarm), unlisted + count(~sdc & alarm))
+            parts.append(np.stack(counts, axis=1))
+        order = np.argsort(self._stored)
+        table = np.concatenate(parts or [np.zeros((0, 3), np.int64)])[order]
+        found = pd.DataFrame(table, columns=["detected", "missed", "needless"])
+        return found.assign(samples=self.samples)
 
 
 def load_pairs(folder: str | Path) -> StoredPairs:
@@ -125,12 +202,13 @@ def load_pairs(folder: str | Path) -> StoredPairs:
     return StoredPairs(folder)
 
 
-def _sees(code: NDArray[np.uint8], by: str) -> NDArray[np.bool_]:
+def _sees(code: NDArray[np.uint16], by: str) -> NDArray[np.bool_]:
     outcome = code & OUTCOME
     if by == "class":
         found: NDArray[np.bool_] = outcome == SDC_1
     elif by == "top-score":
         found = outcome != OUTCOMES.index("fully_masked")
     else:
-        found = (code & SCORES_DIFFER) != 0
+        bit = {"score": SCORES_DIFFER, "spikes": OUTPUT_DIFFER, "hidden": HIDDEN_DIFFER}[by]
+        found = (code & bit) != 0
     return found

@@ -19,6 +19,9 @@ from fi.network.batches import Batch
 #: across its threshold; in float64 none may.
 TOLERATED = 1e-5
 
+#: What ``Pairs.spikes`` is multiplied by, to be added to an outcome.
+SPIKES = 16
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -68,7 +71,7 @@ def outcomes(
         first: number of the first batch, for the engine.
 
     Returns:
-        Indices of ``OUTCOMES``.
+        Indices of ``OUTCOMES``; of an engine that compares spikes plus 16 times ``Pairs.spikes``.
     """
     size = engine.group_size(len(faults))
     batches = list(batches)
@@ -101,7 +104,10 @@ def batch_outcomes(portions: Iterable[Pairs], golden: Tensor, faults: int) -> Te
     for pairs in portions:
         labels = torch.zeros_like(pairs.sample)
         judged = judge(golden[pairs.sample], pairs.scores, labels)
-        outcome[pairs.fault.cpu(), pairs.sample.cpu()] = judged.outcome.to("cpu", torch.uint8)
+        found = judged.outcome.to(torch.uint8)
+        if pairs.spikes is not None:
+            found |= pairs.spikes * SPIKES
+        outcome[pairs.fault.cpu(), pairs.sample.cpu()] = found.cpu()
     return outcome
 
 
@@ -120,6 +126,6 @@ def agreement(reference: Tensor, other: Tensor, faults: Sequence[Fault | Trial])
     return Agreement(
         pairs=reference.numel(),
         differing=int(differs.sum()),
-        unmasked=int((reference != FULLY_MASKED).sum()),
+        unmasked=int((reference % SPIKES != FULLY_MASKED).sum()),
         examples=tuple(faults[row] for row in rows[:5]),
     )

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from fi.engine.spike_watch import SpikeLayers
 from fi.faults.fault import Fault, Trial
 from fi.faults.fault_sites import SiteFamily
 from fi.faults.groups.grouped_families import expand_groups
@@ -30,6 +31,9 @@ class Engine(ABC):
 
     Class attributes:
         name: what ``--engine`` calls it.
+
+    Attributes:
+        layers: whose spikes are compared; ``None`` compares scores alone.
     """
 
     name: ClassVar[str]
@@ -40,6 +44,11 @@ class Engine(ABC):
         self.network = network
         self.infer = infer
         self.families = families
+        self.layers: SpikeLayers | None = None
+
+    def watch_spikes(self, layers: SpikeLayers) -> None:
+        """From now on list every pair in which a spike of these layers differs, too."""
+        self.layers = layers
 
     def expand(self, faults: Sequence[Fault | Trial]) -> list[Trial]:
         """Each fault of its own as a trial of one, and groups as the words that they are of."""

@@ -67,7 +67,7 @@ def _count_portion(
         tops: ``find_top`` of the golden scores, ``[batch]`` each.
         labels, right: true classes, and whether the golden run found them, ``[batch]``.
     """
-    fault, sample, scores = pairs
+    fault, sample, scores = pairs.fault, pairs.sample, pairs.scores
     faults = counts.shape[1]
     golden = tops[0][sample], tops[1][sample]
     outcome, non_finite, correct = judged = judge_tops(golden, scores, labels[sample])
@@ -135,8 +135,7 @@ class FaultCounts(Metric):
 
         def keep(pairs: Pairs, judged: Judgement) -> None:
             differs = (pairs.scores != golden[pairs.sample]).any(dim=1)
-            places = pairs.fault + entries.start, pairs.sample + first
-            self.packed.append(pack_pairs(*places, judged, differs))
+            self.packed.append(pack_pairs(pairs, judged, differs, entries.start, first))
 
         size = entries.stop - entries.start
         take = keep if self.keep_pairs else None

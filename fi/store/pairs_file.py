@@ -2,11 +2,11 @@
 
 A file of blocks, one for each group of trials that was stored: ``MAGIC``, the length of the block
 and its CRC-32 as two little-endian ``uint32``, then the block, compressed by zlib. Uncompressed it
-is the number of trials and of pairs as two ``uint64``, then four arrays: ``injection`` (``int64``)
-and ``count`` (``uint32``) of the trials, ``sample`` (``uint32``) and ``code`` (``uint8``) of the
-pairs, trial after trial, samples in their order, each less the one before it in its trial. A pair
-that is not listed has the golden scores. The first block is a JSON object: the version, and how
-many samples there are.
+is the number of trials and of pairs as two ``uint64``, then five arrays: ``injection`` (``int64``)
+and ``count`` (``uint32``) of the trials, ``sample`` (``uint32``), ``code`` and ``alarms``
+(``uint8``) of the pairs, trial after trial, samples in their order, each less the one before it in
+its trial. A pair that is not listed has the golden scores, and golden spikes and alarms where the
+file has these. The first block is a JSON object, see ``PairsHead``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import struct
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +25,63 @@ from numpy.typing import NDArray
 
 from fi.base.text_files import FileError, write_bytes
 from fi.faults.fault import Trial
-from fi.metrics.pair_codes import unpack_pairs
+from fi.metrics.pair_codes import ALARM_BITS, unpack_pairs
 
 #: Of the file in the folder of a campaign.
 PAIRS_NAME = "pairs.bin"
 MAGIC = b"FSNNPAIR"
-VERSION = 1
+VERSION = 2
 _HEAD, _SIZES = struct.Struct("<II"), struct.Struct("<QQ")
 #: A block is no longer than this, whatever a damaged file says.
 _LONGEST = 1 << 31
-_ARRAYS = (("injection", "<i8"), ("count", "<u4"), ("sample", "<u4"), ("code", "u1"))
+_ARRAYS = (
+    ("injection", "<i8"),
+    ("count", "<u4"),
+    ("sample", "<u4"),
+    ("code", "u1"),
+    ("alarms", "u1"),
+)
 
 
 class PairsError(FileError):
     """The pairs cannot be read, or do not belong to the results."""
+
+
+@dataclass(frozen=True)
+class PairsHead:
+    """What a file says of all its pairs.
+
+    Attributes:
+        samples: how many the test set has.
+        level: what of every pair was compared, ``scores``, or ``spikes`` as well.
+        output: the layer whose spikes are the output; ``None`` where there is none, or where spikes
+            are not compared.
+        monitors: by name the samples that each reports without a fault.
+        source: hash of the user's classes among the monitors.
+    """
+
+    samples: int
+    level: str = "scores"
+    output: str | None = None
+    monitors: dict[str, list[int]] = field(default_factory=dict)
+    source: str = ""
+
+    def encode(self) -> bytes:
+        """As JSON."""
+        return json.dumps({"version": VERSION, **asdict(self)}).encode()
+
+    @classmethod
+    def decode(cls, path: Path, data: bytes) -> PairsHead:
+        """What ``encode`` has made; ``PairsError`` where it is none."""
+        try:
+            read = json.loads(data)
+            version = read.pop("version")
+            known = cls(int(read.pop("samples")), **read) if version == VERSION else None
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise PairsError(f"{path}: no file of pairs") from None
+        if known is None:
+            raise PairsError(f"{path}: version {version}; allowed is {VERSION}")
+        return known
 
 
 @dataclass(frozen=True)
@@ -49,13 +92,13 @@ class PairBlock:
         injection: of each trial, ``int64 [trials]``.
         count: how many pairs each has, ``uint32 [trials]``.
         sample: places in the test set, ``uint32 [pairs]``, trial after trial, each in order.
-        code: see ``fi.metrics.pair_codes``, ``uint8 [pairs]``.
+        code: see ``fi.metrics.pair_codes``, ``uint16 [pairs]``.
     """
 
     injection: NDArray[np.int64]
     count: NDArray[np.uint32]
     sample: NDArray[np.uint32]
-    code: NDArray[np.uint8]
+    code: NDArray[np.uint16]
 
     @classmethod
     def of(cls, trials: Sequence[Trial], packed: NDArray[np.int64]) -> PairBlock:
@@ -63,7 +106,7 @@ class PairBlock:
         trial, sample, code = unpack_pairs(np.sort(packed))
         count = np.bincount(trial, minlength=len(trials)).astype(np.uint32)
         injections = np.array([trial[0].injection for trial in trials], np.int64)
-        return cls(injections, count, sample.astype(np.uint32), code.astype(np.uint8))
+        return cls(injections, count, sample.astype(np.uint32), code.astype(np.uint16))
 
     @classmethod
     def join(cls, blocks: Sequence[PairBlock]) -> PairBlock:
@@ -93,7 +136,8 @@ class PairBlock:
         starts = np.cumsum(self.count) - self.count
         first = starts[self.count > 0]
         steps[first] = self.sample[first]
-        arrays: list[NDArray[Any]] = [self.injection, self.count, steps, self.code]
+        codes = self.code & 0xFF, self.code >> ALARM_BITS
+        arrays: list[NDArray[Any]] = [self.injection, self.count, steps, *codes]
         parts = [a.astype(kind).tobytes() for a, (_, kind) in zip(arrays, _ARRAYS, strict=True)]
         return b"".join([_SIZES.pack(len(self.injection), len(self.sample)), *parts])
 
@@ -101,7 +145,7 @@ class PairBlock:
     def decode(cls, data: bytes, samples: int) -> PairBlock:
         """The block that ``encode`` has made; ``ValueError`` where it is none."""
         trials, pairs = _SIZES.unpack_from(data)
-        lengths = (trials, trials, pairs, pairs)
+        lengths = (trials, trials, pairs, pairs, pairs)
         sizes = [n * np.dtype(kind).itemsize for n, (_, kind) in zip(lengths, _ARRAYS, strict=True)]
         if len(data) != _SIZES.size + sum(sizes):
             raise ValueError("its arrays are not as long as it says")
@@ -109,7 +153,8 @@ class PairBlock:
         for length, size, (_, kind) in zip(lengths, sizes, _ARRAYS, strict=True):
             arrays.append(np.frombuffer(data, kind, length, at))
             at += size
-        injection, count, steps, code = arrays
+        injection, count, steps, code, alarms = arrays
+        code = code.astype(np.uint16) | np.left_shift(alarms, ALARM_BITS, dtype=np.uint16)
         if int(count.sum()) != pairs:
             raise ValueError("its trials have not as many pairs as it says")
         total = np.cumsum(steps.astype(np.int64))
@@ -135,11 +180,10 @@ class PairsFile:
         """Whether there is one."""
         return self.path.exists()
 
-    def start(self, samples: int) -> None:
+    def start(self, head: PairsHead) -> None:
         """Write the beginning of a file where there is none."""
         if not self.exists():
-            head = json.dumps({"version": VERSION, "samples": samples}).encode()
-            write_bytes(self.path, _frame(head))
+            write_bytes(self.path, _frame(head.encode()))
 
     def append(self, block: PairBlock) -> None:
         """Add a group in one durable write."""
@@ -148,17 +192,10 @@ class PairsFile:
             file.flush()
             os.fsync(file.fileno())
 
-    def read_samples(self) -> int:
-        """How many samples the test set has; ``PairsError`` where the file is no such."""
+    def read_head(self) -> PairsHead:
+        """What it says of all pairs; ``PairsError`` where the file is no such."""
         for data in self._read_blocks():
-            try:
-                head = json.loads(data)
-                version, samples = head["version"], int(head["samples"])
-            except (ValueError, TypeError, KeyError):
-                break
-            if version != VERSION:
-                raise PairsError(f"{self.path}: version {version}; allowed is {VERSION}")
-            return samples
+            return PairsHead.decode(self.path, data)
         raise PairsError(f"{self.path}: no file of pairs")
 
     def blocks(self) -> Iterator[PairBlock]:
@@ -167,7 +204,7 @@ class PairsFile:
         Raises:
             PairsError: the file is damaged; a last block that is not complete is left out.
         """
-        samples = self.read_samples()
+        samples = self.read_head().samples
         for number, data in enumerate(self._read_blocks()):
             if number:
                 try:
@@ -181,7 +218,7 @@ class PairsFile:
         Raises:
             PairsError: a trial among them has no pairs here, or the file is damaged.
         """
-        samples = self.read_samples()
+        head = self.read_head()
         wanted = np.fromiter(injections, np.int64, len(injections))
         kept, whole = [], True
         for block in self.blocks():
@@ -196,19 +233,18 @@ class PairsFile:
                 "and no pairs; --overwrite runs them again"
             )
         if not whole or self._length() != self.path.stat().st_size:
-            head = json.dumps({"version": VERSION, "samples": samples}).encode()
             frames = [_frame(block.encode()) for block in kept if len(block.injection)]
-            write_bytes(self.path, b"".join([_frame(head), *frames]))
+            write_bytes(self.path, b"".join([_frame(head.encode()), *frames]))
 
     def join(self, parts: Iterable[PairsFile]) -> None:
         """Write what all ``parts`` have, of one test set, one behind the other."""
         parts = list(parts)
-        samples = {part.read_samples() for part in parts}
-        if len(samples) != 1:
-            raise PairsError(f"{self.path}: its parts have {sorted(samples)} samples")
-        head = json.dumps({"version": VERSION, "samples": samples.pop()}).encode()
+        heads = [part.read_head() for part in parts]
+        for name in asdict(heads[0]):
+            if any(getattr(head, name) != getattr(heads[0], name) for head in heads):
+                raise PairsError(f"{self.path}: its parts have other {name}")
         frames = [_frame(block.encode()) for part in parts for block in part.blocks()]
-        write_bytes(self.path, b"".join([_frame(head), *frames]))
+        write_bytes(self.path, b"".join([_frame(heads[0].encode()), *frames]))
 
     def _length(self) -> int:
         """Where the last complete block ends."""

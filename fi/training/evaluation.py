@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fi.campaign.training_data import make_loader
 from fi.network.batches import Batches
-from fi.training.data import make_loader
 from fi.training.firing import measure_firing_rates
 from fi.training.module import Training
 

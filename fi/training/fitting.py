@@ -21,9 +21,10 @@ from torch import nn
 
 from fi.base.errors import report_errors
 from fi.campaign.trainer import exact_arithmetic
+from fi.campaign.training_data import make_loaders
 from fi.network.checkpoint import load_checkpoint
 from fi.network.neurons import make_parameters_float, reset_neurons
-from fi.training.data import check_fit, make_loaders
+from fi.training.data import check_fit
 from fi.training.module import Training
 
 #: Warnings of Lightning about its own use of PyTorch, and about folders and workers.

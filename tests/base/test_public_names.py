@@ -15,7 +15,7 @@ from places import ROOT
 
 #: Modules whose names are public: docs/how-to.md, README.md.
 LAZY = ("fi", "fi.sampling", "fi.faults", "fi.network", "fi.metrics", "fi.campaign")
-PUBLIC = (*LAZY, "fi.fault_models", "fi.word_maps", "fi.sites", "fi.readout")
+PUBLIC = (*LAZY, "fi.fault_models", "fi.monitors", "fi.word_maps", "fi.sites", "fi.readout")
 
 
 @pytest.mark.parametrize("name", PUBLIC)

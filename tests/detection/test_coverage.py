@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from campaigns import Run, subject_of
-from scipy import sparse
 from small_networks import SmallLinear
+from torch import Tensor
 
 from fi import coverage as command
 from fi.base.errors import UserError
 from fi.campaign.subject import Subject
+from fi.coverage import load_samples
+from fi.datamodules import SaccadeMNIST
 from fi.detection.critical_coverage import Rule, detects, estimate_coverage
 from fi.detection.set_choice import FaultSet, choose_set
 from fi.detection.stored_pairs import StoredPairs
 from fi.detection.subset_file import read_subset
 from fi.faults.fault import Fault
+from fi.report.test_sets.sample_frames import sum_events
 from fi.statistics.survey_design import Design, FamilyFaults
+from fi.test import main as run_test
 
 SAMPLES = 8
 
@@ -87,17 +94,18 @@ def test_the_interval_covers() -> None:
     assert missed <= 30
 
 
-def fault_set(seen: np.ndarray, name: str = "first") -> FaultSet:
-    sdc = seen.sum(axis=1).tolist()
-    return FaultSet(name, results(sdc), sparse.csr_array(seen), design(5000))
-
-
-def test_a_set_is_chosen_on_some_faults_and_measured_on_others() -> None:
-    draw = np.random.default_rng(1)
-    seen = [draw.random((60, SAMPLES)) < 0.15 for _ in range(2)]
-    first, second = (fault_set(s, n) for s, n in zip(seen, ("first", "second"), strict=True))
+def test_a_set_is_chosen_on_some_faults_and_measured_on_others(
+    campaign: Run, subject: Subject, faults: list[Fault]
+) -> None:
+    run = campaign(subject, faults, save_pairs="scores")
+    run.run()
+    first, second = FaultSet.read(StoredPairs(run.files.path), "class").split(3)
     made = choose_set(first, second, Rule.parse("sdc_1>0"), 3, seed=2)
-    critical = [s[s.any(axis=1)] for s in seen]
+    seen = [part.detected.toarray() for part in (first, second)]
+    critical = [table[part.results["sdc_1"].to_numpy() > 0] for table, part in
+                zip(seen, (first, second), strict=True)]  # fmt: skip
+    assert min(map(len, critical)) >= 5
+    assert sum(map(len, seen)) == len(faults)
     assert made.best is not None
     for k, row in made.curve.iterrows():
         own = made.samples[: int(k) + 1]
@@ -107,16 +115,19 @@ def test_a_set_is_chosen_on_some_faults_and_measured_on_others() -> None:
         assert row["random low"] <= row["random"] <= row["random high"]
     assert made.whole.rate == 1.0
     assert detects(first.detected, made.samples).sum() <= detects(first.detected, made.best).sum()
-    with pytest.raises(UserError, match="the test sets must be the same"):
-        choose_set(first, fault_set(seen[1][:, :4]), Rule.parse("sdc_1>0"), 3, seed=2)
     with pytest.raises(UserError, match="no sample detects any such fault"):
-        choose_set(fault_set(seen[0] & False), second, Rule.parse("sdc_1>0"), 3, seed=2)
+        choose_set(first, second, Rule.parse("sdc_1>=100%"), 3, seed=2)
+    part = campaign(subject_of(SmallLinear, subset=[1, 2, 3]), faults, save_pairs="scores")
+    part.run()
+    other = FaultSet.read(StoredPairs(part.files.path), "class")
+    with pytest.raises(UserError, match="the test sets must be the same"):
+        choose_set(first, other, Rule.parse("sdc_1>0"), 3, seed=2)
 
 
 def test_the_command(
     campaign: Run, subject: Subject, faults: list[Fault], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = campaign(subject, faults, save_pairs=True)
+    run = campaign(subject, faults, save_pairs="scores")
     run.run()
     folder = run.files.path
     assert command.main([str(folder), "--samples", "3"]) == 0
@@ -127,7 +138,10 @@ def test_the_command(
     curve = pd.read_csv(folder / "coverage.csv")
     assert curve["sample"].tolist() == chosen
     assert (folder / "coverage.svg").read_text().count("<svg") == 1
-    part = campaign(subject_of(SmallLinear, subset=chosen), faults, save_pairs=True)
+    assert "no pictures of the samples" in said  # it has no options that say what its data are
+    page = (folder / "coverage.html").read_text()
+    assert all(f'<td class="n">{sample}</td>' in page for sample in chosen)
+    part = campaign(subject_of(SmallLinear, subset=chosen), faults, save_pairs="scores")
     part.run()
     whole, again = StoredPairs(folder).detected(), StoredPairs(part.files.path).detected()
     assert np.array_equal(whole[:, sorted(chosen)].toarray(), again.toarray())
@@ -140,7 +154,7 @@ def test_what_users_do_wrong(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run = campaign(subject, faults, save_pairs=True)
+    run = campaign(subject, faults, save_pairs="scores")
     run.run()
     folder = str(run.files.path)
     for arguments, wanted in (
@@ -155,6 +169,50 @@ def test_what_users_do_wrong(
         errors = capsys.readouterr().err.strip().splitlines()
         assert len(errors) == 1
         assert wanted in errors[0]
+
+
+def test_pictures_are_of_the_samples(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--model", "NMNIST", "--limit-samples", "30", "--margin", "0.05", "--no-figures"]
+    assert (
+        run_test([*arguments, "--save-pairs", "spikes", "--accelerator", "cpu", "--quiet"]) == 0
+    ), capsys.readouterr().err
+    (pairs,) = Path("output").glob("NMNIST/*/pairs.bin")
+    folder = pairs.parent
+    assert command.main([str(folder), "--samples", "3", "--detect", "spikes"]) == 0
+    assert "no pictures" not in capsys.readouterr().out
+    page, figure = (folder / "coverage.html").read_text(), (folder / "samples.svg").read_text()
+    chosen = read_subset(folder / "samples_3.csv")
+    data = SaccadeMNIST()
+    data.setup("test")
+    shown = [sample for batch in [data.test_dataloader()] for sample in zip_samples(batch)][:30]
+    for place, (events, label) in zip(chosen, load_samples(folder, chosen), strict=True):
+        assert torch.equal(events, shown[place][0])
+        assert label == shown[place][1]
+        assert f"{place}, class {label}" in figure
+        assert f"{place}, class {label}" in page
+    assert "<image" in figure
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["hashes"]["data"] = "0" * 64
+    (folder / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(UserError, match="are not what they were"):
+        load_samples(folder, chosen)
+
+
+def zip_samples(loader: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, int]]:
+    for events, labels in loader:
+        for place, label in enumerate(labels.tolist()):
+            yield events[:, place], label
+
+
+def test_frames_are_sums_over_time() -> None:
+    events = np.arange(24.0).reshape(2, 3, 2, 2)  # of three channels: no polarities
+    assert sum_events(events).tolist() == [
+        [sum(events[t, c, y, x] for t in range(2) for c in range(3)) for x in range(2)]
+        for y in range(2)
+    ]
+    both = events[:, :2]
+    assert sum_events(both).tolist() == (both[0] + both[1]).tolist()
+    assert sum_events(events[:, 0, 0]).tolist() == events[:, 0, 0].T.tolist()
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_pairs_are_those_of_plain_forwards(
     campaign: Run, subject: Subject, faults: list[Fault], engine: str
 ) -> None:
     faults = faults[::3]
-    run = campaign(subject, faults, save_pairs=True, engine=engine)
+    run = campaign(subject, faults, save_pairs="scores", engine=engine)
     run.run()
     pairs = StoredPairs(run.files.path)
     seen = {by: pairs.detected(by).toarray() for by in ("class", "top-score", "score")}
@@ -68,7 +68,7 @@ def test_pairs_are_those_of_plain_forwards(
 
 
 def test_pairs_add_up_to_the_counts(campaign: Run, subject: Subject, faults: list[Fault]) -> None:
-    run = campaign(subject, faults, save_pairs=True)
+    run = campaign(subject, faults, save_pairs="scores")
     results = run.run()
     pairs = StoredPairs(run.files.path)
     assert np.array_equal(pairs.results["Injection"], results["Injection"])
@@ -80,7 +80,7 @@ def test_pairs_add_up_to_the_counts(campaign: Run, subject: Subject, faults: lis
 def test_a_campaign_that_goes_on_has_all_pairs(
     campaign: Run, subject: Subject, faults: list[Fault]
 ) -> None:
-    whole = campaign(subject, faults, save_pairs=True)
+    whole = campaign(subject, faults, save_pairs="scores")
     whole.run()
     wanted = StoredPairs(whole.files.path).detected("score").toarray()
     lines = whole.files.results.path.read_text().splitlines(keepends=True)
@@ -94,27 +94,31 @@ def test_a_campaign_without_pairs_is_not_continued_with_them(
     campaign: Run, subject: Subject, faults: list[Fault]
 ) -> None:
     campaign(subject, faults).run()
-    run = campaign(subject, faults, save_pairs=True)
+    run = campaign(subject, faults, save_pairs="scores")
     run.run()  # it is finished: nothing is run
     lines = run.files.results.path.read_text().splitlines(keepends=True)
     run.files.results.path.write_text("".join(lines[:-1]))
     with pytest.raises(UserError, match=r"--save-pairs: \d+ faults in .* were run without it"):
-        campaign(subject, faults, save_pairs=True).run()
+        campaign(subject, faults, save_pairs="scores").run()
     with pytest.raises(UserError, match="run without --save-pairs"):
         StoredPairs(run.files.path)
-    campaign(subject, faults, save_pairs=True, overwrite=True).run()
+    campaign(subject, faults, save_pairs="scores", overwrite=True).run()
     assert StoredPairs(run.files.path).samples == run.golden.samples
 
 
 def test_shards_are_put_together(
     campaign: Run, subject: Subject, faults: list[Fault], tmp_path: Path
 ) -> None:
-    run = campaign(subject, faults, save_pairs=True)
+    run = campaign(subject, faults, save_pairs="scores")
     run.run()
     wanted = StoredPairs(run.files.path).detected("score").toarray()
     for part in ("1/2", "2/2"):
         shard = campaign(
-            subject, faults, save_pairs=True, shard=parse_shard(part), output=tmp_path / "shards"
+            subject,
+            faults,
+            save_pairs="scores",
+            shard=parse_shard(part),
+            output=tmp_path / "shards",
         )
         shard.run()
     merged = merge([shard.files.campaign])
@@ -123,11 +127,11 @@ def test_shards_are_put_together(
 
 def test_a_subset_is_the_test_set_of_a_campaign(campaign: Run, faults: list[Fault]) -> None:
     whole = subject_of(SmallLinear)
-    run = campaign(whole, faults, save_pairs=True)
+    run = campaign(whole, faults, save_pairs="scores")
     run.run()
     chosen = [17, 2, 11, 23]
     part = subject_of(SmallLinear, subset=chosen)
-    again = campaign(part, faults, save_pairs=True)
+    again = campaign(part, faults, save_pairs="scores")
     again.run()
     wanted = StoredPairs(run.files.path).detected("score").toarray()[:, sorted(chosen)]
     assert np.array_equal(StoredPairs(again.files.path).detected("score").toarray(), wanted)
@@ -141,7 +145,7 @@ def test_a_sample_that_is_not_there(campaign: Run, faults: list[Fault]) -> None:
 def test_pairs_that_are_cut_are_refused(
     campaign: Run, subject: Subject, faults: list[Fault]
 ) -> None:
-    run = campaign(subject, faults, save_pairs=True)
+    run = campaign(subject, faults, save_pairs="scores")
     run.run()
     path = run.files.path / "pairs.bin"
     path.write_bytes(path.read_bytes()[:-1])
@@ -153,7 +157,7 @@ def test_pairs_without_a_row_are_left_out(
     campaign: Run, subject: Subject, faults: list[Fault]
 ) -> None:
     """A kill behind the pairs of a group and before its rows."""
-    run = campaign(subject, faults, save_pairs=True)
+    run = campaign(subject, faults, save_pairs="scores")
     run.run()
     whole = StoredPairs(run.files.path).detected("score").toarray()
     lines = run.files.results.path.read_text().splitlines(keepends=True)

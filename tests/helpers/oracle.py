@@ -20,7 +20,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import torch
@@ -351,6 +351,28 @@ class ModuleOracle:
             else:
                 inject(network, fault, calls, width)
             found.append(self._infer(network, events))
+        return found
+
+    def spikes(self, fault: AnyFault | None) -> list[dict[str, Tensor]]:
+        """Per batch, what each neuron gave at each of its calls, ``[calls, batch, ...]``."""
+        found = []
+        for (events, _), calls in zip(self.batches, self.calls, strict=True):
+            network, events = self._make(), self.prepared(events)
+            if fault is not None and fault.layer == "input":
+                for step in range(len(events)):
+                    if is_active(fault, step):
+                        events[step] = change_values(events[step], fault)
+            elif fault is not None:
+                inject(network, fault, calls)
+            trains: dict[str, list[Tensor]] = {name: [] for name in neurons_of(network)}
+
+            def note(module: nn.Module, args: Any, out: Any, train: list[Tensor]) -> None:
+                train.append((out[0] if isinstance(out, tuple) else out).detach().clone())
+
+            for name, neuron in neurons_of(network).items():
+                neuron.register_forward_hook(partial(note, train=trains[name]))
+            self._infer(network, events)
+            found.append({name: torch.stack(train) for name, train in trains.items()})
         return found
 
     def expected(self, fault: AnyFault, width: int = 32, noise: int | None = None) -> Outcomes:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fi.faults.fault import Fault, Trial
-from fi.store.pairs_file import MAGIC, PairBlock, PairsError, PairsFile
+from fi.store.pairs_file import MAGIC, PairBlock, PairsError, PairsFile, PairsHead
 
 SAMPLES = 400
 
@@ -21,7 +21,7 @@ def trial(injection: int) -> Trial:
 
 def block(pairs: dict[tuple[int, int], int], injections: list[int]) -> PairBlock:
     """Of codes by place of the trial and sample."""
-    packed = [(row << 40) + (sample << 8) + code for (row, sample), code in pairs.items()]
+    packed = [(row << 44) + (sample << 16) + code for (row, sample), code in pairs.items()]
     return PairBlock.of([trial(number) for number in injections], np.array(packed, np.int64))
 
 
@@ -39,7 +39,7 @@ ONE = {(0, 3): 25, (2, 399): 1, (2, 0): 9}
 
 def stored(path: Path) -> PairsFile:
     file = PairsFile(path / "pairs.bin")
-    file.start(SAMPLES)
+    file.start(PairsHead(SAMPLES))
     file.append(block(ONE, [10, 11, 12]))
     file.append(block({(0, 7): 2}, [13]))
     return file
@@ -47,7 +47,7 @@ def stored(path: Path) -> PairsFile:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     file = stored(tmp_path)
-    assert file.read_samples() == SAMPLES
+    assert file.read_head() == PairsHead(SAMPLES)
     wanted = {(10, 3): 25, (12, 399): 1, (12, 0): 9, (13, 7): 2}
     assert listed(list(file.blocks())) == wanted
     assert [one.injection.tolist() for one in file.blocks()] == [[10, 11, 12], [13]]
@@ -55,7 +55,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 @given(
     st.dictionaries(
-        st.tuples(st.integers(0, 4), st.integers(0, SAMPLES - 1)), st.integers(0, 255), max_size=30
+        st.tuples(st.integers(0, 4), st.integers(0, SAMPLES - 1)),
+        st.integers(0, (1 << 16) - 1),
+        max_size=30,
     )
 )
 def test_any_pairs_come_back(pairs: dict[tuple[int, int], int]) -> None:
@@ -87,14 +89,14 @@ def test_parts_are_joined(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
     parts = [stored(tmp_path / "a"), PairsFile(tmp_path / "b" / "pairs.bin")]
-    parts[1].start(SAMPLES)
+    parts[1].start(PairsHead(SAMPLES))
     parts[1].append(block({(0, 1): 3}, [20]))
     joined = PairsFile(tmp_path / "pairs.bin")
     joined.join(parts)
     assert len(listed(list(joined.blocks()))) == 5
     parts[1].path.unlink()
-    parts[1].start(SAMPLES + 1)
-    with pytest.raises(PairsError, match=r"its parts have \[400, 401\] samples"):
+    parts[1].start(PairsHead(SAMPLES + 1))
+    with pytest.raises(PairsError, match=r"its parts have other samples"):
         joined.join(parts)
 
 
@@ -102,7 +104,7 @@ def test_damage_is_told_in_a_line(tmp_path: Path) -> None:
     whole = stored(tmp_path).path.read_bytes()
     file = PairsFile(tmp_path / "damaged.bin")
     with pytest.raises(PairsError, match="No such file"):
-        file.read_samples()
+        file.read_head()
     draw = np.random.default_rng(5)
     said: list[str] = []
     for _ in range(300):

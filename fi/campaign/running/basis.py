@@ -20,6 +20,7 @@ from fi.faults.models import user_model_sources
 from fi.faults.word_formats import FLOAT32
 from fi.store.campaign_folder import CampaignFiles, make_tag
 from fi.store.identity import network_hash, text_hash
+from fi.store.pairs_file import PairsHead
 from fi.store.results_file import ProtectedResultsFile
 from fi.store.run_summary import ListRecord
 
@@ -128,25 +129,61 @@ def hold_folder(
         yield earlier
 
 
-def open_pairs(basis: RunBasis, done: Collection[int], wanted: bool) -> bool:
-    """Whether pairs are kept: where it is ``wanted``, and where an earlier run has begun to.
+def choose_level(files: CampaignFiles, done: Collection[int], wanted: str) -> str:
+    """What of the pairs is kept: what is ``wanted``, or what an earlier run has begun to keep.
+
+    Args:
+        files: of the campaign, whose folder this process holds.
+        done: the trials that have results.
+        wanted: ``--save-pairs``.
+
+    Returns:
+        One of ``LEVELS``; empty where no pairs are kept.
+
+    Raises:
+        UserError: there are results without pairs, or with others.
+    """
+    pairs = files.pairs
+    if not pairs.exists():
+        if wanted and done:
+            raise UserError(
+                f"--save-pairs: {len(done)} faults in {files.path} were run without it; "
+                "--overwrite runs them again"
+            )
+        return wanted
+    level = pairs.read_head().level
+    if wanted and wanted != level:
+        raise UserError(
+            f"--save-pairs {wanted}: {pairs.path} has {level}; --overwrite runs all faults again"
+        )
+    return level
+
+
+def open_pairs(basis: RunBasis, done: Collection[int], head: PairsHead | None) -> None:
+    """Begin the file of pairs, or go on with that of an earlier run.
 
     Args:
         basis: of the run, whose folder this process holds.
         done: the trials that have results.
-        wanted: ``--save-pairs``.
+        head: what is kept of every pair; ``None`` where nothing is.
 
     Raises:
-        UserError: there are results without pairs.
+        UserError: the file of the earlier run has something else.
     """
+    if head is None:
+        return
     pairs = basis.files.pairs
-    if not wanted and not pairs.exists():
-        return False
-    if not pairs.exists() and done:
+    pairs.start(head)
+    before = pairs.read_head()
+    if list(before.monitors) != list(head.monitors):
+        names = ",".join(before.monitors) or "none"
         raise UserError(
-            f"--save-pairs: {len(done)} faults in {basis.files.path} were run without it; "
-            "--overwrite runs them again"
+            f"{pairs.path} has the monitors {names}: --monitor {names} goes on with them, "
+            "--overwrite runs all faults again"
         )
-    pairs.start(basis.golden.samples)
+    if before != head:
+        raise UserError(
+            f"{pairs.path}: the monitors of an earlier run were others, or have learnt something "
+            "else; --overwrite runs all faults again"
+        )
     pairs.keep(done)
-    return True

@@ -19,6 +19,7 @@ from fi.faults.protection.codes import parse_code
 from fi.faults.protection.protected_words import ProtectedWords, check_protected_models
 from fi.metrics.counts import COUNT_COLUMNS, GroupCounts
 from fi.metrics.outcomes import DETECTED
+from fi.metrics.pair_codes import move_faults
 
 
 def protect(subject: Subject, schedule: ListedFaults, settings: Settings) -> ProtectedWords:
@@ -26,17 +27,13 @@ def protect(subject: Subject, schedule: ListedFaults, settings: Settings) -> Pro
 
     Raises:
         UserError: there is no such code, the list has faults that are of no bits, or rates, or
-            pairs or scores are to be kept.
+            scores are to be kept.
     """
     with report_errors(ValueError, prefix="--ecc: "):
         code = parse_code(settings.ecc)
         check_protected_models(schedule.models, code)
-    for option, given in (
-        ("--save-pairs", settings.save_pairs),
-        ("--save-scores", settings.save_scores),
-    ):
-        if given:
-            raise UserError(f"{option}: not with --ecc, where a detected trial has no outcome")
+    if settings.save_scores:
+        raise UserError("--save-scores: not with --ecc, where a detected trial has no scores")
     if any(isinstance(trial, RateTrial) for trial in schedule.listed):
         raise UserError(
             f"--ecc {settings.ecc}: not with --faults.rate, whose trials are drawn as they are "
@@ -54,10 +51,11 @@ class ProtectedRuns(GroupRuns):
     Args:
         parts: as ``GroupRuns`` takes them.
         protection: of the memory.
+        more: as ``GroupRuns`` takes it by name; a trial that the code reports has no pairs.
     """
 
-    def __init__(self, *parts: Any, protection: ProtectedWords) -> None:
-        super().__init__(*parts)
+    def __init__(self, *parts: Any, protection: ProtectedWords, **more: Any) -> None:
+        super().__init__(*parts, **more)
         self.protection = protection
 
     def _run_group(
@@ -66,8 +64,10 @@ class ProtectedRuns(GroupRuns):
         decoded = [self.protection.decode(trial) for trial in group]
         run = [place for place, trial in enumerate(decoded) if trial.acting]
         counts = self._count_unchanged(len(group))
+        packed = np.zeros(0, np.int64) if self.keep_pairs else None
         if run:
-            found, _ = super()._run_group(test, [decoded[place].acting for place in run])
+            found, pairs = super()._run_group(test, [decoded[place].acting for place in run])
+            packed = None if pairs is None else move_faults(pairs, run)
             for name, values in found.items():
                 counts[name][run] = values
         reported = [place for place, trial in enumerate(decoded) if trial.fate == DETECTED]
@@ -76,7 +76,7 @@ class ProtectedRuns(GroupRuns):
         counts[DETECTED][reported] = self.golden.samples
         processes = self.trainer.world_size
         self.not_run += len(group) // processes - len(run) // processes
-        return counts, None
+        return counts, packed
 
     def _count_unchanged(self, trials: int) -> GroupCounts:
         """The counts of trials that change no score."""

@@ -28,8 +28,8 @@ from fi.network.stages import EVENTS, SpikingNetwork, Stage, StageActivity, find
 
 #: Pairs that are scored at a time.
 PORTION = 1 << 16
-#: Fault, sample and statistic of pairs.
-Scorable = tuple[Array, Array, Array]
+#: Fault, sample and statistic of pairs, and what ``Pairs.spikes`` is where that is asked for.
+Scorable = tuple[Array, ...]
 
 
 class FastPath:
@@ -172,19 +172,25 @@ class FastPath:
                 entries[number] = np.ascontiguousarray(lines.numpy())
         return entries
 
-    def pairs(self, plan: Plan, trace: Trace) -> Iterator[Pairs]:
-        """The pairs of one batch whose statistic differs from the golden one."""
+    @property
+    def tells_spikes(self) -> bool:
+        """Whether it can tell which spikes of the last stage differ."""
+        return self.models[-1] is not None and not self.maximum
+
+    def pairs(self, plan: Plan, trace: Trace, spikes: bool = False) -> Iterator[Pairs]:
+        """The pairs of one batch whose statistic, or one of whose ``spikes``, is not golden."""
         tasks = [
             task for number, faults in plan.tasks for task in self.runner.cut(number, faults, trace)
         ]
         waiting = [*self._run_rows(plan, trace)]
         with ThreadPoolExecutor(self.threads) as pool:
-            for found in pool.map(lambda task: self.runner.run(task, trace), tasks):
+            for found in pool.map(lambda task: self.runner.run(task, trace, spikes), tasks):
                 self.tally.simulated += found.simulated
                 self.tally.diverged += found.diverged
                 self.tally.computed += len(found.fault)
                 if len(found.fault):
-                    waiting.append((found.fault, found.sample, found.statistic))
+                    marks = () if found.spikes is None else (found.spikes,)
+                    waiting.append((found.fault, found.sample, found.statistic, *marks))
                 if sum(len(part[0]) for part in waiting) > PORTION:
                     yield self.score(waiting)
                     waiting = []
@@ -210,10 +216,10 @@ class FastPath:
 
     def score(self, parts: Sequence[Scorable]) -> Pairs:
         """The scores of pairs, all parts in one."""
-        fault, sample, statistic = (
+        fault, sample, statistic, *marks = (
             torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*parts, strict=True)
         )
-        return Pairs(fault, sample, self.network.readout.scores(statistic))
+        return Pairs(fault, sample, self.network.readout.scores(statistic), *marks)
 
 
 def find_reasons(network: SpikingNetwork, activities: Sequence[StageActivity]) -> dict[int, str]:

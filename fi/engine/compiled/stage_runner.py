@@ -32,6 +32,7 @@ from fi.engine.compiled.output_layer import LastLayer
 from fi.engine.compiled.proof_margins import find_impulse_response, find_slack
 from fi.engine.compiled.stage_constants import StageModel
 from fi.engine.compiled.stage_graph import StageGraph
+from fi.metrics.pairs import HIDDEN, OUTPUT
 from fi.network.stages import EVENTS
 
 #: Bytes of one entry of a pair list: step, neuron, change.
@@ -57,6 +58,7 @@ class Finished(NamedTuple):
         statistic: ``f [pairs, classes]``, another than the golden one.
         simulated: pairs that no proof decided.
         diverged: pairs whose spikes differ in the faults' own stage.
+        spikes: as in ``Pairs``, uint8 ``[pairs]``; ``None`` where nobody asked.
     """
 
     fault: Array
@@ -64,6 +66,7 @@ class Finished(NamedTuple):
     statistic: Array
     simulated: int
     diverged: int
+    spikes: Array | None
 
 
 class StageRunner:
@@ -136,24 +139,71 @@ class StageRunner:
             return int(np.diff(faults.arrays.first).max())
         return model.synapse.cells
 
-    def run(self, task: Task, trace: Trace) -> Finished:
-        """A task from its faults to the readout."""
+    def run(self, task: Task, trace: Trace, spikes: bool = False) -> Finished:
+        """A task from its faults to the readout; pairs in which a ``spike`` differs, too."""
         pairs, simulated = self.simulate(task, trace)
         if task.stage != EVENTS and self.model(task.stage).feedback is not None:
             pairs = self.run_recurrent(task, pairs, trace)
         diverged = len(pairs.fault)
-        if task.stage == self.last:
+        marks = None
+        if spikes:
+            found, marks = self._mark_spikes(task, pairs, trace)
+        elif task.stage == self.last:
             found = self.replace_classes(pairs, trace)
         else:
             found = self.finish(task.stage, pairs, trace)
         fault = task.faults.fault[found.fault].astype(np.int64)
         sample = found.sample.astype(np.int64)
-        return Finished(fault, sample, found.statistic, simulated, diverged)
+        return Finished(fault, sample, found.statistic, simulated, diverged, marks)
 
-    def simulate(self, task: Task, trace: Trace) -> tuple[PairList, int]:
+    def _mark_spikes(self, task: Task, pairs: PairList, trace: Trace) -> tuple[Statistics, Array]:
+        """The pairs in which the statistic or a spike differs, and which spikes do."""
+        if task.stage == self.last:
+            found = self.replace_classes(pairs, trace)
+            fired, _ = self.simulate(task, trace, as_hidden=True)
+            return self._join_marks(found, np.zeros(len(found.fault), bool), [], [fired], trace)
+        differing = self._carry(task.stage, pairs, trace)
+        incoming = self.graph.find_incoming(self.last, differing)
+        found, output = self._count_spikes(self._merge_last(incoming, trace), trace, compare=True)
+        hidden = [part for number, part in differing.items() if number != EVENTS]
+        return self._join_marks(found, output != 0, hidden, [], trace)
+
+    def _join_marks(
+        self,
+        found: Statistics,
+        output: Array,
+        hidden: Sequence[PairList],
+        fired: Sequence[PairList],
+        trace: Trace,
+    ) -> tuple[Statistics, Array]:
+        """All pairs of ``found``, ``hidden`` and ``fired``, and what differs in each.
+
+        Args:
+            found: pairs with their statistic; any other has the golden one.
+            output: whether a spike of the last stage differs in them.
+            hidden: pairs in which one of a hidden stage does.
+            fired: further pairs in which one of the last stage does.
+            trace: of the batch.
+        """
+        batch, own = trace.batch, _find_keys(found, trace.batch)
+        keys = {
+            bit: np.concatenate([np.zeros(0, np.int64), *(_find_keys(p, batch) for p in parts)])
+            for bit, parts in ((HIDDEN, hidden), (OUTPUT, fired))
+        }
+        every = np.unique(np.concatenate([own, *keys.values()]))
+        marks = np.zeros(len(every), np.uint8)
+        for bit, some in {**keys, OUTPUT: np.concatenate([keys[OUTPUT], own[output]])}.items():
+            marks[np.searchsorted(every, np.unique(some))] |= bit
+        fault, sample = np.divmod(every, batch)
+        statistic = trace.prefix[:, -1][sample]
+        statistic[np.searchsorted(every, own)] = found.statistic
+        return Statistics(fault, sample, statistic), marks
+
+    def simulate(self, task: Task, trace: Trace, as_hidden: bool = False) -> tuple[PairList, int]:
         """What faults change in their own stage, without recurrence; pairs that no proof decided.
 
-        In the last stage the entries are classes and their new statistic.
+        In the last stage the entries are classes and their new statistic, unless it is taken
+        ``as_hidden``: then they are spikes, as in any other.
         """
         faults = task.faults
         if isinstance(faults, InputFaultArrays):
@@ -161,7 +211,8 @@ class StageRunner:
             return pairs, len(pairs.fault)
         golden = trace.faulty[task.stage].golden
         constants = self.model(task.stage).constants
-        final = trace.prefix[:, -1] if task.stage == self.last else trace.prefix[:0, -1]
+        is_last = task.stage == self.last and not as_hidden
+        final = trace.prefix[:, -1] if is_last else trace.prefix[:0, -1]
         statistic = Statistic(np.ascontiguousarray(final), self.maximum)
         if isinstance(faults, WeightFaultArrays):
             return self._simulate_weights(task.stage, faults, statistic, trace)
@@ -205,20 +256,28 @@ class StageRunner:
 
         The stages without a kernel, where the readout is one of them, may give golden ones, too.
         """
-        differing = {number: pairs}
-        for behind in range(number + 1, self.last):
-            incoming = self.graph.find_incoming(behind, differing)
-            if incoming:
-                differing[behind] = self._pass(behind, incoming, trace)
+        differing = self._carry(number, pairs, trace)
         incoming = self.graph.find_incoming(self.last, differing)
         if self.models[self.last] is not None:
-            merged = self._merge(self.last, incoming, trace) if incoming else list_nothing(trace)
-            return self.read_out(merged, trace)
+            return self.read_out(self._merge_last(incoming, trace), trace)
         if not incoming:
             nothing = np.zeros(0, np.int32)
             return Statistics(nothing, nothing, np.zeros((0, 0), trace.prefix.dtype))
         assert trace.torch is not None
         return trace.torch.read_out(incoming)
+
+    def _carry(self, number: int, pairs: PairList, trace: Trace) -> dict[int, PairList]:
+        """What differs behind a stage, or the events, and behind all hidden ones that follow."""
+        differing = {number: pairs}
+        for behind in range(number + 1, self.last):
+            incoming = self.graph.find_incoming(behind, differing)
+            if incoming:
+                differing[behind] = self._pass(behind, incoming, trace)
+        return differing
+
+    def _merge_last(self, incoming: Mapping[int, PairList], trace: Trace) -> PairList:
+        """What differs in front of the weights of the last stage."""
+        return self._merge(self.last, incoming, trace) if incoming else list_nothing(trace)
 
     def _pass(self, number: int, incoming: Mapping[int, PairList], trace: Trace) -> PairList:
         """What differs behind a stage that is not the last, of what differs in its sources."""
@@ -289,8 +348,16 @@ class StageRunner:
         if self.last_layer is not None:
             assert trace.layer is not None
             return self.last_layer.read_out(trace.layer, pairs, trace.prefix[:, -1])
+        return self._count_spikes(pairs, trace, compare=False)[0]
+
+    def _count_spikes(
+        self, pairs: PairList, trace: Trace, compare: bool
+    ) -> tuple[Statistics, Array]:
+        """``kernels.read_out``."""
         stage, golden = self.linear[self.last], trace.passed[self.last]
-        return kernels.read_out(pairs, stage.fan_out, golden, trace.padded_prefix, stage.constants)
+        return kernels.read_out(
+            pairs, stage.fan_out, golden, trace.padded_prefix, stage.constants, compare
+        )
 
     def replace_classes(self, pairs: PairList, trace: Trace) -> Statistics:
         """Statistics of pairs that list classes of the last stage."""
@@ -323,6 +390,11 @@ def list_nothing(trace: Trace) -> PairList:
     """No pairs."""
     whole, change = np.zeros(0, np.int32), np.zeros(0, trace.prefix.dtype)
     return PairList(whole, whole, np.zeros(0, np.int64), whole, whole, change)
+
+
+def _find_keys(pairs: PairList | Statistics, batch: int) -> Array:
+    """One number for fault and sample of each pair, int64 ``[pairs]``."""
+    return pairs.fault.astype(np.int64) * batch + pairs.sample
 
 
 def _order_by_sample(pairs: PairList) -> Array:

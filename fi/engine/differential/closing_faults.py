@@ -47,15 +47,22 @@ class ClosingFaults:
                 self._faults[position] = own
             self.inner.append(tuple(fault for fault in trial if fault not in own))
 
-    def score(self, found: Iterable[Pairs], statistic: Tensor, rows: slice) -> Iterator[Pairs]:
+    def score(
+        self, found: Iterable[Pairs], statistic: Tensor, rows: slice, spikes: bool = False
+    ) -> Iterator[Pairs]:
         """The pairs whose scores may differ.
 
         Args:
             found: pairs that may have gathered something else, which is in the place of scores.
             statistic: what was gathered in the golden run, ``[samples, ...]``.
             rows: the first of these samples in the batch, and how many the batch has.
+            spikes: list the pairs in which a spike differs, too.
         """
         both: dict[int, list[Pairs]] = {position: [] for position in self._faults}
+        marks: dict[int, Tensor] = {}
+        if spikes:
+            nothing = statistic.new_zeros(len(statistic), dtype=torch.uint8)
+            marks = {position: nothing.clone() for position in self._faults}
         positions = torch.tensor(list(both), dtype=torch.int64, device=statistic.device)
         for pairs in found:
             differs = (pairs.scores != statistic[pairs.sample]).flatten(1).any(1)
@@ -63,8 +70,14 @@ class ClosingFaults:
             for position in pairs.fault[shared & differs].unique().tolist():
                 both[position].append(_choose(pairs, differs & (pairs.fault == position)))
             yield from self._score_pairs(_choose(pairs, differs & ~shared), statistic, rows)
+            if pairs.spikes is not None:
+                quiet = _choose(pairs, ~differs & ~shared & (pairs.spikes != 0))
+                yield quiet._replace(scores=self.close(statistic, rows)[quiet.sample])
+                for position in pairs.fault[shared].unique().tolist():
+                    own = pairs.fault == position
+                    marks[position][pairs.sample[own]] |= pairs.spikes[own]
         for position, changed in both.items():
-            yield self._score_trial(position, changed, statistic, rows)
+            yield self._score_trial(position, changed, statistic, rows, marks.get(position))
 
     def close(self, statistic: Tensor, rows: slice) -> Tensor:
         """Scores ``[samples, classes]``, each computed in the row that it has in the whole batch.
@@ -90,7 +103,12 @@ class ClosingFaults:
             yield chosen._replace(scores=scores[chosen.sample])
 
     def _score_trial(
-        self, position: int, changed: Sequence[Pairs], statistic: Tensor, rows: slice
+        self,
+        position: int,
+        changed: Sequence[Pairs],
+        statistic: Tensor,
+        rows: slice,
+        marks: Tensor | None,
     ) -> Pairs:
         """A trial with faults after the last step, on all samples."""
         golden = self.close(statistic, rows)
@@ -98,10 +116,15 @@ class ClosingFaults:
             statistic = statistic.index_copy(0, pairs.sample, pairs.scores)
         with injected(self.network, *self._faults[position]):
             scores = self.close(statistic, rows)
-        sample = (scores != golden).any(1).nonzero().squeeze(1)
+        differs = (scores != golden).any(1)
         if not self.inner[position]:
-            self.tally += Tally(len(golden), len(golden), len(sample), len(sample))
-        return Pairs(torch.full_like(sample, position), sample, scores[sample])
+            count = int(differs.sum())
+            self.tally += Tally(len(golden), len(golden), count, count)
+        if marks is not None:
+            differs |= marks != 0
+        sample = differs.nonzero().squeeze(1)
+        spikes = None if marks is None else marks[sample]
+        return Pairs(torch.full_like(sample, position), sample, scores[sample], spikes)
 
 
 def _number_within(sample: Tensor) -> Tensor:
@@ -116,4 +139,5 @@ def _number_within(sample: Tensor) -> Tensor:
 
 def _choose(pairs: Pairs, chosen: Tensor) -> Pairs:
     """Some of the pairs, bool ``[pairs]``."""
-    return Pairs(pairs.fault[chosen], pairs.sample[chosen], pairs.scores[chosen])
+    spikes = None if pairs.spikes is None else pairs.spikes[chosen]
+    return Pairs(pairs.fault[chosen], pairs.sample[chosen], pairs.scores[chosen], spikes)

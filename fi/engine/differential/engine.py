@@ -19,11 +19,12 @@ from fi.engine.differential.paths import MemoryShares, Paths
 from fi.engine.differential.plain_forwards import PlainForwards
 from fi.engine.generic.eligible import why_not_apart
 from fi.engine.generic.path import GenericPath
+from fi.engine.spike_watch import SpikeLayers
 from fi.engine.tally import Tally
 from fi.faults.family_names import layer_of
 from fi.faults.fault import Fault, Trial
 from fi.faults.fault_sites import INPUT, SiteFamily
-from fi.metrics.pairs import Pairs
+from fi.metrics.pairs import HIDDEN, Pairs
 from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.network.stages import SpikingNetwork
 
@@ -160,9 +161,28 @@ class DifferentialEngine(Engine):
     def group_size(self, faults: int) -> int:
         return max(1, min(faults, LARGEST_GROUP, max(SMALLEST_GROUP, -(-faults // 4))))
 
+    def watch_spikes(self, layers: SpikeLayers) -> None:
+        super().watch_spikes(layers)
+        self.plain.full.watch_spikes(layers)
+
+    def describe_spikes(self, events: Tensor) -> str:
+        """How pairs are told in which only a spike differs, in a line."""
+        with torch.no_grad():
+            kernels = self.prepare(events).kernels
+        late = "runs stage by stage in torch, from the fault on"
+        if kernels is None:
+            return f"every fault {late}: there are no kernels"
+        if not kernels.single.tells_spikes:
+            reads = "its largest membrane is read out" if kernels.single.maximum else "see above"
+            return (
+                f"every fault {late}: the last stage has no kernel that compares spikes ({reads})"
+            )
+        return f"on the kernels; a fault that they do not know, or one of several words, {late}"
+
     def forget(self) -> None:
         self.traces.clear()
         self._rounded.clear()
+        self.plain.full.forget()
 
     @contextmanager
     def injected(self, faults: Sequence[Fault | Trial]) -> Iterator[None]:
@@ -202,12 +222,19 @@ class DifferentialEngine(Engine):
             block = GoldenBlock(paths, samples, (batch, start), self.traces)
             found = plan.pairs(block, first + start)
             if self._behind is not None:
-                found = self._behind.score(found, block.scores, rows)
+                spikes = self.layers is not None
+                found = self._behind.score(found, block.scores, rows, spikes)
             if golden is not None:
                 found = self._round_as(golden[start : start + size], found, block, rows)
             for pairs in found:
-                yield pairs._replace(sample=pairs.sample + start)
+                yield self._mark_layers(pairs._replace(sample=pairs.sample + start))
         yield from self.plain.pairs(events, batch, golden, first)
+
+    def _mark_layers(self, pairs: Pairs) -> Pairs:
+        """The last stage is no layer of neurons where something else is read."""
+        if pairs.spikes is None or self.layers is None or self.layers.output is not None:
+            return pairs
+        return pairs._replace(spikes=pairs.spikes & HIDDEN)
 
     def _round_as(
         self, golden: Tensor, found: Iterator[Pairs], block: GoldenBlock, rows: slice
@@ -234,7 +261,8 @@ class DifferentialEngine(Engine):
         """The path of each trial of the group that is in place, chosen once."""
         kind = EventKind.of(events)
         if kind not in self._plans:
-            self._plans[kind] = GroupPlan.make(self.prepare(events), self._group)
+            spikes = self.layers is not None
+            self._plans[kind] = GroupPlan.make(self.prepare(events), self._group, spikes)
         return self._plans[kind]
 
 

@@ -46,13 +46,15 @@ class KernelPlan:
         """What a golden trace must have for these faults."""
         return self.single.needs | self.multiple.needs
 
-    def pairs(self, block: GoldenBlock, needs: frozenset[Need]) -> Iterator[Pairs]:
+    def pairs(
+        self, block: GoldenBlock, needs: frozenset[Need], spikes: bool = False
+    ) -> Iterator[Pairs]:
         """The pairs of a block whose scores may differ, with a trace that meets ``needs``."""
         if self.single.empty and not self.multiple.chunks:
             return
         trace = block.trace(self.kernels.single, needs)
         if not self.single.empty:
-            yield from self.kernels.single.pairs(self.single, trace)
+            yield from self.kernels.single.pairs(self.single, trace, spikes)
         if self.multiple.chunks:
             yield from self.kernels.multiple.pairs(self.multiple, trace, block.activities)
 
@@ -69,6 +71,7 @@ class GroupPlan:
         whole: positions of the trials that run their one stage as a whole, int64 ``[trials]``.
         late: positions of the trials that start late, int64 ``[trials]``.
         needs: what a golden trace must have, for the kernels and behind the generic path.
+        spikes: whether pairs in which only a spike differs are listed, too.
     """
 
     paths: Paths
@@ -78,10 +81,16 @@ class GroupPlan:
     whole: Array
     late: Array
     needs: frozenset[Need] = frozenset()
+    spikes: bool = False
 
     @classmethod
-    def make(cls, paths: Paths, group: Sequence[Trial]) -> GroupPlan:
-        """Choose the path of each trial; one without faults needs none."""
+    def make(cls, paths: Paths, group: Sequence[Trial], spikes: bool = False) -> GroupPlan:
+        """Choose the path of each trial; one without faults needs none.
+
+        Which ``spikes`` differ is told by the kernels of faults of their own and by ``LateStart``.
+        """
+        if spikes:
+            return cls._make_for_spikes(paths, group)
         faults = np.fromiter(map(len, group), int, len(group))
         carried = _are_carried(group)
         single = np.flatnonzero((faults == 1) & ~carried)
@@ -98,6 +107,21 @@ class GroupPlan:
         needs = kernels.needs | paths.kernels.single.planner.find_needs(struck)
         return cls(paths, group, kernels, generic, whole, late, needs)
 
+    @classmethod
+    def _make_for_spikes(cls, paths: Paths, group: Sequence[Trial]) -> GroupPlan:
+        late = np.array([bool(trial) for trial in group], bool)
+        nothing = np.zeros(0, int)
+        kernels = None
+        if paths.kernels is not None and paths.kernels.single.tells_spikes:
+            one = [len(trial) == 1 and not has_line_model(trial[0]) for trial in group]
+            single = np.flatnonzero(one)
+            single = single[choose_kernels(paths.kernels.single, only_faults(group, single))]
+            kernels = KernelPlan.make(paths.kernels, group, single, nothing)
+            late[single] = False
+        needs = frozenset() if kernels is None else kernels.needs
+        late_ones = np.flatnonzero(late)
+        return cls(paths, group, kernels, nothing, nothing, late_ones, needs, spikes=True)
+
     def pairs(self, block: GoldenBlock, first: int = 0) -> Iterator[Pairs]:
         """The pairs of a block whose scores may differ, path by path.
 
@@ -106,7 +130,7 @@ class GroupPlan:
             first: position in the test set of the first of them.
         """
         if self.kernels is not None:
-            yield from self.kernels.pairs(block, self.needs)
+            yield from self.kernels.pairs(block, self.needs, self.spikes)
         if len(self.generic):
             yield from self.paths.generic.pairs(
                 block.activities,
@@ -131,6 +155,7 @@ class GroupPlan:
                 trials_at(self.group, self.late),
                 _positions(self.late, block.scores),
                 first,
+                self.spikes,
             )
 
     def _make_tail(self, block: GoldenBlock) -> Callable[[slice], Tail] | None:

@@ -15,7 +15,7 @@ from fi.faults.fault import Fault, Trial
 from fi.faults.fault_sites import INPUT
 from fi.faults.lines.faulty_lines import apply_line_faults
 from fi.faults.lines.seeded_numbers import SamplePositions
-from fi.metrics.pairs import Pairs
+from fi.metrics.pairs import HIDDEN, OUTPUT, Pairs
 from fi.network.stages import EVENTS, SpikingNetwork, StageActivity, find_sources
 
 
@@ -42,6 +42,7 @@ class LateStart:
         trials: Sequence[Trial],
         positions: Tensor,
         first: int = 0,
+        spikes: bool = False,
     ) -> Iterator[Pairs]:
         """The pairs that were computed to the readout.
 
@@ -51,12 +52,18 @@ class LateStart:
             trials: of one or several faults.
             positions: of each trial in its group, int64 ``[trials]``.
             first: position in the test set of the first sample.
+            spikes: list the pairs in which a spike differs, too.
         """
         for trial, position in zip(trials, positions.tolist(), strict=True):
-            sample, scores = self.run(activities, trial, first=first)
+            marks = golden.new_zeros(len(golden), dtype=torch.uint8) if spikes else None
+            sample, scores = self.run(activities, trial, first=first, marks=marks)
+            scores = scores.to(golden.dtype)
             self.tally += Tally(len(golden), len(golden), len(sample), len(sample))
-            fault = torch.full_like(sample, position)
-            yield Pairs(fault, sample, scores.to(golden.dtype))
+            if marks is not None:
+                every = golden.index_copy(0, sample, scores)
+                sample = torch.cat([sample, marks.nonzero().squeeze(1)]).unique()
+                scores, marks = every[sample], marks[sample]
+            yield Pairs(torch.full_like(sample, position), sample, scores, marks)
 
     def _group_by_stage(self, listed: Sequence[Fault]) -> dict[int, list[Fault]]:
         """Faults by the number of their stage."""
@@ -74,6 +81,7 @@ class LateStart:
         sample: Tensor | None = None,
         inputs: Tensor | None = None,
         first: int = 0,
+        marks: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run one trial: the samples that may differ and their scores.
 
@@ -85,6 +93,7 @@ class LateStart:
             inputs: what that stage sees of them, ``[time, samples, ...]``, faults of input lines
                 in it; golden if not given. Only in a chain of stages.
             first: position in the test set of the first sample.
+            marks: takes ``HIDDEN`` and ``OUTPUT`` of each sample, uint8 ``[batch]``.
 
         Returns:
             Samples, int64 ``[pairs]``, and their scores ``[pairs, classes]``.
@@ -115,10 +124,13 @@ class LateStart:
             stage = self.stages[number]
             positions = SamplePositions(found + first)
             activity = run_under(self.network, stage, faults.get(number, []), signal, positions)
-            if number == len(self.stages) - 1:
-                return found, self._read_out(activity)
             differs = (activity.spikes != activities[number].spikes[:, found]).flatten(2)
             left = differs.any(2).any(0)
+            is_last = number == len(self.stages) - 1
+            if marks is not None:
+                marks[found[left]] |= OUTPUT if is_last else HIDDEN
+            if is_last:
+                return found, self._read_out(activity)
             if left.any():
                 changed[number] = _Changed(found[left], activity.spikes[:, left])
         return everything[:0], self._read_out(activities[-1])[:0]

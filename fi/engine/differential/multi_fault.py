@@ -245,7 +245,7 @@ class MultiFaultPath:
             )
             for chunk, (found, overlaps) in zip(plan.chunks, runs, strict=True):
                 pairs = len(chunk.trials) * len(trace.prefix)
-                left = sum(len(row) for row, _, _ in found)
+                left = sum(len(row) for row, *_ in found)
                 self.tally += Tally(pairs, pairs, left, left)
                 if found:
                     yield self.fast.score(

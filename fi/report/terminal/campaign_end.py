@@ -8,10 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
+from fi.detection.monitor_table import write_monitors
 from fi.faults.protection.protected_words import describe_fates
 from fi.report.error_rates.rate_findings import RateFindings
 from fi.report.error_rates.rate_table import show_rate_table, write_rate_table
 from fi.report.tables import show_table, write_table
+from fi.report.terminal.monitor_view import show_monitors
 from fi.report.terminal.table import plain_console
 from fi.store.campaign_folder import CampaignFiles
 from fi.store.campaign_reader import PastCampaign
@@ -68,6 +70,9 @@ def show_end(files: CampaignFiles, figures: bool, quiet: bool) -> None:
             print(checked)
         if fates := describe_code(files.load_summary()):
             print(fates)
+        if (monitors := write_monitors(files.path)) is not None:
+            console = plain_console() if quiet else None
+            show_monitors(monitors, PastCampaign(files.path).summary().confidence, console)
         if figures:
             from fi.report.page import write_report  # matplotlib takes a second
 

@@ -20,6 +20,7 @@ from fi.engine.compiled.kernels.simd import (
     bits,
     differing,
     load,
+    nonzero,
     select,
     spread,
     store,
@@ -75,19 +76,20 @@ def drive_all(
 @compiled
 def read_out(
     pairs: PairList, fan_out: LinearFanOut, golden: GoldenByStep, prefix: Array,
-    neurons: NeuronConstants,
-) -> Statistics:  # fmt: skip
+    neurons: NeuronConstants, compare: bool,
+) -> tuple[Statistics, Array]:  # fmt: skip
     """Carry differences through the last stage, a linear one, to the counts of its spikes.
 
     ``prefix f [B, T + 1, padded]``: the counts before each step, and in the end.
-    Only pairs whose statistic is another are listed.
+    Only pairs whose statistic is another are listed; where spikes are to ``compare``, those with
+    another spike as well. Which these are is the second result, ``uint8 [pairs]``.
     """
     alpha, beta, threshold, synaptic, reset = neurons
     steps, padded, classes = golden.currents.shape[1], golden.currents.shape[3], fan_out.neurons
     dtype = golden.currents.dtype
     total = len(pairs.fault)
     fault_of, sample_of = np.empty(total, np.int32), np.empty(total, np.int32)
-    out = np.empty((total, classes), dtype)
+    out, fired = np.empty((total, classes), dtype), np.zeros(total, np.uint8)
     found = 0
     drive, final = np.empty(steps * padded, dtype), np.empty(padded, dtype)
     one, zero = spread(dtype.type(1)), spread(dtype.type(0))
@@ -98,8 +100,9 @@ def read_out(
         base = sample * steps * padded
         drive_all(drive, start, base, pairs, first, end, fan_out, golden)
         first = end
-        changed = np.uint32(0)
+        changed = apart = np.uint32(0)
         for c in range(0, padded, WIDTH):
+            real = np.uint32((1 << min(classes - c, WIDTH)) - 1)
             a, b, limit = load(alpha, c), load(beta, c), load(threshold, c)
             syn = mem = zero
             if start > 0:
@@ -111,16 +114,19 @@ def read_out(
                 now = load(drive, t * padded + c)
                 syn, mem = vector_step(syn, mem, now, a, b, limit, synaptic, reset)
                 statistic = statistic + select(mem > limit, one, zero)
+                if compare:
+                    usual_spikes = bits(nonzero(load(golden.spikes, base + t * padded + c)))
+                    apart |= (np.uint32(bits(mem > limit)) ^ np.uint32(usual_spikes)) & real
             store(final, c, statistic)
             usual = load(prefix, (sample * (steps + 1) + steps) * padded + c)
-            real = np.uint32((1 << min(classes - c, WIDTH)) - 1)
             changed |= bits(differing(statistic, usual)) & real
-        if changed != 0:
+        if changed != 0 or apart != 0:
             fault_of[found], sample_of[found] = pairs.fault[pair], sample
+            fired[found] = apart != 0
             for c in range(classes):
                 out[found, c] = final[c]
             found += 1
-    return Statistics(fault_of[:found], sample_of[:found], out[:found])
+    return Statistics(fault_of[:found], sample_of[:found], out[:found]), fired[:found]
 
 
 @compiled

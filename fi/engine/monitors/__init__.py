@@ -1,0 +1,1 @@
+"""Monitors: what would have noticed a fault while the network runs."""

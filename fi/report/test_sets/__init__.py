@@ -1,0 +1,1 @@
+"""The page of a test set that `fi.coverage` has chosen."""
