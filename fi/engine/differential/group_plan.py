@@ -113,8 +113,8 @@ class GroupPlan:
         nothing = np.zeros(0, int)
         kernels = None
         if paths.kernels is not None and paths.kernels.single.tells_spikes:
-            one = [len(trial) == 1 and not has_line_model(trial[0]) for trial in group]
-            single = np.flatnonzero(one)
+            faults = np.fromiter(map(len, group), int, len(group))
+            single = np.flatnonzero((faults == 1) & ~_are_carried(group))
             single = single[choose_kernels(paths.kernels.single, only_faults(group, single))]
             kernels = KernelPlan.make(paths.kernels, group, single, nothing)
             late[single] = False
