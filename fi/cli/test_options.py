@@ -240,6 +240,12 @@ def _add_fault_options(parser: CommandParser) -> None:
         help=f"of the memory of weights and parameters, {CODES}: what it corrects or detects does "
         "not act",
     )
+    add(
+        "--protect",
+        metavar="FILE",
+        type=str,
+        help="a plan of fi.protect: which bits of which words are protected, and how",
+    )
     add_rate_options(add)
     add(
         "--faults.group",
