@@ -14,6 +14,7 @@ from fi.campaign.subject import Subject
 from fi.cli.overridden import warn_of_overridden
 from fi.cli.parser import CommandParser
 from fi.detection.subset_file import read_subset
+from fi.faults.formats.clamps import Clamps
 from fi.network.checkpoint import checkpoint_of, load_checkpoint
 from fi.sampling.plan import DEFAULT_SEED
 
@@ -83,4 +84,5 @@ def load_subject(parser: CommandParser, options: Namespace) -> Subject:
         batch_axis=options.batch_axis,
         forward_seed=options.forward_seed,
         decision_threshold=options.decision_threshold,
+        clamps=None if options.clamp is None else Clamps.read(Path(options.clamp)),
     )

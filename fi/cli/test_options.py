@@ -88,6 +88,12 @@ def add_network_options(parser: CommandParser, title: str, nir: bool = False) ->
         help=f"of membranes and synaptic currents, rounded after each update: {STATE_FORMATS}",
     )
     add(
+        "--clamp",
+        metavar="FILE",
+        type=str,
+        help="bounds of words and membranes, as fi.harden writes them: beyond them they read 0",
+    )
+    add(
         "--model-seed",
         default=DEFAULT_SEED,
         metavar="N",

@@ -86,6 +86,8 @@ def _identify_special(
         special["format"] = subject.word_format
     if subject.state_format != FLOAT32.name:
         special["state_format"] = subject.state_format
+    if subject.clamps is not None:
+        special["clamp"] = subject.clamps.digest
     if settings.ecc:
         special["ecc"] = settings.ecc
     if settings.protection is not None:
