@@ -62,8 +62,10 @@ def _find_subset(options: Namespace) -> list[int] | None:
     return read_subset(Path(options.subset))
 
 
-def load_subject(parser: CommandParser, options: Namespace) -> Subject:
-    """The network with its weights, and the data, as the options name them.
+def load_subject(
+    parser: CommandParser, options: Namespace, clamps: Clamps | None = None
+) -> Subject:
+    """The network with its weights, clamped if asked for, and the data, as the options name them.
 
     Raises:
         UserError: the network is none, its weights do not fit, or it cannot take the data.
@@ -84,5 +86,5 @@ def load_subject(parser: CommandParser, options: Namespace) -> Subject:
         batch_axis=options.batch_axis,
         forward_seed=options.forward_seed,
         decision_threshold=options.decision_threshold,
-        clamps=None if options.clamp is None else Clamps.read(Path(options.clamp)),
+        clamps=clamps,
     )

@@ -88,12 +88,6 @@ def add_network_options(parser: CommandParser, title: str, nir: bool = False) ->
         help=f"of membranes and synaptic currents, rounded after each update: {STATE_FORMATS}",
     )
     add(
-        "--clamp",
-        metavar="FILE",
-        type=str,
-        help="bounds of words and membranes, as fi.harden writes them: beyond them they read 0",
-    )
-    add(
         "--model-seed",
         default=DEFAULT_SEED,
         metavar="N",
@@ -245,6 +239,12 @@ def _add_fault_options(parser: CommandParser) -> None:
         type=str,
         help=f"of the memory of weights and parameters, {CODES}: what it corrects or detects does "
         "not act",
+    )
+    add(
+        "--clamp",
+        metavar="FILE",
+        type=str,
+        help="bounds of words and membranes, as fi.harden writes them: beyond them they read 0",
     )
     add(
         "--protect",
