@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -156,6 +157,30 @@ def test_halves_are_disjoint_and_seeded(tmp_path: Path) -> None:
     assert sample.split(3)[0].results.equals(first.results)
     assert not sample.split(4)[0].results.equals(first.results)
     assert first.weights.sum() == pytest.approx(1)
+
+
+def test_the_split_is_unbiased_where_the_same_faults_flatter_the_plan(exhaustive: Path) -> None:
+    """Samples of an exhaustive campaign, whose truth under each plan is known."""
+    every = RiskSample.read(PastCampaign(exhaustive), "sdc1")
+    design = replace(every.design, scheme="network-wise")
+    off: dict[str, list[float]] = {"split": [], "same": []}
+    inside = 0
+    for seed in range(60):
+        rows = np.random.default_rng(seed).choice(len(every.results), 160, replace=False)
+        drawn = every.results.iloc[np.sort(rows)].reset_index(drop=True)
+        sample = replace(every, results=drawn, design=design)
+        first, second = sample.split(seed)
+        for name, on, by in (("split", first, second), ("same", sample, sample)):
+            choice = choose_protection(on, SCHEMES["tmr"], "words", Goal(0.1))
+            truth = float(every.rates[choice.rank(every) == len(choice.units)].sum())
+            truth /= len(every.results)
+            found = by.estimate(choice.rank(by) < len(choice.units), 0.99, "gaffke")
+            off[name].append(found.rate - truth)
+            inside += name == "split" and found.low <= truth <= found.high
+    errors = {name: np.std(values) / np.sqrt(len(values)) for name, values in off.items()}
+    assert np.mean(off["same"]) < -3 * errors["same"]
+    assert abs(np.mean(off["split"])) < 3 * errors["split"]
+    assert inside >= 58
 
 
 def test_the_command_writes_a_plan_and_a_section(
