@@ -16,6 +16,8 @@ from fi.campaign.fault_source import GivenFaults, make_fault_source
 from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
 from fi.exchange.nir_reader import read_network
+from fi.faults.formats.clamps import Clamps
+from fi.faults.protection.protection_plan import ProtectionPlan
 from fi.network.checkpoint import checkpoint_of, load_checkpoint
 from fi.report.result_view import ResultTable
 from fi.report.tables import write_table
@@ -47,7 +49,9 @@ class Campaign:
         batch_axis: of the samples in the events, 1 or 0.
         word_format: of stored words, as float16; another than float32 rounds the network's.
         state_format: of membranes and synaptic currents, rounded after each update.
+        clamp: bounds of words and membranes, or the path of a file of them.
         ecc: the code of the memory of weights and parameters, ``secded:32`` or ``parity:32``.
+        protect: a plan of protection, or the path of one.
         quiet: say nothing and draw no bar.
 
     Raises:
@@ -78,10 +82,14 @@ class Campaign:
         batch_axis: int | str = "auto",
         forward_seed: int | None = None,
         decision_threshold: float | None = None,
+        clamp: Clamps | str | Path | None = None,
         ecc: str = "",
+        protect: ProtectionPlan | str | Path | None = None,
         quiet: bool = False,
     ) -> None:
         network = _load_network(network)
+        if isinstance(clamp, (str, Path)):
+            clamp = Clamps.read(Path(clamp))
         self.subject = Subject(
             network,
             _find_data(data, network),
@@ -95,7 +103,10 @@ class Campaign:
             batch_axis=batch_axis,
             forward_seed=forward_seed,
             decision_threshold=decision_threshold,
+            clamps=clamp,
         )
+        if isinstance(protect, (str, Path)):
+            protect = ProtectionPlan.read(Path(protect))
         settings = Settings(
             output=Path(output),
             engine=engine,
@@ -105,6 +116,7 @@ class Campaign:
             progress=None if quiet else "predictions",
             overwrite=overwrite,
             ecc=ecc,
+            protection=protect,
         )
         plan = SamplingPlan() if faults is None else faults
         self.source = make_fault_source(plan, self.subject, settings.output)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fi.base.errors import ContractBroken, UserError
@@ -77,8 +78,10 @@ def prepare(argv: list[str]) -> tuple[Campaign, FaultSource | None, Namespace]:
     from fi.campaign.fault_source import make_fault_source
     from fi.campaign.runner import Campaign, say_nothing
     from fi.cli.subject_options import load_subject
+    from fi.faults.formats.clamps import Clamps
 
-    subject = load_subject(parser, options)
+    clamps = None if options.clamp is None else Clamps.read(Path(options.clamp))
+    subject = load_subject(parser, options, clamps)
     if options.threads:
         torch.set_num_threads(options.threads)
     common: dict[str, Any] = {

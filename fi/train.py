@@ -14,6 +14,7 @@ from fi.cli.nir_options import is_nir_file
 from fi.training.train_options import (
     COMMAND,
     NOT_REPLAYED,
+    find_schedule,
     make_parser,
     recipe_of,
     trainer_options,
@@ -35,7 +36,9 @@ def run(argv: list[str]) -> None:
     options = parser.parse(argv)
     # Lightning is slow to load: only once there is something to train.
     from fi.base.text_files import write_text
+    from fi.faults.formats.clamps import Clamps
     from fi.training.evaluation import describe_training
+    from fi.training.faulty_words import FaultyWords
     from fi.training.fitting import fit, save_weights, seed_all
     from fi.training.ignored import check_heeded
     from fi.training.module import Training
@@ -45,9 +48,19 @@ def run(argv: list[str]) -> None:
     check_heeded(options, parser.get_defaults(), network)
     data = parser.build(options, "data")
     folder = training_folder(options, type(network).__name__)
-    module = Training(network, recipe_of(options), options.readout, options.time_axis)
+    load_weights(network, options.checkpoint)
+    schedule, faulty = find_schedule(options), None
+    clamps = None if options.clamp is None else Clamps.read(Path(options.clamp))
+    if schedule is not None:
+        faulty = FaultyWords(network, schedule, clamps)
+    elif clamps is not None:
+        raise UserError(f"--clamp {options.clamp}: for a training under faults, --faults.rate")
+    given = (network, recipe_of(options), options.readout, options.time_axis)
+    module = Training(*given, under_faults=schedule is not None)
+    followers = [] if faulty is None else [faulty]
+    running = {"progress": not options.quiet, "callbacks": followers, "resume": options.resume}
     try:
-        metrics = fit(module, data, folder, not options.quiet, **trainer_options(options))
+        metrics = fit(module, data, folder, **running, **trainer_options(options))
     except KeyboardInterrupt:
         print(f"interrupted; {_describe_best(folder)}", file=sys.stderr)
         raise SystemExit(130) from None
@@ -56,6 +69,8 @@ def run(argv: list[str]) -> None:
         save_weights(network, path)
         write_text(folder / "config.yaml", parser.dump_replayable(options, NOT_REPLAYED))
         print("\n".join(describe_training(module, data, metrics)))
+        if faulty is not None:
+            print(faulty.describe())
         print(f"Weights in {path}")
 
 
@@ -70,10 +85,22 @@ def _checked_network(network: object, name: str) -> nn.Module:
     return network
 
 
+def load_weights(network: nn.Module, given: str) -> None:
+    """Weights to begin with: of a file, the network's own, or as its constructor made them."""
+    from fi.network.checkpoint import checkpoint_of, load_checkpoint
+
+    path = checkpoint_of(network, None if given == "own" else given)
+    if path is not None:
+        load_checkpoint(network, path)
+    elif given == "own":
+        raise UserError(f"--checkpoint own: {type(network).__name__} comes without weights")
+
+
 def _describe_best(folder: Path) -> str:
     """Where the best weights of an interrupted training are."""
     path = folder / "best.ckpt"
-    return f"the best weights so far are in {path}" if path.exists() else "nothing is kept"
+    kept = f"the best weights so far are in {path}; --resume goes on"
+    return kept if path.exists() else "nothing is kept"
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ class Campaign:
         self.settings = chosen = settings or Settings()
         self.schedule = make_schedule(faults, chosen.shard)
         check_times(subject, self.schedule)
-        if chosen.ecc:
+        if chosen.ecc or chosen.protection is not None:
             self.schedule.protection = protect(subject, self.schedule, chosen)
         self.config, self.options = config, dict(options or {})
         self.callbacks = [FaultInjection(), *callbacks]

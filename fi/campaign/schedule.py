@@ -138,7 +138,7 @@ class ListedFaults:
         }
         if self.protection is not None:
             fates = self.protection.count(self.trials)
-            entries["ecc"] = {"code": self.protection.code.name, **fates}
+            entries[self.protection.entry] = {"code": self.protection.name, **fates}
         return entries
 
     def describe_status(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fi.faults.protection.protection_plan import ProtectionPlan
 from fi.sampling.shards import Shard
 
 #: Precisions in which a float32 word of the network keeps its meaning.
@@ -51,6 +52,7 @@ class Settings:
         shard: the part of the list that is run; ``None`` is all of it.
         check_first: run some faults of every family on the full engine before the campaign.
         ecc: the code of the memory of weights and parameters, ``secded:32``; empty for none.
+        protection: which bits of which words are protected, and how; ``None`` for none.
     """
 
     output: Path = Path("output")
@@ -66,3 +68,4 @@ class Settings:
     shard: Shard | None = None
     check_first: bool = True
     ecc: str = ""
+    protection: ProtectionPlan | None = None

@@ -17,6 +17,7 @@ from fi.base.user_code import UserCodeError, describe_user_error, report_user_co
 from fi.campaign.training_data import make_loaders
 from fi.engine.base import Infer
 from fi.faults.fault_sites import INPUT, Kind, SiteFamily, find_sites, observe_activity
+from fi.faults.formats.clamps import Clamps, clamp_network
 from fi.faults.formats.state_formats import round_states
 from fi.faults.injecting.word_checks import prepare_words
 from fi.faults.word_formats import FLOAT32, convert
@@ -53,10 +54,11 @@ class Subject:
         state_format: of membranes and synaptic currents; another than float32 rounds them after
             each update, without faults too.
         forward, batch_axis, forward_seed, decision_threshold: see ``AskedForm``.
+        clamps: bounds of words and membranes, golden and faulty ones.
 
     Attributes:
         accuracy_before: part of the test samples classified right before words and states were
-            rounded; ``None`` in float32.
+            rounded or clamped; ``None`` where they are not.
         infer: scores of events.
         batches: the test set.
         trial: what a first inference showed.
@@ -84,6 +86,7 @@ class Subject:
         decision_threshold: float | None = None,
         subset: Collection[int] | None = None,
         state_format: str = "float32",
+        clamps: Clamps | None = None,
     ) -> None:
         self.network = network.eval()
         self.name = name or type(network).__name__
@@ -108,10 +111,10 @@ class Subject:
         by_stage = isinstance(network, SpikingNetwork) and network.runs_by_stage
         by_stage = by_stage and not _has_users_modules(network)
         self.infer: Infer = run if by_stage else Inference(run, self.own)
-        self.word_format, self.state_format = word_format, state_format
+        self.word_format, self.state_format, self.clamps = word_format, state_format, clamps
         self.accuracy_before: float | None = None
         self.trial = self._run_trial()
-        if {word_format, state_format} != {FLOAT32.name}:
+        if {word_format, state_format} != {FLOAT32.name} or clamps is not None:
             self._round_words()
             self.trial = self._run_trial()
         with report_errors(ValueError, prefix=f"{self.name}: "):
@@ -125,7 +128,7 @@ class Subject:
         return f"Subject({self.name} on {self.data_name}, {self.steps} time steps, {families})"
 
     def _round_words(self) -> None:
-        """Convert the stored words; what they were before is in no result but this accuracy."""
+        """Convert and clamp the words; what they were before is in no result but this accuracy."""
         with report_errors(ValueError, prefix="--format: "):
             right = samples = 0
             with torch.no_grad():
@@ -137,6 +140,9 @@ class Subject:
                 convert(self.network, self.word_format)
         with report_errors(ValueError, prefix="--state-format: "):
             round_states(self.network, self.state_format)
+        if self.clamps is not None:
+            with report_errors(ValueError, prefix="--clamp: "):
+                clamp_network(self.network, self.clamps)
         self.own.take_anew()
         self.accuracy_before = right / max(1, samples)
 

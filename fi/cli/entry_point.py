@@ -18,6 +18,8 @@ COMMANDS = {
     "report": "write the report of a campaign, one page",
     "compare": "compare two campaigns on the same faults",
     "coverage": "choose the few samples that detect the critical faults",
+    "protect": "choose what to protect under a budget, and tell the risk that is left",
+    "harden": "find bounds that clamp words and membranes",
     "merge": "put the shards of a campaign together",
     "train": "train a spiking network and write its weights",
     "benchmark": "measure how fast the engines are",

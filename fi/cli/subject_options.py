@@ -18,6 +18,7 @@ from fi.cli.overridden import warn_of_overridden
 from fi.cli.parser import CommandParser
 from fi.cli.test_options import make_parser
 from fi.detection.subset_file import read_subset
+from fi.faults.formats.clamps import Clamps
 from fi.network.checkpoint import checkpoint_of, load_checkpoint
 from fi.sampling.plan import DEFAULT_SEED
 
@@ -65,8 +66,10 @@ def _find_subset(options: Namespace) -> list[int] | None:
     return read_subset(Path(options.subset))
 
 
-def load_subject(parser: CommandParser, options: Namespace) -> Subject:
-    """The network with its weights, and the data, as the options name them.
+def load_subject(
+    parser: CommandParser, options: Namespace, clamps: Clamps | None = None
+) -> Subject:
+    """The network with its weights, clamped if asked for, and the data, as the options name them.
 
     Raises:
         UserError: the network is none, its weights do not fit, or it cannot take the data.
@@ -87,6 +90,7 @@ def load_subject(parser: CommandParser, options: Namespace) -> Subject:
         batch_axis=options.batch_axis,
         forward_seed=options.forward_seed,
         decision_threshold=options.decision_threshold,
+        clamps=clamps,
     )
 
 

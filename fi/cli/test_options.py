@@ -240,6 +240,18 @@ def _add_fault_options(parser: CommandParser) -> None:
         help=f"of the memory of weights and parameters, {CODES}: what it corrects or detects does "
         "not act",
     )
+    add(
+        "--clamp",
+        metavar="FILE",
+        type=str,
+        help="bounds of words and membranes, as fi.harden writes them: beyond them they read 0",
+    )
+    add(
+        "--protect",
+        metavar="FILE",
+        type=str,
+        help="a plan of fi.protect: which bits of which words are protected, and how",
+    )
     add_rate_options(add)
     add(
         "--faults.group",

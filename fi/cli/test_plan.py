@@ -13,6 +13,7 @@ from fi.cli.option_values import parse_bit_sets, parse_size, parse_times, read_m
 from fi.faults.formats.state_formats import find_state_format
 from fi.faults.groups.user_maps import load_map
 from fi.faults.protection.codes import parse_code
+from fi.faults.protection.protection_plan import ProtectionPlan
 from fi.faults.user_models import load_model
 from fi.faults.word_formats import check_format
 from fi.sampling.plan import SamplingPlan
@@ -54,6 +55,7 @@ def make_settings(options: Namespace) -> Settings:
         shard=None if options.shard is None else parse_shard(options.shard),
         check_first=options.verify != 0,
         ecc=read_code(options.ecc),
+        protection=None if options.protect is None else ProtectionPlan.read(Path(options.protect)),
     )
 
 

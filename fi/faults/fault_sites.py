@@ -164,6 +164,18 @@ def _why_not(name: str, tensor: Tensor, seen: Mapping[str, Tensor], trial: Trial
     return None if access.used else "no inference reads it"
 
 
+def stored_families(network: nn.Module) -> list[SiteFamily]:
+    """The families of all stored words, of tied ones the first, whether they are read or not."""
+    families: list[SiteFamily] = []
+    seen: dict[str, Tensor] = {}
+    for name, module in network.named_modules():
+        for family, tensor in _stored(name, module):
+            if find_same_words(family.name, tensor, seen) is None:
+                families.append(family)
+            seen.setdefault(family.name, tensor)
+    return families
+
+
 def named_words(network: nn.Module) -> dict[str, Tensor]:
     """Every tensor of stored words by the name of its family."""
     return {

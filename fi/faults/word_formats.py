@@ -102,6 +102,11 @@ def format_of(module: nn.Module, attribute: str) -> WordFormat:
     return form
 
 
+def set_format(module: nn.Module, attribute: str, form: WordFormat) -> None:
+    """Take a tensor's words for words of ``form``; the values stay as they are."""
+    vars(module)[_ATTRIBUTE] = {**vars(module).get(_ATTRIBUTE, {}), attribute: form}
+
+
 def forget_formats(network: nn.Module) -> None:
     """Take all words for float32 again, whatever an earlier conversion noted."""
     for module in network.modules():

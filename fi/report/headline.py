@@ -55,7 +55,7 @@ def _overall(found: Findings) -> Iterator[str]:
         f"{percent(found.rate(_MASKED)[0])} of the pairs are fully masked."
     )
     if found.has_code:
-        fates = dict(found.entries["ecc"])
+        fates = dict(found.entries.get("ecc") or found.entries["protect"])
         code = fates.pop("code")
         yield (
             f"{percent(found.rate(DETECTED)[0])} of the pairs give no answer, since the memory's "

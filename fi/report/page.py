@@ -20,6 +20,7 @@ from fi.report.findings import Findings
 from fi.report.headline import SPACE, accuracy_percent, headline, percent
 from fi.report.palette import severity_map
 from fi.report.picture import NARROW, WIDE, Picture
+from fi.report.protection_section import find_protection
 from fi.report.rates import by_family, sdc_by
 from fi.report.terminal.wide_intervals import describe_wide
 from fi.statistics.intervals import METHODS
@@ -76,6 +77,7 @@ def page(found: Findings) -> str:
             facts=facts(found),
             provenance=provenance(found.entries),
             config=options(found.path),
+            protection=find_protection(found.path),
             **_parts(found),
         )
     )

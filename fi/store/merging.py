@@ -220,16 +220,19 @@ def merge_summaries(parts: Sequence[Part], faults: int) -> dict[str, Any]:
         "runs": runs,
         "decided": reduce(add_decision_counts, decided),
         **merge_verifications(verified),
-        **merge_fates([part.summary["ecc"] for part in parts if "ecc" in part.summary]),
+        **merge_fates([part.summary for part in parts]),
     }
 
 
-def merge_fates(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Add up what a code did to the faults of the shards; nothing where the memory has none."""
-    if not found:
-        return {}
-    fates = [name for name in found[0] if name != "code"]
-    return {"ecc": {**found[0], **{name: sum(part[name] for part in found) for name in fates}}}
+def merge_fates(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Add up what a code or a plan did to the faults of the shards; nothing where there is none."""
+    merged = {}
+    for key in ("ecc", "protect"):
+        if found := [summary[key] for summary in summaries if key in summary]:
+            fates = [name for name in found[0] if name != "code"]
+            sums = {name: sum(part[name] for part in found) for name in fates}
+            merged[key] = {**found[0], **sums}
+    return merged
 
 
 def merge_verifications(verified: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_fabric.utilities.warnings import PossibleUserWarning
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
-from torch import nn
+from torch import Tensor, nn
 
-from fi.base.errors import report_errors
+from fi.base.errors import UserError, report_errors
 from fi.campaign.trainer import exact_arithmetic
 from fi.campaign.training_data import make_loaders
 from fi.network.checkpoint import load_checkpoint
@@ -43,38 +43,54 @@ class _Bar(RichProgressBar):
 
 
 def fit(
-    module: Training, data: Any, folder: Path, progress: bool = True, **options: Any
+    module: Training,
+    data: Any,
+    folder: Path,
+    progress: bool = True,
+    callbacks: Sequence[pl.Callback] = (),
+    resume: bool = False,
+    **options: Any,
 ) -> dict[str, float]:
     """Train ``module.network`` on ``data``; it ends with its best weights.
 
     The best epoch is the one of the highest validation accuracy (the first of equals), the last
-    one where ``data`` has no ``val_dataloader``. It is kept as ``best.ckpt`` in ``folder``.
+    one where ``data`` has no ``val_dataloader``, or under faults. It is kept as ``best.ckpt`` in
+    ``folder``; the newest one with all that goes on from it, as ``last.ckpt``.
 
     Args:
         module: the network and its recipe.
         data: a datamodule with ``setup`` and ``train_dataloader``, perhaps ``val_dataloader``.
         folder: where the best checkpoint and TensorBoard's files go.
         progress: draw a bar.
+        callbacks: Lightning callbacks that follow it.
+        resume: go on from ``last.ckpt``; what comes is what had come without the interruption.
         options: further options of Lightning's Trainer, as ``accelerator``.
 
     Returns:
         The losses and accuracies of the last epoch, and ``best_val_accuracy``.
 
     Raises:
-        UserError: network and data do not fit, or the training diverges.
+        UserError: network and data do not fit, the training diverges, or there is nothing to
+            resume.
     """
     train, validation = make_loaders(data)
     make_parameters_float(module.network)
     check_fit(module, train, type(data).__name__)
     accelerator = options.get("accelerator", "auto")
     on_gpu = accelerator not in ("cpu", "mps") and torch.cuda.is_available()
-    (folder / "best.ckpt").unlink(missing_ok=True)
+    last = folder / "last.ckpt"
+    if resume and not last.is_file():
+        raise UserError(f"--resume: {last} is not there; a training writes it after each epoch")
+    if not resume:
+        for name in ("best.ckpt", "last.ckpt"):
+            (folder / name).unlink(missing_ok=True)
     with quiet_lightning(), exact_arithmetic(on_gpu), _keep_signals():
         seed_all(module.recipe.seed)
-        best = _make_checkpointer(folder, validation is not None)
-        trainer = _make_trainer(module, folder, [best], progress, options)
+        best = _make_checkpointer(folder, validation is not None and not module.under_faults)
+        kept = [*callbacks, RandomState(), best, _make_resumable(folder)]
+        trainer = _make_trainer(module, folder, kept, progress, options)
         try:
-            trainer.fit(module, train, validation)
+            trainer.fit(module, train, validation, ckpt_path=last if resume else None)
         except SystemExit as stop:  # Lightning's answer to Ctrl-C
             if trainer.interrupted:
                 raise KeyboardInterrupt from stop
@@ -97,6 +113,43 @@ def _make_checkpointer(folder: Path, validated: bool) -> ModelCheckpoint:
         save_weights_only=True,
         enable_version_counter=False,
     )
+
+
+def _make_resumable(folder: Path) -> ModelCheckpoint:
+    """Keeps the newest epoch whole."""
+    return ModelCheckpoint(
+        folder,
+        "last",
+        monitor=None,
+        save_top_k=1,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+
+
+class RandomState(pl.Callback):
+    """Keeps the state of torch's random numbers behind each epoch, from which a run resumes."""
+
+    def __init__(self) -> None:
+        self._state: Tensor | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint has of it."""
+        return {"torch": torch.get_rng_state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it from a checkpoint."""
+        self._state = state_dict["torch"]
+
+    def on_train_start(self, *args: Any) -> None:
+        """Go on with the numbers that had come next.
+
+        The loader of the first epoch is opened already, which takes a number for its workers; that
+        of a later one takes it afterwards. So it is taken here.
+        """
+        if self._state is not None:
+            torch.set_rng_state(self._state.cpu())
+            torch.empty((), dtype=torch.int64).random_()
 
 
 def _make_trainer(

@@ -28,6 +28,7 @@ class Training(pl.LightningModule):
         network: any module with snnTorch neurons.
         recipe: how to train it.
         readout, time_axis: for a network that is no ``SpikingNetwork``, see ``Adapter``.
+        under_faults: a loss that is not finite is a fault's, and ends nothing.
     """
 
     def __init__(
@@ -36,9 +37,10 @@ class Training(pl.LightningModule):
         recipe: Recipe,
         readout: str = "auto",
         time_axis: int | str = "auto",
+        under_faults: bool = False,
     ) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.under_faults = network, under_faults
         self.recipe = recipe
         self.logits: Callable[[Tensor], Tensor] = (
             network.statistic
@@ -52,8 +54,8 @@ class Training(pl.LightningModule):
         correct = (logits.argmax(dim=-1) == labels).float().mean()
         return functional.cross_entropy(logits / self.recipe.temperature, labels.long()), correct
 
-    def training_step(self, batch: Any, number: int) -> Tensor:
-        """Loss of one batch; ``UserError`` where it is not finite."""
+    def training_step(self, batch: Any, number: int) -> Tensor | None:
+        """Loss of one batch; ``UserError`` where it is not finite, ``None`` under faults."""
         events, labels = batch
         with record_spikes(self.network) as spikes:
             loss, accuracy = self.loss(
@@ -62,6 +64,8 @@ class Training(pl.LightningModule):
         if self.recipe.rate_penalty:
             squares = [rate.square().mean() for rate in mean_rates(spikes).values()]
             loss = loss + self.recipe.rate_penalty * torch.stack(squares).sum()
+        if self.under_faults and not loss.isfinite():
+            return None
         if not loss.isfinite():
             raise UserError(
                 f"training diverged: the loss is {loss.item()} in epoch {self.current_epoch}, "

@@ -9,14 +9,25 @@ from typing import Any
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from fi.base.errors import UserError
 from fi.base.user_makers import Maker
+from fi.cli.option_values import parse_bit_sets, split_words
 from fi.cli.parser import CommandParser
+from fi.faults.user_models import load_model
 from fi.network.adapting.outputs import READOUTS
+from fi.training.fault_schedule import FaultSchedule
 from fi.training.recipe import Recipe, default_recipe
 
 COMMAND = "python -m fi.train"
 #: Options that are no part of what a config file replays.
-NOT_REPLAYED = ("quiet", "save")
+NOT_REPLAYED = ("quiet", "save", "resume")
+_USUAL_FAULTS = {
+    "rate": "",
+    "bits": "0-31",
+    "models": "bit-flip",
+    "layers": "*",
+    "seed": 51196,
+}
 
 
 def recipe_of(options: Namespace) -> Recipe:
@@ -46,6 +57,7 @@ def make_parser(classes: Mapping[str, Maker]) -> CommandParser:
     parser.add_argument("--config", action="config", help="a YAML file of options, as runs write")
     _add_subject(parser)
     _add_recipe(parser, default_recipe(classes.get("model")))
+    _add_faults(parser)
     _add_run(parser)
     parser.add_constructors()
     return parser
@@ -59,6 +71,13 @@ def _add_subject(parser: CommandParser) -> None:
         help="a network of models/, or a class, function or network: ./my_file.py:MyNet",
     )
     add("--data", type=str, help="a datamodule, named likewise; default: the network's own")
+    add(
+        "--checkpoint",
+        default="none",
+        metavar="FILE",
+        type=str,
+        help="weights to begin with, or 'own': those that come with the network",
+    )
     allowed = ", ".join(READOUTS)
     add("--readout", default="auto", type=str, help=f"what a forward of its own returns: {allowed}")
     add(
@@ -113,6 +132,41 @@ def _add_recipe(parser: CommandParser, recipe: Recipe) -> None:
     add("--seed", default=recipe.seed, metavar="N", type=NonNegativeInt, help="of all draws")
 
 
+def _add_faults(parser: CommandParser) -> None:
+    add = parser.add_argument_group("Training under faults").add_argument
+    add(
+        "--faults.rate",
+        default="",
+        metavar="R,R",
+        type=str,
+        help="probability that a bit of the learnt words is wrong, drawn anew in each step; "
+        "several rise in equal parts of the training",
+    )
+    add("--faults.bits", default="0-31", metavar="B,B-B", type=str, help="that may be hit")
+    add("--faults.models", default="bit-flip", metavar="M,M", type=str, help="fault models of bits")
+    add("--faults.layers", default="*", metavar="L,L", type=str, help="site families")
+    add("--faults.seed", default=51196, metavar="N", type=NonNegativeInt, help="of their draws")
+    add("--clamp", metavar="FILE", type=str, help="bounds of words, as fi.harden writes them")
+
+
+def find_schedule(options: Namespace) -> FaultSchedule | None:
+    """Which bits are wrong in the training; ``None`` where none are."""
+    faults, rates = options.faults, split_words(options.faults.rate)
+    if not rates:
+        if vars(faults) != {**_USUAL_FAULTS, "rate": faults.rate}:
+            raise UserError("--faults.rate is missing: how often a bit is wrong, as 1e-5,1e-4")
+        return None
+    try:
+        found = tuple(map(float, rates))
+    except ValueError:
+        found = (-1.0,)
+    if not all(0 < rate < 1 for rate in found):
+        raise UserError(f"--faults.rate {faults.rate}: allowed are numbers between 0 and 1")
+    models = tuple(map(load_model, split_words(faults.models)))
+    bits, sites = parse_bit_sets(faults.bits), split_words(faults.layers)
+    return FaultSchedule(found, bits, models, sites, int(faults.seed))
+
+
 def _add_run(parser: CommandParser) -> None:
     add = parser.add_argument_group("Where to run and to write").add_argument
     add("--accelerator", default="auto", type=str, help="auto, cpu, gpu, ...")
@@ -121,5 +175,6 @@ def _add_run(parser: CommandParser) -> None:
     add("--strategy", default="auto", type=str, help="Lightning's strategy, as ddp")
     add("--precision", default="32-true", type=str, help="Lightning's precision, as 16-mixed")
     add("--output", default="output", metavar="DIR", type=str, help="folder of all results")
+    add("--resume", action="store_true", help="go on where a training was interrupted")
     add("--save", metavar="FILE", type=str, help="where the weights go; below --output")
     add("--quiet", action="store_true", help="no progress bar")

@@ -5,17 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from campaigns import subject_of
 from oracle_formats import word_of
-from oracle_formulas import Oracle, expected, scores_of
-from rate_campaigns import merge_words, rate_campaign
+from oracle_formulas import Oracle
+from rate_campaigns import assert_counts_are_the_oracles
 from shipped_networks import shipped
 from small_networks import SmallConv, SmallLinear
 from torch import nn
-
-from fi.campaign.subject import Subject
 
 #: Plans of what is hit, and when.
 CASES: dict[str, dict[str, Any]] = {
@@ -29,25 +26,6 @@ CASES: dict[str, dict[str, Any]] = {
     "input lines": {"sites": ("input", "fc1.weight")},
     "states": {"sites": ("*.potential", "*.spike"), "transient": True, "window": 2},
 }
-
-
-def assert_counts_are_the_oracles(
-    subject: Subject, output: Path, rates: tuple[float, ...], **options: Any
-) -> pd.DataFrame:
-    """All engines count what the oracle counts, which is returned."""
-    golden, wanted = scores_of(subject), None
-    for engine in ("full", "differential", "auto"):
-        campaign = rate_campaign(subject, output / engine, rates, engine=engine, **options)
-        results = campaign.run().sort_values("Injection").reset_index(drop=True)
-        if wanted is None:
-            space = campaign.schedule.space
-            trials = [list(trial.list_faults(space)) for trial in campaign.schedule.listed]
-            rows = [expected(subject, merge_words(trial), golden) for trial in trials]
-            wanted = pd.DataFrame(rows)
-            assert results["Faults"].tolist() == list(map(len, trials))
-        pd.testing.assert_frame_equal(results[list(wanted.columns)], wanted, check_names=False)
-    assert wanted is not None
-    return wanted
 
 
 @pytest.mark.parametrize("kind", [SmallLinear, SmallConv])

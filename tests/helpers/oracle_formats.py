@@ -53,6 +53,7 @@ def scale_of(network: nn.Module, name: str, index: tuple[int, ...]) -> float:
     """The scale of a word: of its tensor, or of its channel."""
     layer, _, attribute = name.rpartition(".")
     form = format_of(network.get_submodule(layer), attribute)
+    form = getattr(form, "form", form)  # behind a clamp
     scales = getattr(form, "scales", None)
     return float(getattr(form, "scale", 1.0) if scales is None else scales[index[0]])
 

@@ -27,6 +27,8 @@ def make_rate_trials(
     Raises:
         UserError: the plan does not fit the network, or a shard is to be of an iterative campaign.
     """
+    if subject.clamps is not None and subject.clamps.clamps_states:
+        raise UserError("--clamp of membranes: not with --faults.rate; allowed: clamps of words")
     if plan.plan.transient or plan.plan.during is not None:
         subject.measure_steps()
     plan = replace(plan, plan=replace(plan.plan, word_format=subject.word_format))

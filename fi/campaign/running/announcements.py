@@ -18,6 +18,8 @@ def describe_golden(subject: Subject, golden: GoldenRun) -> str:
         formats = f"words of {subject.word_format}"
         if subject.state_format != "float32":
             formats += f", states of {subject.state_format}"
+        if subject.clamps is not None:
+            formats += f", {len(subject.clamps.by_family)} site families clamped"
         words = f"; {formats}, {subject.accuracy_before:.2%} in float32"
     return (
         f"{subject.name} on {subject.data_name}: golden accuracy {golden.accuracy:.2%} of "

@@ -68,25 +68,31 @@ def find_basis(
         "faults": schedule.digest,
         "precision": settings.hardware.precision,
         "engine": engine,
-        **_identify_special(subject, schedule, settings.ecc),
+        **_identify_special(subject, schedule, settings),
     }
     given = Path(source.name)
     name = schedule.name_list(given.stem, make_tag(identity))
     root, kind = settings.output / subject.name, schedule.results_file
-    kind = ProtectedResultsFile if settings.ecc else kind
+    kind = kind if schedule.protection is None else ProtectedResultsFile
     files = CampaignFiles(root, name, identity, settings.shard, kind)
     return RunBasis(golden, files, replace(source, name=f"{name}{given.suffix}"))
 
 
-def _identify_special(subject: Subject, schedule: ListedFaults, ecc: str) -> dict[str, str]:
+def _identify_special(
+    subject: Subject, schedule: ListedFaults, settings: Settings
+) -> dict[str, str]:
     """What else the results depend on, where it is not the usual."""
     special = schedule.identify()
     if subject.word_format != FLOAT32.name:
         special["format"] = subject.word_format
     if subject.state_format != FLOAT32.name:
         special["state_format"] = subject.state_format
-    if ecc:
-        special["ecc"] = ecc
+    if subject.clamps is not None:
+        special["clamp"] = subject.clamps.digest
+    if settings.ecc:
+        special["ecc"] = settings.ecc
+    if settings.protection is not None:
+        special["protect"] = settings.protection.digest
     if own := user_model_sources(schedule.models):
         special["models"] = text_hash("\n".join(own))
     return special

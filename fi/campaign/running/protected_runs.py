@@ -16,6 +16,7 @@ from fi.campaign.subject import Subject
 from fi.faults.fault import Trial
 from fi.faults.hits.rate_trial import RateTrial
 from fi.faults.protection.codes import parse_code
+from fi.faults.protection.planned_words import PlannedWords
 from fi.faults.protection.protected_words import ProtectedWords, check_protected_models
 from fi.metrics.counts import COUNT_COLUMNS, GroupCounts
 from fi.metrics.outcomes import DETECTED
@@ -23,22 +24,30 @@ from fi.metrics.pair_codes import move_faults
 
 
 def protect(subject: Subject, schedule: ListedFaults, settings: Settings) -> ProtectedWords:
-    """What the code of ``settings`` makes of the trials of a list.
+    """What the code, or the plan, of ``settings`` makes of the trials of a list.
 
     Raises:
-        UserError: there is no such code, the list has faults that are of no bits, or rates, or
-            scores are to be kept.
+        UserError: there is no such code, the plan does not fit, the list has faults that are of no
+            bits, or rates, or scores are to be kept.
     """
-    with report_errors(ValueError, prefix="--ecc: "):
-        code = parse_code(settings.ecc)
-        check_protected_models(schedule.models, code)
+    plan = settings.protection
+    option, given = ("--ecc", settings.ecc) if plan is None else ("--protect", plan.name)
+    if plan is not None and settings.ecc:
+        raise UserError(f"--ecc {settings.ecc}: not with --protect, which has codes of its own")
     if settings.save_scores:
-        raise UserError("--save-scores: not with --ecc, where a detected trial has no scores")
+        raise UserError(f"--save-scores: not with {option}, where a detected trial has no scores")
     if any(isinstance(trial, RateTrial) for trial in schedule.listed):
         raise UserError(
-            f"--ecc {settings.ecc}: not with --faults.rate, whose trials are drawn as they are "
-            "run; --write-faults makes one an ordinary list, which --fault-list takes"
+            f"{option} {given}: not with --faults.rate, whose trials are drawn as they are run; "
+            "--write-faults makes one an ordinary list, which --fault-list takes"
         )
+    with report_errors(ValueError, prefix=f"{option}: "):
+        code = parse_code(settings.ecc) if plan is None else None
+        check_protected_models(schedule.models, f"{option} {given}")
+        if plan is not None:
+            parts = (subject.network, subject.sites, plan, subject.steps, schedule.models)
+            return PlannedWords(*parts)
+    assert code is not None
     return ProtectedWords(subject.network, subject.sites, code, subject.steps)
 
 

@@ -39,6 +39,7 @@ def summarise_subject(subject: Subject, basis: RunBasis) -> dict[str, Any]:
         "golden_accuracy": golden.accuracy,
         "word_format": subject.word_format,
         "state_format": subject.state_format,
+        **({} if subject.clamps is None else {"clamped": list(subject.clamps.by_family)}),
         "accuracy_before_conversion": subject.accuracy_before,
         "families": families,
         "draw": (source.design or Design.of_list([str(f["name"]) for f in families])).record(),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from snntorch import SpikingNeuron
 from torch import Tensor, nn
 
+from fi.faults.formats.clamped_format import ClampedFormat
 from fi.faults.formats.integer_formats import Fixed
 from fi.faults.word_formats import BFLOAT16, FLOAT16, FLOAT32, FloatFormat, WordFormat
 from fi.network.neurons import spiking_neurons
@@ -21,12 +22,14 @@ STATE_FORMATS = "float32, float16, bfloat16, fixed:I.F"
 
 @dataclass(frozen=True)
 class StateRounding:
-    """Rounds states to the nearest word of a format, as snnTorch's ``state_quant``."""
+    """Rounds states to the nearest word of a format, or clamps them, as a ``state_quant``."""
 
-    form: FloatFormat | Fixed
+    form: FloatFormat | Fixed | ClampedFormat
 
     def __call__(self, states: Tensor) -> Tensor:
         """``states`` of any shape, rounded, in their own dtype."""
+        if isinstance(self.form, ClampedFormat):
+            return self.form.round(states)
         return self.form.decode(self.form.encode(states.float())).to(states.dtype)
 
 

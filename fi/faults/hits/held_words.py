@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -66,7 +67,9 @@ def corrupt_stored(hits: FamilyHits, golden: Tensor, form: WordFormat, tensor: T
         tensor: all of it, without faults.
     """
     before = golden.reshape(-1)
-    stored = form.encode(before.float())
+    places = hits.words // max(1, tensor[0].numel()) if tensor.ndim else np.zeros(1, np.int64)
+    own = form.select(torch.from_numpy(places))
+    stored = own.encode(before.float())
     if hits.takes_bits:
         masks = torch.from_numpy(hits.combine_masks()).to(stored.device)
         words = apply_masks(stored, *masks)
@@ -74,8 +77,9 @@ def corrupt_stored(hits: FamilyHits, golden: Tensor, form: WordFormat, tensor: T
         words = stored.clone()
         for number, name in enumerate(hits.models):
             chosen = torch.from_numpy(hits.model == number).to(stored.device)  # each word once
-            words[chosen] = _change_whole_words(name, stored[chosen], form, tensor)
-    after = form.decode(words).to(golden.dtype)
+            some = form.select(torch.from_numpy(places[hits.model == number]))
+            words[chosen] = _change_whole_words(name, stored[chosen], some, tensor)
+    after = own.decode(words).to(golden.dtype)
     return torch.where(words == stored, before, after).reshape(golden.shape)
 
 

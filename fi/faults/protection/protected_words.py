@@ -39,14 +39,14 @@ class ProtectedTrial:
     acting: Trial
 
 
-def check_protected_models(models: Iterable[str], code: Code) -> None:
-    """Raise ``ValueError`` for a fault model that is not of bits."""
+def check_protected_models(models: Iterable[str], option: str) -> None:
+    """Raise ``ValueError`` for a fault model that is not of bits; ``option`` names the code."""
     for name in sorted(models):
         model = fault_model(name)
         if not model.takes_bits or model.gives_values():
             raise ValueError(
-                f"fault model {name} is of no bits, and a code protects bits; allowed with --ecc "
-                f"{code.name}: bit-flip, stuck-at-0, stuck-at-1"
+                f"fault model {name} is of no bits, and bits are protected; allowed with {option}: "
+                "bit-flip, stuck-at-0, stuck-at-1"
             )
 
 
@@ -62,12 +62,18 @@ class ProtectedWords:
         families: its site families; those of weights and parameters are protected.
         code: of the memory.
         steps: time steps of a run.
+
+    Attributes:
+        name: of what protects them.
+        entry: the key of its fates in ``summary.json``.
     """
+
+    entry = "ecc"
 
     def __init__(
         self, network: nn.Module, families: Sequence[SiteFamily], code: Code, steps: int
     ) -> None:
-        self.code, self.steps = code, steps
+        self.code, self.name, self.steps = code, code.name, steps
         self._network, self._families = network, families
         self._stored = {family.name: family for family in families if family.kind in STORED}
         self._words: dict[str, list[int]] = {}
@@ -87,7 +93,7 @@ class ProtectedWords:
         left: list[Fault] = []
         flipped = False
         for name, faults in by_family.items():
-            for when in _split_time(faults, self.steps):
+            for when in split_time(faults, self.steps):
                 active = [f for f in faults if f.active(0 if when is None else when[0])]
                 found = self._find_flips(self._stored[name], active)
                 flipped |= bool(found)
@@ -104,11 +110,17 @@ class ProtectedWords:
         return {fate: fates[fate] for fate in FATES}
 
     def _find_flips(self, family: SiteFamily, faults: Sequence[Fault]) -> set[int]:
-        """The bits of the family's memory that faults change, in their order; word by word."""
-        golden, width = self._golden_words(family), family.width
+        """The bits of the family's memory that faults change, in their order; word by word.
+
+        Which bits flip does not depend on the word; of states, which differ by sample and step, it
+        is asked for these only.
+        """
+        width, golden = family.width, dict[int, int]()
         faulty: dict[int, int] = {}
+        plain = all(fault.model == "bit-flip" for fault in faults)
         for fault in faults:
             word = ravel(fault.index, family.shape)
+            golden[word] = 0 if plain else self._golden_words(family)[word]
             masks = masks_of(fault.model, fault.bits)
             before = faulty.get(word, golden[word])
             faulty[word] = ((before & masks.keep) | masks.force) ^ masks.flip
@@ -158,7 +170,7 @@ class ProtectedWords:
         return self._words[family.name]
 
 
-def _split_time(faults: Sequence[Fault], steps: int) -> list[range | None]:
+def split_time(faults: Sequence[Fault], steps: int) -> list[range | None]:
     """The parts of a run in each of which the same faults are active, those without any left out.
 
     ``None`` is all of it, where every fault is permanent.

@@ -38,8 +38,8 @@ def describe_check(entries: Mapping[str, Any]) -> str:
 
 
 def describe_code(entries: Mapping[str, Any]) -> str:
-    """What the code of the memory did to the faults; empty where it has none."""
-    found = dict(entries.get("ecc") or {})
+    """What the code of the memory, or the plan, did to the faults; empty where there is none."""
+    found = dict(entries.get("ecc") or entries.get("protect") or {})
     return describe_fates(found.pop("code"), found) if found else ""
 
 

@@ -1,0 +1,188 @@
+"""Bounds of words and states as a file, and a network that is clamped to them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from snntorch import SpikingNeuron
+from torch import Tensor, nn
+
+from fi.base.text_files import FileError, read_text
+from fi.faults.family_names import attribute_of, layer_of
+from fi.faults.fault_sites import named_words
+from fi.faults.formats.clamped_format import BEYOND, ClampedFormat
+from fi.faults.formats.state_formats import StateRounding, state_format_of
+from fi.faults.word_formats import format_of, set_format
+from fi.network.neurons import spiking_neurons, state_attributes
+
+_KEYS = {"low", "high", "beyond"}
+
+
+@dataclass(frozen=True)
+class Clamp:
+    """The bounds of one family.
+
+    Attributes:
+        low, high: of all words, or one of each place of the first axis.
+        beyond: what a value beyond them reads, ``zero`` or ``bound``.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    beyond: str
+
+    def record(self) -> dict[str, Any]:
+        """Plain values, as in the file."""
+        ends = {
+            name: ends[0] if len(ends) == 1 else list(ends)
+            for name, ends in (("low", self.low), ("high", self.high))
+        }
+        return {**ends, "beyond": self.beyond}
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Both bounds, float32, without an axis where they are of all words."""
+        low, high = (torch.tensor(ends, dtype=torch.float32) for ends in (self.low, self.high))
+        return (low, high) if len(self.low) > 1 else (low[0], high[0])
+
+
+@dataclass(frozen=True)
+class Clamps:
+    """Bounds by site family: weights, parameters, and membranes.
+
+    >>> clamps = Clamps({"fc1.weight": Clamp((-0.5,), (0.75,), "zero")})
+    >>> print(clamps.text(), end="")
+    clamp:
+      fc1.weight: {low: -0.5, high: 0.75, beyond: zero}
+    >>> Clamps.parse(clamps.text()) == clamps
+    True
+    """
+
+    by_family: Mapping[str, Clamp]
+
+    @classmethod
+    def read(cls, path: Path) -> Clamps:
+        """The bounds in a file; ``FileError`` names the file and what is wrong in it."""
+        try:
+            return cls.parse(read_text(path, FileError))
+        except (yaml.YAMLError, ValueError) as problem:
+            raise FileError(f"{path}: {' '.join(str(problem).split())}") from None
+
+    @classmethod
+    def parse(cls, text: str) -> Clamps:
+        """The bounds of a file's text; ``ValueError`` or ``yaml.YAMLError`` says what is wrong."""
+        found = yaml.safe_load(text)
+        if not isinstance(found, dict) or not isinstance(found.get("clamp"), dict):
+            raise ValueError("no file of bounds; it has a table 'clamp' of site families")
+        return cls({str(name): _parse_clamp(name, entry) for name, entry in found["clamp"].items()})
+
+    def text(self, comment: str = "") -> str:
+        """As a file has it, behind lines of comment."""
+        lines = [f"# {line}\n" for line in comment.splitlines()]
+        lines.append("clamp:\n" if self.by_family else "clamp: {}\n")
+        for name, clamp in self.by_family.items():
+            entry = yaml.safe_dump(clamp.record(), sort_keys=False, default_flow_style=True)
+            lines.append(f"  {name}: " + entry.rstrip("\n").replace("\n", "\n    ") + "\n")
+        return "".join(lines)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the bounds, whatever the file's layout and comments."""
+        entries = {name: clamp.record() for name, clamp in self.by_family.items()}
+        return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def clamps_states(self) -> bool:
+        """Whether a membrane is among the families."""
+        return any(attribute_of(name) == "potential" for name in self.by_family)
+
+
+def clamp_network(network: nn.Module, clamps: Clamps) -> None:
+    """Clamp the words of ``network``, golden ones in place, and its membranes after each update.
+
+    Formats that the words were converted to before stay; ``forget_formats`` and ``round_states``
+    undo the rest.
+
+    Raises:
+        ValueError: there is no such family, its bounds do not fit its shape, or its states cannot
+            be clamped.
+    """
+    words = named_words(network)
+    for name, clamp in clamps.by_family.items():
+        if name in words:
+            _clamp_words(network.get_submodule(layer_of(name)), name, words[name], clamp)
+        else:
+            _clamp_states(network, name, clamp)
+
+
+def check_clampable(network: nn.Module, name: str) -> None:
+    """Raise ``ValueError`` where the states ``name`` of a layer cannot be clamped by themselves."""
+    layer, attribute = layer_of(name), attribute_of(name)
+    neuron = spiking_neurons(network).get(layer)
+    if neuron is None or attribute not in state_attributes(neuron):
+        raise ValueError(f"{name} is neither words of the network nor states that it keeps")
+    kind, states = type(neuron).__name__, list(state_attributes(neuron))
+    if len(states) > 1:
+        raise ValueError(
+            f"{name}: a {kind} has the states {', '.join(states)}, which snnTorch's state_quant "
+            "gets one like the other; allowed: states of neurons that have one"
+        )
+    own = getattr(neuron, "state_quant", None)
+    if own is None or (own and not isinstance(own, StateRounding)):
+        why = "has no state_quant" if own is None else "has a state_quant of its own"
+        raise ValueError(f"{name}: {layer}, a {kind}, {why}, by which states are clamped")
+
+
+def _clamp_words(module: nn.Module, name: str, tensor: Tensor, clamp: Clamp) -> None:
+    low, high = clamp.tensors()
+    if low.ndim and (not tensor.ndim or len(low) != len(tensor)):
+        raise ValueError(
+            f"{name} of shape {list(tensor.shape)} has {len(low)} bounds; allowed: 1, or one of "
+            "each place of its first axis"
+        )
+    attribute = attribute_of(name)
+    low, high = low.to(tensor.device), high.to(tensor.device)
+    form = ClampedFormat(format_of(module, attribute), low, high, clamp.beyond)
+    channel = torch.arange(len(tensor) if tensor.ndim else 1)
+    own = form.select(channel.reshape(-1, *[1] * (tensor.ndim - 1)) if tensor.ndim else channel[0])
+    tensor.data.copy_(own.clamp(tensor.data))
+    set_format(module, attribute, form)
+
+
+def _clamp_states(network: nn.Module, name: str, clamp: Clamp) -> None:
+    check_clampable(network, name)
+    low, high = clamp.tensors()
+    if low.ndim:
+        raise ValueError(f"{name} has {len(low)} bounds; allowed for states: one, of the layer")
+    neuron = network.get_submodule(layer_of(name))
+    assert isinstance(neuron, SpikingNeuron)
+    form = ClampedFormat(state_format_of(neuron), low, high, clamp.beyond)
+    neuron.state_quant = StateRounding(form)
+
+
+def _parse_clamp(name: Any, entry: Any) -> Clamp:
+    if not isinstance(entry, dict) or set(entry) != _KEYS:
+        raise ValueError(f"{name} is {entry!r}; it has low, high and beyond")
+    if entry["beyond"] not in BEYOND:
+        raise ValueError(f"{name}: beyond is {entry['beyond']!r}; allowed: {', '.join(BEYOND)}")
+    low, high = (_parse_ends(name, entry[end]) for end in ("low", "high"))
+    if len(low) != len(high):
+        raise ValueError(f"{name} has {len(low)} low and {len(high)} high bounds")
+    if any(one > other for one, other in zip(low, high, strict=True)):
+        raise ValueError(f"{name}: a low bound is above its high one")
+    return Clamp(low, high, str(entry["beyond"]))
+
+
+def _parse_ends(name: Any, given: Any) -> tuple[float, ...]:
+    ends: Sequence[Any] = given if isinstance(given, list) else [given]
+    numbers = [end for end in ends if type(end) in (int, float) and isfinite(end)]
+    if not ends or len(numbers) != len(ends):
+        raise ValueError(f"{name}: a bound is {given!r}; allowed: finite numbers")
+    return tuple(map(float, numbers))
