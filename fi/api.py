@@ -12,6 +12,8 @@ from fi.base.errors import UserError
 from fi.base.user_makers import find_maker
 from fi.callbacks import standard_callbacks
 from fi.campaign import runner
+from fi.campaign.cluster.cluster_place import check_cluster
+from fi.campaign.cluster.work_order import RemadeSubject
 from fi.campaign.fault_source import GivenFaults, make_fault_source
 from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
@@ -48,6 +50,8 @@ class Campaign:
         word_format: of stored words, as float16; another than float32 rounds the network's.
         state_format: of membranes and synaptic currents, rounded after each update.
         ecc: the code of the memory of weights and parameters, ``secded:32`` or ``parity:32``.
+        cluster: the Dask cluster that runs the faults, as ``local:2`` or ``tcp://host:8786``; the
+            network and the data are sent to its workers.
         quiet: say nothing and draw no bar.
 
     Raises:
@@ -79,23 +83,27 @@ class Campaign:
         forward_seed: int | None = None,
         decision_threshold: float | None = None,
         ecc: str = "",
+        cluster: str | None = None,
         quiet: bool = False,
     ) -> None:
         network = _load_network(network)
-        self.subject = Subject(
-            network,
-            _find_data(data, network),
-            name,
-            readout=readout,
-            time_axis=time_axis,
-            limit=samples,
-            word_format=word_format,
-            state_format=state_format,
-            forward=forward,
-            batch_axis=batch_axis,
-            forward_seed=forward_seed,
-            decision_threshold=decision_threshold,
-        )
+        data = _find_data(data, network)
+        options: dict[str, Any] = {
+            "name": name,
+            "readout": readout,
+            "time_axis": time_axis,
+            "limit": samples,
+            "word_format": word_format,
+            "state_format": state_format,
+            "forward": forward,
+            "batch_axis": batch_axis,
+            "forward_seed": forward_seed,
+            "decision_threshold": decision_threshold,
+        }
+        remake = None  # before the subject prepares the network
+        if cluster is not None:
+            remake = RemadeSubject.make(network, data, options)
+        self.subject = Subject(network, data, **options)
         settings = Settings(
             output=Path(output),
             engine=engine,
@@ -105,6 +113,7 @@ class Campaign:
             progress=None if quiet else "predictions",
             overwrite=overwrite,
             ecc=ecc,
+            cluster=None if cluster is None else check_cluster(cluster),
         )
         plan = SamplingPlan() if faults is None else faults
         self.source = make_fault_source(plan, self.subject, settings.output)
@@ -117,6 +126,7 @@ class Campaign:
             options={"model": self.subject.name, "data": self.subject.data_name, "engine": engine},
             callbacks=standard_callbacks(settings),
             say=runner.say_nothing if quiet else print,
+            remake=remake,
         )
 
     def run(self) -> ResultTable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -74,7 +75,7 @@ def prepare(argv: list[str]) -> tuple[Campaign, FaultSource | None, Namespace]:
     from fi.callbacks import standard_callbacks
     from fi.campaign.fault_source import make_fault_source
     from fi.campaign.runner import Campaign, say_nothing
-    from fi.cli.subject_options import load_subject
+    from fi.cli.subject_options import SubjectFromOptions, load_subject
 
     subject = load_subject(parser, options)
     if options.threads:
@@ -85,6 +86,7 @@ def prepare(argv: list[str]) -> tuple[Campaign, FaultSource | None, Namespace]:
         "options": list_set_options(options),
         "callbacks": standard_callbacks(settings, rates is not None),
         "say": say_nothing if options.quiet else print,
+        "remake": SubjectFromOptions(tuple(argv), os.getcwd()),
     }
     if rates is not None:
         return make_rate_campaign(rates, subject, options, common), None, options

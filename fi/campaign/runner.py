@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import pytorch_lightning as pl
 
 from fi.base.checkouts import find_checkouts
-from fi.base.errors import ContractBroken, GraphDiffers, first_line
+from fi.base.errors import ContractBroken, GraphDiffers, UserError, first_line
 from fi.base.notes import warn_user
 from fi.base.provenance import describe_machine
 from fi.campaign.callback_api import CampaignRecord
+from fi.campaign.cluster.cluster_runs import ClusterRuns
+from fi.campaign.cluster.work_order import MakeRuns, Remake, WorkOrder
 from fi.campaign.fault_injection import FaultInjection
 from fi.campaign.golden_run import GoldenRun, run_golden
 from fi.campaign.ranks import Processes
 from fi.campaign.running.announcements import describe_folder, describe_golden, describe_list
 from fi.campaign.running.basis import RunBasis, find_basis, hold_folder, open_pairs
 from fi.campaign.running.decision_counts import DecisionCounts, read_earlier_counts
+from fi.campaign.running.engine_finding import find_engine
 from fi.campaign.running.family_check import FamilyCheck, check_families
 from fi.campaign.running.group_runs import GroupRuns
 from fi.campaign.running.listeners import Listeners
-from fi.campaign.running.protected_runs import ProtectedRuns, protect
+from fi.campaign.running.protected_runs import make_protected_runs, protect
 from fi.campaign.running.score_warnings import find_score_warnings
 from fi.campaign.running.session import Session, StoringSession
 from fi.campaign.running.summary_entries import summarise_subject
@@ -33,7 +37,6 @@ from fi.campaign.settings import Settings
 from fi.campaign.subject import Subject, keep_network
 from fi.campaign.trainer import exact_arithmetic, make_trainer, on_gpu
 from fi.engine.full import FullEngine
-from fi.engine.select import choose_engine
 from fi.engine.warm_up import warm_up
 from fi.faults.family_names import layer_of
 from fi.faults.fault import Fault, Trial
@@ -43,9 +46,6 @@ from fi.sampling.sequential import IterativeDraw
 from fi.statistics.result_table import merge_trials
 from fi.store.campaign_folder import CampaignFiles, report_disk_errors
 from fi.store.run_summary import ListRecord, RunSummary
-
-#: Samples on which it is checked that a network can be run by its differences.
-_FEW = 4
 
 
 class Campaign:
@@ -63,11 +63,15 @@ class Campaign:
         callbacks: Lightning callbacks that follow it, as ``standard_callbacks`` makes them; the one
             that injects the faults is the campaign's own.
         say: takes the lines that tell the user what happens.
+        remake: makes the subject anew on a worker of a cluster, where one is to run the trials.
 
     Raises:
         UserError: the list is empty, the engine cannot take the network, or the machine has no
             such device.
     """
+
+    #: The session of the first process.
+    storing_session: ClassVar[type[StoringSession]] = StoringSession
 
     def __init__(
         self,
@@ -79,6 +83,7 @@ class Campaign:
         options: Mapping[str, Any] | None = None,
         callbacks: Sequence[pl.Callback] = (),
         say: Callable[[str], None] = print,
+        remake: Remake | None = None,
     ) -> None:
         self.subject = subject
         self.settings = chosen = settings or Settings()
@@ -88,19 +93,13 @@ class Campaign:
             self.schedule.protection = protect(subject, self.schedule, chosen)
         self.config, self.options = config, dict(options or {})
         self.callbacks = [FaultInjection(), *callbacks]
-        subject.own.take_anew()  # what has been set since the subject was made is to stay
-        few = subject.batches.first()[0][:, :_FEW]
-        self.engine, self.why = choose_engine(
+        self.engine, self.why = find_engine(
+            subject,
             chosen.engine,
-            subject.network,
-            subject.infer,
             chosen.memory,
             chosen.threads,
-            few,
             lambda: find_stages(subject, self.schedule),
-            subject.sites,
         )
-        subject.own.reset()  # the checks have run the network
         self.trainer = make_trainer(chosen.hardware, self.callbacks)
         self.processes = Processes(self.trainer)
         self._source, self._say = source or ListRecord(), say
@@ -108,6 +107,7 @@ class Campaign:
         self._checked: FamilyCheck | None = None
         self._score_warnings: list[str] = []
         self._keeps_pairs = False
+        self._remake = remake
 
     @property
     def faults(self) -> list[Fault]:
@@ -285,18 +285,15 @@ class Campaign:
         self.say(str(self._checked))
 
     def _make_session(self, basis: RunBasis, earlier: pd.DataFrame) -> Session:
-        files, golden, processes = basis.files, basis.golden, self.processes
-        runs = self._make_runs(golden)
+        files, processes = basis.files, self.processes
         listeners = Listeners(self.callbacks, processes.first)
+        runs = self._make_runs(basis, listeners)
         if not processes.first:
             return Session(
                 runs=runs, schedule=self.schedule, processes=processes, listeners=listeners
             )
-        counted = read_earlier_counts(files, earlier, golden.samples)
-        decisions = DecisionCounts(
-            self.engine, golden.samples, processes.count, counted, lambda: runs.not_run
-        )
-        return StoringSession(
+        decisions = runs.make_decisions(read_earlier_counts(files, earlier, basis.golden.samples))
+        return self.storing_session(
             runs=runs,
             schedule=self.schedule,
             processes=processes,
@@ -309,12 +306,35 @@ class Campaign:
             say=self.say,
         )
 
-    def _make_runs(self, golden: GoldenRun) -> GroupRuns:
-        parts = (self.trainer, self.engine, self.subject, golden)
+    def _choose_runs(self) -> MakeRuns:
+        """What makes the test runs, here or on a worker of a cluster."""
         if self.schedule.protection is not None:
-            return ProtectedRuns(*parts, protection=self.schedule.protection)
-        return GroupRuns(
-            *parts, keep_scores=self.settings.save_scores, keep_pairs=self._keeps_pairs
+            return partial(make_protected_runs, ecc=self.settings.ecc)
+        keep_scores, keep_pairs = self.settings.save_scores, self._keeps_pairs
+        return partial(GroupRuns, keep_scores=keep_scores, keep_pairs=keep_pairs)
+
+    def _make_runs(self, basis: RunBasis, listeners: Listeners) -> GroupRuns:
+        make_runs, settings = self._choose_runs(), self.settings
+        parts = (self.trainer, self.engine, self.subject, basis.golden)
+        if settings.cluster is None:
+            return make_runs(*parts)
+        if self._remake is None:
+            raise UserError(f"--cluster {settings.cluster}: workers need what makes the subject")
+        order = WorkOrder.make(
+            self._remake,
+            make_runs,
+            self.engine.name,
+            settings,
+            self.subject.steps,
+            basis.files.identity,
+        )
+        return ClusterRuns(
+            *parts,
+            keep_pairs=self._keeps_pairs,
+            cluster=settings.cluster,
+            order=order,
+            listeners=listeners,
+            say=self.say,
         )
 
     def _find_list_path(self, basis: RunBasis) -> Path:

@@ -48,6 +48,8 @@ class Settings:
         shard: the part of the list that is run; ``None`` is all of it.
         check_first: run some faults of every family on the full engine before the campaign.
         ecc: the code of the memory of weights and parameters, ``secded:32``; empty for none.
+        cluster: the Dask cluster that runs the trials, as ``--cluster`` names it; ``None`` runs
+            them in this process.
     """
 
     output: Path = Path("output")
@@ -63,3 +65,4 @@ class Settings:
     shard: Shard | None = None
     check_first: bool = True
     ecc: str = ""
+    cluster: str | None = None

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from fi.base.errors import UserError, report_errors
@@ -23,8 +24,16 @@ from fi.network.batches import Batches
 _LIGHTNINGS_OWN = ".*LeafSpec.*"
 
 
-def make_trainer(hardware: Hardware, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+def make_trainer(
+    hardware: Hardware, callbacks: Sequence[pl.Callback], alone: bool = False
+) -> pl.Trainer:
     """The one Trainer of a campaign.
+
+    Args:
+        hardware: what it runs on.
+        callbacks: of its test runs.
+        alone: whether it is no part of a job of several processes, whatever a launcher has put
+            into the environment.
 
     Raises:
         UserError: a precision that is not allowed, or the machine has no such device.
@@ -44,6 +53,7 @@ def make_trainer(hardware: Hardware, callbacks: Sequence[pl.Callback]) -> pl.Tra
             strategy=hardware.strategy,
             precision=hardware.precision,  # type: ignore[arg-type]  # checked above
             callbacks=list(callbacks),
+            plugins=[LightningEnvironment()] if alone else None,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,

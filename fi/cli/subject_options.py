@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,9 +11,12 @@ from torch import nn
 
 from fi.base.errors import UserError
 from fi.base.user_makers import Maker
+from fi.campaign.cluster.worker_campaign import find_in
 from fi.campaign.subject import Subject
+from fi.cli.chosen_classes import find_chosen_classes
 from fi.cli.overridden import warn_of_overridden
 from fi.cli.parser import CommandParser
+from fi.cli.test_options import make_parser
 from fi.detection.subset_file import read_subset
 from fi.network.checkpoint import checkpoint_of, load_checkpoint
 from fi.sampling.plan import DEFAULT_SEED
@@ -84,3 +88,22 @@ def load_subject(parser: CommandParser, options: Namespace) -> Subject:
         forward_seed=options.forward_seed,
         decision_threshold=options.decision_threshold,
     )
+
+
+@dataclass(frozen=True)
+class SubjectFromOptions:
+    """Makes the subject of a command anew, in the process of a worker.
+
+    Args:
+        argv: the words of the command.
+        folder: in which it was given.
+    """
+
+    argv: tuple[str, ...]
+    folder: str
+
+    def __call__(self) -> Subject:
+        find_in(self.folder)
+        classes = find_chosen_classes(self.argv, ("model", "data"))
+        parser = make_parser(classes)
+        return load_subject(parser, parser.parse(self.argv))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from fi.campaign.fault_test import FaultTest
 from fi.campaign.golden_run import GoldenRun
+from fi.campaign.running.decision_counts import DecisionCounts
 from fi.campaign.subject import Subject
 from fi.campaign.trainer import run_test
 from fi.engine.base import Engine
@@ -50,6 +52,21 @@ class GroupRuns:
         self.subject, self.golden = subject, golden
         self.keep_scores, self.keep_pairs = keep_scores, keep_pairs
         self.not_run = 0  # trials of this process that were decided without a test run
+
+    def open(self) -> AbstractContextManager[None]:
+        """What the runs need from the first to the last of them."""
+        return nullcontext()
+
+    def make_decisions(self, earlier: Mapping[str, int]) -> DecisionCounts:
+        """Counts how the pairs of the next runs are decided, beside ``earlier`` ones."""
+        before, samples = self.not_run, self.golden.samples
+        return DecisionCounts(
+            self.engine,
+            samples,
+            self.trainer.world_size,
+            earlier,
+            lambda: self.not_run - before,
+        )
 
     def size_group(self, trials: int) -> int:
         """How many of ``trials`` one test run takes, in all processes together."""

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 
 from fi.base.errors import UserError, report_errors
 from fi.campaign.fault_test import FaultTest
+from fi.campaign.golden_run import GoldenRun
 from fi.campaign.running.group_runs import GroupRuns, PackedPairs
 from fi.campaign.schedule import ListedFaults
 from fi.campaign.settings import Settings
 from fi.campaign.subject import Subject
+from fi.engine.base import Engine
 from fi.faults.fault import Trial
 from fi.faults.hits.rate_trial import RateTrial
 from fi.faults.protection.codes import parse_code
@@ -43,6 +46,14 @@ def protect(subject: Subject, schedule: ListedFaults, settings: Settings) -> Pro
             "run; --write-faults makes one an ordinary list, which --fault-list takes"
         )
     return ProtectedWords(subject.network, subject.sites, code, subject.steps)
+
+
+def make_protected_runs(
+    trainer: pl.Trainer, engine: Engine, subject: Subject, golden: GoldenRun, ecc: str
+) -> ProtectedRuns:
+    """The test runs of trials on a memory with the code ``ecc``."""
+    parts = (subject.network, subject.sites, parse_code(ecc), subject.steps)
+    return ProtectedRuns(trainer, engine, subject, golden, protection=ProtectedWords(*parts))
 
 
 class ProtectedRuns(GroupRuns):

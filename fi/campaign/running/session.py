@@ -42,7 +42,7 @@ class Session:
     @contextmanager
     def open(self, record: CampaignRecord) -> Iterator[None]:
         """Begin, and end whatever happens: files first, then the callbacks hear of it."""
-        with self._record_run(), self.listeners.follow(record):
+        with self.runs.open(), self._record_run(), self.listeners.follow(record):
             yield
 
     def run(self, todo: Sequence[Trial]) -> None:
