@@ -77,6 +77,7 @@ class ClusterRuns(GroupRuns):
         self._crew: Crew | None = None
         self._workers = 0
         self._tasks: dict[Any, _Task] = {}
+        self._ran: set[str] = set()  # workers that have run a group
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -100,6 +101,9 @@ class ClusterRuns(GroupRuns):
             task.future.cancel(reason="given up", msg="given up")
         self._tasks.clear()
         crew.release()
+
+    def summarise(self) -> dict[str, Any]:
+        return {"cluster": {"address": self.cluster, "workers": len(self._ran)}}
 
     def make_decisions(self, earlier: Mapping[str, int]) -> DecisionCounts:
         return _ClusterDecisions(self, earlier)
@@ -184,6 +188,7 @@ class ClusterRuns(GroupRuns):
         else:
             del self._tasks[future.key]
             self._sizes.note(len(task.group), found.seconds)
+            self._ran.add(task.worker)
             self.listeners.report_remote_group(found.counts)
             queue.finish(task.group, found)
 

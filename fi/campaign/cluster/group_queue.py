@@ -121,7 +121,7 @@ class GroupSizes:
     """How many trials a group has: as many as a worker runs in some seconds.
 
     Args:
-        first: trials of the first groups.
+        first: trials of the first groups; ``FIRST_SIZE`` by default.
 
     Example:
         >>> sizes = GroupSizes(first=100)
@@ -130,8 +130,8 @@ class GroupSizes:
         (400, 250)
     """
 
-    def __init__(self, first: int = FIRST_SIZE) -> None:
-        self._size, self._speed = first, 0.0
+    def __init__(self, first: int | None = None) -> None:
+        self._size, self._speed = first or FIRST_SIZE, 0.0
         self._seconds = USUAL_SECONDS
 
     def note_golden(self, seconds: float) -> None:

@@ -57,6 +57,10 @@ class GroupRuns:
         """What the runs need from the first to the last of them."""
         return nullcontext()
 
+    def summarise(self) -> dict[str, Any]:
+        """What ``summary.json`` says of where the trials were run, beside the usual."""
+        return {}
+
     def make_decisions(self, earlier: Mapping[str, int]) -> DecisionCounts:
         """Counts how the pairs of the next runs are decided, beside ``earlier`` ones."""
         before, samples = self.not_run, self.golden.samples

@@ -136,7 +136,7 @@ class StoringSession(Session):
         self.buffer.flush()
 
     def _report_stored(self, done: Sequence[Trial], counts: GroupCounts) -> None:
-        self.summary.note_stored(done)
+        self.summary.note_stored(done, self.runs.summarise())
         self.listeners.report_results(done, counts)
 
     def _extend_list(self) -> Sequence[Fault]:
