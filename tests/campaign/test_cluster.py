@@ -66,14 +66,23 @@ def wait_for_rows(output: Path, rows: int, process: BaseProcess) -> None:
     raise AssertionError("the campaign stores nothing")
 
 
-def check_same(job: Job, folder: Path, log: Path, workers: int | None = None) -> None:
-    """The job has the results, and the counts of decisions, of one process."""
+def wait_for_text(log: Path, text: str, process: BaseProcess) -> None:
+    """Until the process has said this."""
+    deadline = time.monotonic() + 240
+    while not (log.exists() and text in log.read_text()):
+        assert process.is_alive(), log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+
+
+def check_same(job: Job, folder: Path, log: Path, whole: bool = True) -> None:
+    """The job has the results of one process, and its counts of decisions where it ran whole."""
     assert results(job.output) == run_alone(job, folder), log.read_text()
     found, alone = summary(job.output), summary(folder / "alone")
     assert found["status"] == "finished"
     assert found["done"] == alone["done"]
-    if workers is not None:
-        assert found["cluster"] == {"address": job.cluster, "workers": workers}
+    assert found["cluster"]["address"] == job.cluster
+    if whole:
         assert found["decided"] == alone["decided"]
 
 
@@ -86,7 +95,7 @@ def test_two_workers_give_the_bytes_of_one_process(
     log = tmp_path / "log"
     job = Job(tmp_path / "two", cluster=cluster.address, **KINDS[kind])
     assert run_here(job, log) == 0, log.read_text() + cluster.log
-    check_same(job, tmp_path, log, workers=2)
+    check_same(job, tmp_path, log)
     if kind == "pairs":
         one, two = (next(tmp_path.glob(f"{name}/*/*/pairs.bin")) for name in ("alone", "two"))
         assert read_pairs(one) == read_pairs(two)
@@ -106,7 +115,7 @@ def test_local_workers_give_the_bytes_of_one_process(tmp_path: Path, kind: str) 
     log = tmp_path / "log"
     job = Job(tmp_path / "two", cluster="local:2", **KINDS[kind])
     assert run_here(job, log) == 0, log.read_text()
-    check_same(job, tmp_path, log, workers=2)
+    check_same(job, tmp_path, log)
 
 
 @pytest.mark.slow
@@ -127,14 +136,14 @@ def test_a_worker_joins_late(tmp_path: Path) -> None:
     with DaskProcesses(tmp_path) as cluster:
         log = tmp_path / "log"
         job = Job(tmp_path / "two", cluster=cluster.address, **{**SLOW, "seconds": 0.3})
-        process = started(run_job, log, job)  # there is no worker yet
-        time.sleep(6)
+        process = started(run_job, log, job)
+        wait_for_text(log, "has no worker yet: waiting for one", process)
         cluster.start_worker()
         wait_for_rows(job.output, 4, process)
         cluster.start_worker()
         assert ended(process) == 0, log.read_text()
-        assert "has no worker yet: waiting for one" in log.read_text()
-        check_same(job, tmp_path, log, workers=2)
+        assert summary(job.output)["cluster"]["workers"] == 2
+        check_same(job, tmp_path, log)
 
 
 @pytest.mark.slow
@@ -155,7 +164,7 @@ def test_the_scheduler_is_killed_and_the_command_given_again(tmp_path: Path) -> 
         job = replace(job, cluster=cluster.address)
         assert run_here(job, log) == 0, log.read_text()
     assert results(job.output).startswith(stored)
-    check_same(job, tmp_path, log)
+    check_same(job, tmp_path, log, whole=False)
 
 
 @pytest.mark.slow
@@ -174,7 +183,7 @@ def test_the_command_is_killed_and_given_again(
         assert summary(job.output)["status"] == "interrupted"
     assert run_here(job, log) == 0, log.read_text()
     assert results(job.output).startswith(stored)
-    check_same(job, tmp_path, log)
+    check_same(job, tmp_path, log, whole=False)
 
 
 #: A network whose scores hang on the machine: on one of the workers it rounds otherwise.
@@ -244,7 +253,7 @@ def test_a_cluster_class_is_started_and_ended(
     log = tmp_path / "log"
     job = Job(tmp_path / "two", engine="differential", cluster="cluster.yaml")
     assert run_here(job, log) == 0, log.read_text()
-    check_same(job, tmp_path, log, workers=1)
+    check_same(job, tmp_path, log)
 
 
 def test_what_is_no_cluster_is_refused(tmp_path: Path) -> None:
