@@ -93,15 +93,16 @@ class Campaign:
             self.schedule.protection = protect(subject, self.schedule, chosen)
         self.config, self.options = config, dict(options or {})
         self.callbacks = [FaultInjection(), *callbacks]
+        self.trainer = make_trainer(chosen.hardware, self.callbacks)
+        self.processes = Processes(self.trainer)
         self.engine, self.why = find_engine(
             subject,
+            self.trainer.strategy.root_device,
             chosen.engine,
             chosen.memory,
             chosen.threads,
             lambda: find_stages(subject, self.schedule),
         )
-        self.trainer = make_trainer(chosen.hardware, self.callbacks)
-        self.processes = Processes(self.trainer)
         self._source, self._say = source or ListRecord(), say
         self._basis: RunBasis | None = None
         self._checked: FamilyCheck | None = None

@@ -256,7 +256,7 @@ def _add_run_options(parser: CommandParser) -> None:
     add = parser.add_argument_group("How to run").add_argument
     default = Hardware()
     add("--engine", default="auto", type=str, help=", ".join(ENGINES))
-    add("--accelerator", default=default.accelerator, type=str, help="auto, cpu, gpu, ...")
+    add("--accelerator", default=default.accelerator, type=str, help="auto (the CPU), cpu, gpu")
     add("--devices", default=str(default.devices), type=str, help="how many, or which: 0,2")
     add("--num_nodes", default=default.num_nodes, metavar="N", type=int, help="machines")
     add("--strategy", default=default.strategy, type=str, help="Lightning's strategy, as ddp")

@@ -73,15 +73,16 @@ class WorkerCampaign:
     def __init__(self, order: WorkOrder) -> None:
         self.order = order
         self.subject = subject = order.make_subject()
+        callbacks = [FaultInjection(), _StopWhenReleased(order.token)]
+        self.trainer = make_trainer(order.hardware, callbacks, alone=True)
         self.engine, _ = find_engine(
             subject,
+            self.trainer.strategy.root_device,
             order.engine,
             order.memory,
             order.threads,
             lambda: (subject.staged, subject.why_not_recorded),
         )
-        callbacks = [FaultInjection(), _StopWhenReleased(order.token)]
-        self.trainer = make_trainer(order.hardware, callbacks, alone=True)
         start = time.monotonic()
         golden, self._own = self._run_golden()
         self.golden_seconds = time.monotonic() - start

@@ -9,7 +9,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from fi.base.usable_memory import find_usable_memory
 from fi.campaign.golden_run import GoldenRun
 from fi.campaign.rates.engine_choice import EngineChoice
 from fi.campaign.running.decision_counts import DecisionCounts
@@ -17,7 +16,7 @@ from fi.campaign.running.group_runs import GroupRun, GroupRuns
 from fi.campaign.subject import Subject
 from fi.engine.base import Engine
 from fi.engine.bulk import BulkEngine
-from fi.engine.differential.engine import DifferentialEngine
+from fi.engine.differential.engine import DifferentialEngine, find_memory
 from fi.faults.hits.hit_space import HitSpace
 from fi.faults.hits.rate_trial import RateTrial
 
@@ -31,7 +30,7 @@ def choose_engines(
     trainer: pl.Trainer, engine: Engine, subject: Subject, space: HitSpace, many: bool
 ) -> EngineChoice:
     """What says of each trial on which engine it is run; ``many`` as ``EngineChoice`` takes it."""
-    kept = find_usable_memory() // (_KEPT * trainer.world_size)
+    kept = find_memory(trainer.strategy.root_device) // (_KEPT * trainer.world_size)
     bulk = BulkEngine(subject.network, subject.infer, space, kept)
     by_differences = engine if isinstance(engine, DifferentialEngine) else None
     return EngineChoice(by_differences, subject, bulk, many)

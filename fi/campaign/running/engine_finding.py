@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
+
 from fi.campaign.subject import Subject
 from fi.engine.base import Engine
+from fi.engine.differential.engine import default_memory
 from fi.engine.select import choose_engine
 from fi.network.stages import SpikingNetwork
 
@@ -15,6 +18,7 @@ _FEW = 4
 
 def find_engine(
     subject: Subject,
+    device: torch.device,
     wanted: str,
     memory: int | None,
     threads: int | None,
@@ -25,6 +29,7 @@ def find_engine(
     Args:
         subject: the network and its data, as they are to stay: what has been set since the subject
             was made is kept.
+        device: on which it is to run, whose memory is the engine's where ``memory`` says nothing.
         wanted, memory, threads, find_staged: as ``choose_engine`` takes them.
 
     Raises:
@@ -32,7 +37,8 @@ def find_engine(
     """
     subject.own.take_anew()
     few = subject.batches.first()[0][:, :_FEW]
-    parts = (subject.network, subject.infer, memory, threads, few, find_staged, subject.sites)
+    budget = default_memory(device) if memory is None else memory
+    parts = (subject.network, subject.infer, budget, threads, few, find_staged, subject.sites)
     found = choose_engine(wanted, *parts)
     subject.own.reset()  # the checks have run the network
     return found

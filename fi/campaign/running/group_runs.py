@@ -17,6 +17,7 @@ from fi.campaign.running.decision_counts import DecisionCounts
 from fi.campaign.subject import Subject
 from fi.campaign.trainer import run_test
 from fi.engine.base import Engine
+from fi.engine.differential.engine import default_memory
 from fi.faults.fault import Trial
 from fi.metrics.counts import GroupCounts
 from fi.metrics.fault_counts import FaultCounts
@@ -78,6 +79,8 @@ class GroupRuns:
 
     def run(self, trials: Sequence[Trial]) -> Iterator[GroupRun]:
         """Every group with its counts, integers ``[trials of the group]`` by column, and pairs."""
+        device = self.trainer.strategy.root_device
+        self.subject.batches.keep_on(device, default_memory(device))
         size = self.size_group(len(trials))
         metric = FaultCounts(min(size, len(trials)), self.keep_pairs)
         test = FaultTest(self.engine, self.golden, metric, self.keep_scores)
@@ -91,7 +94,7 @@ class GroupRuns:
         """One test run: the counts of a group, and its pairs where kept."""
         test.take_group(group, self.trainer.global_rank, self.trainer.world_size)
         run_test(self.trainer, test, self.subject.batches)
-        found = dict(test.metric.compute())
+        found = test.found
         packed = found.pop("packed").reshape(-1).cpu().numpy() if self.keep_pairs else None
         return _copy_first(found, len(group)), packed
 
