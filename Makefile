@@ -42,6 +42,8 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "Without tonic, which could not be installed: recorded data sets cannot be read."
 	@$(PIP) -e ".[nir]" -c constraints.txt 2>/dev/null || \
 	  echo "Without nir, which could not be installed: NIR files cannot be written."
+	@$(PIP) -e ".[cluster]" -c constraints.txt 2>/dev/null || \
+	  echo "Without distributed, which could not be installed: --cluster cannot be used."
 	@touch $@
 	@echo "Installed."
 

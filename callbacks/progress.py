@@ -14,6 +14,7 @@ from rich.text import Text
 
 from fi.campaign.callback_api import CampaignCallback, CampaignRecord
 from fi.campaign.fault_test import FaultTest
+from fi.metrics.counts import GroupCounts
 
 #: What ``--progress`` takes -> what is counted, and its name in the bar.
 WATCHED = {
@@ -45,7 +46,7 @@ class CampaignProgress(CampaignCallback):
         self._record: CampaignRecord | None = None
         self._faults, self._pairs, self._changed = 0.0, 0, 0
         self._start = self._shown = 0.0
-        self._unit = "faults"
+        self._unit, self._workers = "faults", ""
 
     def on_campaign_start(self, record: CampaignRecord) -> None:
         self._record = record
@@ -92,6 +93,21 @@ class CampaignProgress(CampaignCallback):
         if self._faults < self._record.faults and self._is_due():
             self._draw()
 
+    def on_workers(self, count: int) -> None:
+        self._workers = f"  {count} worker{'s' * (count != 1)}"
+        if self._record is not None and self._bar is not None:
+            self._draw()
+
+    def on_remote_group(self, counts: GroupCounts) -> None:
+        if self._record is None:
+            return
+        pairs, hits = int(counts["samples"].sum()), int(counts[self.column].sum())
+        self._faults += len(counts["samples"])
+        self._pairs += pairs
+        self._changed += pairs - hits if self.column == "fully_masked" else hits
+        if self._faults < self._record.faults and self._is_due():
+            self._draw()
+
     def _count_pairs(self, module: FaultTest) -> tuple[int, int]:
         """Pairs of the running test, and how many of them changed."""
         pairs = module.metric.total("samples")
@@ -116,7 +132,8 @@ class CampaignProgress(CampaignCallback):
         self._shown = time.monotonic()
         done, pairs, changed = self._faults + faults, self._pairs + pairs, self._changed + changed
         speed = pairs / max(1e-9, self._shown - self._start)
-        text = f"{format_rate(speed)} pairs/s  {100 * changed / max(1, pairs):.2f} % {self.caption}"
+        rate = f"{format_rate(speed)} pairs/s{self._workers}"
+        text = f"{rate}  {100 * changed / max(1, pairs):.2f} % {self.caption}"
         if self._bar is not None:
             self._bar.note = text
             self._bar.update(self._bar.task_ids[0], completed=int(done))

@@ -18,6 +18,7 @@ import os
 from typing import TYPE_CHECKING
 
 from fi.base.checkout_folders import install_finder
+from fi.base.cuda_start import set_cublas_workspace
 from fi.base.public_names import load_lazily
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ install_finder()
 # PyTorch's OpenMP threads would go on spinning after each of its operations, for milliseconds in
 # which the threads of the kernels want the cores. It is read when PyTorch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+set_cublas_workspace()
 
 __all__ = [
     "Campaign",

@@ -12,6 +12,8 @@ from fi.base.errors import UserError
 from fi.base.user_makers import find_maker
 from fi.callbacks import standard_callbacks
 from fi.campaign import runner
+from fi.campaign.cluster.cluster_place import check_cluster
+from fi.campaign.cluster.work_order import RemadeSubject
 from fi.campaign.fault_source import GivenFaults, make_fault_source
 from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
@@ -52,6 +54,8 @@ class Campaign:
         clamp: bounds of words and membranes, or the path of a file of them.
         ecc: the code of the memory of weights and parameters, ``secded:32`` or ``parity:32``.
         protect: a plan of protection, or the path of one.
+        cluster: the Dask cluster that runs the faults, as ``local:2`` or ``tcp://host:8786``; the
+            network and the data are sent to its workers.
         quiet: say nothing and draw no bar.
 
     Raises:
@@ -85,28 +89,32 @@ class Campaign:
         clamp: Clamps | str | Path | None = None,
         ecc: str = "",
         protect: ProtectionPlan | str | Path | None = None,
+        cluster: str | None = None,
         quiet: bool = False,
     ) -> None:
         network = _load_network(network)
+        data = _find_data(data, network)
         if isinstance(clamp, (str, Path)):
             clamp = Clamps.read(Path(clamp))
-        self.subject = Subject(
-            network,
-            _find_data(data, network),
-            name,
-            readout=readout,
-            time_axis=time_axis,
-            limit=samples,
-            word_format=word_format,
-            state_format=state_format,
-            forward=forward,
-            batch_axis=batch_axis,
-            forward_seed=forward_seed,
-            decision_threshold=decision_threshold,
-            clamps=clamp,
-        )
         if isinstance(protect, (str, Path)):
             protect = ProtectionPlan.read(Path(protect))
+        options: dict[str, Any] = {
+            "name": name,
+            "readout": readout,
+            "time_axis": time_axis,
+            "limit": samples,
+            "word_format": word_format,
+            "state_format": state_format,
+            "forward": forward,
+            "batch_axis": batch_axis,
+            "forward_seed": forward_seed,
+            "decision_threshold": decision_threshold,
+            "clamps": clamp,
+        }
+        remake = None  # before the subject prepares the network
+        if cluster is not None:
+            remake = RemadeSubject.make(network, data, options)
+        self.subject = Subject(network, data, **options)
         settings = Settings(
             output=Path(output),
             engine=engine,
@@ -117,6 +125,7 @@ class Campaign:
             overwrite=overwrite,
             ecc=ecc,
             protection=protect,
+            cluster=None if cluster is None else check_cluster(cluster),
         )
         plan = SamplingPlan() if faults is None else faults
         self.source = make_fault_source(plan, self.subject, settings.output)
@@ -129,6 +138,7 @@ class Campaign:
             options={"model": self.subject.name, "data": self.subject.data_name, "engine": engine},
             callbacks=standard_callbacks(settings),
             say=runner.say_nothing if quiet else print,
+            remake=remake,
         )
 
     def run(self) -> ResultTable:

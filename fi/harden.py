@@ -86,11 +86,11 @@ def _find_bounds(
     options: Namespace,
 ) -> Clamps:
     """Bounds of words as they are, and of states as they become on training samples."""
+    from fi.campaign.training_data import make_loaders
     from fi.faults.fault_sites import Kind, SiteFamily
     from fi.faults.formats.clamps import Clamps
     from fi.hardening.clamp_bounds import bound_states, bound_words
     from fi.network.batches import Batches
-    from fi.training.data import make_loaders
 
     chosen = [family for family in families if isinstance(family, SiteFamily)]
     states = [family for family in chosen if family.kind is Kind.STATE]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fi.base.errors import ContractBroken, UserError
@@ -77,11 +77,9 @@ def prepare(argv: list[str]) -> tuple[Campaign, FaultSource | None, Namespace]:
     from fi.callbacks import standard_callbacks
     from fi.campaign.fault_source import make_fault_source
     from fi.campaign.runner import Campaign, say_nothing
-    from fi.cli.subject_options import load_subject
-    from fi.faults.formats.clamps import Clamps
+    from fi.cli.subject_options import SubjectFromOptions, load_subject
 
-    clamps = None if options.clamp is None else Clamps.read(Path(options.clamp))
-    subject = load_subject(parser, options, clamps)
+    subject = load_subject(parser, options)
     if options.threads:
         torch.set_num_threads(options.threads)
     common: dict[str, Any] = {
@@ -90,6 +88,7 @@ def prepare(argv: list[str]) -> tuple[Campaign, FaultSource | None, Namespace]:
         "options": list_set_options(options),
         "callbacks": standard_callbacks(settings, rates is not None),
         "say": say_nothing if options.quiet else print,
+        "remake": SubjectFromOptions(tuple(argv), os.getcwd()),
     }
     if rates is not None:
         if options.monitor is not None:

@@ -10,13 +10,16 @@ from pathlib import Path
 #: By which launchers tell how many processes of a job share a machine, the most reliable first.
 _PROCESSES = ("LOCAL_WORLD_SIZE", "SLURM_NTASKS_PER_NODE", "OMPI_COMM_WORLD_LOCAL_SIZE")
 _MEBI = 1 << 20
+#: What else limits this process, see ``limit_memory``.
+_own_limits: list[int] = []
 
 
 def find_usable_memory(environment: Mapping[str, str] | None = None, root: Path = Path("/")) -> int:
     """Bytes that this process may use: its share of the smallest limit that is set.
 
     The limits are the machine's memory, those of the control groups that the process is in, of
-    SLURM, and of ``ulimit``; all but the last are shared by the processes of a job.
+    SLURM, of ``ulimit``, and of ``limit_memory``; all but the last two are shared by the processes
+    of a job.
 
     Args:
         environment: variables; those of the process by default.
@@ -24,8 +27,13 @@ def find_usable_memory(environment: Mapping[str, str] | None = None, root: Path 
     """
     variables = os.environ if environment is None else environment
     shared = [_physical_memory(), *_read_control_groups(root), *_read_slurm(variables)]
-    own = [limit for limit in _read_limits() if limit > 0]
+    own = [limit for limit in (*_read_limits(), *_own_limits) if limit > 0]
     return min(min(shared) // count_processes(variables), *own, _physical_memory())
+
+
+def limit_memory(limit: int | None) -> None:
+    """This process may use ``limit`` bytes from now on; ``None`` is no limit of its own."""
+    _own_limits[:] = [] if limit is None else [limit]
 
 
 def count_processes(variables: Mapping[str, str]) -> int:

@@ -73,10 +73,10 @@ def find_user_line(error: BaseException) -> str | None:
 
     Where the worker of a loader has raised it, the line is in the text of the error.
     """
-    if isinstance(error, SyntaxError) and error.filename and _is_users(error.filename):
+    if isinstance(error, SyntaxError) and error.filename and is_users_file(error.filename):
         return _format_place(error.filename, error.lineno or 0)
     passed = [*_walk(error.__traceback__), *_read_lines(_text_of(error))]
-    lines = [line for line in passed if _is_users(line[0])]
+    lines = [line for line in passed if is_users_file(line[0])]
     return _format_place(*lines[-1]) if lines else None
 
 
@@ -92,7 +92,7 @@ def was_raised_by_user(error: BaseException) -> bool:
     The innermost code that belongs to no library decides: our own, called by a user's forward, is
     ours.
     """
-    own = [file for file, _ in _walk(error.__traceback__) if _is_ours(file) or _is_users(file)]
+    own = [file for file, _ in _walk(error.__traceback__) if _is_ours(file) or is_users_file(file)]
     return bool(own) and not _is_ours(own[-1])
 
 
@@ -115,7 +115,7 @@ def _is_ours(file: str) -> bool:
     return path.is_relative_to(_PACKAGE) or path.is_relative_to(folder_of("callbacks"))
 
 
-def _is_users(file: str) -> bool:
+def is_users_file(file: str) -> bool:
     """Whether ``file`` is a file that is neither ours nor a library's."""
     if not os.path.isfile(file):  # ``<string>``, what a library has compiled
         return False

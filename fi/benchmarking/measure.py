@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from jsonargparse import Namespace
 
-from fi.benchmarking import timing
 from fi.benchmarking.peak_memory import peak_memory
 from fi.benchmarking.plain_forward import find_best_forward, time_forward
 from fi.benchmarking.workload import Workload
+from fi.engine import timing
 from fi.engine.agreement import Agreement, agreement, outcomes
 from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from fi.benchmarking import timing
+from fi.engine import timing
 from fi.network.stages import SpikingNetwork
 
 #: Batch sizes among which the full engine has its best.

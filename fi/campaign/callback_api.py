@@ -67,6 +67,12 @@ class CampaignCallback(pl.Callback):
     def on_interim_analysis(self, faults: int) -> None:
         """After an interim analysis: the list of an iterative campaign has so many trials now."""
 
+    def on_workers(self, count: int) -> None:
+        """When the workers of a cluster that run trials have become more or fewer."""
+
+    def on_remote_group(self, counts: GroupCounts) -> None:
+        """After a worker of a cluster has run a group; its counts are not stored yet."""
+
     def on_results(self, done: Sequence[Trial], counts: GroupCounts) -> None:
         """After the counts of these trials were stored."""
 

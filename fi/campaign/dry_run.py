@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import torch
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor, nn
 
 from fi.campaign.fault_source import FaultSource
 from fi.campaign.runner import Campaign
+from fi.campaign.trainer import StaysOnDevice, run_test
+from fi.engine.timing import time_work
 from fi.faults.fault_space import FaultSpace
-from fi.network.batches import Batches
+from fi.network.batches import Batch, Batches
 from fi.sampling.pilot import PilotPlan
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.sequential import IterativeDraw
@@ -142,18 +143,46 @@ def _make_space_table(campaign: Campaign, space: FaultSpace) -> Table:
 
 
 def estimate_seconds(campaign: Campaign) -> float:
-    """Seconds, from a few faults on the first batch (after one run to warm up)."""
+    """Seconds, from a few faults on the first batch, on the device and in the precision of a run.
+
+    The second of two runs counts: the first one warms up.
+    """
     faults = campaign.trials[: campaign.engine.group_size(min(len(campaign.trials), _PROBE))]
-    events, _ = campaign.subject.batches.first()
-    with torch.no_grad(), campaign.engine.injected(faults):
-        for _ in range(2):
-            start = time.monotonic()
+
+    def run(events: Tensor) -> None:
+        with campaign.engine.injected(faults):
             for _pairs in campaign.engine.pairs(events, 0):
                 pass
-            seconds = time.monotonic() - start
+
+    seconds = time_first_batch(campaign, run)
     runs = len(campaign.trials) / campaign.engine.group_size(len(campaign.trials))
     batches = _count_batches(campaign.subject.batches)
     return seconds / len(faults) * batches * len(campaign.trials) + runs * _RUN_SECONDS
+
+
+def time_first_batch(campaign: Campaign, run: Callable[[Tensor], object]) -> float:
+    """Seconds of the second of two calls of ``run`` on the events of the first batch.
+
+    They are where the campaign is to run, in its precision.
+    """
+    first = campaign.subject.batches.first()
+    with campaign.prepare():
+        test = _Timed(campaign.subject.network, run)
+        run_test(campaign.trainer, test, Batches([first], "the first batch", dtype=first[0].dtype))
+    return test.seconds
+
+
+class _Timed(StaysOnDevice):
+    """A test run of one batch that measures what is done with it."""
+
+    def __init__(self, network: nn.Module, run: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.network, self.run = network, run
+        self.seconds = 0.0
+
+    def test_step(self, batch: Batch, number: int) -> None:
+        for _ in range(2):
+            self.seconds = time_work(lambda: self.run(batch[0]), on=batch[0])
 
 
 def _count_batches(batches: Batches) -> int:

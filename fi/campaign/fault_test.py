@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from fi.base.errors import UserError
 from fi.campaign.golden_run import GoldenRun
+from fi.campaign.trainer import StaysOnDevice
 from fi.engine.base import Engine
 from fi.engine.full import FullEngine
 from fi.faults.fault import Trial
@@ -20,7 +20,7 @@ from fi.metrics.pairs import Pairs
 from fi.network.batches import Batch
 
 
-class FaultTest(pl.LightningModule):
+class FaultTest(StaysOnDevice):
     """Tests a network under a group of faults, against its golden run.
 
     The callback ``FaultInjection`` puts the faults in place. With several processes each one takes
@@ -31,6 +31,9 @@ class FaultTest(pl.LightningModule):
         golden: what the fault-free network gave, batch by batch.
         metric: counts for the largest group.
         keep_pairs: hand each batch's pairs to ``on_test_batch_end``, as ``{"pairs": [...]}``.
+
+    Attributes:
+        found: after a test run what the metric gives of it, over all processes.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class FaultTest(pl.LightningModule):
         self.golden = golden
         self.metric = metric
         self.keep_pairs = keep_pairs
+        self.found: dict[str, Tensor] = {}
         self.group: Sequence[Trial] = ()
         self.entries = slice(0, 0)
         self._in_place = False
@@ -110,3 +114,7 @@ class FaultTest(pl.LightningModule):
                 self._suspect = number, events
         self.metric.update(portions, golden, labels, self.entries, first)
         return {"pairs": portions} if self.keep_pairs else None
+
+    def on_test_epoch_end(self) -> None:
+        """Add up the counts of all processes, while the metric is where the processes compute."""
+        self.found = dict(self.metric.compute())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fi.base.errors import GraphDiffers, UserError, report_errors
 from fi.base.user_code import report_user_code
-from fi.campaign.trainer import run_test
+from fi.campaign.trainer import StaysOnDevice, run_test
 from fi.engine.base import Infer
 from fi.metrics.fault_counts import find_correct
 from fi.network.adapting.seeding import read_generators
@@ -67,7 +67,7 @@ class GoldenRun:
         return tensors_hash([*self.scores, *self.labels])
 
 
-class GoldenTest(pl.LightningModule):
+class GoldenTest(StaysOnDevice):
     """A test run without a fault that records scores and labels.
 
     Args:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import pytorch_lightning as pl
@@ -16,6 +17,8 @@ from fi.base.errors import ContractBroken, GraphDiffers, UserError, first_line
 from fi.base.notes import warn_user
 from fi.base.provenance import describe_machine
 from fi.campaign.callback_api import CampaignRecord
+from fi.campaign.cluster.cluster_runs import ClusterRuns
+from fi.campaign.cluster.work_order import MakeRuns, Remake, WorkOrder
 from fi.campaign.fault_injection import FaultInjection
 from fi.campaign.golden_run import GoldenRun, run_golden
 from fi.campaign.ranks import Processes
@@ -28,11 +31,12 @@ from fi.campaign.running.basis import (
     open_pairs,
 )
 from fi.campaign.running.decision_counts import DecisionCounts, read_earlier_counts
+from fi.campaign.running.engine_finding import find_engine
 from fi.campaign.running.family_check import FamilyCheck, check_families
 from fi.campaign.running.group_runs import GroupRuns
 from fi.campaign.running.listeners import Listeners
 from fi.campaign.running.monitor_start import MonitorStart, start_monitors
-from fi.campaign.running.protected_runs import ProtectedRuns, protect
+from fi.campaign.running.protected_runs import make_protected_runs, protect
 from fi.campaign.running.score_warnings import find_score_warnings
 from fi.campaign.running.session import Session, StoringSession
 from fi.campaign.running.summary_entries import summarise_subject
@@ -43,7 +47,6 @@ from fi.campaign.trainer import exact_arithmetic, make_trainer, on_gpu
 from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.engine.monitors.monitor_set import MonitorSet
-from fi.engine.select import choose_engine
 from fi.engine.spike_watch import SpikeLayers, find_spike_layers
 from fi.engine.warm_up import warm_up
 from fi.faults.family_names import layer_of
@@ -57,8 +60,6 @@ from fi.store.identity import text_hash
 from fi.store.pairs_file import PairsHead
 from fi.store.run_summary import ListRecord, RunSummary
 
-#: Samples on which it is checked that a network can be run by its differences.
-_FEW = 4
 #: Why campaigns with monitors are slow, as ``choose_engine`` says it.
 WATCHED = "full engine, one fault a test run"
 
@@ -79,11 +80,15 @@ class Campaign:
             that injects the faults is the campaign's own.
         say: takes the lines that tell the user what happens.
         monitors: that are asked about every pair, on the full engine.
+        remake: makes the subject anew on a worker of a cluster, where one is to run the trials.
 
     Raises:
         UserError: the list is empty, the engine cannot take the network, or the machine has no
             such device.
     """
+
+    #: The session of the first process.
+    storing_session: ClassVar[type[StoringSession]] = StoringSession
 
     def __init__(
         self,
@@ -96,6 +101,7 @@ class Campaign:
         callbacks: Sequence[pl.Callback] = (),
         say: Callable[[str], None] = print,
         monitors: MonitorSet | None = None,
+        remake: Remake | None = None,
     ) -> None:
         self.subject, self.monitors = subject, monitors
         self.settings = chosen = settings or Settings()
@@ -105,29 +111,25 @@ class Campaign:
             self.schedule.protection = protect(subject, self.schedule, chosen)
         self.config, self.options = config, dict(options or {})
         self.callbacks = [FaultInjection(), *callbacks]
-        subject.own.take_anew()  # what has been set since the subject was made is to stay
-        few = subject.batches.first()[0][:, :_FEW]
-        self.engine, self.why = choose_engine(
+        self.trainer = make_trainer(chosen.hardware, self.callbacks)
+        self.processes = Processes(self.trainer)
+        self.engine, self.why = find_engine(
+            subject,
+            self.trainer.strategy.root_device,
             chosen.engine if monitors is None else choose_for_monitors(chosen),
-            subject.network,
-            subject.infer,
             chosen.memory,
             chosen.threads,
-            few,
             lambda: find_stages(subject, self.schedule),
-            subject.sites,
         )
         if monitors is not None:
             self.why = f"{WATCHED}: monitors see membranes and spikes of every pair"
-        subject.own.reset()  # the checks have run the network
-        self.trainer = make_trainer(chosen.hardware, self.callbacks)
-        self.processes = Processes(self.trainer)
         self._source, self._say = source or ListRecord(), say
         self._basis: RunBasis | None = None
         self._checked: FamilyCheck | None = None
         self._score_warnings: list[str] = []
         self._keeps_pairs = False
         self._monitored: MonitorStart | None = None
+        self._remake = remake
 
     @property
     def faults(self) -> list[Fault]:
@@ -300,6 +302,10 @@ class Campaign:
             return None
         layers = self._find_layers()
         if level == "spikes":
+            if self.settings.cluster is not None:
+                raise UserError(
+                    "--save-pairs spikes: not with --cluster, whose workers send scores"
+                )
             self._watch_spikes(layers)
         head = PairsHead(basis.golden.samples, level, layers.output if level == "spikes" else None)
         if self.monitors is None:
@@ -348,18 +354,15 @@ class Campaign:
         self.say(str(self._checked))
 
     def _make_session(self, basis: RunBasis, earlier: pd.DataFrame) -> Session:
-        files, golden, processes = basis.files, basis.golden, self.processes
-        runs = self._make_runs(golden)
+        files, processes = basis.files, self.processes
         listeners = Listeners(self.callbacks, processes.first)
+        runs = self._make_runs(basis, listeners)
         if not processes.first:
             return Session(
                 runs=runs, schedule=self.schedule, processes=processes, listeners=listeners
             )
-        counted = read_earlier_counts(files, earlier, golden.samples)
-        decisions = DecisionCounts(
-            self.engine, golden.samples, processes.count, counted, lambda: runs.not_run
-        )
-        return StoringSession(
+        decisions = runs.make_decisions(read_earlier_counts(files, earlier, basis.golden.samples))
+        return self.storing_session(
             runs=runs,
             schedule=self.schedule,
             processes=processes,
@@ -372,13 +375,41 @@ class Campaign:
             say=self.say,
         )
 
-    def _make_runs(self, golden: GoldenRun) -> GroupRuns:
-        parts = (self.trainer, self.engine, self.subject, golden)
+    def _choose_runs(self) -> MakeRuns:
+        """What makes the test runs, here or on a worker of a cluster."""
         if self.schedule.protection is not None:
-            protection = self.schedule.protection
-            return ProtectedRuns(*parts, protection=protection, keep_pairs=self._keeps_pairs)
-        return GroupRuns(
-            *parts, keep_scores=self.settings.save_scores, keep_pairs=self._keeps_pairs
+            make = partial(
+                make_protected_runs,
+                models=self.schedule.models,
+                ecc=self.settings.ecc,
+                plan=self.settings.protection,
+            )
+            return partial(make, keep_pairs=self._keeps_pairs)
+        keep_scores, keep_pairs = self.settings.save_scores, self._keeps_pairs
+        return partial(GroupRuns, keep_scores=keep_scores, keep_pairs=keep_pairs)
+
+    def _make_runs(self, basis: RunBasis, listeners: Listeners) -> GroupRuns:
+        make_runs, settings = self._choose_runs(), self.settings
+        parts = (self.trainer, self.engine, self.subject, basis.golden)
+        if settings.cluster is None:
+            return make_runs(*parts)
+        if self._remake is None:
+            raise UserError(f"--cluster {settings.cluster}: workers need what makes the subject")
+        order = WorkOrder.make(
+            self._remake,
+            make_runs,
+            self.engine.name,
+            settings,
+            self.subject.steps,
+            basis.files.identity,
+        )
+        return ClusterRuns(
+            *parts,
+            keep_pairs=self._keeps_pairs,
+            cluster=settings.cluster,
+            order=order,
+            listeners=listeners,
+            say=self.say,
         )
 
     def _find_list_path(self, basis: RunBasis) -> Path:
@@ -436,8 +467,11 @@ def choose_for_monitors(settings: Settings) -> str:
             f"--engine {settings.engine}: not with --monitor, which sees membranes and spikes of "
             "every pair; --engine full has them"
         )
-    if settings.ecc:
-        raise UserError("--monitor: not with --ecc, where a detected trial is not run")
+    if settings.ecc or settings.protection is not None:
+        option = "--ecc" if settings.ecc else "--protect"
+        raise UserError(f"--monitor: not with {option}, where a detected trial is not run")
+    if settings.cluster is not None:
+        raise UserError("--monitor: not with --cluster, whose workers send counts")
     return FullEngine.name
 
 

@@ -19,7 +19,7 @@ class Hardware:
     """What to run on; names and values are those of Lightning's Trainer.
 
     Attributes:
-        accelerator: auto, cpu, gpu, ...
+        accelerator: auto (the CPU, whose kernels have been timed), cpu, gpu, ...
         devices: number of processes on each machine, or a list such as 0,2.
         num_nodes: number of machines.
         strategy: auto, ddp, ...
@@ -53,6 +53,8 @@ class Settings:
         check_first: run some faults of every family on the full engine before the campaign.
         ecc: the code of the memory of weights and parameters, ``secded:32``; empty for none.
         protection: which bits of which words are protected, and how; ``None`` for none.
+        cluster: the Dask cluster that runs the trials, as ``--cluster`` names it; ``None`` runs
+            them in this process.
     """
 
     output: Path = Path("output")
@@ -69,3 +71,4 @@ class Settings:
     check_first: bool = True
     ecc: str = ""
     protection: ProtectionPlan | None = None
+    cluster: str | None = None

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from fi.base.errors import UserError, first_line, report_errors
+from fi.base.notes import note
 from fi.base.user_code import UserCodeError, describe_user_error, report_user_code
 from fi.campaign.training_data import make_loaders
 from fi.engine.base import Infer
@@ -91,6 +92,7 @@ class Subject:
         self.network = network.eval()
         self.name = name or type(network).__name__
         self._data = data
+        _take_to_cpu(network, self.name)
         self.data_class = type(data)
         self.data_name = self.data_class.__name__
         if not spiking_neurons(network):
@@ -283,6 +285,18 @@ class Subject:
         return torch.get_default_dtype() if parameter is None else parameter.dtype
 
 
+def _take_to_cpu(network: nn.Module, name: str) -> None:
+    """Take a network that is somewhere else to where it is checked, and say so."""
+    words = [*network.parameters(), *network.buffers()]
+    places = {str(word.device) for word in words if word.device.type != "cpu"}
+    if places:
+        network.cpu()
+        note(
+            f"{name} was on {', '.join(sorted(places))}: it is taken to the CPU; --accelerator "
+            "says where it is run"
+        )
+
+
 def _has_users_modules(network: nn.Module) -> bool:
     """Whether a module within the network is of a class of the user's, which may keep anything."""
     inner = (type(module).__module__.partition(".")[0] for module in network.modules())
@@ -291,7 +305,7 @@ def _has_users_modules(network: nn.Module) -> bool:
 
 @contextmanager
 def keep_network(subject: Subject, precision: str) -> Iterator[str]:
-    """The network in the precision of a run; afterwards bit for bit as it was.
+    """The network in the precision of a run; afterwards on the CPU, bit for bit as it was.
 
     Yields:
         The hash of its words as they were.
@@ -304,6 +318,8 @@ def keep_network(subject: Subject, precision: str) -> Iterator[str]:
         with computing_in(subject.network, precision), subject.own.renewed():
             yield before
     finally:
+        subject.network.cpu()  # test runs leave it where they were
+        subject.batches.leave_device()
         if weights_hash(subject.network) != before:
             raise NetworkChanged(
                 f"{subject.name} is not what it was before the campaign: an inference has changed "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
+import re
 import signal
 import threading
 import warnings
@@ -12,19 +12,46 @@ from contextlib import contextmanager
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from typing_extensions import Self
 
-from fi.base.errors import UserError, report_errors
-from fi.base.user_code import was_raised_by_user
+from fi.base.cuda_start import check_cublas
+from fi.base.errors import UserError, first_line, report_errors
+from fi.base.notes import note
+from fi.base.user_code import find_user_line, was_raised_by_user
 from fi.campaign.settings import PRECISIONS, Hardware
 from fi.network.batches import Batches
 
 #: A warning of Lightning about its own use of PyTorch.
 _LIGHTNINGS_OWN = ".*LeafSpec.*"
+#: How PyTorch refuses an operation under deterministic algorithms.
+_NOT_DETERMINISTIC = re.compile(r"(\S+) does not have a deterministic implementation")
 
 
-def make_trainer(hardware: Hardware, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+class StaysOnDevice(pl.LightningModule):
+    """A LightningModule that is left where its test runs are.
+
+    Lightning takes a module to the CPU after every test run; a campaign has thousands of them.
+    ``keep_network`` takes the network back in the end.
+    """
+
+    def cpu(self) -> Self:
+        return self
+
+
+def make_trainer(
+    hardware: Hardware, callbacks: Sequence[pl.Callback], alone: bool = False
+) -> pl.Trainer:
     """The one Trainer of a campaign.
+
+    Args:
+        hardware: what it runs on.
+        callbacks: of its test runs.
+        alone: whether it is no part of a job of several processes, whatever a launcher has put
+            into the environment.
+
+    ``auto`` is the CPU, whose kernels have been timed; a GPU is taken where it is asked for.
 
     Raises:
         UserError: a precision that is not allowed, or the machine has no such device.
@@ -33,23 +60,43 @@ def make_trainer(hardware: Hardware, callbacks: Sequence[pl.Callback]) -> pl.Tra
         allowed = " and ".join(PRECISIONS)
         raise UserError(f"--precision {hardware.precision}: allowed are {allowed}")
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    accelerator = hardware.accelerator
+    if accelerator == "auto":
+        accelerator = "cpu"
+        if not alone and torch.cuda.is_available():
+            note(
+                "--accelerator auto takes the kernels of the CPU; --accelerator gpu takes the GPU, "
+                "and fi.benchmark --device cuda says how fast it is here"
+            )
     asked = f"--accelerator {hardware.accelerator} --devices {hardware.devices}: "
     with report_errors(
         MisconfigurationException, RuntimeError, ValueError, TypeError, prefix=asked
     ):
-        return pl.Trainer(
-            accelerator=hardware.accelerator,
+        trainer = pl.Trainer(
+            accelerator=accelerator,
             devices=hardware.devices,
             num_nodes=hardware.num_nodes,
             strategy=hardware.strategy,
             precision=hardware.precision,  # type: ignore[arg-type]  # checked above
             callbacks=list(callbacks),
+            plugins=[LightningEnvironment()] if alone else None,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
             benchmark=False,
+        )
+    check_device(trainer.strategy.root_device)
+    return trainer
+
+
+def check_device(device: torch.device) -> None:
+    """Raise ``UserError`` for a device that cannot judge scores, which takes float64."""
+    if device.type == "mps":
+        raise UserError(
+            "--accelerator: mps has no float64, in which scores are judged; allowed are cpu, gpu "
+            "of CUDA"
         )
 
 
@@ -71,8 +118,8 @@ def exact_arithmetic(gpu: bool) -> Iterator[None]:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(gpu)
-    if gpu:  # without it PyTorch refuses matrix products; cuBLAS reads it when it starts
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    if gpu:
+        check_cublas()
     try:
         yield
     finally:
@@ -85,12 +132,25 @@ def run_test(trainer: pl.Trainer, module: pl.LightningModule, batches: Batches) 
     """One ``trainer.test``; Ctrl-C arrives as ``KeyboardInterrupt``.
 
     Lightning answers Ctrl-C with ``exit(1)`` and leaves the signal switched off.
+
+    Raises:
+        UserError: the device has no memory left, or the network uses an operation that gives
+            something else every time.
     """
     handler = signal.getsignal(signal.SIGINT)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=_LIGHTNINGS_OWN)
             trainer.test(module, dataloaders=batches, verbose=False)
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"out of memory on {trainer.strategy.root_device}: {first_line(error)}; --memory SIZE "
+            "gives the engine less, and smaller batches need less"
+        ) from error
+    except RuntimeError as error:
+        if found := _NOT_DETERMINISTIC.search(str(error)):
+            raise UserError(_describe_operation(found[1], error, trainer)) from error
+        raise
     except SystemExit as stop:
         if trainer.interrupted and not was_raised_by_user(stop):
             raise KeyboardInterrupt from stop
@@ -98,3 +158,12 @@ def run_test(trainer: pl.Trainer, module: pl.LightningModule, batches: Batches) 
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)
+
+
+def _describe_operation(name: str, error: BaseException, trainer: pl.Trainer) -> str:
+    """Which operation of whose code gives other bits from run to run."""
+    place = find_user_line(error)
+    return (
+        f"{name}{f' ({place})' if place else ''} gives other bits from run to run on "
+        f"{trainer.strategy.root_device}: replace it in the network, or take --accelerator cpu"
+    )

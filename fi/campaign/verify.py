@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -16,7 +15,7 @@ from torch import Tensor
 from fi.base.errors import ContractBroken
 from fi.campaign.golden_run import GoldenRun
 from fi.campaign.runner import Campaign
-from fi.campaign.trainer import run_test
+from fi.campaign.trainer import StaysOnDevice, run_test
 from fi.engine.agreement import TOLERATED, Agreement, agreement, batch_outcomes
 from fi.engine.base import Engine, as_trial
 from fi.engine.full import FullEngine
@@ -127,7 +126,7 @@ def verify_and_record(
     return verification
 
 
-class _Both(pl.LightningModule):
+class _Both(StaysOnDevice):
     """A test run in which the full engine and another one see every batch."""
 
     def __init__(

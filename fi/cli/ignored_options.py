@@ -46,6 +46,10 @@ def check_heeded(options: Namespace, usual: Namespace) -> None:
         _refuse(given, ("faults.within",), "is for trials of several faults: --faults.together")
     if options.engine == "full":
         _refuse(given, ("memory",), "is for the differential engine, not for --engine full")
+    if options.cluster is not None:
+        each = "not with --cluster, each worker of which runs on one device"
+        _refuse(given, ("devices", "num_nodes", "strategy"), each)
+        _refuse(given, ("save_scores",), "not with --cluster, whose workers send counts")
     if options.quiet:
         _refuse(given, ("progress",), "not with --quiet, which draws no bar")
     if options.time_axis == "none":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from fi.base.errors import UserError
 from fi.base.text_files import FileError, read_text
 from fi.base.user_makers import Maker
+from fi.campaign.cluster.worker_campaign import find_in
 from fi.campaign.subject import Subject
 from fi.cli.chosen_classes import find_chosen_classes
 from fi.cli.overridden import warn_of_overridden
@@ -66,9 +68,7 @@ def _find_subset(options: Namespace) -> list[int] | None:
     return read_subset(Path(options.subset))
 
 
-def load_subject(
-    parser: CommandParser, options: Namespace, clamps: Clamps | None = None
-) -> Subject:
+def load_subject(parser: CommandParser, options: Namespace) -> Subject:
     """The network with its weights, clamped if asked for, and the data, as the options name them.
 
     Raises:
@@ -90,7 +90,7 @@ def load_subject(
         batch_axis=options.batch_axis,
         forward_seed=options.forward_seed,
         decision_threshold=options.decision_threshold,
-        clamps=clamps,
+        clamps=None if (clamp := options.get("clamp")) is None else Clamps.read(Path(clamp)),
     )
 
 
@@ -109,3 +109,22 @@ def load_campaign_subject(folder: Path) -> Subject:
     classes = find_chosen_classes(given, ("model", "data"))
     parser = make_parser(classes)
     return load_subject(parser, parser.parse(given))
+
+
+@dataclass(frozen=True)
+class SubjectFromOptions:
+    """Makes the subject of a command anew, in the process of a worker.
+
+    Args:
+        argv: the words of the command.
+        folder: in which it was given.
+    """
+
+    argv: tuple[str, ...]
+    folder: str
+
+    def __call__(self) -> Subject:
+        find_in(self.folder)
+        classes = find_chosen_classes(self.argv, ("model", "data"))
+        parser = make_parser(classes)
+        return load_subject(parser, parser.parse(self.argv))

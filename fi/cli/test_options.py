@@ -26,7 +26,7 @@ from fi.statistics.intervals import DEFAULT_METHOD, METHODS
 from fi.statistics.sample_size import CONFIDENCE
 
 #: Options that are no part of what a config file replays.
-NOT_REPLAYED = ("dry_run", "overwrite", "quiet", "verify", "write_faults")
+NOT_REPLAYED = ("cluster", "dry_run", "overwrite", "quiet", "verify", "write_faults")
 
 
 def make_parser(classes: Mapping[str, Maker]) -> CommandParser:
@@ -268,13 +268,20 @@ def _add_run_options(parser: CommandParser) -> None:
     add = parser.add_argument_group("How to run").add_argument
     default = Hardware()
     add("--engine", default="auto", type=str, help=", ".join(ENGINES))
-    add("--accelerator", default=default.accelerator, type=str, help="auto, cpu, gpu, ...")
+    add("--accelerator", default=default.accelerator, type=str, help="auto (the CPU), cpu, gpu")
     add("--devices", default=str(default.devices), type=str, help="how many, or which: 0,2")
     add("--num_nodes", default=default.num_nodes, metavar="N", type=int, help="machines")
     add("--strategy", default=default.strategy, type=str, help="Lightning's strategy, as ddp")
     add("--precision", default=default.precision, type=str, help=" or ".join(PRECISIONS))
     add("--memory", metavar="SIZE", type=str, help="for the differential engine, as 4GB")
     add("--shard", metavar="I/N", type=str, help="run part I of N of the list; fi.merge joins them")
+    add(
+        "--cluster",
+        metavar="WHERE",
+        type=str,
+        help="run the trials on a Dask cluster: local:N, tcp://host:port, a scheduler file, or a "
+        "YAML file of a cluster's class",
+    )
     add("--threads", default=0, metavar="N", type=int, help="CPU threads; 0: all")
     add(
         "--dry-run", action="store_true", help="show fault space, sample size and time; run nothing"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from fi.base.errors import UserError, report_errors
+from fi.campaign.cluster.cluster_place import check_cluster
 from fi.campaign.settings import LEVELS, Hardware, Settings
 from fi.cli.option_values import parse_bit_sets, parse_size, parse_times, read_method, split_words
 from fi.faults.formats.state_formats import find_state_format
@@ -56,6 +57,7 @@ def make_settings(options: Namespace) -> Settings:
         check_first=options.verify != 0,
         ecc=read_code(options.ecc),
         protection=None if options.protect is None else ProtectionPlan.read(Path(options.protect)),
+        cluster=None if options.cluster is None else check_cluster(options.cluster),
     )
 
 

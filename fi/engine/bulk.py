@@ -66,7 +66,7 @@ class BulkEngine(FullEngine):
         self._tail: _Tail | None = None
         if memory and isinstance(network, SpikingNetwork) and _is_chain(network, infer):
             self._tail = _Tail(network, memory)
-        self._placed: list[_Placed] = []
+        self._drawn: list[_Placed] = []
 
     def group_size(self, faults: int) -> int:
         return TOGETHER
@@ -74,11 +74,11 @@ class BulkEngine(FullEngine):
     @contextmanager
     def injected(self, faults: Sequence[Any]) -> Iterator[None]:
         trials: Sequence[RateTrial] = faults
-        self._placed = [self._draw(trial) for trial in trials]
+        self._drawn = [self._draw(trial) for trial in trials]
         try:
             yield
         finally:
-            self._placed = []
+            self._drawn = []
 
     def _draw(self, trial: RateTrial) -> _Placed:
         hits = trial.draw(self.space)
@@ -88,7 +88,7 @@ class BulkEngine(FullEngine):
     def pairs(
         self, events: Tensor, batch: int, golden: Tensor | None = None, first: int = 0
     ) -> Iterator[Pairs]:
-        for number, placed in enumerate(self._placed):
+        for number, placed in enumerate(self._drawn):
             if placed.start is None:
                 scores = self._run_forward(placed, events)
             else:

@@ -84,6 +84,18 @@ class Batches:
         self._kept = self._raw = None
         return_freed_memory()
 
+    def keep_on(self, device: torch.device, memory: int) -> None:
+        """Keep the batches on ``device``, if they are kept and take ``memory`` bytes at most."""
+        if self._kept is None or device == self._kept[0][0].device:
+            return
+        if sum(events.nbytes for events, _ in self._kept) <= memory:
+            self._kept = [(events.to(device), labels.to(device)) for events, labels in self._kept]
+
+    def leave_device(self) -> None:
+        """Keep no batch anywhere but on the CPU; those that are elsewhere are loaded anew."""
+        if self._kept and self._kept[0][0].device.type != "cpu":
+            self.forget()
+
     def _pass(self) -> Iterator[Batch]:
         """One pass over the loader; a complete one sets the digest and keeps small test sets."""
         kept, size = list[Batch](), 0

@@ -82,8 +82,11 @@ class RunSummary:
             "pairs": 0,
         }
 
-    def note_stored(self, trials: Sequence[Trial]) -> None:
-        """Note that the results of these trials are in the file."""
+    def note_stored(
+        self, trials: Sequence[Trial], entries: Mapping[str, Any] | None = None
+    ) -> None:
+        """Note that the results of these trials are in the file, and ``entries`` of their run."""
+        self._entries |= entries or {}
         rows = self.count_rows(trials)
         self._trials += len(trials)
         self._entries["decided"] = self._count_decisions(self._trials)

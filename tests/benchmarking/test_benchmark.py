@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from fi.benchmark import main
-from fi.benchmarking import plain_forward, scaling, timing
+from fi.benchmarking import plain_forward, scaling
 from fi.benchmarking.plain_forward import PlainForward, find_best_forward
+from fi.engine import timing
 
 TINY = ["--model", "NMNIST", "--faults", "40", "--samples", "6", "--check", "10"]
 #: What issue reports compare; more fields may follow.

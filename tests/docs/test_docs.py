@@ -22,7 +22,7 @@ from fi.store.results_rows import RESULT_COLUMNS
 PAGES = {page.name: page for page in pages()}
 BLOCKS = [block for page in PAGES.values() for block in page.blocks]
 APPTAINER = ("--nv", "--bind", "--pwd")
-SLURM = ("--array", "--nodes", "--ntasks-per-node", "--requeue")
+SLURM = ("--array", "--nodes", "--ntasks-per-node", "--requeue", "--constraint")
 #: Options of our commands; those of other programs that the pages call.
 OPTIONS = set(re.findall(r"(?<=[`, ])--[a-z][\w.-]*", options.tables())) | {
     *("--help", "--logdir", "--model.readout", *APPTAINER, *SLURM),  # the third is of NIR files

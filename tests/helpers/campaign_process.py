@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -24,14 +25,17 @@ import pytorch_lightning as pl
 import torch
 from rate_campaigns import rate_campaign
 from small_networks import INPUT_SHAPES, SmallConv, SmallLinear, event_batches, small
+from torch import nn
 
 from fi.callbacks import standard_callbacks
+from fi.campaign.cluster import group_queue
 from fi.campaign.fault_test import FaultTest
 from fi.campaign.golden_run import GoldenTest
 from fi.campaign.runner import Campaign
 from fi.campaign.settings import Hardware, Settings
 from fi.campaign.subject import Subject
 from fi.cli.execution import run_command
+from fi.network.batches import Batches
 from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.sequential import IterativeDraw
@@ -60,6 +64,10 @@ class Job:
         user: to become, before anything is done.
         iterative: draw by interim analyses instead of one list of 41 faults.
         rates: run 20 trials of two rates instead, some sparse and some dense.
+        together: faults of each trial of a list.
+        pairs: keep the outcome of every pair.
+        cluster: the Dask cluster that runs the trials, two of them a task at first.
+        seconds: that every inference takes longer, on a worker of the cluster.
     """
 
     output: Path
@@ -73,6 +81,10 @@ class Job:
     user: int | None = None
     iterative: bool = False
     rates: bool = False
+    together: int = 1
+    pairs: bool = False
+    cluster: str | None = None
+    seconds: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -149,19 +161,55 @@ def campaign_of(job: Job) -> Campaign:
     if job.rates:
         return rates_of(job)
     subject = Subject(small(kind), event_batches(INPUT_SHAPES[kind]))
-    plan = SamplingPlan(margin=0.2, models=("bit-flip", "stuck-at-1"))
+    plan = SamplingPlan(margin=0.2, models=("bit-flip", "stuck-at-1"), together=job.together)
     if job.iterative:
         plan = replace(plan, margin=0.05, sites=("fc*.weight",))
     space = plan.space(subject.families, subject.steps)
     faults = IterativeDraw(space, plan, 0.99) if job.iterative else draw(space, plan)
     ranks = Hardware("cpu", devices=job.processes, strategy="ddp" if job.processes > 1 else "auto")
-    settings = Settings(job.output, engine=job.engine, progress=None, hardware=ranks)
+    settings = Settings(
+        job.output,
+        engine=job.engine,
+        progress=None,
+        hardware=ranks,
+        save_pairs=job.pairs,
+        cluster=job.cluster,
+    )
     place, number = job.kill or ("", 0)
     source = ListRecord("51196_fault_list.csv")
     if isinstance(faults, IterativeDraw):
         source = replace(source, scheme=faults.design.scheme, design=faults.design)
     callbacks = [*standard_callbacks(settings), KillAt(place, number)]
-    return Campaign(subject, faults, settings, source, callbacks=callbacks)
+    remake = SlowSubject(kind, job.seconds)
+    return Campaign(subject, faults, settings, source, callbacks=callbacks, remake=remake)
+
+
+@dataclass(frozen=True)
+class SlowSubject:
+    """Makes the subject anew on a worker; every inference of it takes some seconds longer."""
+
+    kind: type[nn.Module]
+    seconds: float = 0.0
+
+    def __call__(self) -> Subject:
+        subject = Subject(small(self.kind), event_batches(INPUT_SHAPES[self.kind]))
+        subject.batches = SlowBatches(subject.batches, self.seconds)
+        return subject
+
+
+class SlowBatches:
+    """Batches of which each takes some seconds."""
+
+    def __init__(self, batches: Batches, seconds: float) -> None:
+        self.batches, self.seconds = batches, seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["batches"], name)
+
+    def __iter__(self) -> Any:
+        for batch in self.batches:
+            time.sleep(self.seconds)
+            yield batch
 
 
 def rates_of(job: Job) -> Campaign:
@@ -181,6 +229,8 @@ def rates_of(job: Job) -> Campaign:
         hardware=Hardware("cpu", **devices),
         callbacks=[kill],
         figures=True,
+        cluster=job.cluster,
+        remake=SlowSubject(SmallConv, job.seconds),
     )
 
 
@@ -190,6 +240,7 @@ def run_job(job: Job) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a TextIOWrapper
     write_buffer._FAULTS = job.stored
+    group_queue.FIRST_SIZE, group_queue._GROWTH = 2, 1
     if job.processes > 1:
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(job.port)}
         os.environ |= {"LOCAL_RANK": str(job.rank), "NODE_RANK": "0"}

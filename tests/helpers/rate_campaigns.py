@@ -32,7 +32,7 @@ def rate_campaign(
     """A campaign that says nothing; ``plan`` and ``options`` are of its plan and settings."""
     callbacks = options.pop("callbacks", ())
     lines: list[str] = []
-    told = options.pop("say", None)
+    told, remake = options.pop("say", None), options.pop("remake", None)
     hardware = Hardware(accelerator="cpu", precision=options.pop("precision", "32-true"))
     usual = {"output": output, "progress": None, "figures": False, "hardware": hardware}
     settings = Settings(**{**usual, **options})  # type: ignore[arg-type]  # by name
@@ -45,6 +45,7 @@ def rate_campaign(
         source=make_rate_record(listed, 0.99, "gaffke"),
         callbacks=[*standard_callbacks(settings, of_rates=True), *callbacks],
         say=lines.append if told is None else told,
+        remake=remake,
     )
 
 

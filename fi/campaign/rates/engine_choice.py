@@ -43,6 +43,9 @@ class EngineChoice:
         subject: the network and its test set.
         bulk: draws the faults.
         many: take the differential engine for many faults too, as ``--engine differential`` asks.
+
+    Attributes:
+        bulk: the engine of plain forwards.
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class EngineChoice:
         bulk: BulkEngine,
         many: bool = False,
     ) -> None:
-        self.engine, self._bulk, self._many = engine, bulk, many
+        self.engine, self.bulk, self._many = engine, bulk, many
         self._linear: set[str] = set()
         self._few_linear = FEW
         if engine is not None:
@@ -71,7 +74,7 @@ class EngineChoice:
             return False
         if trial.hits > self._few_linear and not self._many:
             return False
-        drawn = trial.draw(self._bulk.space)
+        drawn = trial.draw(self.bulk.space)
         few = trial.hits <= FEW or all(hits.family.name in self._linear for hits in drawn)
         return (few or self._many) and not self._may_round(drawn)
 
@@ -107,7 +110,7 @@ class EngineChoice:
 
     def _find_large(self, hits: FamilyHits) -> tuple[list[int], list[int]]:
         """Neuron or channel, and sign, of every word that becomes large."""
-        module = self._bulk.network.get_submodule(hits.family.layer)
+        module = self.bulk.network.get_submodule(hits.family.layer)
         attribute = attribute_of(hits.family.name)
         tensor = getattr(module, attribute).detach()
         index = tuple(a.to(tensor.device) for a in unravel_words(hits.words, tuple(tensor.shape)))

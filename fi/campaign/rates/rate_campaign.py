@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from fi.base.errors import ContractBroken, UserError
-from fi.base.usable_memory import find_usable_memory
+from fi.campaign.cluster.work_order import MakeRuns
 from fi.campaign.rates.engine_choice import EngineChoice
-from fi.campaign.rates.rate_runs import RateRuns
+from fi.campaign.rates.rate_runs import choose_engines, make_rate_runs
 from fi.campaign.rates.rate_schedule import RateTrials
 from fi.campaign.runner import Campaign
 from fi.campaign.running.basis import RunBasis
-from fi.campaign.running.decision_counts import DecisionCounts, read_earlier_counts
+from fi.campaign.running.decision_counts import DecisionCounts
 from fi.campaign.running.family_check import check_families
 from fi.campaign.running.group_runs import GroupRuns, PackedPairs
-from fi.campaign.running.listeners import Listeners
-from fi.campaign.running.session import Session, StoringSession
+from fi.campaign.running.session import StoringSession
 from fi.engine.agreement import TOLERATED
 from fi.engine.bulk import BulkEngine
-from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.faults.fault import Trial
 from fi.metrics.counts import COUNT_COLUMNS, GroupCounts
 from fi.store.run_summary import RunSummary
 
-#: What plain forwards may keep of the golden run: a part of what this process may use.
-_KEPT = 8
 #: Trials of which some are run on both engines before the first.
 _CHECKED = 64
+
+
+class _RateSession(StoringSession):
+    """A session that stores a row a trial."""
+
+    def _store(self, group: Sequence[Any], counts: GroupCounts, packed: PackedPairs | None) -> None:
+        self.buffer.add(group, counts, ())
 
 
 class RateCampaign(Campaign):
@@ -46,6 +50,7 @@ class RateCampaign(Campaign):
     """
 
     schedule: RateTrials
+    storing_session: ClassVar[type[StoringSession]] = _RateSession
 
     def __init__(self, subject: Any, schedule: RateTrials, **more: Any) -> None:
         super().__init__(subject, schedule, **more)
@@ -54,20 +59,22 @@ class RateCampaign(Campaign):
         if self.settings.save_pairs:
             raise UserError("--save-pairs: not with --faults.rate, whose trials are many faults")
 
-    def _make_bulk(self) -> BulkEngine:
-        kept = find_usable_memory() // (_KEPT * self.processes.count)
-        network, infer = self.subject.network, self.subject.infer
-        return BulkEngine(network, infer, self.schedule.space, kept)
+    @property
+    def _many(self) -> bool:
+        return self.settings.engine == "differential"
 
-    def _make_choice(self, bulk: BulkEngine) -> EngineChoice:
-        engine = self.engine if isinstance(self.engine, DifferentialEngine) else None
-        return EngineChoice(engine, self.subject, bulk, self.settings.engine == "differential")
+    def _make_choice(self) -> EngineChoice:
+        parts = (self.trainer, self.engine, self.subject)
+        return choose_engines(*parts, self.schedule.space, self._many)
+
+    def _choose_runs(self) -> MakeRuns:
+        return partial(make_rate_runs, space=self.schedule.space, many=self._many)
 
     def _describe_list(self, name: str) -> str:
         plan, shard = self.schedule.plan, self.schedule.shard
         part = f"shard {shard}, {len(self.trials)} of " if shard else ""
         rates = ", ".join(f"{rate:g}" for rate in plan.rates)
-        choice = self._make_choice(self._make_bulk())
+        choice = self._make_choice()
         sparse = sum(map(choice.is_sparse, self.schedule.rate_trials))
         what = f"{part}{len(self.schedule.listed)} trials of {name}: rates {rates}"
         return (
@@ -77,7 +84,7 @@ class RateCampaign(Campaign):
 
     def _check_families(self) -> None:
         """Some sparse trials on the full engine too."""
-        choice = self._make_choice(self._make_bulk())
+        choice = self._make_choice()
         some = [
             trial for trial in self.schedule.rate_trials if trial.hits and choice.is_sparse(trial)
         ]
@@ -95,31 +102,6 @@ class RateCampaign(Campaign):
         self.say(
             f"checked on the full engine: {found.trials} trials, {found.pairs - found.differing} "
             f"of {found.pairs} pairs agree, {found.unmasked} of them not masked"
-        )
-
-    def _make_session(self, basis: RunBasis, earlier: pd.DataFrame) -> Session:
-        files, golden, processes = basis.files, basis.golden, self.processes
-        bulk = self._make_bulk()
-        runs = RateRuns(self.trainer, self.subject, golden, self._make_choice(bulk), bulk)
-        listeners = Listeners(self.callbacks, processes.first)
-        parts: Mapping[str, Any] = {
-            "runs": runs,
-            "schedule": self.schedule,
-            "processes": processes,
-            "listeners": listeners,
-        }
-        if not processes.first:
-            return Session(**parts)
-        counted = read_earlier_counts(files, earlier, golden.samples)
-        decisions = _RateDecisions(runs, golden.samples, processes.count, counted)
-        return _RateSession(
-            **parts,
-            files=files,
-            summary=self._make_summary(basis, earlier, decisions),
-            decisions=decisions,
-            list_path=self._find_list_path(basis),
-            config=self.config,
-            say=self.say,
         )
 
     def _make_summary(
@@ -159,29 +141,3 @@ class RateCampaign(Campaign):
         if moved > pairs * (0.0 if exact else TOLERATED):
             raise ContractBroken(f"{text}; such as {wrong[0]}")
         return text
-
-
-class _RateSession(StoringSession):
-    """A session that stores a row a trial."""
-
-    def _store(self, group: Sequence[Any], counts: GroupCounts, packed: PackedPairs | None) -> None:
-        self.buffer.add(group, counts, ())
-
-
-class _RateDecisions(DecisionCounts):
-    """Counts plain forwards beside what the differential engine decides."""
-
-    def __init__(
-        self, runs: RateRuns, samples: int, processes: int, earlier: Mapping[str, int]
-    ) -> None:
-        self._runs, self._stored = runs, 0
-        super().__init__(runs.engine, samples, processes, earlier)
-
-    def count(self, done: int) -> dict[str, int]:
-        self._stored = done
-        return super().count(done)
-
-    def _split(self, pairs: int) -> dict[str, int]:
-        dense = sum(self._runs.by_forward[: self._stored]) * self._samples
-        dense = dense if self._processes == 1 else min(pairs, dense // self._processes)
-        return {**super()._split(pairs - dense), "forward": dense}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
-import torch
 from rich.console import Console
 from rich.table import Table
 
+from fi.campaign.dry_run import time_first_batch
 from fi.campaign.rates.rate_campaign import RateCampaign
 
 
@@ -54,12 +52,6 @@ def _make_trials_table(campaign: RateCampaign) -> Table:
 
 
 def _time_forward(campaign: RateCampaign) -> float:
-    """Seconds of a plain forward over the test set, from its first batch (after one to warm up)."""
-    subject = campaign.subject
-    events, _ = subject.batches.first()
-    with torch.inference_mode():
-        for _ in range(2):
-            start = time.monotonic()
-            subject.infer(events.to(subject.dtype))
-            seconds = time.monotonic() - start
-    return seconds * sum(1 for _ in subject.batches)
+    """Seconds of a plain forward over the test set, from its first batch."""
+    batches = campaign.subject.batches
+    return time_first_batch(campaign, campaign.subject.infer) * sum(1 for _ in batches)

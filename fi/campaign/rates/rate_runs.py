@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -11,13 +11,42 @@ import torch
 
 from fi.campaign.golden_run import GoldenRun
 from fi.campaign.rates.engine_choice import EngineChoice
+from fi.campaign.running.decision_counts import DecisionCounts
 from fi.campaign.running.group_runs import GroupRun, GroupRuns
 from fi.campaign.subject import Subject
+from fi.engine.base import Engine
 from fi.engine.bulk import BulkEngine
+from fi.engine.differential.engine import DifferentialEngine, find_memory
+from fi.faults.hits.hit_space import HitSpace
 from fi.faults.hits.rate_trial import RateTrial
 
 #: Faults that the trials of one test run on the differential engine have together, at most.
 _AT_ONCE = 65_536
+#: What plain forwards may keep of the golden run: a part of what this process may use.
+_KEPT = 8
+
+
+def choose_engines(
+    trainer: pl.Trainer, engine: Engine, subject: Subject, space: HitSpace, many: bool
+) -> EngineChoice:
+    """What says of each trial on which engine it is run; ``many`` as ``EngineChoice`` takes it."""
+    kept = find_memory(trainer.strategy.root_device) // (_KEPT * trainer.world_size)
+    bulk = BulkEngine(subject.network, subject.infer, space, kept)
+    by_differences = engine if isinstance(engine, DifferentialEngine) else None
+    return EngineChoice(by_differences, subject, bulk, many)
+
+
+def make_rate_runs(
+    trainer: pl.Trainer,
+    engine: Engine,
+    subject: Subject,
+    golden: GoldenRun,
+    space: HitSpace,
+    many: bool,
+) -> RateRuns:
+    """The test runs of a campaign of rates; ``many`` as ``EngineChoice`` takes it."""
+    choice = choose_engines(trainer, engine, subject, space, many)
+    return RateRuns(trainer, subject, golden, choice)
 
 
 class RateRuns(GroupRuns):
@@ -26,7 +55,6 @@ class RateRuns(GroupRuns):
     Args:
         trainer, subject, golden: as ``GroupRuns`` takes them.
         choice: of the engines.
-        bulk: the engine of plain forwards.
 
     Attributes:
         by_forward: of every trial that was run, in order, whether it was by a plain forward.
@@ -38,13 +66,15 @@ class RateRuns(GroupRuns):
         subject: Subject,
         golden: GoldenRun,
         choice: EngineChoice,
-        bulk: BulkEngine,
     ) -> None:
-        super().__init__(trainer, choice.engine or bulk, subject, golden)
-        self.choice, self.bulk = choice, bulk
+        super().__init__(trainer, choice.engine or choice.bulk, subject, golden)
+        self.choice, self.bulk = choice, choice.bulk
         self.by_forward: list[bool] = []
-        self._dense = GroupRuns(trainer, bulk, subject, golden)
+        self._dense = GroupRuns(trainer, self.bulk, subject, golden)
         self._ready = False
+
+    def make_decisions(self, earlier: Mapping[str, int]) -> DecisionCounts:
+        return _RateDecisions(self, earlier)
 
     def run(self, trials: Sequence[Any]) -> Iterator[GroupRun]:
         for sparse, part in groupby(trials, key=self.choice.is_sparse):
@@ -87,3 +117,20 @@ def split_by_hits(trials: Sequence[RateTrial], most: int) -> Iterator[Sequence[R
             start, total = place, 0
         total += trial.hits
     yield trials[start:]
+
+
+class _RateDecisions(DecisionCounts):
+    """Counts plain forwards beside what the differential engine decides."""
+
+    def __init__(self, runs: RateRuns, earlier: Mapping[str, int]) -> None:
+        self._runs, self._first, self._stored = runs, len(runs.by_forward), 0
+        super().__init__(runs.engine, runs.golden.samples, runs.trainer.world_size, earlier)
+
+    def count(self, done: int) -> dict[str, int]:
+        self._stored = done
+        return super().count(done)
+
+    def _split(self, pairs: int) -> dict[str, int]:
+        dense = sum(self._runs.by_forward[self._first :][: self._stored]) * self._samples
+        dense = dense if self._processes == 1 else min(pairs, dense // self._processes)
+        return {**super()._split(pairs - dense), "forward": dense}

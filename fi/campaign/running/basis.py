@@ -61,10 +61,7 @@ def find_basis(
         source: where the list comes from, under the name that the user knows.
     """
     identity = {
-        "network": network_hash(subject.network),
-        "weights": weights,
-        "data": str(subject.batches.digest),
-        "golden": golden.digest,
+        **identify_subject(subject, weights, golden),
         "faults": schedule.digest,
         "precision": settings.hardware.precision,
         "engine": engine,
@@ -76,6 +73,22 @@ def find_basis(
     kind = kind if schedule.protection is None else ProtectedResultsFile
     files = CampaignFiles(root, name, identity, settings.shard, kind)
     return RunBasis(golden, files, replace(source, name=f"{name}{given.suffix}"))
+
+
+def identify_subject(subject: Subject, weights: str, golden: GoldenRun) -> dict[str, str]:
+    """What the results depend on beside the faults and the engine, a hash each.
+
+    Args:
+        subject: the network and its test set, after a pass over it.
+        weights: the hash of the network's words before it was put into the run's precision.
+        golden: the golden run.
+    """
+    return {
+        "network": network_hash(subject.network),
+        "weights": weights,
+        "data": str(subject.batches.digest),
+        "golden": golden.digest,
+    }
 
 
 def _identify_special(

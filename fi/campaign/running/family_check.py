@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from fi.base.errors import ContractBroken
-from fi.campaign.trainer import run_test
+from fi.campaign.trainer import StaysOnDevice, run_test
 from fi.engine.agreement import TOLERATED, Agreement, agreement, outcomes
 from fi.engine.base import Engine, as_trial
 from fi.engine.full import FullEngine
@@ -114,7 +114,7 @@ def _rank_effect(trial: Trial) -> int:
     return max(max(fault.bits, default=32) for fault in trial)
 
 
-class _Both(pl.LightningModule):
+class _Both(StaysOnDevice):
     """A test run of some samples on two engines."""
 
     def __init__(self, engine: Engine, full: FullEngine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from torch import Tensor
 
 from fi.campaign.fault_test import FaultTest
 from fi.campaign.golden_run import GoldenRun
+from fi.campaign.running.decision_counts import DecisionCounts
 from fi.campaign.subject import Subject
 from fi.campaign.trainer import run_test
 from fi.engine.base import Engine
+from fi.engine.differential.engine import default_memory
 from fi.faults.fault import Trial
 from fi.metrics.counts import GroupCounts
 from fi.metrics.fault_counts import FaultCounts
@@ -51,12 +54,33 @@ class GroupRuns:
         self.keep_scores, self.keep_pairs = keep_scores, keep_pairs
         self.not_run = 0  # trials of this process that were decided without a test run
 
+    def open(self) -> AbstractContextManager[None]:
+        """What the runs need from the first to the last of them."""
+        return nullcontext()
+
+    def summarise(self) -> dict[str, Any]:
+        """What ``summary.json`` says of where the trials were run, beside the usual."""
+        return {}
+
+    def make_decisions(self, earlier: Mapping[str, int]) -> DecisionCounts:
+        """Counts how the pairs of the next runs are decided, beside ``earlier`` ones."""
+        before, samples = self.not_run, self.golden.samples
+        return DecisionCounts(
+            self.engine,
+            samples,
+            self.trainer.world_size,
+            earlier,
+            lambda: self.not_run - before,
+        )
+
     def size_group(self, trials: int) -> int:
         """How many of ``trials`` one test run takes, in all processes together."""
         return self.engine.group_size(trials) * self.trainer.world_size
 
     def run(self, trials: Sequence[Trial]) -> Iterator[GroupRun]:
         """Every group with its counts, integers ``[trials of the group]`` by column, and pairs."""
+        device = self.trainer.strategy.root_device
+        self.subject.batches.keep_on(device, default_memory(device))
         size = self.size_group(len(trials))
         metric = FaultCounts(min(size, len(trials)), self.keep_pairs)
         test = FaultTest(self.engine, self.golden, metric, self.keep_scores)
@@ -70,7 +94,7 @@ class GroupRuns:
         """One test run: the counts of a group, and its pairs where kept."""
         test.take_group(group, self.trainer.global_rank, self.trainer.world_size)
         run_test(self.trainer, test, self.subject.batches)
-        found = dict(test.metric.compute())
+        found = test.found
         packed = found.pop("packed").reshape(-1).cpu().numpy() if self.keep_pairs else None
         return _copy_first(found, len(group)), packed
 

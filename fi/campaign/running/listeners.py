@@ -44,6 +44,16 @@ class Listeners:
         for callback in self._callbacks:
             callback.on_interim_analysis(trials)
 
+    def report_workers(self, count: int) -> None:
+        """Tell them how many workers of a cluster run trials now."""
+        for callback in self._callbacks:
+            callback.on_workers(count)
+
+    def report_remote_group(self, counts: GroupCounts) -> None:
+        """Tell them that a worker of a cluster has run a group with these counts."""
+        for callback in self._callbacks:
+            callback.on_remote_group(counts)
+
     def report_results(self, done: Sequence[Trial], counts: GroupCounts) -> None:
         """Tell them that the counts of these trials are stored."""
         for callback in self._callbacks:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 
 from fi.base.errors import UserError, report_errors
 from fi.campaign.fault_test import FaultTest
+from fi.campaign.golden_run import GoldenRun
 from fi.campaign.running.group_runs import GroupRuns, PackedPairs
 from fi.campaign.schedule import ListedFaults
 from fi.campaign.settings import Settings
 from fi.campaign.subject import Subject
+from fi.engine.base import Engine
 from fi.faults.fault import Trial
 from fi.faults.hits.rate_trial import RateTrial
 from fi.faults.protection.codes import parse_code
 from fi.faults.protection.planned_words import PlannedWords
 from fi.faults.protection.protected_words import ProtectedWords, check_protected_models
+from fi.faults.protection.protection_plan import ProtectionPlan
 from fi.metrics.counts import COUNT_COLUMNS, GroupCounts
 from fi.metrics.outcomes import DETECTED
 from fi.metrics.pair_codes import move_faults
@@ -42,13 +46,33 @@ def protect(subject: Subject, schedule: ListedFaults, settings: Settings) -> Pro
             "--write-faults makes one an ordinary list, which --fault-list takes"
         )
     with report_errors(ValueError, prefix=f"{option}: "):
-        code = parse_code(settings.ecc) if plan is None else None
         check_protected_models(schedule.models, f"{option} {given}")
-        if plan is not None:
-            parts = (subject.network, subject.sites, plan, subject.steps, schedule.models)
-            return PlannedWords(*parts)
-    assert code is not None
-    return ProtectedWords(subject.network, subject.sites, code, subject.steps)
+        return make_protection(subject, schedule.models, settings.ecc, plan)
+
+
+def make_protection(
+    subject: Subject, models: Collection[str], ecc: str, plan: ProtectionPlan | None
+) -> ProtectedWords:
+    """The words of a subject under a plan, or with a code of their memory where there is none."""
+    if plan is not None:
+        return PlannedWords(subject.network, subject.sites, plan, subject.steps, models)
+    return ProtectedWords(subject.network, subject.sites, parse_code(ecc), subject.steps)
+
+
+def make_protected_runs(
+    trainer: pl.Trainer,
+    engine: Engine,
+    subject: Subject,
+    golden: GoldenRun,
+    models: Collection[str],
+    ecc: str,
+    plan: ProtectionPlan | None,
+    keep_pairs: bool = False,
+) -> ProtectedRuns:
+    """The test runs of trials of ``models`` on a protected memory, made where they are run."""
+    protection = make_protection(subject, models, ecc, plan)
+    parts = (trainer, engine, subject, golden)
+    return ProtectedRuns(*parts, protection=protection, keep_pairs=keep_pairs)
 
 
 class ProtectedRuns(GroupRuns):

@@ -42,7 +42,7 @@ class Session:
     @contextmanager
     def open(self, record: CampaignRecord) -> Iterator[None]:
         """Begin, and end whatever happens: files first, then the callbacks hear of it."""
-        with self._record_run(), self.listeners.follow(record):
+        with self.runs.open(), self._record_run(), self.listeners.follow(record):
             yield
 
     def run(self, todo: Sequence[Trial]) -> None:
@@ -136,7 +136,7 @@ class StoringSession(Session):
         self.buffer.flush()
 
     def _report_stored(self, done: Sequence[Trial], counts: GroupCounts) -> None:
-        self.summary.note_stored(done)
+        self.summary.note_stored(done, self.runs.summarise())
         self.listeners.report_results(done, counts)
 
     def _extend_list(self) -> Sequence[Fault]:

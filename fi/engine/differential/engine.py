@@ -32,12 +32,17 @@ from fi.network.stages import SpikingNetwork
 SMALLEST_GROUP, LARGEST_GROUP = 4096, 65536
 
 
-def default_memory(device: torch.device) -> int:
-    """A quarter of what this process may use where it computes, in bytes."""
+def find_memory(device: torch.device) -> int:
+    """Bytes that this process may use where it computes."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return free // 4
-    return find_usable_memory() // 4
+        return free
+    return find_usable_memory()
+
+
+def default_memory(device: torch.device) -> int:
+    """A quarter of what this process may use where it computes, in bytes."""
+    return find_memory(device) // 4
 
 
 def device_of(network: nn.Module) -> torch.device:

@@ -33,7 +33,9 @@ class Integers:
         return int(2 ** (cls.bits - 1)) - 1
 
     def encode(self, values: Tensor) -> Tensor:
-        steps = (values / self.scale).nan_to_num(0.0).round()
+        # by a number CUDA would multiply with its reciprocal, which rounds otherwise
+        scale = torch.as_tensor(self.scale, dtype=values.dtype, device=values.device)
+        steps = (values / scale).nan_to_num(0.0).round()
         return _keep(steps.clamp(-self.largest(), self.largest()), self.bits)
 
     def decode(self, words: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from typing import Any
 
 from fi.base.text_files import write_text
 from fi.detection.set_choice import RANDOM_SETS, ChosenSet
-from fi.report.page import environment, style
-from fi.report.picture import NARROW, WIDE, Picture
+from fi.report.page import environment
+from fi.report.picture import Picture
 
 #: Of the page, in the folder of the campaign.
 COVERAGE_PAGE = "coverage.html"
@@ -29,9 +29,6 @@ def write_coverage_page(
     """
     text = environment().get_template("coverage.html").render(
         title=f"{len(found.samples)} samples that detect critical faults by {detect}",
-        style=style(),
-        wide=WIDE,
-        narrow=NARROW,
         sentences=_describe(found, confidence),
         pictures=pictures,
         rows=[_format_row(row) for row in found.curve.to_dict("records")],

@@ -1,0 +1,1 @@
+"""A campaign whose groups of trials are tasks of a Dask cluster."""
