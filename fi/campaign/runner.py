@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,11 +30,16 @@ from fi.campaign.running.basis import (
     open_pairs,
 )
 from fi.campaign.running.decision_counts import DecisionCounts, read_earlier_counts
-from fi.campaign.running.engine_finding import find_engine
+from fi.campaign.running.engine_finding import find_engine, find_stages
 from fi.campaign.running.family_check import FamilyCheck, check_families
 from fi.campaign.running.group_runs import GroupRuns
+from fi.campaign.running.kept_pairs import (
+    WATCHED,
+    KeptPairs,
+    choose_for_monitors,
+    start_pairs,
+)
 from fi.campaign.running.listeners import Listeners
-from fi.campaign.running.monitor_start import MonitorStart, start_monitors
 from fi.campaign.running.protected_runs import make_protected_runs, protect
 from fi.campaign.running.score_warnings import find_score_warnings
 from fi.campaign.running.session import Session, StoringSession
@@ -44,24 +48,15 @@ from fi.campaign.schedule import ListedFaults, make_schedule
 from fi.campaign.settings import Settings
 from fi.campaign.subject import Subject, keep_network
 from fi.campaign.trainer import exact_arithmetic, make_trainer, on_gpu
-from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.engine.monitors.monitor_set import MonitorSet
-from fi.engine.spike_watch import SpikeLayers, find_spike_layers
 from fi.engine.warm_up import warm_up
-from fi.faults.family_names import layer_of
 from fi.faults.fault import Fault, Trial
 from fi.network.recorder.recorded_network import RecordedNetwork
-from fi.network.stages import SpikingNetwork
 from fi.sampling.sequential import IterativeDraw
 from fi.statistics.result_table import merge_trials
 from fi.store.campaign_folder import CampaignFiles, report_disk_errors
-from fi.store.identity import text_hash
-from fi.store.pairs_file import PairsHead
 from fi.store.run_summary import ListRecord, RunSummary
-
-#: Why campaigns with monitors are slow, as ``choose_engine`` says it.
-WATCHED = "full engine, one fault a test run"
 
 
 class Campaign:
@@ -106,7 +101,7 @@ class Campaign:
         self.subject, self.monitors = subject, monitors
         self.settings = chosen = settings or Settings()
         self.schedule = make_schedule(faults, chosen.shard)
-        check_times(subject, self.schedule)
+        subject.check_times(self.schedule.transient_layers)
         if chosen.ecc or chosen.protection is not None:
             self.schedule.protection = protect(subject, self.schedule, chosen)
         self.config, self.options = config, dict(options or {})
@@ -122,13 +117,12 @@ class Campaign:
             lambda: find_stages(subject, self.schedule),
         )
         if monitors is not None:
-            self.why = f"{WATCHED}: monitors see membranes and spikes of every pair"
+            self.why = WATCHED
         self._source, self._say = source or ListRecord(), say
         self._basis: RunBasis | None = None
         self._checked: FamilyCheck | None = None
         self._score_warnings: list[str] = []
-        self._keeps_pairs = False
-        self._monitored: MonitorStart | None = None
+        self._kept = KeptPairs()
         self._remake = remake
 
     @property
@@ -270,11 +264,11 @@ class Campaign:
         self.say(self._describe_list(basis.source.name))
         for line in describe_folder(files, earlier, self.schedule) if self.processes.first else ():
             self.say(line)
-        head = self._start_pairs(basis, done)
+        self._start_pairs(basis, done)
         self._warm_up()
         if self.settings.check_first and self.engine.name != FullEngine.name:
             self._check_families()
-        self.processes.run_on_first(lambda: open_pairs(basis, done, head))
+        self.processes.run_on_first(lambda: open_pairs(basis, done, self._kept.head))
         session = self._make_session(basis, earlier)
         with session.open(self._make_record(basis, earlier)):
             session.run(todo)
@@ -293,42 +287,14 @@ class Campaign:
             families = self.subject.families
             warm_up(self.engine, families, events.to(self.subject.dtype), self.say, several)
 
-    def _start_pairs(self, basis: RunBasis, done: Collection[int]) -> PairsHead | None:
-        """Have the engine tell what is kept of every pair; ``None`` where nothing is."""
+    def _start_pairs(self, basis: RunBasis, done: Collection[int]) -> None:
+        """Have the engine tell what is kept of every pair."""
         wanted = self.settings.save_pairs or ("scores" if self.monitors else "")
         level = self.processes.run_on_first(lambda: choose_level(basis.files, done, wanted))
-        self._keeps_pairs = bool(level)
-        if not level:
-            return None
-        layers = self._find_layers()
-        if level == "spikes":
-            if self.settings.cluster is not None:
-                raise UserError(
-                    "--save-pairs spikes: not with --cluster, whose workers send scores"
-                )
-            self._watch_spikes(layers)
-        head = PairsHead(basis.golden.samples, level, layers.output if level == "spikes" else None)
-        if self.monitors is None:
-            return head
-        assert isinstance(self.engine, FullEngine)
-        start = start_monitors(self.monitors, self.subject, self.engine, layers, self.say)
-        self._monitored = start
-        return replace(head, monitors=start.alarms, source=text_hash(self.monitors.source))
-
-    def _find_layers(self) -> SpikeLayers:
-        subject, engine = self.subject, self.engine
-        staged = engine.staged if isinstance(engine, DifferentialEngine) else subject.staged
-        return find_spike_layers(subject.network, staged, subject.trial.order)
-
-    def _watch_spikes(self, layers: SpikeLayers) -> None:
-        """Have the engine compare spikes, too."""
-        engine = self.engine
-        engine.watch_spikes(layers)
-        output = layers.output or "none: a layer without neurons is read"
-        self.say(f"spikes compared: hidden layers {', '.join(layers.hidden)}; output {output}")
-        if isinstance(engine, DifferentialEngine):
-            events, _ = self.subject.batches.first()
-            self.say(f"spikes compared: {engine.describe_spikes(events.to(self.subject.dtype))}")
+        if level == "spikes" and self.settings.cluster is not None:
+            raise UserError("--save-pairs spikes: not with --cluster, whose workers send scores")
+        parts = (self.subject, self.engine, self.monitors, basis.golden.samples)
+        self._kept = start_pairs(level, *parts, self.say)
 
     def make_full_engine(self) -> FullEngine:
         """A full engine that compares what the campaign's engine compares."""
@@ -384,8 +350,8 @@ class Campaign:
                 ecc=self.settings.ecc,
                 plan=self.settings.protection,
             )
-            return partial(make, keep_pairs=self._keeps_pairs)
-        keep_scores, keep_pairs = self.settings.save_scores, self._keeps_pairs
+            return partial(make, keep_pairs=self._kept.any)
+        keep_scores, keep_pairs = self.settings.save_scores, self._kept.any
         return partial(GroupRuns, keep_scores=keep_scores, keep_pairs=keep_pairs)
 
     def _make_runs(self, basis: RunBasis, listeners: Listeners) -> GroupRuns:
@@ -405,7 +371,7 @@ class Campaign:
         )
         return ClusterRuns(
             *parts,
-            keep_pairs=self._keeps_pairs,
+            keep_pairs=self._kept.any,
             cluster=settings.cluster,
             order=order,
             listeners=listeners,
@@ -426,7 +392,7 @@ class Campaign:
 
     def _make_entries(self, basis: RunBasis) -> dict[str, Any]:
         """What is run and with what, for ``summary.json``."""
-        shard = self.settings.shard
+        shard, monitored = self.settings.shard, self._kept.monitored
         return {
             **summarise_subject(self.subject, basis),
             **self.schedule.summary_entries(),
@@ -435,7 +401,7 @@ class Campaign:
             "engine": self.engine.name,
             "engine_why": self.why,
             "checked": self._checked.summary_entry() if self._checked else None,
-            **({"monitors": self._monitored.summary_entry()} if self._monitored else {}),
+            **({"monitors": monitored.summary_entry()} if monitored else {}),
             "precision": self.settings.hardware.precision,
             "processes": self.processes.count,
             "hashes": basis.files.identity,
@@ -458,40 +424,6 @@ class Campaign:
             figures=self.settings.figures,
             process=self.processes.rank,
         )
-
-
-def choose_for_monitors(settings: Settings) -> str:
-    """The engine of a campaign with monitors; ``UserError`` where another one is asked for."""
-    if settings.engine not in ("auto", FullEngine.name):
-        raise UserError(
-            f"--engine {settings.engine}: not with --monitor, which sees membranes and spikes of "
-            "every pair; --engine full has them"
-        )
-    if settings.ecc or settings.protection is not None:
-        option = "--ecc" if settings.ecc else "--protect"
-        raise UserError(f"--monitor: not with {option}, where a detected trial is not run")
-    if settings.cluster is not None:
-        raise UserError("--monitor: not with --cluster, whose workers send counts")
-    return FullEngine.name
-
-
-def check_times(subject: Subject, schedule: ListedFaults) -> None:
-    """Raise ``UserError`` where a fault lasts for some steps of words that have none."""
-    subject.check_times(schedule.transient_layers)
-
-
-def find_stages(subject: Subject, schedule: ListedFaults) -> tuple[SpikingNetwork | None, str]:
-    """The subject's network as stages, or why there are none for these faults.
-
-    A step of a network with a forward of its own ends with a call of its last neuron; a layer that
-    is called behind that has the words of the next step, and on stages those of its own.
-    """
-    staged = subject.staged
-    if isinstance(staged, RecordedNetwork):
-        for name in schedule.transient_layers:
-            if staged.is_behind_neurons(layer_of(name)):
-                return None, f"{name} is read after the last neuron of a step: none ends it there"
-    return staged, subject.why_not_recorded
 
 
 def say_nothing(line: str) -> None:

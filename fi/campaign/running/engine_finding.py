@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 import torch
 
+from fi.campaign.schedule import ListedFaults
 from fi.campaign.subject import Subject
 from fi.engine.base import Engine
 from fi.engine.differential.engine import default_memory
 from fi.engine.select import choose_engine
+from fi.faults.family_names import layer_of
+from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.network.stages import SpikingNetwork
 
 #: Samples on which it is checked that a network can be run by its differences.
@@ -42,3 +45,17 @@ def find_engine(
     found = choose_engine(wanted, *parts)
     subject.own.reset()  # the checks have run the network
     return found
+
+
+def find_stages(subject: Subject, schedule: ListedFaults) -> tuple[SpikingNetwork | None, str]:
+    """The subject's network as stages, or why there are none for these faults.
+
+    A step of a network with a forward of its own ends with a call of its last neuron; a layer that
+    is called behind that has the words of the next step, and on stages those of its own.
+    """
+    staged = subject.staged
+    if isinstance(staged, RecordedNetwork):
+        for name in schedule.transient_layers:
+            if staged.is_behind_neurons(layer_of(name)):
+                return None, f"{name} is read after the last neuron of a step: none ends it there"
+    return staged, subject.why_not_recorded
