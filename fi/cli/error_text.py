@@ -6,6 +6,9 @@ import re
 
 from fi.cli.option_names import format_option, spell_as_typed
 
+#: What ``read_words`` says of another value.
+NO_WORDS = "wanted are words or numbers"
+
 _LONGEST = 800
 #: jsonargparse's types, in words.
 _NUMBERS = {
@@ -26,6 +29,8 @@ def summarise_parser_error(text: str) -> str:
     key = re.search(r'Parser key "(?:--)?([^"]+)":', text)
     value = re.search(r"(?:Got|Given) value: (.*)|'([^']*)'$|(\S+) does not conform", text)
     wanted = re.findall(r"<class '(?:\w+\.)*(\w+)'>|Not of type (\w+)|Literal\[(.*?)\]", text)
+    if key and text.endswith(NO_WORDS):
+        return f"{format_option(key[1])} {text[key.end() :].strip()}"
     if not (key and value and wanted):
         return text
     types = " or ".join(_NUMBERS.get(number) or python or words for python, number, words in wanted)

@@ -6,10 +6,24 @@ import re
 from typing import Any
 
 from fi.base.errors import UserError
+from fi.cli.error_text import NO_WORDS
 from fi.faults.bits import WORD_BITS
 from fi.faults.csv_row import parse_steps
 from fi.faults.fault import Bits
 from fi.statistics.intervals import METHODS
+
+
+def read_words(value: Any) -> str:
+    """What an option of words reads in a file, where YAML makes numbers and lists of some.
+
+    >>> read_words(1e-4), read_words([1e-4, 1e-05]), read_words(30), read_words("23-31")
+    ('0.0001', '0.0001,1e-05', '30', '23-31')
+    """
+    if isinstance(value, list):
+        return ",".join(map(read_words, value))
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError(f"{value}: {NO_WORDS}")
+    return str(value)
 
 
 def split_words(text: str) -> tuple[str, ...]:

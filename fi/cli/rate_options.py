@@ -8,7 +8,7 @@ from jsonargparse import Namespace
 
 from fi.base.errors import UserError, report_errors
 from fi.cli.option_names import format_option
-from fi.cli.option_values import split_words
+from fi.cli.option_values import read_words, split_words
 from fi.sampling.plan import SamplingPlan
 from fi.sampling.rate_plan import TRIALS, RatePlan
 from fi.sampling.sequential_plan import TRACKED
@@ -19,7 +19,7 @@ def add_rate_options(add: Any) -> None:
     add(
         "--faults.rate",
         metavar="R,R",
-        type=str,
+        type=read_words,
         help="hit every bit with this probability in each trial: accuracy over bit-error rates",
     )
     add("--trials", metavar="N", type=int, help=f"of each rate; default: {TRIALS}")

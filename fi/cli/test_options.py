@@ -11,6 +11,7 @@ from fi.campaign.settings import LEVELS, PRECISIONS, Hardware
 from fi.cli.ignored_options import check_heeded
 from fi.cli.nir_options import add_nir_options
 from fi.cli.option_names import TEST
+from fi.cli.option_values import read_words
 from fi.cli.parser import CommandParser
 from fi.cli.rate_options import add_rate_options
 from fi.engine.base import ENGINES
@@ -215,7 +216,7 @@ def _add_fault_options(parser: CommandParser) -> None:
         "--faults.bits",
         default="0-31",
         metavar="B,B-B",
-        type=str,
+        type=read_words,
         help="bits that may be hit, one a fault; B+B hits both at once",
     )
     add("--faults.burst", default=1, metavar="N", type=int, help="hit N adjacent bits at once")
@@ -230,7 +231,7 @@ def _add_fault_options(parser: CommandParser) -> None:
         "--faults.steps",
         default="permanent",
         metavar="WHEN",
-        type=str,
+        type=read_words,
         help="permanent, transient (any one time step), window:N (any N steps), 5, or 3-7",
     )
     add(

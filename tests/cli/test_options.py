@@ -10,6 +10,7 @@ import pytest
 import torch
 from jsonargparse import Namespace
 
+from fi.base.errors import UserError
 from fi.cli.chosen_classes import find_chosen_classes
 from fi.cli.execution import shorten_warnings
 from fi.cli.overridden import warn_of_overridden
@@ -88,3 +89,21 @@ def test_warnings_for_the_user_are_one_line(shown: pytest.CaptureFixture[str]) -
     assert "FutureWarning: old" in told[1]
     assert "part" in warnings.formatwarning("part", UserWarning, "x.py", 3)
     assert "x.py:3" in warnings.formatwarning("part", UserWarning, "x.py", 3)
+
+
+def test_a_config_by_hand_may_have_numbers_and_lists(tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("faults: {rate: [1e-4, 1e-3], bits: 30, steps: 3}\n")
+    parser, options = parsed("--config", str(config))
+    assert options.faults.rate == "0.0001,0.001"
+    assert (options.faults.bits, options.faults.steps) == ("30", "3")
+    replayed = tmp_path / "replayed.yaml"
+    replayed.write_text(parser.dump_replayable(parsed("--faults.rate", "1e-4")[1], ()))
+    assert parsed("--config", str(replayed))[1].faults.rate == "0.0001"
+
+
+def test_a_config_by_hand_with_no_words_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("faults: {rate: true}\n")
+    with pytest.raises(UserError, match="--faults.rate True: wanted are words or numbers"):
+        parsed("--config", str(config))

@@ -109,7 +109,11 @@ def check_devices(func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> No
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     strangers = [t for t in tensors if not isinstance(t, OnDevice) and t.ndim > 0]
     mixed = strangers and (func in _INDEXED or len(strangers) < len(tensors))
-    if mixed and (func not in _INDEXED or isinstance(args[0], OnDevice)) and func is not Tensor.copy_:
+    if (
+        mixed
+        and (func not in _INDEXED or isinstance(args[0], OnDevice))
+        and func is not Tensor.copy_
+    ):
         raise RuntimeError(
             f"Expected all tensors to be on the same device, but found at least two devices, "
             f"cuda:0 and cpu! ({name})"

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from fi.engine.generic.eligible import steps_apart
+from fi.engine.generic.eligible import is_plain_module, steps_apart
 from fi.network.stages import Stage, StageActivity
 
 
@@ -97,6 +97,11 @@ class GoldenStage:
     def steps_apart(self) -> bool:
         """Whether some of its neurons can be stepped without the others."""
         return steps_apart(self.stage)
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether its synapse has PyTorch's own layers only, no functions of the user's."""
+        return all(map(is_plain_module, self.stage.modules))
 
     @property
     def device(self) -> torch.device:
