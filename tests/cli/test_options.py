@@ -105,5 +105,5 @@ def test_a_config_by_hand_may_have_numbers_and_lists(tmp_path: Path) -> None:
 def test_a_config_by_hand_with_no_words_is_refused(tmp_path: Path) -> None:
     config = tmp_path / "mine.yaml"
     config.write_text("faults: {rate: true}\n")
-    with pytest.raises(UserError, match="--faults.rate True: wanted are words or numbers"):
+    with pytest.raises(UserError, match=r"--faults\.rate True: wanted are"):
         parsed("--config", str(config))
