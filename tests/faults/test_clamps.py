@@ -12,7 +12,7 @@ from campaigns import Run, subject_of
 from oracle_formats import word_of
 from oracle_formulas import Oracle, assert_oracle_agrees, every_case
 from rate_campaigns import assert_counts_are_the_oracles, rate_campaign
-from small_networks import INPUT_SHAPES, SmallConv, SmallLinear, event_batches, small
+from small_networks import INPUT_SHAPES, PlainLinear, SmallConv, SmallLinear, event_batches, small
 from torch import Tensor, nn
 
 from fi.base.errors import UserError
@@ -23,6 +23,7 @@ from fi.faults.fault_sites import named_words
 from fi.faults.formats.clamps import Clamp, Clamps
 from fi.hardening.clamp_bounds import BoundRule, bound_states, bound_words, match_families
 from fi.models import SHD
+from fi.statistics.result_table import merge_trials
 
 Word = Callable[[Oracle, str, int], Tensor]
 
@@ -108,6 +109,23 @@ def test_both_engines_count_what_the_oracle_counts(
     ]
     wanted = assert_oracle_agrees(campaign, subject, [*faults, *pairs])
     assert 0.05 < wanted["fully_masked"].sum() / wanted["samples"].sum() < 0.99
+
+
+def test_a_network_with_a_forward_of_its_own_is_clamped_alike(campaign: Run) -> None:
+    clamps = clamps_of(SmallLinear, ("*.weight", "*.potential"), BoundRule(percentile=98))
+    staged = subject_of(SmallLinear, clamps=clamps)
+    plain = small(PlainLinear)
+    plain.load_state_dict(staged.network.state_dict())
+    own = Subject(plain, event_batches(INPUT_SHAPES[SmallLinear]), clamps=clamps, readout="count")
+    # The softmax of an infinite count is NaN, the count itself is not.
+    faults = [fault for fault in every_case(staged, 1) if fault.layer != "lif2.spike"]
+    found = [
+        merge_trials(campaign(subject, faults, engine=engine).run())["correct"].tolist()
+        for subject in (staged, own)
+        for engine in ("full", "differential")
+    ]
+    assert found[1:] == [found[0]] * 3
+    assert len(set(found[0])) > 3
 
 
 def test_words_of_int8_are_clamped_behind_their_format(
