@@ -194,21 +194,36 @@ class _Factories(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+_moved: list[dict[int, tuple[Tensor, Tensor]]] = []
+
+
 def _apply(module: nn.Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
     """``nn.Module._apply`` with words that are replaced; tied ones stay tied."""
-    moved: dict[int, Tensor] = {}
-    for part in module.modules() if recurse else [module]:
-        for words in (part._parameters, part._buffers):
+    outermost = not _moved
+    if outermost:
+        _moved.append({})
+    try:
+        for child in module.children() if recurse else ():
+            child._apply(fn)
+        for words in (module._parameters, module._buffers):
             for key, word in words.items():
-                if word is None:
-                    continue
-                if id(word) not in moved:
-                    new = fn(word.data if isinstance(word, nn.Parameter) else word)
-                    if isinstance(word, nn.Parameter):
-                        new = nn.Parameter(new, word.requires_grad)
-                    moved[id(word)] = new
-                words[key] = moved[id(word)]  # type: ignore[assignment]  # what it was
+                if word is not None:
+                    words[key] = _move_word(word, fn)  # type: ignore[assignment]  # what it was
+    finally:
+        if outermost:
+            _moved.clear()
     return module
+
+
+def _move_word(word: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
+    """A parameter or buffer elsewhere, once in a move."""
+    if id(word) not in _moved[0]:
+        is_parameter = isinstance(word, nn.Parameter)
+        new = fn(word.data if is_parameter else word)
+        found = nn.Parameter(new, word.requires_grad) if is_parameter else new
+        _moved[0][id(word)] = (found, word)
+        _moved[0][id(found)] = (found, word)  # a module that is in two places comes twice
+    return _moved[0][id(word)][0]
 
 
 class FakeAccelerator(CPUAccelerator):
