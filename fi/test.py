@@ -77,9 +77,9 @@ def prepare(argv: list[str]) -> tuple[Campaign, FaultSource | None, Namespace]:
     from fi.callbacks import standard_callbacks
     from fi.campaign.fault_source import make_fault_source
     from fi.campaign.runner import Campaign, say_nothing
-    from fi.cli.subject_options import SubjectFromOptions, load_subject
+    from fi.cli.subject_options import SubjectFromOptions, load_subject, read_clamps
 
-    subject = load_subject(parser, options)
+    subject = load_subject(parser, options, read_clamps(options))
     if options.threads:
         torch.set_num_threads(options.threads)
     common: dict[str, Any] = {

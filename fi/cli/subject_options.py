@@ -68,7 +68,14 @@ def _find_subset(options: Namespace) -> list[int] | None:
     return read_subset(Path(options.subset))
 
 
-def load_subject(parser: CommandParser, options: Namespace) -> Subject:
+def read_clamps(options: Namespace) -> Clamps | None:
+    """The bounds of the file that fi.test is given by ``--clamp``."""
+    return None if options.clamp is None else Clamps.read(Path(options.clamp))
+
+
+def load_subject(
+    parser: CommandParser, options: Namespace, clamps: Clamps | None = None
+) -> Subject:
     """The network with its weights, clamped if asked for, and the data, as the options name them.
 
     Raises:
@@ -90,7 +97,7 @@ def load_subject(parser: CommandParser, options: Namespace) -> Subject:
         batch_axis=options.batch_axis,
         forward_seed=options.forward_seed,
         decision_threshold=options.decision_threshold,
-        clamps=None if (clamp := options.get("clamp")) is None else Clamps.read(Path(clamp)),
+        clamps=clamps,
     )
 
 
@@ -108,7 +115,8 @@ def load_campaign_subject(folder: Path) -> Subject:
         )
     classes = find_chosen_classes(given, ("model", "data"))
     parser = make_parser(classes)
-    return load_subject(parser, parser.parse(given))
+    options = parser.parse(given)
+    return load_subject(parser, options, read_clamps(options))
 
 
 @dataclass(frozen=True)
@@ -127,4 +135,5 @@ class SubjectFromOptions:
         find_in(self.folder)
         classes = find_chosen_classes(self.argv, ("model", "data"))
         parser = make_parser(classes)
-        return load_subject(parser, parser.parse(self.argv))
+        options = parser.parse(self.argv)
+        return load_subject(parser, options, read_clamps(options))

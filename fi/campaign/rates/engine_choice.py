@@ -9,7 +9,7 @@ import torch
 
 from fi.campaign.subject import Subject
 from fi.engine.bulk import BulkEngine
-from fi.engine.differential.engine import DifferentialEngine
+from fi.engine.differential.engine import DifferentialEngine, device_of
 from fi.engine.differential.path_choice import EVEN_MODELS, LARGE
 from fi.engine.generic.fault_groups import find_stage
 from fi.faults.family_names import attribute_of
@@ -60,7 +60,8 @@ class EngineChoice:
         self._few_linear = FEW
         if engine is not None:
             with torch.inference_mode():
-                kernels = engine.prepare(subject.batches.first()[0].to(subject.dtype)).kernels
+                first = subject.batches.first()[0].to(device_of(engine.network), subject.dtype)
+                kernels = engine.prepare(first).kernels
             if kernels is not None:
                 runs, families = kernels.multiple.runs_overlaps, bulk.space.space.families
                 linear = [family for family in families if runs(family.name)]

@@ -10,7 +10,7 @@ from fi.campaign.running.monitor_start import MonitorStart, start_monitors
 from fi.campaign.settings import Settings
 from fi.campaign.subject import Subject
 from fi.engine.base import Engine
-from fi.engine.differential.engine import DifferentialEngine
+from fi.engine.differential.engine import DifferentialEngine, device_of
 from fi.engine.full import FullEngine
 from fi.engine.monitors.monitor_set import MonitorSet
 from fi.engine.spike_watch import SpikeLayers, find_spike_layers
@@ -84,7 +84,8 @@ def _watch_spikes(
     say(f"spikes compared: hidden layers {', '.join(layers.hidden)}; output {output}")
     if isinstance(engine, DifferentialEngine):
         events, _ = subject.batches.first()
-        say(f"spikes compared: {engine.describe_spikes(events.to(subject.dtype))}")
+        events = events.to(device_of(subject.network), subject.dtype)
+        say(f"spikes compared: {engine.describe_spikes(events)}")
 
 
 def choose_for_monitors(settings: Settings) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from fi.campaign.subject import Subject
+from fi.engine.differential.engine import device_of
 from fi.engine.full import FullEngine
 from fi.engine.monitors.monitor_set import MonitorSet
 from fi.engine.spike_watch import SpikeLayers
@@ -54,20 +55,22 @@ def start_monitors(
     Raises:
         UserError: there are no training data, or a monitor cannot take the network.
     """
+    device = device_of(subject.network)
     batches = subject.load_training_batches()
-    monitors.learn(subject.network, subject.infer, layers, batches)
+    shown = ((events.to(device), labels) for events, labels in batches)
+    monitors.learn(subject.network, subject.infer, layers, shown)
     batches.forget()
     engine.watch_monitors(monitors, layers)
     alarms: dict[str, list[int]] = {name: [] for name in monitors.names}
     first = 0
     for number, (events, labels) in enumerate(subject.batches):
-        bits = engine.find_golden_alarms(events, number)
+        bits = engine.find_golden_alarms(events.to(device), number)
         for place, name in enumerate(monitors.names):
             chosen = ((bits >> place) & 1).nonzero().squeeze(1)
             alarms[name] += (chosen + first).tolist()
         first += len(labels)
     events, _ = subject.batches.first()
-    costs = monitors.time_inference(subject.network, subject.infer, layers, events)
+    costs = monitors.time_inference(subject.network, subject.infer, layers, events.to(device))
     counts = ", ".join(f"{name} {len(found)}" for name, found in alarms.items())
     say(
         f"monitors learnt on {monitors.samples} training samples; of {first} test samples without "
