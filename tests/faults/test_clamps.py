@@ -12,6 +12,7 @@ from campaigns import Run, subject_of
 from oracle_formats import word_of
 from oracle_formulas import Oracle, assert_oracle_agrees, every_case
 from rate_campaigns import assert_counts_are_the_oracles, rate_campaign
+from shipped_networks import shipped
 from small_networks import INPUT_SHAPES, PlainLinear, SmallConv, SmallLinear, event_batches, small
 from torch import Tensor, nn
 
@@ -108,6 +109,24 @@ def test_both_engines_count_what_the_oracle_counts(
         Fault(1001, "fc1.weight", (1, 1), 26),
     ]
     wanted = assert_oracle_agrees(campaign, subject, [*faults, *pairs])
+    assert 0.05 < wanted["fully_masked"].sum() / wanted["samples"].sum() < 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["NMNIST", "CSNN"])
+def test_shipped_networks_count_as_the_oracle(
+    campaign: Run, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits = shipped(name, 4)
+    plain = Subject(digits.network, digits.batches)
+    words = match_families(["*.weight", "*.bias"], plain.families)
+    found = dict(bound_words(plain.network, words, BoundRule()).by_family)
+    states = match_families(["lif1.potential"], plain.families)
+    given = (plain.network, states, BoundRule(percentile=99.0), plain.infer, plain.batches)
+    clamps = Clamps(found | dict(bound_states(*given).by_family))
+    subject = Subject(digits.network, digits.batches, clamps=clamps)
+    monkeypatch.setattr("oracle_formulas.Oracle", clamping_oracle(clamps))
+    wanted = assert_oracle_agrees(campaign, subject, list(every_case(subject, 1)))
     assert 0.05 < wanted["fully_masked"].sum() / wanted["samples"].sum() < 0.99
 
 

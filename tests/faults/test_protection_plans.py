@@ -14,6 +14,7 @@ from campaigns import Run, subject_of
 from oracle_formulas import FOLD, FORWARD, count_scores, encoded, scores_of
 from oracle_plans import Guard, GuardedOracle
 from rate_campaigns import rate_campaign
+from shipped_networks import shipped
 from small_networks import SmallConv, SmallLinear
 from torch import nn
 
@@ -108,6 +109,21 @@ def test_both_engines_count_what_the_oracle_counts(
     assert 0 < wanted["fully_masked"].sum() < wanted["samples"].sum()
     assert wanted["sdc_1"].any()
     assert wanted["detected"].any() == (scheme in ("parity", "secded", "all"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["NMNIST", "CSNN"])
+def test_shipped_networks_count_as_the_oracle(campaign: Run, name: str) -> None:
+    digits = shipped(name, 4)
+    subject = Subject(digits.network, digits.batches)
+    faults = list(random_trials(subject, 40, ("bit-flip",)))
+    guards = guards_of(subject, tuple(SCHEMES), states=True)
+    wanted = pd.DataFrame([expected(subject, guards, trial) for trial in group_trials(faults)])
+    for engine in ENGINES:
+        run = campaign(subject, faults, engine=engine, protection=as_plan(guards))
+        results = merge_trials(run.run()).reset_index(drop=True)
+        pd.testing.assert_frame_equal(results[wanted.columns], wanted, check_dtype=False)
+    assert 0 < wanted["fully_masked"].sum() < wanted["samples"].sum()
 
 
 def test_every_single_flip_of_a_protected_bit_has_the_fate_of_its_scheme(campaign: Run) -> None:

@@ -15,12 +15,15 @@ def describe_golden(subject: Subject, golden: GoldenRun) -> str:
     """The network, its data and its golden accuracy."""
     words = ""
     if subject.accuracy_before is not None:
-        formats = f"words of {subject.word_format}"
+        changes = []
+        if subject.word_format != "float32" or subject.clamps is None:
+            changes.append(f"words of {subject.word_format}")
         if subject.state_format != "float32":
-            formats += f", states of {subject.state_format}"
+            changes.append(f"states of {subject.state_format}")
         if subject.clamps is not None:
-            formats += f", {len(subject.clamps.by_family)} site families clamped"
-        words = f"; {formats}, {subject.accuracy_before:.2%} in float32"
+            changes.append(f"{len(subject.clamps.by_family)} site families clamped")
+        before = "in float32" if changes[0].startswith("words") else "without"
+        words = f"; {', '.join(changes)}, {subject.accuracy_before:.2%} {before}"
     return (
         f"{subject.name} on {subject.data_name}: golden accuracy {golden.accuracy:.2%} of "
         f"{golden.samples} samples, {subject.steps} time steps{words}"
