@@ -74,14 +74,18 @@ class BulkEngine(FullEngine):
     @contextmanager
     def injected(self, faults: Sequence[Any]) -> Iterator[None]:
         trials: Sequence[RateTrial] = faults
-        self._placed = [self._draw(trial) for trial in trials]
+        self._placed = [self._place(trial) for trial in trials]
         try:
             yield
         finally:
             self._placed = []
 
-    def _draw(self, trial: RateTrial) -> _Placed:
-        hits = trial.draw(self.space)
+    def draw(self, trial: RateTrial) -> list[FamilyHits]:
+        """The hits of single words that the network has in a trial."""
+        return trial.draw_words(self.space)
+
+    def _place(self, trial: RateTrial) -> _Placed:
+        hits = self.draw(trial)
         start = None if self._tail is None else self._tail.find_start(hits)
         return _Placed(hits, trial.steps, start, {})
 

@@ -77,14 +77,15 @@ class RateCampaign(Campaign):
 
     def _check_families(self) -> None:
         """Some sparse trials on the full engine too."""
-        choice = self._make_choice(self._make_bulk())
+        bulk = self._make_bulk()
+        choice = self._make_choice(bulk)
         some = [
             trial for trial in self.schedule.rate_trials if trial.hits and choice.is_sparse(trial)
         ]
         if not some:
             return
         full = FullEngine(self.subject.network, self.subject.infer)
-        few: list[Trial] = [t.merge_by_word(self.schedule.space) for t in some[:_CHECKED]]
+        few: list[Trial] = [t.merge_by_word(bulk.draw(t)) for t in some[:_CHECKED]]
         first = self.subject.batches.first()
         try:
             self._checked = check_families(self.trainer, self.engine, full, few, first)

@@ -56,7 +56,7 @@ class RateRuns(GroupRuns):
 
     def _run_sparse(self, trials: Sequence[RateTrial]) -> Iterator[GroupRun]:
         for group in split_by_hits(trials, _AT_ONCE):
-            drawn = [trial.merge_by_word(self.bulk.space) for trial in group]
+            drawn = [trial.merge_by_word(self.bulk.draw(trial)) for trial in group]
             first = 0
             for part, counts, packed in super().run(drawn):
                 yield group[first : first + len(part)], counts, packed

@@ -13,6 +13,8 @@ import pandas as pd
 from fi.base.errors import UserError
 from fi.base.text_files import FileError, read_text, write_text
 from fi.campaign.schedule import ListedFaults
+from fi.faults.groups.grouped_families import split_group
+from fi.faults.groups.user_maps import user_map_sources
 from fi.faults.hits.hit_space import HitSpace
 from fi.faults.hits.rate_trial import RateTrial
 from fi.sampling.rate_plan import RatePlan
@@ -106,7 +108,9 @@ class RateTrials(ListedFaults):
         space = self.space.space
         families = [(f.name, list(f.shape), f.width) for f in space.families]
         what = [families, list(space.models), list(space.bits), list(map(str, space.steps))]
-        return {"rates": json_hash([what, RATE_COLUMNS])}
+        own = user_map_sources({split_group(family.name)[1] for family in space.families} - {""})
+        maps = {"groups": text_hash("\n".join(own))} if own else {}
+        return {"rates": json_hash([what, RATE_COLUMNS]), **maps}
 
     def list_left(self, done: Set[int]) -> list[Any]:
         return [trial for trial in self.rate_trials if trial.injection not in done]
