@@ -71,7 +71,8 @@ class EngineChoice:
         """Whether a trial is run by its differences."""
         if self.engine is None:
             return False
-        if trial.hits > self._few_linear and not self._many:
+        protected = self._bulk.protection is not None  # a code may leave few of many
+        if trial.hits > self._few_linear and not self._many and not protected:
             return False
         drawn = self._bulk.draw(trial)
         words = sum(map(len, drawn))

@@ -17,7 +17,7 @@ from fi.campaign.runner import Campaign
 from fi.campaign.running.basis import RunBasis
 from fi.campaign.running.decision_counts import DecisionCounts, read_earlier_counts
 from fi.campaign.running.family_check import check_families
-from fi.campaign.running.group_runs import GroupRuns, PackedPairs
+from fi.campaign.running.group_runs import PackedPairs
 from fi.campaign.running.listeners import Listeners
 from fi.campaign.running.session import Session, StoringSession
 from fi.engine.agreement import TOLERATED
@@ -25,6 +25,7 @@ from fi.engine.bulk import BulkEngine
 from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.faults.fault import Trial
+from fi.faults.protection.protected_hits import ProtectedHits
 from fi.metrics.counts import COUNT_COLUMNS, GroupCounts
 from fi.store.run_summary import RunSummary
 
@@ -49,6 +50,8 @@ class RateCampaign(Campaign):
 
     def __init__(self, subject: Any, schedule: RateTrials, **more: Any) -> None:
         super().__init__(subject, schedule, **more)
+        if schedule.protection is not None:
+            schedule.protected_hits = ProtectedHits(schedule.protection, schedule.space)
         if self.settings.save_scores:
             raise UserError("--save-scores: not with --faults.rate, whose trials are many faults")
         if self.settings.save_pairs:
@@ -57,7 +60,8 @@ class RateCampaign(Campaign):
     def _make_bulk(self) -> BulkEngine:
         kept = find_usable_memory() // (_KEPT * self.processes.count)
         network, infer = self.subject.network, self.subject.infer
-        return BulkEngine(network, infer, self.schedule.space, kept)
+        protection = self.schedule.protected_hits
+        return BulkEngine(network, infer, self.schedule.space, kept, protection)
 
     def _make_choice(self, bulk: BulkEngine) -> EngineChoice:
         engine = self.engine if isinstance(self.engine, DifferentialEngine) else None
@@ -86,6 +90,9 @@ class RateCampaign(Campaign):
             return
         full = FullEngine(self.subject.network, self.subject.infer)
         few: list[Trial] = [t.merge_by_word(bulk.draw(t)) for t in some[:_CHECKED]]
+        few = [trial for trial in few if trial]  # a code may leave nothing
+        if not few:
+            return
         first = self.subject.batches.first()
         try:
             self._checked = check_families(self.trainer, self.engine, full, few, first)
@@ -138,8 +145,9 @@ class RateCampaign(Campaign):
         """
         chosen = np.random.default_rng(seed).permutation(len(self.trials))[:count]
         trials: list[Any] = [self.schedule.rate_trials[place] for place in sorted(chosen.tolist())]
-        bulk = BulkEngine(self.subject.network, self.subject.infer, self.schedule.space)
-        runs = GroupRuns(self.trainer, bulk, self.subject, self.golden)
+        bulk = self._make_bulk()
+        every = EngineChoice(None, self.subject, bulk)
+        runs = RateRuns(self.trainer, self.subject, self.golden, every, bulk)
         stored = results.set_index("Injection")[list(COUNT_COLUMNS)]
         moved, wrong = 0, []
         with self.prepare():
@@ -176,7 +184,7 @@ class _RateDecisions(DecisionCounts):
         self, runs: RateRuns, samples: int, processes: int, earlier: Mapping[str, int]
     ) -> None:
         self._runs, self._stored = runs, 0
-        super().__init__(runs.engine, samples, processes, earlier)
+        super().__init__(runs.engine, samples, processes, earlier, lambda: runs.not_run)
 
     def count(self, done: int) -> dict[str, int]:
         self._stored = done

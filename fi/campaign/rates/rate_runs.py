@@ -6,18 +6,23 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 
 from fi.campaign.golden_run import GoldenRun
 from fi.campaign.rates.engine_choice import EngineChoice
 from fi.campaign.running.group_runs import GroupRun, GroupRuns
+from fi.campaign.running.protected_runs import count_decided
 from fi.campaign.subject import Subject
 from fi.engine.bulk import BulkEngine
 from fi.faults.hits.rate_trial import RateTrial
+from fi.metrics.outcomes import DETECTED
 
 #: Faults that the trials of one test run on the differential engine have together, at most.
 _AT_ONCE = 65_536
+#: How a trial is run: not at all, by its differences, by a plain forward.
+_CODE, _SPARSE, _DENSE = "code", "sparse", "dense"
 
 
 class RateRuns(GroupRuns):
@@ -47,12 +52,26 @@ class RateRuns(GroupRuns):
         self._ready = False
 
     def run(self, trials: Sequence[Any]) -> Iterator[GroupRun]:
-        for sparse, part in groupby(trials, key=self.choice.is_sparse):
-            own = list(part)
-            runs = self._run_sparse(own) if sparse else self._run_dense(own)
-            for group, counts, packed in runs:
-                self.by_forward += [not sparse] * len(group)
+        ways = {_CODE: self._count_decided, _SPARSE: self._run_sparse, _DENSE: self._run_dense}
+        for way, part in groupby(trials, key=self._find_way):
+            for group, counts, packed in ways[way](list(part)):
+                self.by_forward += [way == _DENSE] * len(group)
+                if self.bulk.protection is not None:
+                    counts = {DETECTED: np.zeros(len(group), np.int64), **counts}
                 yield group, counts, packed
+
+    def _find_way(self, trial: RateTrial) -> str:
+        if self.bulk.protection is not None and not self.bulk.draw(trial):
+            return _CODE
+        return _SPARSE if self.choice.is_sparse(trial) else _DENSE
+
+    def _count_decided(self, trials: Sequence[RateTrial]) -> Iterator[GroupRun]:
+        """Trials of which the code leaves nothing to be run."""
+        assert self.bulk.protection is not None
+        fates = [self.bulk.protection.decode(trial).fate for trial in trials]
+        reported = [place for place, fate in enumerate(fates) if fate == DETECTED]
+        self.not_run += len(trials) // self.trainer.world_size
+        yield trials, count_decided(self.golden, len(trials), reported), None
 
     def _run_sparse(self, trials: Sequence[RateTrial]) -> Iterator[GroupRun]:
         for group in split_by_hits(trials, _AT_ONCE):

@@ -20,7 +20,6 @@ from fi.faults.models import user_model_sources
 from fi.faults.word_formats import FLOAT32
 from fi.store.campaign_folder import CampaignFiles, make_tag
 from fi.store.identity import network_hash, text_hash
-from fi.store.results_file import ProtectedResultsFile
 from fi.store.run_summary import ListRecord
 
 
@@ -71,8 +70,8 @@ def find_basis(
     }
     given = Path(source.name)
     name = schedule.name_list(given.stem, make_tag(identity))
-    root, kind = settings.output / subject.name, schedule.results_file
-    kind = ProtectedResultsFile if settings.ecc else kind
+    root = settings.output / subject.name
+    kind = schedule.protected_file if settings.ecc else schedule.results_file
     files = CampaignFiles(root, name, identity, settings.shard, kind)
     return RunBasis(golden, files, replace(source, name=f"{name}{given.suffix}"))
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from fi.base.errors import UserError, report_errors
 from fi.campaign.fault_test import FaultTest
+from fi.campaign.golden_run import GoldenRun
 from fi.campaign.running.group_runs import GroupRuns, PackedPairs
 from fi.campaign.schedule import ListedFaults
 from fi.campaign.settings import Settings
 from fi.campaign.subject import Subject
 from fi.faults.fault import Trial
-from fi.faults.hits.rate_trial import RateTrial
 from fi.faults.protection.codes import parse_code
 from fi.faults.protection.protected_words import ProtectedWords, check_protected_models
 from fi.metrics.counts import COUNT_COLUMNS, GroupCounts
@@ -25,8 +25,8 @@ def protect(subject: Subject, schedule: ListedFaults, settings: Settings) -> Pro
     """What the code of ``settings`` makes of the trials of a list.
 
     Raises:
-        UserError: there is no such code, the list has faults that are of no bits, or rates, or
-            pairs or scores are to be kept.
+        UserError: there is no such code, the list has faults that are of no bits, or pairs or
+            scores are to be kept.
     """
     with report_errors(ValueError, prefix="--ecc: "):
         code = parse_code(settings.ecc)
@@ -37,11 +37,6 @@ def protect(subject: Subject, schedule: ListedFaults, settings: Settings) -> Pro
     ):
         if given:
             raise UserError(f"{option}: not with --ecc, where a detected trial has no outcome")
-    if any(isinstance(trial, RateTrial) for trial in schedule.listed):
-        raise UserError(
-            f"--ecc {settings.ecc}: not with --faults.rate, whose trials are drawn as they are "
-            "run; --write-faults makes one an ordinary list, which --fault-list takes"
-        )
     return ProtectedWords(subject.network, subject.sites, code, subject.steps)
 
 
@@ -65,23 +60,25 @@ class ProtectedRuns(GroupRuns):
     ) -> tuple[GroupCounts, PackedPairs | None]:
         decoded = [self.protection.decode(trial) for trial in group]
         run = [place for place, trial in enumerate(decoded) if trial.acting]
-        counts = self._count_unchanged(len(group))
+        reported = [place for place, trial in enumerate(decoded) if trial.fate == DETECTED]
+        counts = count_decided(self.golden, len(group), reported)
         if run:
             found, _ = super()._run_group(test, [decoded[place].acting for place in run])
             for name, values in found.items():
                 counts[name][run] = values
-        reported = [place for place, trial in enumerate(decoded) if trial.fate == DETECTED]
-        for name in ("fully_masked", "correct"):
-            counts[name][reported] = 0
-        counts[DETECTED][reported] = self.golden.samples
         processes = self.trainer.world_size
         self.not_run += len(group) // processes - len(run) // processes
         return counts, None
 
-    def _count_unchanged(self, trials: int) -> GroupCounts:
-        """The counts of trials that change no score."""
-        golden, right = self.golden.samples, self.golden.correct
-        known = {"samples": golden, "fully_masked": golden}
-        known |= {"correct": right, "golden_correct": right}
-        names = (*COUNT_COLUMNS, DETECTED)
-        return {name: np.full(trials, known.get(name, 0), np.int64) for name in names}
+
+def count_decided(golden: GoldenRun, trials: int, reported: Sequence[int]) -> GroupCounts:
+    """The counts of trials that change no score, those ``reported`` by the code apart."""
+    samples, right = golden.samples, golden.correct
+    known = {"samples": samples, "fully_masked": samples}
+    known |= {"correct": right, "golden_correct": right}
+    names = (*COUNT_COLUMNS, DETECTED)
+    counts = {name: np.full(trials, known.get(name, 0), np.int64) for name in names}
+    for name in ("fully_masked", "correct"):
+        counts[name][list(reported)] = 0
+    counts[DETECTED][list(reported)] = samples
+    return counts

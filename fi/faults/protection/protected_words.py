@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from fi.faults.fault import Fault, Index, Trial, masks_of
@@ -70,7 +72,7 @@ class ProtectedWords:
         self.code, self.steps = code, steps
         self._network, self._families = network, families
         self._stored = {family.name: family for family in families if family.kind in STORED}
-        self._words: dict[str, list[int]] = {}
+        self._words: dict[str, NDArray[np.int64]] = {}
 
     def decode(self, trial: Trial) -> ProtectedTrial:
         """What is left of a trial."""
@@ -91,7 +93,7 @@ class ProtectedWords:
                 active = [f for f in faults if f.active(0 if when is None else when[0])]
                 found = self._find_flips(self._stored[name], active)
                 flipped |= bool(found)
-                errors = self._decode_words(found)
+                errors = self.decode_flips(found)
                 if errors is None:
                     return ProtectedTrial("detected", ())
                 left += self._as_faults(trial, self._stored[name], errors, when)
@@ -105,21 +107,21 @@ class ProtectedWords:
 
     def _find_flips(self, family: SiteFamily, faults: Sequence[Fault]) -> set[int]:
         """The bits of the family's memory that faults change, in their order; word by word."""
-        golden, width = self._golden_words(family), family.width
+        golden, width = self.golden_words(family), family.width
         faulty: dict[int, int] = {}
         for fault in faults:
             word = ravel(fault.index, family.shape)
             masks = masks_of(fault.model, fault.bits)
-            before = faulty.get(word, golden[word])
+            before = faulty.get(word, int(golden[word]))
             faulty[word] = ((before & masks.keep) | masks.force) ^ masks.flip
         return {
             word * width + bit
             for word, after in faulty.items()
             for bit in range(width)
-            if (after ^ golden[word]) >> bit & 1
+            if (after ^ int(golden[word])) >> bit & 1
         }
 
-    def _decode_words(self, flips: Iterable[int]) -> set[int] | None:
+    def decode_flips(self, flips: Iterable[int]) -> set[int] | None:
         """The bits that are wrong behind the decoder; ``None`` where it reports an error."""
         words: dict[int, set[int]] = defaultdict(set)
         for flip in flips:
@@ -144,8 +146,8 @@ class ProtectedWords:
                 index: Index = unravel(word, family.shape)
                 yield Fault(trial[0].injection, family.name, index, tuple(bits), steps=when)
 
-    def _golden_words(self, family: SiteFamily) -> list[int]:
-        """The stored words of a family, row-major, unsigned."""
+    def golden_words(self, family: SiteFamily) -> NDArray[np.int64]:
+        """The stored words of a family, row-major, unsigned, int64 ``[words]``."""
         if family.name not in self._words:
             tensor = getattr(self._network.get_submodule(family.layer), family.attribute).detach()
             module = self._network.get_submodule(family.layer)
@@ -153,8 +155,8 @@ class ProtectedWords:
             channel = channel.reshape(-1, *[1] * (tensor.ndim - 1))
             form = format_of(module, family.attribute).select(channel)
             full = (1 << family.width) - 1
-            words = form.encode(tensor.float().cpu()).flatten().tolist()
-            self._words[family.name] = [word & full for word in words]
+            words = form.encode(tensor.float().cpu()).flatten().numpy().astype(np.int64)
+            self._words[family.name] = words & full
         return self._words[family.name]
 
 

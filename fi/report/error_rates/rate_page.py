@@ -10,7 +10,7 @@ from fi.base.provenance import list_versions
 from fi.base.text_files import write_text
 from fi.report.error_rates.rate_figure import draw_rates
 from fi.report.error_rates.rate_findings import RateFindings
-from fi.report.error_rates.rate_table import SHOWN
+from fi.report.error_rates.rate_table import list_shown
 from fi.report.facts import options, provenance
 from fi.report.headline import accuracy_percent, percent
 from fi.report.picture import NARROW, WIDE, Picture
@@ -48,7 +48,7 @@ def rate_page(found: RateFindings, templates: Environment, style: str) -> str:
         wide=WIDE,
         narrow=NARROW,
         pictures=[draw_rates(found)],
-        headings=list(SHOWN),
+        headings=list(list_shown(found.cells)),
         rows=_rows(found),
         confidence=percent(found.confidence),
         method=METHODS[found.interval],
@@ -95,7 +95,7 @@ def _rows(found: RateFindings) -> list[list[str]]:
     return [
         [
             *(cell.scope, f"{cell.rate:g}", f"{cell.trials:,}", f"{cell.hits:,.1f}"),
-            *(_percents(cell.found[column]) for column in SHOWN.values()),
+            *(_percents(cell.found[column]) for column in list_shown([cell]).values()),
         ]
         for cell in found.cells
     ]
