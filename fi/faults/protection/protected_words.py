@@ -174,8 +174,8 @@ def _split_time(faults: Sequence[Fault], steps: int) -> list[range | None]:
     return [part for part in parts if any(fault.active(part[0]) for fault in faults)]
 
 
-def describe_fates(code: str, fates: Mapping[str, int]) -> str:
-    """What a code did to the faults of a list, in a line.
+def describe_fates(code: str, fates: Mapping[str, int], of: str = "faults") -> str:
+    """What a code did to the faults, or trials, of a list, in a line.
 
     >>> describe_fates("secded:32", {"corrected": 8, "detected": 2, "missed": 0, "unchanged": 1})
     'secded:32: of 11 faults 8 corrected, 2 detected, 0 missed, 1 changed no bit'
@@ -186,4 +186,4 @@ def describe_fates(code: str, fates: Mapping[str, int]) -> str:
         for fate in FATES
         if fates.get(fate) or fate in ("corrected", "detected", "missed")
     ]
-    return f"{code}: of {sum(fates.values())} faults {', '.join(parts)}"
+    return f"{code}: of {sum(fates.values())} {of} {', '.join(parts)}"
