@@ -30,10 +30,10 @@ def expand_hits(drawn: Sequence[FamilyHits], families: Sequence[SiteFamily]) -> 
     >>> rows = FaultSpace((group_family(weights, "row"),), bits=(30, 31))
     >>> drawn = HitSpace(rows).draw(0.3, HitDraw(1))
     >>> drawn[0].word.tolist(), drawn[0].choice.tolist()
-    ([1, 3], [0, 1])
+    ([0, 3], [1, 1])
     >>> hits, = expand_hits(drawn, [weights])
     >>> hits.word.tolist()
-    [6, 7, 8, 9, 10, 11, 18, 19, 20, 21, 22, 23]
+    [0, 1, 2, 3, 4, 5, 18, 19, 20, 21, 22, 23]
     """
     known = {family.name: family for family in families}
     return [_expand(hits, known[name]) if group else hits for hits, name, group in _split(drawn)]
