@@ -104,16 +104,10 @@ def make_fault_source(given: GivenFaults, subject: Subject, output: Path) -> Fau
             return _make_iterative_source(given, subject, lists)
         if isinstance(given, PilotPlan):
             space = given.plan.space(subject.sites, subject.steps)
-            sized = replace(
-                given.size(space),
-                word_format=subject.word_format,
-                state_format=subject.state_format,
-            )
+            sized = take_formats(given.size(space), subject)
             return replace(draw_source(sized, space, lists), pilot=given)
         if isinstance(given, SamplingPlan):
-            given = replace(
-                given, word_format=subject.word_format, state_format=subject.state_format
-            )
+            given = take_formats(given, subject)
             space = given.space(subject.sites, subject.steps)
             return draw_source(add_prior(given, space, subject), space, lists)
         if isinstance(given, (str, Path)):
@@ -135,13 +129,13 @@ def _is_permanent(given: GivenFaults) -> bool:
 
 
 def _make_iterative_source(given: IterativePlan, subject: Subject, lists: Path) -> FaultSource:
-    plan = _in_formats(given.plan, subject)
+    plan = take_formats(given.plan, subject)
     space = plan.space(subject.sites, subject.steps)
     draw = IterativeDraw(space, plan, given.confidence, given.rates, given.interval)
     return FaultSource([], space, lists / plan.list_name, plan, draw.design, draw)
 
 
-def _in_formats(plan: SamplingPlan, subject: Subject) -> SamplingPlan:
+def take_formats(plan: SamplingPlan, subject: Subject) -> SamplingPlan:
     """The plan for words and states of the subject's formats."""
     return replace(plan, word_format=subject.word_format, state_format=subject.state_format)
 

@@ -19,7 +19,7 @@ from fi.sampling.sequential import STOPPING_ERROR, InterimAnalysis, IterativeDra
 from fi.sampling.shards import Shard
 from fi.sampling.stratum_sizes import GROWTH, PILOT
 from fi.store.identity import faults_hash, json_hash, text_hash
-from fi.store.results_file import ResultsFile
+from fi.store.results_file import ProtectedResultsFile, ResultsFile
 
 #: Names of targets in a line; the others are counted.
 _NAMED = 3
@@ -47,6 +47,8 @@ class ListedFaults:
     protection: ProtectedWords | None = None
     #: The kind of file that its results go into.
     results_file: ClassVar[type[ResultsFile]] = ResultsFile
+    #: The same where the memory has a code.
+    protected_file: ClassVar[type[ResultsFile]] = ProtectedResultsFile
 
     def __init__(self, faults: Sequence[Fault], shard: Shard | None = None) -> None:
         if not faults:

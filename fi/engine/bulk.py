@@ -18,6 +18,7 @@ from fi.faults.fault_sites import INPUT
 from fi.faults.hits.hit_injection import hits_injected
 from fi.faults.hits.hit_space import FamilyHits, HitSpace
 from fi.faults.hits.rate_trial import RateTrial
+from fi.faults.protection.protected_hits import ProtectedHits
 from fi.metrics.pairs import Pairs
 from fi.network.neurons import reset_neurons
 from fi.network.stages import SpikingNetwork, Stage, find_sources, has_own_behaviour
@@ -44,6 +45,7 @@ class BulkEngine(FullEngine):
         infer: its scores.
         space: the bits that are hit.
         memory: for golden inputs of stages, in bytes.
+        protection: the code of the memory, where it has one.
 
     Example:
         >>> from fi.faults.fault_sites import Kind, SiteFamily
@@ -60,9 +62,16 @@ class BulkEngine(FullEngine):
         (70, torch.Size([4, 10]))
     """
 
-    def __init__(self, network: nn.Module, infer: Infer, space: HitSpace, memory: int = 0) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        infer: Infer,
+        space: HitSpace,
+        memory: int = 0,
+        protection: ProtectedHits | None = None,
+    ) -> None:
         super().__init__(network, infer)
-        self.space = space
+        self.space, self.protection = space, protection
         self._tail: _Tail | None = None
         if memory and isinstance(network, SpikingNetwork) and _is_chain(network, infer):
             self._tail = _Tail(network, memory)
@@ -74,14 +83,20 @@ class BulkEngine(FullEngine):
     @contextmanager
     def injected(self, faults: Sequence[Any]) -> Iterator[None]:
         trials: Sequence[RateTrial] = faults
-        self._drawn = [self._draw(trial) for trial in trials]
+        self._drawn = [self._take(trial) for trial in trials]
         try:
             yield
         finally:
             self._drawn = []
 
-    def _draw(self, trial: RateTrial) -> _Placed:
-        hits = trial.draw(self.space)
+    def draw(self, trial: RateTrial) -> Sequence[FamilyHits]:
+        """The hits of single words that the network has in a trial: behind a code, what it lets."""
+        if self.protection is not None:
+            return self.protection.decode(trial).hits
+        return trial.draw_words(self.space)
+
+    def _take(self, trial: RateTrial) -> _Placed:
+        hits = self.draw(trial)
         start = None if self._tail is None else self._tail.find_start(hits)
         return _Placed(hits, trial.steps, start, {})
 

@@ -58,18 +58,12 @@ class RatePlan:
             )
         if self.plan.together > 1:
             raise ValueError(f"together is {self.plan.together}; allowed with rates: 1")
-        if self.plan.group:
-            raise ValueError(f"group is {self.plan.group!r}; a rate is of single words")
-        if self.plan.state_format != "float32":
-            raise ValueError(
-                f"state format is {self.plan.state_format}; allowed with rates: float32"
-            )
         if not self.tracked or not set(self.tracked) <= set(TRACKABLE):
             raise ValueError(f"tracked are {self.tracked}; allowed: {', '.join(TRACKABLE)}")
 
     def space(self, families: Sequence[SiteFamily], steps: int) -> HitSpace:
         """The bits that the rates are of; errors as ``SamplingPlan.space``."""
-        return HitSpace(self.plan.space(families, steps))
+        return HitSpace(self.plan.space(families, steps), families)
 
     def cells(self, space: HitSpace) -> list[tuple[float, str]]:
         """Rate and scope of everything that has an interval of its own."""

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import isotonic_regression
 
-from fi.metrics.outcomes import RATES
+from fi.metrics.outcomes import DETECTED, RATES
 from fi.statistics.estimators import Estimate, estimate
 from fi.statistics.histogram import Histogram
 from fi.statistics.intervals import DEFAULT_METHOD
@@ -88,7 +88,8 @@ def estimate_rates(
         for rate in sorted(of_scope["Rate"].unique()):
             own = of_scope[of_scope["Rate"] == rate]
             golden = float((own["golden_correct"] / own["samples"]).iloc[0])
-            found = estimate_cell(own, RATES, confidence, method)
+            columns = (*RATES, DETECTED) if DETECTED in own else RATES
+            found = estimate_cell(own, columns, confidence, method)
             hits = float(own["Faults"].mean())
             cells.append(CellEstimates(float(rate), scope, len(own), hits, golden, found))
     return cells

@@ -12,13 +12,16 @@ from fi.base.text_files import Row, csv_rows, csv_text, read_text
 from fi.faults.csv_row import parse_layer, parse_number, parse_steps, shown
 from fi.faults.fault import format_steps
 from fi.faults.hits.rate_trial import RateTrial
-from fi.metrics.counts import COUNT_COLUMNS, Counts, count_table, first_wrong
+from fi.metrics.counts import COUNT_COLUMNS, PROTECTED_COLUMNS, Counts, count_table, first_wrong
 from fi.store.results_file import ResultsFile
 from fi.store.results_rows import ResultsError
 
 #: What says which faults a trial has: they are drawn from it when it is run.
 TRIAL_COLUMNS = ("Injection", "Rate", "Scope", "Seed", "Faults", "Step")
 RATE_COLUMNS = TRIAL_COLUMNS + COUNT_COLUMNS
+#: The same of a memory with a code.
+PROTECTED_RATE_COLUMNS = TRIAL_COLUMNS + PROTECTED_COLUMNS
+_USUAL = len(RATE_COLUMNS)
 
 
 def trial_row(trial: RateTrial) -> tuple[Any, ...]:
@@ -44,7 +47,7 @@ class RateResultsFile(ResultsFile):
         self, trials: Sequence[Any], counts: Counts, values: Sequence[Any] | None = None
     ) -> None:
         try:
-            table = count_table(counts, len(trials))
+            table = count_table(counts, len(trials), self.counted)
         except ValueError as problem:
             raise ResultsError(f"{self.path}: {problem}") from None
         rows = zip(map(trial_row, trials), table.tolist(), strict=True)
@@ -58,10 +61,12 @@ class RateResultsFile(ResultsFile):
 
         ``Rate`` is float64; ``Scope`` and ``Step`` are text.
         """
-        rows = list(self._rows(self._text(whole)))
+        text = self._text(whole)
+        rows = list(self._rows(text))
+        columns = PROTECTED_RATE_COLUMNS if rows and len(rows[0][1]) > _USUAL else RATE_COLUMNS
         parsed = [self._parse(line, fields) for line, fields in rows]
         table = np.array([row[len(TRIAL_COLUMNS) :] for row in parsed], np.int64)
-        row, what = first_wrong(table.reshape(-1, len(COUNT_COLUMNS)))
+        row, what = first_wrong(table.reshape(-1, len(columns) - len(TRIAL_COLUMNS)))
         if what:
             raise ResultsError(f"{self.path}:{rows[row][0]}: {what}")
         seen: dict[int, int] = {}
@@ -69,7 +74,7 @@ class RateResultsFile(ResultsFile):
             if (first := seen.setdefault(fields[0], line)) != line:
                 what = f"injection {fields[0]} is on line {first} already"
                 raise ResultsError(f"{self.path}:{line}: {what}")
-        return _make_frame(parsed)
+        return _make_frame(parsed, columns)
 
     @classmethod
     def nothing(cls) -> pd.DataFrame:
@@ -104,13 +109,13 @@ class RateResultsFile(ResultsFile):
             raise ResultsError(f"{self.path}:{line}: the last line is cut off; repair drops it")
         rows = csv_rows(text, self.path, ResultsError)
         _, header = next(rows, (1, list(RATE_COLUMNS)))
-        if tuple(header) != RATE_COLUMNS:
+        if tuple(header) not in (RATE_COLUMNS, PROTECTED_RATE_COLUMNS):
             found, wanted = ",".join(header)[:80], self.header[:-1]
             raise ResultsError(f"{self.path}:1: the header is {found!r}; allowed: {wanted}")
         for line, fields in rows:
-            if len(fields) != len(RATE_COLUMNS):
+            if len(fields) != len(header):
                 raise ResultsError(
-                    f"{self.path}:{line}: {len(fields)} fields; allowed: {len(RATE_COLUMNS)}"
+                    f"{self.path}:{line}: {len(fields)} fields; allowed: {len(header)}"
                 )
             yield line, fields
 
@@ -124,10 +129,17 @@ class RateResultsFile(ResultsFile):
                 parse_number(seed, "Seed"),
                 parse_number(hits, "Faults"),
                 format_steps(parse_steps(step)),
-                *(parse_number(c, n) for c, n in zip(counts, COUNT_COLUMNS, strict=True)),
+                *(parse_number(c, n) for c, n in zip(counts, PROTECTED_COLUMNS, strict=False)),
             ]
         except ValueError as problem:
             raise ResultsError(f"{self.path}:{line}: {problem}") from None
+
+
+class ProtectedRateResultsFile(RateResultsFile):
+    """The results in a memory with a code: one count more; ``RateResultsFile`` reads both."""
+
+    header: ClassVar[str] = csv_text([PROTECTED_RATE_COLUMNS])
+    counted: ClassVar[tuple[str, ...]] = PROTECTED_COLUMNS
 
 
 def parse_rate(field: str) -> float:
@@ -141,12 +153,12 @@ def parse_rate(field: str) -> float:
     return rate
 
 
-def _make_frame(rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
-    columns = list(zip(*rows, strict=True)) or [()] * len(RATE_COLUMNS)
+def _make_frame(rows: Sequence[Sequence[Any]], names: Sequence[str] = RATE_COLUMNS) -> pd.DataFrame:
+    columns = list(zip(*rows, strict=True)) or [()] * len(names)
     types = {"Rate": "float64", "Scope": "str", "Step": "str"}
     return pd.DataFrame(
         {
             name: pd.Series(column, dtype=types.get(name, "int64"))
-            for name, column in zip(RATE_COLUMNS, columns, strict=True)
+            for name, column in zip(names, columns, strict=True)
         }
     )

@@ -9,7 +9,7 @@ import pytest
 from campaigns import subject_of
 from oracle_formats import word_of
 from oracle_formulas import Oracle
-from rate_campaigns import assert_counts_are_the_oracles
+from rate_oracle import assert_counts_are_the_oracles
 from shipped_networks import shipped
 from small_networks import SmallConv, SmallLinear
 from torch import nn
@@ -65,3 +65,29 @@ def test_the_shipped_networks_count_as_the_oracle(name: str, tmp_path: Path) -> 
     found = assert_counts_are_the_oracles(shipped(name, 20), tmp_path, rates, trials=3)
     assert 0.05 < found["fully_masked"].sum() / found["samples"].sum() < 0.95
     assert found["sdc_1"].sum() > 0
+
+
+GROUPED: list[tuple[str, dict[str, Any]]] = [
+    ("systolic:4x3", {"bits": (28, 30, 31)}),
+    ("systolic:4x3", {"models": ("dead",)}),
+    ("row", {"bits": (22, 31), "transient": True}),
+    ("word-line:5", {"models": ("stuck-at-1",), "bits": (29, 31)}),
+    ("crossbar-row:4x3", {"models": ("scale:0.5", "dead"), "during": (1, 3)}),
+]
+
+
+@pytest.mark.parametrize("kind", [SmallLinear, SmallConv])
+@pytest.mark.parametrize(("group", "plan"), GROUPED)
+def test_elements_of_an_array_are_faulty_at_a_rate(
+    kind: type[nn.Module], group: str, plan: dict[str, Any], tmp_path: Path
+) -> None:
+    """Each element with the probability; what it has of words is found by looking at all."""
+    plan = {**plan, "group": group, "sites": ("*.weight",)}
+    found = assert_counts_are_the_oracles(subject_of(kind), tmp_path, (0.03, 0.2), plan=plan)
+    assert 0.01 < found["fully_masked"].sum() / found["samples"].sum() < 0.999
+
+
+def test_groups_of_states_and_parameters_are_hit_at_a_rate(tmp_path: Path) -> None:
+    plan = {"group": "row", "sites": ("*.potential", "*.spike", "*.threshold")}
+    found = assert_counts_are_the_oracles(subject_of(SmallConv), tmp_path, (0.002, 0.02), plan=plan)
+    assert 0.01 < found["fully_masked"].sum() / found["samples"].sum() < 0.999

@@ -11,7 +11,8 @@ import torch
 from campaigns import Run, subject_of
 from oracle_formats import word_of
 from oracle_formulas import Oracle, assert_oracle_agrees, every_case
-from rate_campaigns import assert_counts_are_the_oracles, rate_campaign
+from rate_campaigns import rate_campaign
+from rate_oracle import assert_counts_are_the_oracles
 from shipped_networks import shipped
 from small_networks import INPUT_SHAPES, PlainLinear, SmallConv, SmallLinear, event_batches, small
 from torch import Tensor, nn

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,12 @@ import pytest
 from campaigns import Run, subject_of
 from oracle_codes import MatrixCode, ProtectedOracle
 from oracle_formulas import count_scores, linear_step, scores_of
-from rate_campaigns import rate_campaign
+from rate_campaigns import merge_words, rate_campaign
+from rate_oracle import list_words
 from small_networks import SmallLinear
 from stopping import StopAfter
 
+from fi.analyse import main as analyse
 from fi.base.errors import UserError
 from fi.campaign.subject import Subject
 from fi.campaign.verify import verify
@@ -26,6 +29,8 @@ from fi.detection.stored_pairs import StoredPairs
 from fi.faults.fault import Fault, Trial, group_trials
 from fi.faults.fault_sites import Kind
 from fi.merge import main as merge
+from fi.report.error_rates.rate_findings import RateFindings
+from fi.report.error_rates.rate_table import write_rate_table
 from fi.report.findings import Findings
 from fi.report.page import page
 from fi.report.tables import write_table
@@ -238,7 +243,67 @@ def test_what_does_not_go_with_a_code_is_refused(
         campaign(subject_of(SmallLinear), [fault], **{"ecc": "secded:32", **options})
 
 
-def test_rates_have_no_code(tmp_path: Path) -> None:
-    message = "--ecc secded:32: not with --faults.rate, .* --write-faults makes one an ordinary"
-    with pytest.raises(UserError, match=message):
-        rate_campaign(subject_of(SmallLinear), tmp_path, [1e-2], ecc="secded:32")
+PLANS: list[tuple[str, dict[str, Any]]] = [
+    ("secded:32", {}),
+    ("secded:8", {"models": ("stuck-at-1", "bit-flip")}),
+    ("secded:64", {"transient": True, "window": 2}),
+    ("parity:32", {"bits": (22, 26, 29, 30, 31)}),
+    ("secded:32", {"group": "word-line:5", "sites": ("*.weight",), "bits": BITS}),
+]
+
+
+@pytest.mark.parametrize(("name", "plan"), PLANS)
+def test_rates_count_what_the_oracle_counts(
+    name: str, plan: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Single errors of a code word are corrected, double ones detected, others may act."""
+    subject = subject_of(SmallLinear)
+    kind, _, width = name.partition(":")
+    code = MatrixCode(kind, int(width))
+    sites = ("*.weight", "*.bias", "*.beta", "*.threshold", "lif1.spike")
+    plan = {"sites": sites, **plan}
+    rates = (1e-3, 5e-3, 3e-2) if "group" in plan else (1e-4, 1e-3, 4e-3)
+    found: list[tuple[dict[str, int], str]] = []
+    for engine in (*ENGINES, "auto"):
+        options = {"plan": plan, "ecc": name, "engine": engine}
+        run = rate_campaign(subject, tmp_path / engine, rates, 10, **options)
+        results = run.run().reset_index(drop=True)
+        if not found:
+            space = run.schedule.space
+            trials = [list(trial.list_faults(space)) for trial in run.schedule.listed]
+            words = [merge_words(list_words(trial, subject)) for trial in trials]
+            found = [expected(subject, code, trial) for trial in words]
+        wanted = pd.DataFrame([counts for counts, _ in found])
+        pd.testing.assert_frame_equal(results[wanted.columns], wanted, check_dtype=False)
+        fates = pd.Series([fate for _, fate in found]).value_counts().to_dict()
+        summary = run.files.load_summary()
+        assert {k: v for k, v in summary["ecc"].items() if k != "code" and v} == fates
+        pairs = 5 * summary["samples"]
+        assert f"{pairs} of {pairs} pairs agree" in run.verify(results, 5, 0)
+    assert len(fates) > (name != "parity:32") + 1
+    table = write_table_of_rates(run.files.path)
+    assert "detected" in table.columns
+    assert table["detected"].iloc[-1] == pytest.approx(
+        wanted["detected"][-10:].sum() / wanted["samples"][-10:].sum()
+    )
+    assert analyse([str(run.files.path)]) == 0
+    assert "detected" in capsys.readouterr().out
+
+
+def write_table_of_rates(path: Path) -> pd.DataFrame:
+    """The table of a campaign of rates as CSV has it."""
+    return pd.read_csv(write_rate_table(RateFindings.of(PastCampaign(path))))
+
+
+def test_shards_of_rates_with_a_code_are_put_together(tmp_path: Path) -> None:
+    subject = subject_of(SmallLinear)
+    options = {"ecc": "secded:32", "plan": {"sites": ("*.weight",)}}
+    whole = rate_campaign(subject, tmp_path / "whole", (1e-3,), 10, **options)
+    whole.run()
+    for number in (1, 2):
+        shard = parse_shard(f"{number}/2")
+        part = rate_campaign(subject, tmp_path / "parts", (1e-3,), 10, shard=shard, **options)
+        part.run()
+    assert merge([str(part.files.campaign)]) == 0
+    (merged,) = (tmp_path / "parts").glob("*/*/results.csv")
+    assert merged.read_bytes() == whole.files.results.path.read_bytes()

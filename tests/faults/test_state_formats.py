@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from campaigns import Run, subject_of
 from oracle_formats import oracle_value, to_fixed
 from oracle_formulas import Oracle, assert_oracle_agrees
+from rate_oracle import assert_counts_are_the_oracles
 from shipped_networks import shipped
 from small_networks import SmallConv, SmallLinear, spread
 from torch import Tensor, nn
@@ -81,6 +84,29 @@ def test_states_of_a_format_count_as_the_oracle(
     campaign: Run, kind: type[nn.Module], form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert_counts(campaign, subject_of(kind, state_format=form), form, monkeypatch)
+
+
+@pytest.mark.parametrize("kind", [SmallLinear, SmallConv])
+@pytest.mark.parametrize(
+    ("form", "plan"),
+    [
+        ("fixed:5.5", {}),
+        ("float16", {"sites": ("*.potential",), "transient": True}),
+        ("bfloat16", {"models": ("stuck-value:0.7", "stuck-value:-40.3"), "sites": ("*.pot*",)}),
+        ("fixed:3.12", {"sites": ("*.potential",), "group": "row", "models": ("stuck-at-1",)}),
+    ],
+)
+def test_states_of_a_format_are_hit_at_a_rate(
+    kind: type[nn.Module],
+    form: str,
+    plan: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    subject = subject_of(kind, state_format=form)
+    monkeypatch.setattr("oracle_formulas.Oracle", rounding_oracle(form))
+    found = assert_counts_are_the_oracles(subject, tmp_path, (0.003, 0.05), plan=plan)
+    assert 0.01 < found["fully_masked"].sum() / found["samples"].sum() < 0.99
 
 
 def test_synaptic_currents_are_rounded_too(campaign: Run, monkeypatch: pytest.MonkeyPatch) -> None:

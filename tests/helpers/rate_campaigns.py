@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from oracle_formulas import expected, scores_of
-
 from fi.callbacks import standard_callbacks
 from fi.campaign.rates.rate_campaign import RateCampaign
 from fi.campaign.rates.rate_source import make_rate_record, make_rate_trials
@@ -59,22 +56,3 @@ def merge_words(faults: Sequence[Fault]) -> tuple[Fault, ...]:
         Fault(0, layer, index, tuple(sorted(hit)), model, steps)
         for (layer, index, model, steps), hit in bits.items()
     )
-
-
-def assert_counts_are_the_oracles(
-    subject: Subject, output: Path, rates: tuple[float, ...], **options: Any
-) -> pd.DataFrame:
-    """All engines count what the oracle counts, which is returned."""
-    golden, wanted = scores_of(subject), None
-    for engine in ("full", "differential", "auto"):
-        campaign = rate_campaign(subject, output / engine, rates, engine=engine, **options)
-        results = campaign.run().sort_values("Injection").reset_index(drop=True)
-        if wanted is None:
-            space = campaign.schedule.space
-            trials = [list(trial.list_faults(space)) for trial in campaign.schedule.listed]
-            rows = [expected(subject, merge_words(trial), golden) for trial in trials]
-            wanted = pd.DataFrame(rows)
-            assert results["Faults"].tolist() == list(map(len, trials))
-        pd.testing.assert_frame_equal(results[list(wanted.columns)], wanted, check_names=False)
-    assert wanted is not None
-    return wanted

@@ -14,6 +14,7 @@ from fi.engine.differential.path_choice import EVEN_MODELS, LARGE
 from fi.engine.generic.fault_groups import find_stage
 from fi.faults.family_names import attribute_of
 from fi.faults.fault_sites import Kind
+from fi.faults.groups.grouped_families import split_group
 from fi.faults.hits.held_words import corrupt_stored, unravel_words
 from fi.faults.hits.hit_space import FamilyHits
 from fi.faults.hits.rate_trial import RateTrial
@@ -63,8 +64,9 @@ class EngineChoice:
                 first = subject.batches.first()[0].to(device_of(engine.network), subject.dtype)
                 kernels = engine.prepare(first).kernels
             if kernels is not None:
-                runs, families = kernels.multiple.runs_overlaps, bulk.space.space.families
-                linear = [family for family in families if runs(family.name)]
+                runs = kernels.multiple.runs_overlaps
+                names = {split_group(family.name)[0] for family in bulk.space.space.families}
+                linear = [f for f in subject.sites if f.name in names and runs(f.name)]
                 self._linear = {family.name for family in linear}
                 words = sum(family.words for family in linear)
                 self._few_linear = max(FEW, min(FEW_LINEAR, words // WORDS_OF_ONE))
@@ -73,10 +75,14 @@ class EngineChoice:
         """Whether a trial is run by its differences."""
         if self.engine is None:
             return False
-        if trial.hits > self._few_linear and not self._many:
+        protected = self.bulk.protection is not None  # a code may leave few of many
+        if trial.hits > self._few_linear and not self._many and not protected:
             return False
-        drawn = trial.draw(self.bulk.space)
-        few = trial.hits <= FEW or all(hits.family.name in self._linear for hits in drawn)
+        drawn = self.bulk.draw(trial)
+        words = sum(map(len, drawn))
+        if words > self._few_linear and not self._many:
+            return False
+        few = words <= FEW or all(hits.family.name in self._linear for hits in drawn)
         return (few or self._many) and not self._may_round(drawn)
 
     def _may_round(self, drawn: Sequence[FamilyHits]) -> bool:

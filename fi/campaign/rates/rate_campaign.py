@@ -12,18 +12,18 @@ import pandas as pd
 from fi.base.errors import ContractBroken, UserError
 from fi.campaign.cluster.work_order import MakeRuns
 from fi.campaign.rates.engine_choice import EngineChoice
-from fi.campaign.rates.rate_runs import choose_engines, make_rate_runs
+from fi.campaign.rates.rate_runs import RateRuns, choose_engines, make_rate_runs
 from fi.campaign.rates.rate_schedule import RateTrials
 from fi.campaign.runner import Campaign
 from fi.campaign.running.basis import RunBasis
 from fi.campaign.running.decision_counts import DecisionCounts
 from fi.campaign.running.family_check import check_families
-from fi.campaign.running.group_runs import GroupRuns, PackedPairs
+from fi.campaign.running.group_runs import PackedPairs
 from fi.campaign.running.session import StoringSession
 from fi.engine.agreement import TOLERATED
-from fi.engine.bulk import BulkEngine
 from fi.engine.full import FullEngine
 from fi.faults.fault import Trial
+from fi.faults.protection.protected_hits import ProtectedHits
 from fi.metrics.counts import COUNT_COLUMNS, GroupCounts
 from fi.store.run_summary import RunSummary
 
@@ -54,6 +54,8 @@ class RateCampaign(Campaign):
 
     def __init__(self, subject: Any, schedule: RateTrials, **more: Any) -> None:
         super().__init__(subject, schedule, **more)
+        if schedule.protection is not None:
+            schedule.protected_hits = ProtectedHits(schedule.protection, schedule.space)
         if self.settings.save_scores:
             raise UserError("--save-scores: not with --faults.rate, whose trials are many faults")
         if self.settings.save_pairs:
@@ -65,10 +67,12 @@ class RateCampaign(Campaign):
 
     def _make_choice(self) -> EngineChoice:
         parts = (self.trainer, self.engine, self.subject)
-        return choose_engines(*parts, self.schedule.space, self._many)
+        schedule = self.schedule
+        return choose_engines(*parts, schedule.space, self._many, schedule.protected_hits)
 
     def _choose_runs(self) -> MakeRuns:
-        return partial(make_rate_runs, space=self.schedule.space, many=self._many)
+        space, code = self.schedule.space, self.settings.ecc
+        return partial(make_rate_runs, space=space, many=self._many, ecc=code)
 
     def _describe_list(self, name: str) -> str:
         plan, shard = self.schedule.plan, self.schedule.shard
@@ -91,7 +95,10 @@ class RateCampaign(Campaign):
         if not some:
             return
         full = FullEngine(self.subject.network, self.subject.infer)
-        few: list[Trial] = [t.merge_by_word(self.schedule.space) for t in some[:_CHECKED]]
+        few: list[Trial] = [t.merge_by_word(choice.bulk.draw(t)) for t in some[:_CHECKED]]
+        few = [trial for trial in few if trial]  # a code may leave nothing
+        if not few:
+            return
         first = self.subject.batches.first()
         try:
             self._checked = check_families(self.trainer, self.engine, full, few, first)
@@ -119,8 +126,8 @@ class RateCampaign(Campaign):
         """
         chosen = np.random.default_rng(seed).permutation(len(self.trials))[:count]
         trials: list[Any] = [self.schedule.rate_trials[place] for place in sorted(chosen.tolist())]
-        bulk = BulkEngine(self.subject.network, self.subject.infer, self.schedule.space)
-        runs = GroupRuns(self.trainer, bulk, self.subject, self.golden)
+        every = EngineChoice(None, self.subject, self._make_choice().bulk)
+        runs = RateRuns(self.trainer, self.subject, self.golden, every)
         stored = results.set_index("Injection")[list(COUNT_COLUMNS)]
         moved, wrong = 0, []
         with self.prepare():

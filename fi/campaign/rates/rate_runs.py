@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 
@@ -13,25 +14,35 @@ from fi.campaign.golden_run import GoldenRun
 from fi.campaign.rates.engine_choice import EngineChoice
 from fi.campaign.running.decision_counts import DecisionCounts
 from fi.campaign.running.group_runs import GroupRun, GroupRuns
+from fi.campaign.running.protected_runs import count_decided, make_protection
 from fi.campaign.subject import Subject
 from fi.engine.base import Engine
 from fi.engine.bulk import BulkEngine
 from fi.engine.differential.engine import DifferentialEngine, find_memory
 from fi.faults.hits.hit_space import HitSpace
 from fi.faults.hits.rate_trial import RateTrial
+from fi.faults.protection.protected_hits import ProtectedHits
+from fi.metrics.outcomes import DETECTED
 
 #: Faults that the trials of one test run on the differential engine have together, at most.
 _AT_ONCE = 65_536
+#: How a trial is run: not at all, by its differences, by a plain forward.
+_CODE, _SPARSE, _DENSE = "code", "sparse", "dense"
 #: What plain forwards may keep of the golden run: a part of what this process may use.
 _KEPT = 8
 
 
 def choose_engines(
-    trainer: pl.Trainer, engine: Engine, subject: Subject, space: HitSpace, many: bool
+    trainer: pl.Trainer,
+    engine: Engine,
+    subject: Subject,
+    space: HitSpace,
+    many: bool,
+    protection: ProtectedHits | None,
 ) -> EngineChoice:
     """What says of each trial on which engine it is run; ``many`` as ``EngineChoice`` takes it."""
     kept = find_memory(trainer.strategy.root_device) // (_KEPT * trainer.world_size)
-    bulk = BulkEngine(subject.network, subject.infer, space, kept)
+    bulk = BulkEngine(subject.network, subject.infer, space, kept, protection)
     by_differences = engine if isinstance(engine, DifferentialEngine) else None
     return EngineChoice(by_differences, subject, bulk, many)
 
@@ -43,9 +54,17 @@ def make_rate_runs(
     golden: GoldenRun,
     space: HitSpace,
     many: bool,
+    ecc: str,
 ) -> RateRuns:
-    """The test runs of a campaign of rates; ``many`` as ``EngineChoice`` takes it."""
-    choice = choose_engines(trainer, engine, subject, space, many)
+    """The test runs of a campaign of rates, made where they are run.
+
+    ``many`` as ``EngineChoice`` takes it; ``ecc`` is the code of the memory, empty for none.
+    """
+    protection = None
+    if ecc:
+        memory = make_protection(subject, space.space.models, ecc, None)
+        protection = ProtectedHits(memory, space)
+    choice = choose_engines(trainer, engine, subject, space, many, protection)
     return RateRuns(trainer, subject, golden, choice)
 
 
@@ -77,16 +96,30 @@ class RateRuns(GroupRuns):
         return _RateDecisions(self, earlier)
 
     def run(self, trials: Sequence[Any]) -> Iterator[GroupRun]:
-        for sparse, part in groupby(trials, key=self.choice.is_sparse):
-            own = list(part)
-            runs = self._run_sparse(own) if sparse else self._run_dense(own)
-            for group, counts, packed in runs:
-                self.by_forward += [not sparse] * len(group)
+        ways = {_CODE: self._count_decided, _SPARSE: self._run_sparse, _DENSE: self._run_dense}
+        for way, part in groupby(trials, key=self._find_way):
+            for group, counts, packed in ways[way](list(part)):
+                self.by_forward += [way == _DENSE] * len(group)
+                if self.bulk.protection is not None:
+                    counts = {DETECTED: np.zeros(len(group), np.int64), **counts}
                 yield group, counts, packed
+
+    def _find_way(self, trial: RateTrial) -> str:
+        if self.bulk.protection is not None and not self.bulk.draw(trial):
+            return _CODE
+        return _SPARSE if self.choice.is_sparse(trial) else _DENSE
+
+    def _count_decided(self, trials: Sequence[RateTrial]) -> Iterator[GroupRun]:
+        """Trials of which the code leaves nothing to be run."""
+        assert self.bulk.protection is not None
+        fates = [self.bulk.protection.decode(trial).fate for trial in trials]
+        reported = [place for place, fate in enumerate(fates) if fate == DETECTED]
+        self.not_run += len(trials) // self.trainer.world_size
+        yield trials, count_decided(self.golden, len(trials), reported), None
 
     def _run_sparse(self, trials: Sequence[RateTrial]) -> Iterator[GroupRun]:
         for group in split_by_hits(trials, _AT_ONCE):
-            drawn = [trial.merge_by_word(self.bulk.space) for trial in group]
+            drawn = [trial.merge_by_word(self.bulk.draw(trial)) for trial in group]
             first = 0
             for part, counts, packed in super().run(drawn):
                 yield group[first : first + len(part)], counts, packed

@@ -13,14 +13,22 @@ import pandas as pd
 from fi.base.errors import UserError
 from fi.base.text_files import FileError, read_text, write_text
 from fi.campaign.schedule import ListedFaults
+from fi.faults.groups.grouped_families import split_group
+from fi.faults.groups.user_maps import user_map_sources
 from fi.faults.hits.hit_space import HitSpace
 from fi.faults.hits.rate_trial import RateTrial
+from fi.faults.protection.protected_hits import ProtectedHits
 from fi.sampling.rate_plan import RatePlan
 from fi.sampling.shards import Shard
 from fi.sampling.stratum_sizes import GROWTH
 from fi.statistics.rate_estimates import Cell, estimate_cell
 from fi.store.identity import json_hash, text_hash
-from fi.store.rate_results import RATE_COLUMNS, RateResultsFile, trial_list_text
+from fi.store.rate_results import (
+    RATE_COLUMNS,
+    ProtectedRateResultsFile,
+    RateResultsFile,
+    trial_list_text,
+)
 from fi.store.results_file import ResultsFile
 
 #: Trials of each rate before the first interim analysis.
@@ -42,6 +50,9 @@ class RateTrials(ListedFaults):
     """
 
     results_file: ClassVar[type[ResultsFile]] = RateResultsFile
+    protected_file: ClassVar[type[ResultsFile]] = ProtectedRateResultsFile
+    #: What the code of a memory makes of its trials; ``None`` where the memory has none.
+    protected_hits: ProtectedHits | None = None
     multi_fault = True  # of every list of trials
 
     def __init__(
@@ -106,7 +117,9 @@ class RateTrials(ListedFaults):
         space = self.space.space
         families = [(f.name, list(f.shape), f.width) for f in space.families]
         what = [families, list(space.models), list(space.bits), list(map(str, space.steps))]
-        return {"rates": json_hash([what, RATE_COLUMNS])}
+        own = user_map_sources({split_group(family.name)[1] for family in space.families} - {""})
+        maps = {"groups": text_hash("\n".join(own))} if own else {}
+        return {"rates": json_hash([what, RATE_COLUMNS]), **maps}
 
     def list_left(self, done: Set[int]) -> list[Any]:
         return [trial for trial in self.rate_trials if trial.injection not in done]
@@ -151,7 +164,11 @@ class RateTrials(ListedFaults):
     def summary_entries(self) -> dict[str, Any]:
         numbers = {"faults": len(self.trials), "trials": len(self.trials)}
         plan = {**self.plan.record(), "until": self.until, "bits": self.space.size}
-        return {**numbers, "listed": len(self.listed), "rates": plan}
+        entries = {**numbers, "listed": len(self.listed), "rates": plan}
+        if self.protected_hits is not None:
+            fates = self.protected_hits.count(self.rate_trials)
+            entries["ecc"] = {"code": self.protected_hits.memory.code.name, **fates}
+        return entries
 
 
 @dataclass(frozen=True)

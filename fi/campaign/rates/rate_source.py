@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fi.base.errors import UserError, report_errors
+from fi.campaign.fault_source import take_formats
 from fi.campaign.rates.rate_schedule import IterativeRates, RateTrials
 from fi.campaign.subject import Subject
 from fi.faults.fault_list import write_fault_list
@@ -31,7 +32,7 @@ def make_rate_trials(
         raise UserError("--clamp of membranes: not with --faults.rate; allowed: clamps of words")
     if plan.plan.transient or plan.plan.during is not None:
         subject.measure_steps()
-    plan = replace(plan, plan=replace(plan.plan, word_format=subject.word_format))
+    plan = replace(plan, plan=take_formats(plan.plan, subject))
     with report_errors(ValueError):
         space = plan.space(subject.sites, subject.steps)
         if not plan.iterative:

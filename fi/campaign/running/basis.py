@@ -21,7 +21,6 @@ from fi.faults.word_formats import FLOAT32
 from fi.store.campaign_folder import CampaignFiles, make_tag
 from fi.store.identity import network_hash, text_hash
 from fi.store.pairs_file import PairsHead
-from fi.store.results_file import ProtectedResultsFile
 from fi.store.run_summary import ListRecord
 
 
@@ -69,8 +68,8 @@ def find_basis(
     }
     given = Path(source.name)
     name = schedule.name_list(given.stem, make_tag(identity))
-    root, kind = settings.output / subject.name, schedule.results_file
-    kind = kind if schedule.protection is None else ProtectedResultsFile
+    root, code = settings.output / subject.name, schedule.protection
+    kind = schedule.results_file if code is None else schedule.protected_file
     files = CampaignFiles(root, name, identity, settings.shard, kind)
     return RunBasis(golden, files, replace(source, name=f"{name}{given.suffix}"))
 

@@ -32,7 +32,7 @@ def protect(subject: Subject, schedule: ListedFaults, settings: Settings) -> Pro
 
     Raises:
         UserError: there is no such code, the plan does not fit, the list has faults that are of no
-            bits, or rates, or scores are to be kept.
+            bits, or of rates under a plan, or scores are to be kept.
     """
     plan = settings.protection
     option, given = ("--ecc", settings.ecc) if plan is None else ("--protect", plan.name)
@@ -40,7 +40,7 @@ def protect(subject: Subject, schedule: ListedFaults, settings: Settings) -> Pro
         raise UserError(f"--ecc {settings.ecc}: not with --protect, which has codes of its own")
     if settings.save_scores:
         raise UserError(f"--save-scores: not with {option}, where a detected trial has no scores")
-    if any(isinstance(trial, RateTrial) for trial in schedule.listed):
+    if plan is not None and any(isinstance(trial, RateTrial) for trial in schedule.listed):
         raise UserError(
             f"{option} {given}: not with --faults.rate, whose trials are drawn as they are run; "
             "--write-faults makes one an ordinary list, which --fault-list takes"
@@ -96,25 +96,27 @@ class ProtectedRuns(GroupRuns):
     ) -> tuple[GroupCounts, PackedPairs | None]:
         decoded = [self.protection.decode(trial) for trial in group]
         run = [place for place, trial in enumerate(decoded) if trial.acting]
-        counts = self._count_unchanged(len(group))
         packed = np.zeros(0, np.int64) if self.keep_pairs else None
+        reported = [place for place, trial in enumerate(decoded) if trial.fate == DETECTED]
+        counts = count_decided(self.golden, len(group), reported)
         if run:
             found, pairs = super()._run_group(test, [decoded[place].acting for place in run])
             packed = None if pairs is None else move_faults(pairs, run)
             for name, values in found.items():
                 counts[name][run] = values
-        reported = [place for place, trial in enumerate(decoded) if trial.fate == DETECTED]
-        for name in ("fully_masked", "correct"):
-            counts[name][reported] = 0
-        counts[DETECTED][reported] = self.golden.samples
         processes = self.trainer.world_size
         self.not_run += len(group) // processes - len(run) // processes
         return counts, packed
 
-    def _count_unchanged(self, trials: int) -> GroupCounts:
-        """The counts of trials that change no score."""
-        golden, right = self.golden.samples, self.golden.correct
-        known = {"samples": golden, "fully_masked": golden}
-        known |= {"correct": right, "golden_correct": right}
-        names = (*COUNT_COLUMNS, DETECTED)
-        return {name: np.full(trials, known.get(name, 0), np.int64) for name in names}
+
+def count_decided(golden: GoldenRun, trials: int, reported: Sequence[int]) -> GroupCounts:
+    """The counts of trials that change no score, those ``reported`` by the code apart."""
+    samples, right = golden.samples, golden.correct
+    known = {"samples": samples, "fully_masked": samples}
+    known |= {"correct": right, "golden_correct": right}
+    names = (*COUNT_COLUMNS, DETECTED)
+    counts = {name: np.full(trials, known.get(name, 0), np.int64) for name in names}
+    for name in ("fully_masked", "correct"):
+        counts[name][list(reported)] = 0
+    counts[DETECTED][list(reported)] = samples
+    return counts

@@ -143,7 +143,8 @@ def _word_masks(module: nn.Module, attribute: str, faults: Sequence[Fault]) -> T
         form = FLOAT32 if attribute in (INPUT, "spike") else state_format_of(module)
         if form is FLOAT32:
             return torch.from_numpy(stack_masks(faults))
-        return torch.tensor([state_masks(fault, form) for fault in faults], dtype=torch.int32)
+        masks = [state_masks(fault.model, fault.bits, form) for fault in faults]
+        return torch.tensor(masks, dtype=torch.int32)
     held = to_words(golden_and_faulty(module, attribute, faults)[1].cpu())
     return torch.stack([torch.zeros_like(held), held, torch.zeros_like(held)], dim=1)
 

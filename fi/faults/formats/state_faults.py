@@ -6,20 +6,20 @@ import torch
 from torch import Tensor
 
 from fi.faults.bits import apply_masks, as_signed, corrupt, from_words
-from fi.faults.fault import Fault, masks_of, signed_masks
+from fi.faults.fault import Bits, masks_of, signed_masks
 from fi.faults.word_formats import BFLOAT16, FLOAT16, FLOAT32, WordFormat
 
 _QUIET_NAN: dict[WordFormat, int] = {FLOAT16: 0x7E00, BFLOAT16: 0x7FC0}
 
 
-def state_masks(fault: Fault, form: WordFormat) -> tuple[int, int, int]:
-    """What a fault does to a state's word of that format: keep, force and flip, signed.
+def state_masks(model: str, bits: Bits, form: WordFormat) -> tuple[int, int, int]:
+    """What a fault model does to a state's word of that format: keep, force and flip, signed.
 
     A value that is held is the nearest word.
     """
-    masks = masks_of(fault.model, fault.bits)
+    masks = masks_of(model, bits)
     if form is FLOAT32 or masks.keep:
-        return signed_masks(fault.model, fault.bits)
+        return signed_masks(model, bits)
     pattern = torch.tensor([as_signed(masks.force ^ masks.flip)], dtype=torch.int32)
     return 0, int(form.encode(from_words(pattern))[0]), 0
 

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fi.faults.bits import corrupt
 from fi.faults.family_names import attribute_of, layer_of
 from fi.faults.fault_sites import INPUT
+from fi.faults.formats.state_faults import corrupt_states
+from fi.faults.formats.state_formats import state_format_of
 from fi.faults.hits.held_words import HitWords, unravel_words
 from fi.faults.hits.hit_space import FamilyHits
 from fi.faults.injecting.injection_hooks import (
@@ -28,6 +29,7 @@ from fi.faults.injecting.injection_hooks import (
 )
 from fi.faults.injection import find_output
 from fi.faults.stored_words import FaultNotApplied, StoredWord
+from fi.faults.word_formats import FLOAT32, WordFormat
 from fi.network.stages import SpikingNetwork
 from fi.network.trial.step_clock import StepClock
 
@@ -104,7 +106,8 @@ class _Places:
                 axis = self.time_axis if self.root is self.network else 0
                 inputs.append(change_inputs(self.network, self.root, change, axis))
             elif value_of is not None:
-                outputs.append(self._corrupt_output(layer, value_of, family))
+                form = FLOAT32 if attribute == "spike" else self._find_form(layer)
+                outputs.append(self._corrupt_output(layer, value_of, family, form))
             else:
                 words.append(HitWords(self.network, family, self.steps))
         return [*inputs, *outputs, *self._hold(words)]
@@ -121,11 +124,14 @@ class _Places:
         return [hold_words_by_step(clock, words)]
 
     def _corrupt_output(
-        self, layer: str, value_of: ValueOf, hits: FamilyHits
+        self, layer: str, value_of: ValueOf, hits: FamilyHits, form: WordFormat
     ) -> AbstractContextManager[None]:
         neuron = self.network.get_submodule(layer)
         calls = calls_per_step(self.clock, layer)
-        return corrupt_outputs(self.root, neuron, value_of, hits, self.steps, calls)
+        return corrupt_outputs(self.root, neuron, value_of, hits, self.steps, calls, form)
+
+    def _find_form(self, layer: str) -> WordFormat:
+        return state_format_of(self.network.get_submodule(layer))
 
 
 @contextmanager
@@ -136,10 +142,11 @@ def corrupt_outputs(
     hits: FamilyHits,
     steps: range | None,
     calls_per_step: int = 1,
+    form: WordFormat = FLOAT32,
 ) -> Iterator[None]:
     """Change words of a state or of the spikes, ``[batch, ...]``, after each update of a neuron."""
     calls, applied = 0, False
-    change = _Change(hits)
+    change = _Change(hits, form)
 
     def begin(module: nn.Module, args: tuple[Any, ...]) -> None:
         nonlocal calls, applied
@@ -176,17 +183,18 @@ class _Change:
 
     Args:
         hits: of states, spikes or input lines.
+        form: of the words.
     """
 
-    def __init__(self, hits: FamilyHits) -> None:
-        self._shape = hits.family.shape
-        self._masks = torch.from_numpy(hits.combine_masks())  # [3, words]
+    def __init__(self, hits: FamilyHits, form: WordFormat = FLOAT32) -> None:
+        self._shape, self._form = hits.family.shape, form
+        self._masks = torch.from_numpy(hits.combine_masks(form))  # [3, words]
         self._index = unravel_words(hits.words, self._shape)
         self._many = len(hits.words) * FEW_OF >= hits.family.words
         self._whole: list[tuple[Operation, Tensor]] | None = None  # masks of all words
 
     def __call__(self, values: Tensor) -> None:
-        if self._many and values.dtype == torch.float32:
+        if self._many and self._form is FLOAT32 and values.dtype == torch.float32:
             for operate, mask in self._whole or self._make_whole(values):
                 operate(values.view(torch.int32), mask)
             return
@@ -194,9 +202,9 @@ class _Change:
         places = tuple(axis.to(values.device) for axis in self._index)
         keep, force, flip = self._masks.to(values.device)[:, :, None]
         if places:
-            last[places] = corrupt(last[places], keep, force, flip)
+            last[places] = corrupt_states(last[places], (keep, force, flip), self._form)
         else:
-            last.copy_(corrupt(last, keep[0], force[0], flip[0]))
+            last.copy_(corrupt_states(last, (keep[0], force[0], flip[0]), self._form))
 
     def _make_whole(self, values: Tensor) -> list[tuple[Operation, Tensor]]:
         """The masks that change something, in the layout of ``values``."""

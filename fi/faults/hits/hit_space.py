@@ -9,14 +9,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from fi.faults.fault import Bits, Fault, signed_masks
+from fi.faults.fault import Bits, Fault
 from fi.faults.fault_sites import SiteFamily
 from fi.faults.fault_space import FaultSpace, unravel
+from fi.faults.formats.state_faults import state_masks
 from fi.faults.hits.random_numbers import HitDraw
 from fi.faults.modelling.circuit_models import CircuitModel
 from fi.faults.modelling.line_models import LineModel
 from fi.faults.modelling.model_base import STORED
 from fi.faults.models import fault_model
+from fi.faults.word_formats import FLOAT32, WordFormat
 
 Ints = NDArray[np.int64]
 Masks = NDArray[np.int32]
@@ -58,13 +60,13 @@ class FamilyHits:
         """The different words that are hit, ascending, int64 ``[words]``."""
         return np.unique(self.word)
 
-    def combine_masks(self) -> Masks:
-        """What all hits of a word do to it: keep, force and flip, int32 ``[3, words]``.
+    def combine_masks(self, form: WordFormat = FLOAT32) -> Masks:
+        """What all hits of a word of that format do to it: keep, force, flip, int32 ``[3, words]``.
 
         No bit is hit twice, so that the order of the hits of a word is of no account.
         """
         table = np.array(
-            [[signed_masks(m, bits) for bits in self.choices] for m in self.models], np.int32
+            [[state_masks(m, bits, form) for bits in self.choices] for m in self.models], np.int32
         )
         each = table[self.model, self.choice]  # [hits, 3]
         starts = np.searchsorted(self.word, self.words)
@@ -98,7 +100,9 @@ class HitSpace:
     are numbered by family, word and bit. Of several models one is drawn for each hit.
 
     Args:
-        space: the fault space of one fault; its times are those of the whole trial.
+        space: the fault space of one fault, of words or of groups; its times are those of the whole
+            trial.
+        words: the families of the words that groups are of.
 
     Raises:
         ValueError: bits that overlap, or models of bits beside models of whole words.
@@ -113,8 +117,8 @@ class HitSpace:
     (17, [22, 135, 231])
     """
 
-    def __init__(self, space: FaultSpace) -> None:
-        self.space = space
+    def __init__(self, space: FaultSpace, words: Sequence[SiteFamily] = ()) -> None:
+        self.space, self.words = space, words
         self._menus = {family.name: self._read_menu(family) for family in space.families}
 
     def _read_menu(self, family: SiteFamily) -> tuple[tuple[Bits, ...], tuple[str, ...]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fi.faults.fault import Fault, Trial
+from fi.faults.hits.grouped_hits import expand_hits
 from fi.faults.hits.hit_space import FamilyHits, HitSpace
 from fi.faults.hits.random_numbers import HitDraw, derive_seed
 
@@ -42,14 +43,17 @@ class RateTrial:
         """Its faults, family by family."""
         return space.draw(self.rate, HitDraw(self.seed), self.scope)
 
+    def draw_words(self, space: HitSpace) -> list[FamilyHits]:
+        """The same with faults of groups as faults of all their words."""
+        return expand_hits(self.draw(space), space.words)
+
     def list_faults(self, space: HitSpace) -> Iterator[Fault]:
         """Its faults as an ordinary list has them, one a bit that is hit."""
         for hits in self.draw(space):
             yield from hits.faults(self.injection, self.steps)
 
-    def merge_by_word(self, space: HitSpace) -> Trial:
-        """The same as one fault for each word that is hit by a model."""
-        drawn = self.draw(space)
+    def merge_by_word(self, drawn: Sequence[FamilyHits]) -> Trial:
+        """What was drawn of words as one fault for each word that is hit by a model."""
         return tuple(
             fault for hits in drawn for fault in hits.faults_by_word(self.injection, self.steps)
         )

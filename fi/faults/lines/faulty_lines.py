@@ -52,7 +52,7 @@ class FaultyLines:
         given = by_word[self.words]  # [batch] or [lines, batch]
         if self.model is None:
             if active:
-                masks = state_masks(self.fault, self.form)
+                masks = state_masks(self.fault.model, self.fault.bits, self.form)
                 by_word[self.words] = corrupt_states(given, masks, self.form)
             return
         self.past.append(given.clone())

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from fi.faults.fault import Fault, Index, Trial, masks_of
@@ -76,7 +78,7 @@ class ProtectedWords:
         self.code, self.name, self.steps = code, code.name, steps
         self._network, self._families = network, families
         self._stored = {family.name: family for family in families if family.kind in STORED}
-        self._words: dict[str, list[int]] = {}
+        self._words: dict[str, NDArray[np.int64]] = {}
 
     def decode(self, trial: Trial) -> ProtectedTrial:
         """What is left of a trial."""
@@ -97,7 +99,7 @@ class ProtectedWords:
                 active = [f for f in faults if f.active(0 if when is None else when[0])]
                 found = self._find_flips(self._stored[name], active)
                 flipped |= bool(found)
-                errors = self._decode_words(found)
+                errors = self.decode_flips(found)
                 if errors is None:
                     return ProtectedTrial("detected", ())
                 left += self._as_faults(trial, self._stored[name], errors, when)
@@ -120,7 +122,7 @@ class ProtectedWords:
         plain = all(fault.model == "bit-flip" for fault in faults)
         for fault in faults:
             word = ravel(fault.index, family.shape)
-            golden[word] = 0 if plain else self._golden_words(family)[word]
+            golden[word] = 0 if plain else int(self.golden_words(family)[word])
             masks = masks_of(fault.model, fault.bits)
             before = faulty.get(word, golden[word])
             faulty[word] = ((before & masks.keep) | masks.force) ^ masks.flip
@@ -131,7 +133,7 @@ class ProtectedWords:
             if (after ^ golden[word]) >> bit & 1
         }
 
-    def _decode_words(self, flips: Iterable[int]) -> set[int] | None:
+    def decode_flips(self, flips: Iterable[int]) -> set[int] | None:
         """The bits that are wrong behind the decoder; ``None`` where it reports an error."""
         words: dict[int, set[int]] = defaultdict(set)
         for flip in flips:
@@ -156,8 +158,8 @@ class ProtectedWords:
                 index: Index = unravel(word, family.shape)
                 yield Fault(trial[0].injection, family.name, index, tuple(bits), steps=when)
 
-    def _golden_words(self, family: SiteFamily) -> list[int]:
-        """The stored words of a family, row-major, unsigned."""
+    def golden_words(self, family: SiteFamily) -> NDArray[np.int64]:
+        """The stored words of a family, row-major, unsigned, int64 ``[words]``."""
         if family.name not in self._words:
             tensor = getattr(self._network.get_submodule(family.layer), family.attribute).detach()
             module = self._network.get_submodule(family.layer)
@@ -165,8 +167,8 @@ class ProtectedWords:
             channel = channel.reshape(-1, *[1] * (tensor.ndim - 1))
             form = format_of(module, family.attribute).select(channel)
             full = (1 << family.width) - 1
-            words = form.encode(tensor.float().cpu()).flatten().tolist()
-            self._words[family.name] = [word & full for word in words]
+            words = form.encode(tensor.float().cpu()).flatten().numpy().astype(np.int64)
+            self._words[family.name] = words & full
         return self._words[family.name]
 
 
@@ -184,8 +186,8 @@ def split_time(faults: Sequence[Fault], steps: int) -> list[range | None]:
     return [part for part in parts if any(fault.active(part[0]) for fault in faults)]
 
 
-def describe_fates(code: str, fates: Mapping[str, int]) -> str:
-    """What a code did to the faults of a list, in a line.
+def describe_fates(code: str, fates: Mapping[str, int], of: str = "faults") -> str:
+    """What a code did to the faults, or trials, of a list, in a line.
 
     >>> describe_fates("secded:32", {"corrected": 8, "detected": 2, "missed": 0, "unchanged": 1})
     'secded:32: of 11 faults 8 corrected, 2 detected, 0 missed, 1 changed no bit'
@@ -196,4 +198,4 @@ def describe_fates(code: str, fates: Mapping[str, int]) -> str:
         for fate in FATES
         if fates.get(fate) or fate in ("corrected", "detected", "missed")
     ]
-    return f"{code}: of {sum(fates.values())} faults {', '.join(parts)}"
+    return f"{code}: of {sum(fates.values())} {of} {', '.join(parts)}"

@@ -9,7 +9,7 @@ from jinja2 import Environment
 from fi.base.text_files import write_text
 from fi.report.error_rates.rate_figure import draw_rates
 from fi.report.error_rates.rate_findings import RateFindings
-from fi.report.error_rates.rate_table import SHOWN
+from fi.report.error_rates.rate_table import list_shown
 from fi.report.facts import options, provenance
 from fi.report.headline import accuracy_percent, percent
 from fi.report.picture import Picture
@@ -43,7 +43,7 @@ def rate_page(found: RateFindings, templates: Environment) -> str:
         warning=_warn(found),
         sentences=_sentences(found),
         pictures=[draw_rates(found)],
-        headings=list(SHOWN),
+        headings=list(list_shown(found.cells)),
         rows=_rows(found),
         confidence=percent(found.confidence),
         method=METHODS[found.interval],
@@ -90,7 +90,7 @@ def _rows(found: RateFindings) -> list[list[str]]:
     return [
         [
             *(cell.scope, f"{cell.rate:g}", f"{cell.trials:,}", f"{cell.hits:,.1f}"),
-            *(_percents(cell.found[column]) for column in SHOWN.values()),
+            *(_percents(cell.found[column]) for column in list_shown([cell]).values()),
         ]
         for cell in found.cells
     ]

@@ -11,16 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from fi.base.text_files import FileError, csv_text, write_text
+from fi.metrics.outcomes import DETECTED
 from fi.report.error_rates.rate_findings import RateFindings
 from fi.statistics.intervals import METHODS
 from fi.statistics.rate_estimates import CellEstimates
 
 #: Heading -> column of the results.
-SHOWN = {"masked": "fully_masked", "SDC-1": "sdc_1", "facc": "correct"}
+SHOWN = {"masked": "fully_masked", "SDC-1": "sdc_1", DETECTED: DETECTED, "facc": "correct"}
 _MORE = {"SDC_0_5%": "sdc_0_5", "SDC_5_10%": "sdc_5_10", "SDC_10_20%": "sdc_10_20"}
 _CSV = {
     **{"fully_masked": "fully_masked", "SDC_1": "sdc_1", **_MORE, "SDC_20": "sdc_20"},
-    **{"facc": "correct", "non_finite": "non_finite"},
+    **{"facc": "correct", "non_finite": "non_finite", DETECTED: DETECTED},
 }
 
 _MakeCells = Callable[[CellEstimates], list[str]]
@@ -42,10 +43,11 @@ def write_rate_table(found: RateFindings) -> Path:
 
 def rate_table_csv(cells: Sequence[CellEstimates]) -> str:
     """One row a rate and scope: trials, mean number of faults, every rate with its interval."""
-    ends = [f"{name}{end}" for name in _CSV for end in ("", " low", " high")]
+    names = {name: column for name, column in _CSV.items() if column in cells[0].found}
+    ends = [f"{name}{end}" for name in names for end in ("", " low", " high")]
     rows = []
     for cell in cells:
-        values = [f"{value:.10g}" for column in _CSV.values() for value in cell.found[column]]
+        values = [f"{value:.10g}" for column in names.values() for value in cell.found[column]]
         first = (cell.scope, repr(cell.rate), cell.trials, f"{cell.hits:.10g}")
         rows.append([*first, *values, f"{cell.golden:.10g}"])
     return csv_text([["scope", "rate", "trials", "faults", *ends, "acc"], *rows])
@@ -68,20 +70,25 @@ def view_rates(found: RateFindings) -> Group:
     title = f"{name}: {found.trials} trials x {found.samples} samples{state}"
     return Group(
         Text(title, style="bold"),
-        _table(found, ("trials", "faults", *SHOWN), _means),
+        _table(found, ("trials", "faults", *list_shown(found.cells)), _means),
         Text(f"\n{found.confidence * 100:g} % intervals", style="bold"),
-        _table(found, tuple(SHOWN), _ends),
+        _table(found, tuple(list_shown(found.cells)), _ends),
         Text(f"\n{_footer(found)}", style="dim"),
     )
 
 
+def list_shown(cells: Sequence[CellEstimates]) -> dict[str, str]:
+    """Heading -> column of what is shown: pairs are ``detected`` in a memory with a code only."""
+    return {name: column for name, column in SHOWN.items() if column in cells[0].found}
+
+
 def _means(cell: CellEstimates) -> list[str]:
-    rates = [_percent(cell.found[column].rate) for column in SHOWN.values()]
+    rates = [_percent(cell.found[column].rate) for column in list_shown([cell]).values()]
     return [str(cell.trials), f"{cell.hits:,.1f}", *rates]
 
 
 def _ends(cell: CellEstimates) -> list[str]:
-    found = [cell.found[column] for column in SHOWN.values()]
+    found = [cell.found[column] for column in list_shown([cell]).values()]
     return [f"{_percent(each.low)} to {_percent(each.high)}" for each in found]
 
 
@@ -108,10 +115,13 @@ def _percent(rate: float) -> str:
 def _footer(found: RateFindings) -> str:
     method = METHODS[found.interval]
     title = method.title.replace("fault", "trial")
+    detected = ""
+    if DETECTED in list_shown(found.cells):
+        detected = "detected: the code of the memory reports an error, and no answer is given. "
     return (
         "In % of the samples, mean over trials; in each trial every bit is hit with the "
         "probability in the column rate; faults: so many on average. masked: top class and score "
-        f"unchanged. SDC-1: another class. facc: accuracy ({_percent(found.golden)} without a "
-        f"fault). Intervals: {found.confidence * 100:g} %, {title}; "
+        f"unchanged. SDC-1: another class. {detected}facc: accuracy ({_percent(found.golden)} "
+        f"without a fault). Intervals: {found.confidence * 100:g} %, {title}; "
         f"{method.basis}. They hold over trials, for this test set."
     )

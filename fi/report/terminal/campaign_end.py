@@ -40,7 +40,8 @@ def describe_check(entries: Mapping[str, Any]) -> str:
 def describe_code(entries: Mapping[str, Any]) -> str:
     """What the code of the memory, or the plan, did to the faults; empty where there is none."""
     found = dict(entries.get("ecc") or entries.get("protect") or {})
-    return describe_fates(found.pop("code"), found) if found else ""
+    of = "trials" if "rates" in entries else "faults"
+    return describe_fates(found.pop("code"), found, of) if found else ""
 
 
 def show_campaign(folder: Path, console: Console | None = None) -> None:
