@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +101,33 @@ def test_parts_are_joined(tmp_path: Path) -> None:
     parts[1].start(PairsHead(SAMPLES + 1))
     with pytest.raises(PairsError, match=r"its parts have other samples"):
         joined.join(parts)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        PairsHead(SAMPLES, "spikes", "lif2"),
+        PairsHead(SAMPLES, monitors={"rates": [3]}),
+        PairsHead(SAMPLES, source="of another class"),
+    ],
+)
+def test_parts_that_keep_something_else_are_not_joined(tmp_path: Path, other: PairsHead) -> None:
+    for name, head in (("a", PairsHead(SAMPLES)), ("b", other)):
+        (tmp_path / name).mkdir()
+        PairsFile(tmp_path / name / "pairs.bin").start(head)
+    parts = [PairsFile(tmp_path / name / "pairs.bin") for name in "ab"]
+    assert parts[1].read_head() == other
+    with pytest.raises(PairsError, match="its parts have other"):
+        PairsFile(tmp_path / "pairs.bin").join(parts)
+
+
+def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
+    file = stored(tmp_path)
+    head = zlib.compress(json.dumps({"version": 1, "samples": SAMPLES}).encode())
+    sizes = struct.pack("<II", len(head), zlib.crc32(head))
+    file.path.write_bytes(MAGIC + sizes + head)
+    with pytest.raises(PairsError, match="version 1; allowed is 2"):
+        file.read_head()
 
 
 def test_damage_is_told_in_a_line(tmp_path: Path) -> None:
