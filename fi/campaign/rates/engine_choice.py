@@ -20,6 +20,7 @@ from fi.faults.hits.rate_trial import RateTrial
 from fi.faults.word_formats import format_of
 from fi.network.stages import EVENTS, Stage, find_sources
 
+CPU = torch.device("cpu")
 #: So many faults of a trial are run by their differences, whatever stages they are in.
 FEW = 16
 #: The same where all of them are in linear stages, whose kernel takes any number of faults at once.
@@ -40,6 +41,7 @@ class EngineChoice:
         subject: the network and its test set.
         bulk: draws the faults.
         many: take the differential engine for many faults too, as ``--engine differential`` asks.
+        device: on which the trials are run; only a CPU has kernels.
 
     Attributes:
         bulk: the engine of plain forwards.
@@ -51,10 +53,11 @@ class EngineChoice:
         subject: Subject,
         bulk: BulkEngine,
         many: bool = False,
+        device: torch.device = CPU,
     ) -> None:
         self.engine, self.bulk, self._many = engine, bulk, many
         self._linear: set[str] = set()
-        if engine is not None:
+        if engine is not None and device == CPU:
             with torch.inference_mode():
                 kernels = engine.prepare(subject.batches.first()[0].to(subject.dtype)).kernels
             if kernels is not None:
