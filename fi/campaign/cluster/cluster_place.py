@@ -139,9 +139,13 @@ def _start_local(workers: int) -> Iterator[Any]:
     from distributed import LocalCluster
 
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
-    quiet = {"silence_logs": logging.ERROR, "dashboard_address": "127.0.0.1:0"}
     with _ignoring_interrupts():
-        cluster = LocalCluster(workers, threads, **quiet)
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=threads,
+            silence_logs=logging.ERROR,
+            dashboard_address="127.0.0.1:0",
+        )
     with cluster:
         yield cluster
 
