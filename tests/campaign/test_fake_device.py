@@ -47,6 +47,8 @@ RUN = [
     (PlainLinear, "permanent", "differential"),
     (PlainLinear, "trials", "full"),
 ]
+#: Those that are not among the slow tests.
+FAST = [RUN[0], RUN[3], (SmallLinear, "permanent", "full")]
 
 
 def make_subject(kind: type[nn.Module], word_format: str = "float32") -> Subject:
@@ -72,7 +74,10 @@ def check_same(found: pd.DataFrame, alone: pd.DataFrame) -> None:
     assert 0 < masked < samples
 
 
-@pytest.mark.parametrize(("kind", "name", "engine"), RUN)
+@pytest.mark.parametrize(
+    ("kind", "name", "engine"),
+    [run if run in FAST else pytest.param(*run, marks=pytest.mark.slow) for run in RUN],
+)
 def test_a_campaign_on_the_device_has_the_counts_of_the_cpu(
     tmp_path: Path, kind: type[nn.Module], name: str, engine: str
 ) -> None:
