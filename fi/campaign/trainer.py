@@ -19,7 +19,7 @@ from typing_extensions import Self
 from fi.base.cuda_start import check_cublas
 from fi.base.errors import UserError, first_line, report_errors
 from fi.base.notes import note
-from fi.base.user_code import find_user_line, was_raised_by_user
+from fi.base.user_code import UserCodeError, find_user_line, was_raised_by_user
 from fi.campaign.settings import PRECISIONS, Hardware
 from fi.network.batches import Batches
 
@@ -142,14 +142,9 @@ def run_test(trainer: pl.Trainer, module: pl.LightningModule, batches: Batches) 
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=_LIGHTNINGS_OWN)
             trainer.test(module, dataloaders=batches, verbose=False)
-    except torch.OutOfMemoryError as error:
-        raise UserError(
-            f"out of memory on {trainer.strategy.root_device}: {first_line(error)}; --memory SIZE "
-            "gives the engine less, and smaller batches need less"
-        ) from error
-    except RuntimeError as error:
-        if found := _NOT_DETERMINISTIC.search(str(error)):
-            raise UserError(_describe_operation(found[1], error, trainer)) from error
+    except (RuntimeError, UserCodeError) as error:
+        if text := _describe_device_error(error, trainer.strategy.root_device):
+            raise UserError(text) from error
         raise
     except SystemExit as stop:
         if trainer.interrupted and not was_raised_by_user(stop):
@@ -160,10 +155,22 @@ def run_test(trainer: pl.Trainer, module: pl.LightningModule, batches: Batches) 
             signal.signal(signal.SIGINT, handler)
 
 
-def _describe_operation(name: str, error: BaseException, trainer: pl.Trainer) -> str:
-    """Which operation of whose code gives other bits from run to run."""
-    place = find_user_line(error)
+def _describe_device_error(error: BaseException, device: torch.device) -> str:
+    """What to do about an error of the device, in a line; empty where it is none.
+
+    The code of a user's network may have raised it, which is told already where that ran alone.
+    """
+    cause = error.__cause__ if isinstance(error, UserCodeError) else error
+    if isinstance(cause, torch.OutOfMemoryError):
+        return (
+            f"out of memory on {device}: {first_line(cause)}; --memory SIZE gives the engine less, "
+            "and smaller batches need less"
+        )
+    found = _NOT_DETERMINISTIC.search(str(cause))
+    if cause is None or found is None:
+        return ""
+    place = find_user_line(cause)
     return (
-        f"{name}{f' ({place})' if place else ''} gives other bits from run to run on "
-        f"{trainer.strategy.root_device}: replace it in the network, or take --accelerator cpu"
+        f"{found[1]}{f' ({place})' if place else ''} gives other bits from run to run on {device}: "
+        "replace it in the network, or take --accelerator cpu"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +19,7 @@ from campaign_process import Job, ended, run_fi_test, run_here, run_job, started
 from dask_processes import DaskProcesses
 
 from fi.base.errors import UserError
-from fi.campaign.cluster.cluster_place import check_cluster, read_description
+from fi.campaign.cluster.cluster_place import check_cluster, connect, read_description
 from fi.store.pairs_file import PairBlock, PairsFile
 
 if find_spec("distributed") is None:
@@ -117,6 +118,20 @@ def test_local_workers_give_the_bytes_of_one_process(tmp_path: Path, kind: str) 
     job = Job(tmp_path / "two", cluster="local:2", **KINDS[kind])
     assert run_here(job, log) == 0, log.read_text()
     check_same(job, tmp_path, log)
+
+
+def count_local_workers(workers: int) -> None:
+    """End with status 0 where so many workers share the processors of this machine."""
+    with connect(f"local:{workers}") as client:
+        client.wait_for_workers(workers, timeout=240)
+        threads = list(client.nthreads().values())
+    sys.exit(threads != [max(1, len(os.sched_getaffinity(0)) // workers)] * workers)
+
+
+@pytest.mark.slow
+def test_local_workers_share_the_processors(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert ended(started(count_local_workers, log, 2)) == 0, log.read_text()
 
 
 @pytest.mark.slow

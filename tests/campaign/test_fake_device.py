@@ -37,6 +37,7 @@ PLANS = {
     "transient trials": SamplingPlan(margin=0.25, together=3, transient=True, sites=STATES),
     "circuits": SamplingPlan(margin=0.3, models=("no-leak",), sites=("lif1.neuron*",)),
     "lines": SamplingPlan(margin=0.3, models=("drop:0.5",), sites=("*.spike", "input")),
+    "words of channels": SamplingPlan(margin=0.25, word_format="int8-channel"),
     "scaled words of int8": SamplingPlan(margin=0.25, models=("scale:0.7",), word_format="int8"),
 }
 #: What is run on which network: each path of each engine once.
@@ -46,6 +47,8 @@ RUN = [
     (PlainLinear, "permanent", "differential"),
     (PlainLinear, "trials", "full"),
 ]
+#: Those that are not among the slow tests.
+FAST = [RUN[0], RUN[3], (SmallLinear, "permanent", "full")]
 
 
 def make_subject(kind: type[nn.Module], word_format: str = "float32") -> Subject:
@@ -71,7 +74,10 @@ def check_same(found: pd.DataFrame, alone: pd.DataFrame) -> None:
     assert 0 < masked < samples
 
 
-@pytest.mark.parametrize(("kind", "name", "engine"), RUN)
+@pytest.mark.parametrize(
+    ("kind", "name", "engine"),
+    [run if run in FAST else pytest.param(*run, marks=pytest.mark.slow) for run in RUN],
+)
 def test_a_campaign_on_the_device_has_the_counts_of_the_cpu(
     tmp_path: Path, kind: type[nn.Module], name: str, engine: str
 ) -> None:
@@ -83,6 +89,23 @@ def test_a_campaign_on_the_device_has_the_counts_of_the_cpu(
     check_same(found, alone)
     assert not isinstance(words, OnDevice)  # the network is where it was
     assert all(type(w) is nn.Parameter for w in campaign.subject.network.parameters())
+
+
+def test_a_memory_with_a_code_on_the_device(tmp_path: Path) -> None:
+    plan = SamplingPlan(margin=0.3, together=2, sites=("fc1.*",))
+    alone = make_campaign(SmallConv, "full", plan, tmp_path / "cpu", ecc="secded:32").run()
+    with fake_device():
+        campaign = make_campaign(SmallConv, "differential", plan, tmp_path, ecc="secded:32")
+        found = campaign.run()
+    pd.testing.assert_frame_equal(found, alone)
+
+
+def test_pairs_on_the_device(tmp_path: Path) -> None:
+    plan = SamplingPlan(margin=0.3)
+    with fake_device():
+        campaign = make_campaign(SmallConv, "differential", plan, tmp_path, save_pairs=True)
+        campaign.run()
+    assert campaign.files.pairs.read_samples() == campaign.golden.samples
 
 
 def test_rates_on_the_device(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def wrap(found: Any, args: Any) -> Any:
     """The result on the device; one that was changed in place is the object that it was."""
     if not any(isinstance(leaf, Tensor) for leaf in tree_leaves(found)):
         return found
-    known = {id(leaf.inner): leaf for leaf in tree_leaves(args) if isinstance(leaf, OnDevice)}
+    known = {id(unwrap(leaf)): leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)}
 
     def one(leaf: Any) -> Any:
         if type(leaf) not in (Tensor, nn.Parameter):

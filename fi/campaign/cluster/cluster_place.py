@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import re
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -137,9 +139,31 @@ def _start_local(workers: int) -> Iterator[Any]:
     from distributed import LocalCluster
 
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
-    quiet = {"silence_logs": logging.ERROR, "dashboard_address": "127.0.0.1:0"}
-    with LocalCluster(workers, threads, **quiet) as cluster:
+    with _ignoring_interrupts():
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=threads,
+            silence_logs=logging.ERROR,
+            dashboard_address="127.0.0.1:0",
+        )
+    with cluster:
         yield cluster
+
+
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    """Processes that are started within leave Ctrl-C, which a terminal sends to all, to this one.
+
+    They would end in the middle of a group, each with a traceback.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

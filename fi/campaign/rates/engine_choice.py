@@ -9,7 +9,7 @@ import torch
 
 from fi.campaign.subject import Subject
 from fi.engine.bulk import BulkEngine
-from fi.engine.differential.engine import DifferentialEngine, device_of
+from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.differential.path_choice import EVEN_MODELS, LARGE
 from fi.engine.generic.fault_groups import find_stage
 from fi.faults.family_names import attribute_of
@@ -21,6 +21,7 @@ from fi.faults.hits.rate_trial import RateTrial
 from fi.faults.word_formats import format_of
 from fi.network.stages import EVENTS, Stage, find_sources
 
+CPU = torch.device("cpu")
 #: So many faults of a trial are run by their differences, whatever stages they are in.
 FEW = 16
 #: The same where all of them are in linear stages, whose kernel takes any number of faults at once:
@@ -44,6 +45,7 @@ class EngineChoice:
         subject: the network and its test set.
         bulk: draws the faults.
         many: take the differential engine for many faults too, as ``--engine differential`` asks.
+        device: on which the trials are run; only a CPU has kernels.
 
     Attributes:
         bulk: the engine of plain forwards.
@@ -55,13 +57,14 @@ class EngineChoice:
         subject: Subject,
         bulk: BulkEngine,
         many: bool = False,
+        device: torch.device = CPU,
     ) -> None:
         self.engine, self.bulk, self._many = engine, bulk, many
         self._linear: set[str] = set()
         self._few_linear = FEW
-        if engine is not None:
+        if engine is not None and device == CPU:
             with torch.inference_mode():
-                first = subject.batches.first()[0].to(device_of(engine.network), subject.dtype)
+                first = subject.batches.first()[0].to(subject.dtype)
                 kernels = engine.prepare(first).kernels
             if kernels is not None:
                 runs = kernels.multiple.runs_overlaps

@@ -41,10 +41,11 @@ def choose_engines(
     protection: ProtectedHits | None,
 ) -> EngineChoice:
     """What says of each trial on which engine it is run; ``many`` as ``EngineChoice`` takes it."""
-    kept = find_memory(trainer.strategy.root_device) // (_KEPT * trainer.world_size)
+    device = trainer.strategy.root_device
+    kept = find_memory(device) // (_KEPT * trainer.world_size)
     bulk = BulkEngine(subject.network, subject.infer, space, kept, protection)
     by_differences = engine if isinstance(engine, DifferentialEngine) else None
-    return EngineChoice(by_differences, subject, bulk, many)
+    return EngineChoice(by_differences, subject, bulk, many, device)
 
 
 def make_rate_runs(

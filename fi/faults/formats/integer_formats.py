@@ -39,7 +39,8 @@ class Integers:
         return _keep(steps.clamp(-self.largest(), self.largest()), self.bits)
 
     def decode(self, words: Tensor) -> Tensor:
-        return extend_sign(words, self.bits) * self.scale
+        scale = self.scale.to(words.device) if isinstance(self.scale, Tensor) else self.scale
+        return extend_sign(words, self.bits) * scale
 
     def select(self, channel: Tensor) -> Integers:
         return self
