@@ -84,6 +84,8 @@ class Campaign:
 
     #: The session of the first process.
     storing_session: ClassVar[type[StoringSession]] = StoringSession
+    #: Of a golden run that the differential engine takes for a trial at most, as is expected.
+    trial_part: ClassVar[float] = 1 / 20
 
     def __init__(
         self,
@@ -375,6 +377,7 @@ class Campaign:
             cluster=settings.cluster,
             order=order,
             listeners=listeners,
+            trial_part=1.0 if self.engine.name == FullEngine.name else self.trial_part,
             say=self.say,
         )
 

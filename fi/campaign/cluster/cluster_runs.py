@@ -54,6 +54,7 @@ class ClusterRuns(GroupRuns):
         cluster: as ``--cluster`` names it.
         order: what the workers are told.
         listeners: hear of workers and of groups that are run.
+        trial_part: of a golden run that a trial takes at most, as is expected before the first.
         say: takes the lines for the user.
     """
 
@@ -67,11 +68,13 @@ class ClusterRuns(GroupRuns):
         cluster: str,
         order: WorkOrder,
         listeners: Listeners,
+        trial_part: float,
         say: Callable[[str], None],
     ) -> None:
         super().__init__(trainer, engine, subject, golden, keep_pairs=keep_pairs)
         self.cluster, self.order = cluster, order
         self.listeners, self.say = listeners, say
+        self._trial_part = trial_part
         self.ways: list[tuple[int, Mapping[str, int]]] = []  # trials and decisions of each group
         self._sizes = GroupSizes()
         self._crew: Crew | None = None
@@ -167,7 +170,7 @@ class ClusterRuns(GroupRuns):
             self._workers = len(crew.ready)
             self.listeners.report_workers(self._workers)
             for prepared in crew.ready.values():
-                self._sizes.note_golden(prepared.golden_seconds)
+                self._sizes.note_golden(prepared.golden_seconds, self._trial_part)
 
     def _take_result(self, crew: Crew, queue: GroupQueue[GroupFound], future: Future[Any]) -> None:
         """Take what a task has found, or give its group to another worker."""

@@ -17,7 +17,7 @@ USUAL_SECONDS, LONGEST_SECONDS = 20.0, 60.0
 #: What a group takes at least when the end is near, so that its overhead is small beside it.
 _LEAST_SECONDS = 2.0
 #: Trials of the first groups, before anybody knows how long one takes.
-FIRST_SIZE = 128
+FIRST_SIZE = 512
 #: By how much a group may be larger than those before: a first measurement is no promise.
 _GROWTH = 4
 #: So often a group may fail.
@@ -134,11 +134,15 @@ class GroupSizes:
         self._size, self._speed = first or FIRST_SIZE, 0.0
         self._seconds = USUAL_SECONDS
 
-    def note_golden(self, seconds: float) -> None:
-        """A golden run takes so long: a group that needs it again is to be some times as long."""
+    def note_golden(self, seconds: float, trial_part: float = 1.0) -> None:
+        """A golden run takes so long: a group that needs it again is to be some times as long.
+
+        ``trial_part`` of it is the most that a trial is expected to take.
+        """
         self._seconds = min(LONGEST_SECONDS, max(self._seconds, 4 * seconds))
-        if not self._speed:  # a trial may take as long as a golden run
-            self._size = max(1, min(self._size, int(LONGEST_SECONDS / max(seconds, 1e-6))))
+        if not self._speed:
+            longest = max(seconds * trial_part, 1e-6)
+            self._size = max(1, min(self._size, int(LONGEST_SECONDS / longest)))
 
     def note(self, trials: int, seconds: float) -> None:
         """A worker has run a group in ``seconds``."""

@@ -178,20 +178,22 @@ def run_group(token: str, trials: Sequence[Any]) -> GroupFound:
             raise Released
         if not _kept or _kept[0].order.token != token:
             raise NotPrepared(token)
-        return _kept[0].run(trials)
+        try:
+            return _kept[0].run(trials)
+        finally:
+            if token in _released:
+                _forget()
 
 
 def release(token: str) -> None:
     """Give the order up: what runs of it ends with its next batch, and nothing is kept."""
     _released.add(token)
-    threading.Thread(target=_forget_released, daemon=True).start()
-
-
-def _forget_released() -> None:
-    """Forget a campaign that was given up, when its test run has ended."""
-    with _one_at_a_time:
-        if _kept and _kept[0].order.token in _released:
-            _forget()
+    if _one_at_a_time.acquire(blocking=False):  # else what runs forgets it when it ends
+        try:
+            if _kept and _kept[0].order.token == token:
+                _forget()
+        finally:
+            _one_at_a_time.release()
 
 
 def _forget() -> None:

@@ -51,6 +51,7 @@ class RateCampaign(Campaign):
 
     schedule: RateTrials
     storing_session: ClassVar[type[StoringSession]] = _RateSession
+    trial_part: ClassVar[float] = 1.0  # a plain forward
 
     def __init__(self, subject: Any, schedule: RateTrials, **more: Any) -> None:
         super().__init__(subject, schedule, **more)
