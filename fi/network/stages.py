@@ -130,8 +130,8 @@ class Stage:
         """The same some steps at a time where that is faster, ``[steps, batch, ...]`` each."""
         signal = inputs.flatten(0, 1)
         separable = not any(module.training for module in self.modules)  # no statistics of a batch
-        if signal.ndim == 4 and signal.device.type == "cpu" and separable:
-            batch = max(1, inputs.shape[1])
+        if signal.ndim == 4 and signal.device.type == "cpu" and separable and len(signal):
+            batch = inputs.shape[1]
             images = batch * max(1, IMAGES // batch)  # whole steps
             for chunk in torch.split(signal, images):
                 yield torch.unflatten(self.conduct(chunk), 0, (-1, batch))

@@ -226,7 +226,7 @@ def test_a_plan_that_does_not_fit_is_refused(
             {"ecc": "secded:32"},
             "--ecc secded:32: not with",
         ),
-        (Fault(0, "fc1.weight", (0, 0), 1), {"save_pairs": True}, "--save-pairs: not with --prot"),
+        (Fault(0, "fc1.weight", (0, 0), 1), {"save_scores": True}, "--save-scores: not with --p"),
         (Fault(0, "lif1.spike", (0,), 1, "stuck-at-1"), {}, "stuck-at-1 needs tmr"),
     ],
 )
