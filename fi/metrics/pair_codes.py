@@ -84,7 +84,7 @@ def unpack_pairs(
 def shift_pairs(packed: NDArray[np.int64], first: int) -> NDArray[np.int64]:
     """The pairs of a group as those of a larger one, of which it begins at trial ``first``.
 
-    >>> [part.tolist() for part in unpack_pairs(shift_pairs(np.array([7 << 8]), 3))]
+    >>> [part.tolist() for part in unpack_pairs(shift_pairs(np.array([7 << _CODE_BITS]), 3))]
     [[3], [7], [0]]
     """
     return packed + (first << (_SAMPLE_BITS + _CODE_BITS))

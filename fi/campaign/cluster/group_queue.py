@@ -56,7 +56,7 @@ class GroupQueue(Generic[T]):
         []
         >>> queue.finish(one, "sooner")
         >>> [(group.start, group.end, found) for group, found in queue.pop_ready()]
-        [(0, 3, 'sooner'), (3, 5, 'later')]
+        [(0, 3, 'sooner'), (3, 4, 'later')]
         >>> queue.finished
         True
     """
