@@ -49,7 +49,7 @@ class GroupQueue(Generic[T]):
         sizes: remembers from one list to the next how large groups are.
 
     Example:
-        >>> queue = GroupQueue(5, GroupSizes(first=3))
+        >>> queue = GroupQueue(4, GroupSizes(first=3))
         >>> one, two = queue.take(workers=1), queue.take(workers=1)
         >>> queue.finish(two, "later")
         >>> list(queue.pop_ready())
