@@ -49,14 +49,14 @@ class GroupQueue(Generic[T]):
         sizes: remembers from one list to the next how large groups are.
 
     Example:
-        >>> queue = GroupQueue(4, GroupSizes(first=3))
+        >>> queue = GroupQueue(3, GroupSizes(first=3))
         >>> one, two = queue.take(workers=1), queue.take(workers=1)
         >>> queue.finish(two, "later")
         >>> list(queue.pop_ready())
         []
         >>> queue.finish(one, "sooner")
         >>> [(group.start, group.end, found) for group, found in queue.pop_ready()]
-        [(0, 3, 'sooner'), (3, 4, 'later')]
+        [(0, 2, 'sooner'), (2, 3, 'later')]
         >>> queue.finished
         True
     """
