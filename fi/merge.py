@@ -8,8 +8,7 @@ from pathlib import Path
 
 from fi.cli.execution import run_command
 from fi.cli.parser import CommandParser
-from fi.report.page import write_report
-from fi.report.terminal.campaign_end import show_campaign
+from fi.report.terminal.campaign_end import show_whole
 from fi.store.merging import COMMAND, merge
 
 
@@ -23,9 +22,7 @@ def run(argv: list[str]) -> None:
     options = _parser().parse(argv)
     folders = [Path(folder) for folder in options.folders]
     target = merge(folders, Path(options.output) if options.output else None)
-    show_campaign(target)
-    print(f"Report in {write_report(target)}")
-    print(f"Results in {target}")
+    show_whole(target, figures=True)
 
 
 def _parser() -> CommandParser:

@@ -91,5 +91,5 @@ def _refuse_others(options: Namespace) -> None:
     for name, value in found.items():
         reason = "a rate says how many faults a trial has, and --trials how many trials"
         if name in ("margin", "iterative_rates"):
-            reason = "add --iterative, which stops each rate by its intervals, or give --trials"
+            reason = "--trials says how many; with --iterative each rate stops by its intervals"
         raise UserError(f"{format_option(name)} {value}: not with --faults.rate: {reason}")

@@ -215,7 +215,7 @@ def test_ctrl_c_keeps_what_is_done(
         ),
         (
             ["--faults.rate", "1e-3", "--margin", "0.05"],
-            "--margin 0.05: not with --faults.rate: add --iterative, which stops each rate by its",
+            "--margin 0.05: not with --faults.rate: --trials says how many; with --iterative each",
         ),
         (["--faults.models", "dead", "--faults.layers", "*.beta"], "the fault space is empty"),
         (["--readout", "scores"], "--readout scores: wanted scores [batch, classes]"),

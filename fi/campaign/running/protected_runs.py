@@ -43,7 +43,7 @@ def protect(subject: Subject, schedule: ListedFaults, settings: Settings) -> Pro
     if plan is not None and any(isinstance(trial, RateTrial) for trial in schedule.listed):
         raise UserError(
             f"{option} {given}: not with --faults.rate, whose trials are drawn as they are run; "
-            "--write-faults makes one an ordinary list, which --fault-list takes"
+            f"without {option} --write-faults makes one an ordinary list, for --fault-list"
         )
     with report_errors(ValueError, prefix=f"{option}: "):
         check_protected_models(schedule.models, f"{option} {given}")

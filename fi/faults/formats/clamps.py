@@ -70,8 +70,9 @@ class Clamps:
     @classmethod
     def read(cls, path: Path) -> Clamps:
         """The bounds in a file; ``FileError`` names the file and what is wrong in it."""
+        text = read_text(path, FileError)
         try:
-            return cls.parse(read_text(path, FileError))
+            return cls.parse(text)
         except (yaml.YAMLError, ValueError) as problem:
             raise FileError(f"{path}: {' '.join(str(problem).split())}") from None
 

@@ -65,17 +65,23 @@ def show_end(files: CampaignFiles, figures: bool, quiet: bool) -> None:
     """
     if files.shard:
         print(f"When all {files.shard.count} shards are done: {MERGE} {files.campaign}")
+        print(f"Results in {files.path}")
     else:
-        show_campaign(files.path, plain_console() if quiet else None)
-        if checked := describe_check(files.load_summary()):
-            print(checked)
-        if fates := describe_code(files.load_summary()):
-            print(fates)
-        if (monitors := write_monitors(files.path)) is not None:
-            console = plain_console() if quiet else None
-            show_monitors(monitors, PastCampaign(files.path).summary().confidence, console)
-        if figures:
-            from fi.report.page import write_report  # matplotlib takes a second
+        show_whole(files.path, figures, plain_console() if quiet else None)
 
-            print(f"Report in {write_report(files.path)}")
-    print(f"Results in {files.path}")
+
+def show_whole(folder: Path, figures: bool, console: Console | None = None) -> None:
+    """Print what a campaign found, all of it finished or merged, and write the report."""
+    show_campaign(folder, console)
+    campaign = PastCampaign(folder)
+    entries = campaign.entries()
+    for line in (describe_check(entries), describe_code(entries)):
+        if line:
+            print(line)
+    if (monitors := write_monitors(folder)) is not None:
+        show_monitors(monitors, campaign.summary().confidence, console)
+    if figures:
+        from fi.report.page import write_report  # matplotlib takes a second
+
+        print(f"Report in {write_report(folder)}")
+    print(f"Results in {folder}")
