@@ -9,6 +9,15 @@ from typing import Any
 
 from fi.base.text_files import FileError, read_text, write_text
 
+#: What a run must have, and its type.
+_RUN: dict[str, type | tuple[type, ...]] = {
+    "status": str,
+    "started": str,
+    "faults": int,
+    "pairs": int,
+    "wall_seconds": (int, float),
+}
+
 
 def read_summary(path: Path) -> dict[str, Any]:
     """The entries of a ``summary.json``; ``FileError`` where it is damaged, with the line."""
@@ -20,7 +29,17 @@ def read_summary(path: Path) -> dict[str, Any]:
         raise FileError(f"{path}{line} is damaged: not JSON; --overwrite starts again") from None
     if not isinstance(entries, dict):
         raise FileError(f"{path} is damaged: not the summary of a campaign")
+    if not _are_runs(entries.get("runs", [])):
+        raise FileError(f"{path} is damaged: 'runs' is no list of runs; --overwrite starts again")
     return entries
+
+
+def _are_runs(found: Any) -> bool:
+    """Whether it is a list of what ``RunSummary`` writes of each run."""
+    return isinstance(found, list) and all(
+        isinstance(run, dict) and all(isinstance(run.get(key), of) for key, of in _RUN.items())
+        for run in found
+    )
 
 
 def write_summary(folder: Path, entries: Mapping[str, Any]) -> None:
