@@ -6,12 +6,16 @@ import csv
 import io
 import os
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
+
+import yaml
 
 from fi.base.errors import UserError
 
 Row = tuple[int, list[str]]
+Parsed = TypeVar("Parsed")
 
 
 class FileError(UserError, ValueError):
@@ -92,3 +96,15 @@ def csv_rows(text: str, path: Path, error: type[FileError]) -> Iterator[Row]:
             raise error(f"{path}:{line}: not CSV: {problem}") from None
         if row:
             yield line, row
+
+
+def read_parsed(path: Path, parse: Callable[[str], Parsed]) -> Parsed:
+    """What ``parse`` makes of a file of YAML; ``FileError`` names the file and what is wrong.
+
+    ``parse`` raises ``ValueError`` or ``yaml.YAMLError``.
+    """
+    text = read_text(path, FileError)
+    try:
+        return parse(text)
+    except (yaml.YAMLError, ValueError) as problem:
+        raise FileError(f"{path}: {' '.join(str(problem).split())}") from None

@@ -15,7 +15,7 @@ import yaml
 from snntorch import SpikingNeuron
 from torch import Tensor, nn
 
-from fi.base.text_files import FileError, read_text
+from fi.base.text_files import read_parsed
 from fi.faults.family_names import attribute_of, layer_of
 from fi.faults.fault_sites import named_words
 from fi.faults.formats.clamped_format import BEYOND, ClampedFormat
@@ -70,11 +70,7 @@ class Clamps:
     @classmethod
     def read(cls, path: Path) -> Clamps:
         """The bounds in a file; ``FileError`` names the file and what is wrong in it."""
-        text = read_text(path, FileError)
-        try:
-            return cls.parse(text)
-        except (yaml.YAMLError, ValueError) as problem:
-            raise FileError(f"{path}: {' '.join(str(problem).split())}") from None
+        return read_parsed(path, cls.parse)
 
     @classmethod
     def parse(cls, text: str) -> Clamps:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from fi.base.text_files import FileError, read_text
+from fi.base.text_files import read_parsed
 from fi.faults.csv_row import parse_bits
 from fi.faults.fault import Bits, Index, format_bits
 from fi.faults.fault_sites import Kind, SiteFamily
@@ -64,11 +64,7 @@ class ProtectionPlan:
     @classmethod
     def read(cls, path: Path) -> ProtectionPlan:
         """The plan in a file; ``FileError`` names the file and what is wrong in it."""
-        text = read_text(path, FileError)
-        try:
-            return cls.parse(text)
-        except (yaml.YAMLError, ValueError) as problem:
-            raise FileError(f"{path}: {' '.join(str(problem).split())}") from None
+        return read_parsed(path, cls.parse)
 
     @classmethod
     def parse(cls, text: str) -> ProtectionPlan:
