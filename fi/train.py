@@ -14,6 +14,7 @@ from fi.cli.nir_options import is_nir_file
 from fi.training.train_options import (
     COMMAND,
     NOT_REPLAYED,
+    find_map,
     find_schedule,
     make_parser,
     recipe_of,
@@ -37,7 +38,9 @@ def run(argv: list[str]) -> None:
     # Lightning is slow to load: only once there is something to train.
     from fi.base.text_files import write_text
     from fi.faults.formats.clamps import Clamps
+    from fi.training.drawn_faults import DrawnFaults
     from fi.training.evaluation import describe_training
+    from fi.training.fault_map import FaultMap
     from fi.training.faulty_words import FaultyWords
     from fi.training.fitting import fit, save_weights, seed_all
     from fi.training.ignored import check_heeded
@@ -49,16 +52,22 @@ def run(argv: list[str]) -> None:
     data = parser.build(options, "data")
     folder = training_folder(options, type(network).__name__)
     load_weights(network, options.checkpoint)
-    schedule, faulty = find_schedule(options), None
+    path, schedule, faulty = find_map(options), find_schedule(options), None
+    chip = None if path is None else FaultMap(network, path)
+    faults = chip if schedule is None else DrawnFaults(network, schedule)
     clamps = None if options.clamp is None else Clamps.read(Path(options.clamp))
-    if schedule is not None:
-        faulty = FaultyWords(network, schedule, clamps)
+    if faults is not None:
+        faulty = FaultyWords(network, faults, clamps)
     elif clamps is not None:
-        raise UserError(f"--clamp {options.clamp}: for a training under faults, --faults.rate")
+        raise UserError(
+            f"--clamp {options.clamp}: for a training under faults, --faults.rate, --faults.group "
+            "or --faults.map"
+        )
     given = (network, recipe_of(options), options.readout, options.time_axis)
-    module = Training(*given, under_faults=schedule is not None)
+    module = Training(*given, under_faults=faults is not None)
     followers = [] if faulty is None else [faulty]
     running = {"progress": not options.quiet, "callbacks": followers, "resume": options.resume}
+    running["keep_last"] = schedule is not None
     try:
         metrics = fit(module, data, folder, **running, **trainer_options(options))
     except KeyboardInterrupt:
@@ -68,7 +77,7 @@ def run(argv: list[str]) -> None:
         path = Path(options.save) if options.save else folder / "weights.pt"
         save_weights(network, path)
         write_text(folder / "config.yaml", parser.dump_replayable(options, NOT_REPLAYED))
-        print("\n".join(describe_training(module, data, metrics)))
+        print("\n".join(describe_training(module, data, metrics, chip)))
         if faulty is not None:
             print(faulty.describe())
         print(f"Weights in {path}")

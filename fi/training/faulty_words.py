@@ -1,118 +1,134 @@
-"""Training under faults: in each step other bits of the learnt words are wrong."""
+"""Training under faults: words are wrong in each step, and gradients change the stored ones."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from fi.base.errors import UserError, report_errors
-from fi.faults.fault_sites import SiteFamily, named_words, stored_families
-from fi.faults.fault_space import FaultSpace
+from fi.faults.fault_sites import named_words
 from fi.faults.formats.clamps import Clamps, clamp_network
-from fi.faults.hits.held_words import HitWords
-from fi.faults.hits.hit_space import HitSpace
-from fi.faults.hits.random_numbers import HitDraw, derive_seed
-from fi.training.fault_schedule import FaultSchedule
 
-#: Gradients of a faulty network are cut to this norm: a word of 1e38 would drown all others.
+#: Gradients of a faulty network are cut to this, each and their norm: a word of 1e38 would drown
+#: all others.
 LARGEST_NORM = 1.0
 
 
-class FaultyWords(pl.Callback):
-    """Writes faulty words before each training step, and the stored ones after its gradients.
+class TrainingFaults(Protocol):
+    """What is wrong with the words of a network that is trained."""
 
-    What a word reads is what a campaign of rates makes of it (``HitWords``), clamps included.
-    Gradients are those at the faulty words, and change the stored ones (straight through). A
-    gradient that is not finite changes nothing; the others are cut to ``LARGEST_NORM``.
+    @property
+    def key(self) -> str:
+        """What tells them from others: a training that resumes must have the same."""
+
+    def inject(self, step: int, steps: int) -> AbstractContextManager[None]:
+        """The network with the faults of training step ``step`` of so many in place."""
+
+    def inject_to_evaluate(self) -> AbstractContextManager[None]:
+        """The network as it is judged."""
+
+    def describe(self) -> str:
+        """What was trained under, the begin of a line."""
+
+
+class FaultyWords(pl.Callback):
+    """Has faulty words in place in each training step, and the stored ones after its gradients.
+
+    What a word reads is what a campaign makes of it, clamps included. Gradients are those at the
+    faulty words, and change the stored ones (straight through). A word whose gradient is not finite
+    is not changed; the others are cut to ``LARGEST_NORM``. Validation is that of the network as the
+    faults have it judged.
 
     Args:
         network: that is trained.
-        schedule: which bits are wrong.
+        faults: of its words.
         clamps: bounds of words, which the stored ones keep to after each step.
 
     Attributes:
-        steps, skipped: training steps, and those of them that changed nothing.
+        steps, skipped: training steps, and those of them in which gradients were not finite.
 
     Raises:
-        UserError: no learnt word fits the schedule, or membranes are to be clamped.
+        UserError: membranes are to be clamped.
     """
 
     def __init__(
-        self, network: nn.Module, schedule: FaultSchedule, clamps: Clamps | None = None
+        self, network: nn.Module, faults: TrainingFaults, clamps: Clamps | None = None
     ) -> None:
-        self.network, self.schedule = network, schedule
+        self.network, self.faults = network, faults
         self.steps = self.skipped = 0
-        self._held: list[HitWords] = []
+        self._placed = ExitStack()
+        self._in_step = False
         self._bounds = [] if clamps is None else clamp_training(network, clamps)
-        learnt = {id(parameter) for parameter in network.parameters() if parameter.requires_grad}
-        words = named_words(network)
-        families = [f for f in stored_families(network) if id(words[f.name]) in learnt]
-        self.space = _make_space(families, schedule)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint has of it."""
+        return {"steps": self.steps, "skipped": self.skipped, "faults": self.faults.key}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting; ``UserError`` where the training that stopped had other faults."""
+        if state_dict["faults"] != self.faults.key:
+            raise UserError("--resume: the training that was interrupted had other faults")
+        self.steps, self.skipped = state_dict["steps"], state_dict["skipped"]
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Draw the faults of this step, and write what the words read."""
+        """Put the faults of this step in place."""
         step, steps = trainer.global_step, int(trainer.estimated_stepping_batches)
-        rate = self.schedule.rate_at(step, steps)
-        draw = HitDraw(derive_seed(self.schedule.seed, "training", step))
-        self._held = [HitWords(self.network, hits, None) for hits in self.space.draw(rate, draw)]
         self.steps += 1
-        for words in self._held:
-            words.write(words.value_at(0))
+        self._in_step = True
+        self._placed.enter_context(self.faults.inject(step, steps))
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Store the words again, and keep the gradients usable."""
         self._restore()
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        if all(bool(gradient.isfinite().all()) for gradient in gradients):
-            nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_NORM)
-            return
-        self.skipped += 1
-        for parameter in self.network.parameters():
-            parameter.grad = None
+        self.skipped += not tame_gradients(self.network)
 
     def on_train_batch_end(self, *args: Any) -> None:
         """Keep the stored words within their bounds; of a step without a loss, store them again."""
-        if self._held:  # the loss was not finite: there was no backward
+        if self._in_step:  # the loss was not finite: there was no backward
             self.skipped += 1
             self._restore()
         with torch.no_grad():
             for tensor, low, high in self._bounds:
                 tensor.clamp_(low, high)
 
+    def on_validation_epoch_start(self, *args: Any) -> None:
+        """Put in place what the network is judged with."""
+        self._placed.enter_context(self.faults.inject_to_evaluate())
+
+    def on_validation_epoch_end(self, *args: Any) -> None:
+        """Store the words again."""
+        self._restore()
+
     def on_exception(self, *args: Any) -> None:
         """Store the words again."""
         self._restore()
 
     def _restore(self) -> None:
-        for words in self._held:
-            words.restore()
-        self._held = []
+        self._in_step = False
+        self._placed.close()
 
     def describe(self) -> str:
         """What was trained under, in a line."""
-        rates = ", ".join(f"{rate:g}" for rate in self.schedule.rates)
         return (
-            f"Trained under faults of {self.space.size:,} bits at rates {rates}; "
-            f"{self.skipped} of {self.steps} steps had no finite gradient and changed nothing"
+            f"{self.faults.describe()}; in {self.skipped} of {self.steps} steps gradients were "
+            "not finite, and changed nothing"
         )
 
 
-def _make_space(families: Sequence[SiteFamily], schedule: FaultSchedule) -> HitSpace:
-    fitting = tuple(
-        f for f in families if any(fnmatchcase(f.name, pattern) for pattern in schedule.sites)
-    )
-    if not fitting:
-        there = ", ".join(family.name for family in families)
-        raise UserError(f"--faults.layers {','.join(schedule.sites)}: learnt words are {there}")
-    with report_errors(ValueError, prefix="--faults: "):
-        return HitSpace(FaultSpace(fitting, schedule.models, schedule.bits))
+def tame_gradients(network: nn.Module) -> bool:
+    """Make gradients of a faulty network usable, in place; whether all of them were finite."""
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    finite = all(bool(gradient.isfinite().all()) for gradient in gradients)
+    for gradient in gradients:
+        gradient.nan_to_num_(0.0, 0.0, 0.0).clamp_(-LARGEST_NORM, LARGEST_NORM)
+    nn.utils.clip_grad_norm_(network.parameters(), LARGEST_NORM)
+    return finite
 
 
 def clamp_training(network: nn.Module, clamps: Clamps) -> list[tuple[Tensor, Tensor, Tensor]]:

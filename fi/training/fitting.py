@@ -49,13 +49,14 @@ def fit(
     progress: bool = True,
     callbacks: Sequence[pl.Callback] = (),
     resume: bool = False,
+    keep_last: bool = False,
     **options: Any,
 ) -> dict[str, float]:
     """Train ``module.network`` on ``data``; it ends with its best weights.
 
     The best epoch is the one of the highest validation accuracy (the first of equals), the last
-    one where ``data`` has no ``val_dataloader``, or under faults. It is kept as ``best.ckpt`` in
-    ``folder``; the newest one with all that goes on from it, as ``last.ckpt``.
+    one where ``data`` has no ``val_dataloader``, or with ``keep_last``. It is kept as
+    ``best.ckpt`` in ``folder``; the newest one with all that goes on from it, as ``last.ckpt``.
 
     Args:
         module: the network and its recipe.
@@ -64,6 +65,7 @@ def fit(
         progress: draw a bar.
         callbacks: Lightning callbacks that follow it.
         resume: go on from ``last.ckpt``; what comes is what had come without the interruption.
+        keep_last: end with the last epoch, whatever its validation.
         options: further options of Lightning's Trainer, as ``accelerator``.
 
     Returns:
@@ -86,7 +88,7 @@ def fit(
             (folder / name).unlink(missing_ok=True)
     with quiet_lightning(), exact_arithmetic(on_gpu), _keep_signals():
         seed_all(module.recipe.seed)
-        best = _make_checkpointer(folder, validation is not None and not module.under_faults)
+        best = _make_checkpointer(folder, validation is not None and not keep_last)
         kept = [*callbacks, RandomState(), best, _make_resumable(folder)]
         trainer = _make_trainer(module, folder, kept, progress, options)
         try:

@@ -10,9 +10,12 @@ from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from fi.base.errors import UserError
+from fi.base.user_classes import names_class
 from fi.base.user_makers import Maker
 from fi.cli.option_values import parse_bit_sets, split_words
 from fi.cli.parser import CommandParser
+from fi.faults.groups.element_maps import list_maps
+from fi.faults.groups.user_maps import load_map
 from fi.faults.user_models import load_model
 from fi.network.adapting.outputs import READOUTS
 from fi.training.fault_schedule import FaultSchedule
@@ -22,7 +25,9 @@ COMMAND = "python -m fi.train"
 #: Options that are no part of what a config file replays.
 NOT_REPLAYED = ("quiet", "save", "resume")
 _USUAL_FAULTS = {
+    "map": None,
     "rate": "",
+    "group": "",
     "bits": "0-31",
     "models": "bit-flip",
     "layers": "*",
@@ -135,12 +140,27 @@ def _add_recipe(parser: CommandParser, recipe: Recipe) -> None:
 def _add_faults(parser: CommandParser) -> None:
     add = parser.add_argument_group("Training under faults").add_argument
     add(
+        "--faults.map",
+        metavar="FILE",
+        type=str,
+        help="a fault list of one trial: the same faults of stored words in each step, and when "
+        "the network is judged",
+    )
+    add(
         "--faults.rate",
         default="",
         metavar="R,R",
         type=str,
         help="probability that a bit of the learnt words is wrong, drawn anew in each step; "
         "several rise in equal parts of the training",
+    )
+    add(
+        "--faults.group",
+        default="",
+        metavar="MAP",
+        type=str,
+        help=f"hit all words of a group at once, without a rate one a step: {list_maps()}, or "
+        "./my_file.py:MyMap",
     )
     add("--faults.bits", default="0-31", metavar="B,B-B", type=str, help="that may be hit")
     add("--faults.models", default="bit-flip", metavar="M,M", type=str, help="fault models of bits")
@@ -149,12 +169,44 @@ def _add_faults(parser: CommandParser) -> None:
     add("--clamp", metavar="FILE", type=str, help="bounds of words, as fi.harden writes them")
 
 
+def find_map(options: Namespace) -> Path | None:
+    """The fault list of ``--faults.map``; ``None`` where that is not given.
+
+    Raises:
+        UserError: another option says which bits are wrong.
+    """
+    faults = options.faults
+    if faults.map is None:
+        return None
+    for name, usual in _USUAL_FAULTS.items():
+        own = name in ("models", "group") and all(map(names_class, split_words(faults[name])))
+        if name != "map" and faults[name] != usual and not own:
+            allowed = ": it names classes of yours that faults need" if name == "models" else ""
+            raise UserError(
+                f"--faults.{name} {faults[name]}: not with --faults.map, whose list says which "
+                f"words are wrong, and how{allowed}"
+            )
+    _load_classes(faults)
+    return Path(faults.map)
+
+
+def _load_classes(faults: Namespace) -> tuple[tuple[str, ...], str]:
+    """The names of the fault models and of the map of words, a user's made known."""
+    models = tuple(map(load_model, split_words(faults.models)))
+    return models, load_map(faults.group) if faults.group else ""
+
+
 def find_schedule(options: Namespace) -> FaultSchedule | None:
-    """Which bits are wrong in the training; ``None`` where none are."""
+    """Which bits are drawn in the training; ``None`` where none are."""
     faults, rates = options.faults, split_words(options.faults.rate)
-    if not rates:
-        if vars(faults) != {**_USUAL_FAULTS, "rate": faults.rate}:
-            raise UserError("--faults.rate is missing: how often a bit is wrong, as 1e-5,1e-4")
+    if faults.map is not None:
+        return None
+    if not rates and not faults.group:
+        if vars(faults) != _USUAL_FAULTS:
+            raise UserError(
+                "--faults.rate is missing: how often a bit is wrong, as 1e-5,1e-4; or "
+                "--faults.group, or --faults.map"
+            )
         return None
     try:
         found = tuple(map(float, rates))
@@ -162,9 +214,9 @@ def find_schedule(options: Namespace) -> FaultSchedule | None:
         found = (-1.0,)
     if not all(0 < rate < 1 for rate in found):
         raise UserError(f"--faults.rate {faults.rate}: allowed are numbers between 0 and 1")
-    models = tuple(map(load_model, split_words(faults.models)))
+    models, group = _load_classes(faults)
     bits, sites = parse_bit_sets(faults.bits), split_words(faults.layers)
-    return FaultSchedule(found, bits, models, sites, int(faults.seed))
+    return FaultSchedule(found, bits, models, sites, int(faults.seed), group)
 
 
 def _add_run(parser: CommandParser) -> None:

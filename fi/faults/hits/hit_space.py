@@ -168,8 +168,11 @@ class HitSpace:
 
     def draw(self, rate: float, draw: HitDraw, scope: str = NETWORK) -> list[FamilyHits]:
         """The hits of one trial, family by family; families without any are left out."""
-        size = self.size_of(scope)
-        places = draw.subset(size, draw.binomial(size, rate))
+        return self.draw_number(draw.binomial(self.size_of(scope), rate), draw, scope)
+
+    def draw_number(self, number: int, draw: HitDraw, scope: str = NETWORK) -> list[FamilyHits]:
+        """So many hits, family by family; families without any are left out."""
+        places = draw.subset(self.size_of(scope), number)
         return self._split(places, draw, self.families_of(scope))
 
     def _split(
