@@ -51,7 +51,7 @@ class Campaign:
         batch_axis: of the samples in the events, 1 or 0.
         word_format: of stored words, as float16; another than float32 rounds the network's.
         state_format: of membranes and synaptic currents, rounded after each update.
-        clamp: bounds of words and membranes, or the path of a file of them.
+        clamp: bounds of words and neurons, or the path of a file of them.
         ecc: the code of the memory of weights and parameters, ``secded:32`` or ``parity:32``.
         protect: a plan of protection, or the path of one.
         cluster: the Dask cluster that runs the faults, as ``local:2`` or ``tcp://host:8786``; the

@@ -1,4 +1,4 @@
-"""``python -m fi.harden``: bounds that clamp words and membranes, from golden ones."""
+"""``python -m fi.harden``: bounds that clamp words and neurons, from golden ones."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def run(argv: list[str]) -> None:
     after = _measure(subject)
     told = (
         f"{subject.name} on {subject.data_name}: golden accuracy {before:.2%} before, {after:.2%} "
-        f"with {len(families)} site families clamped"
+        f"with {len(families)} families clamped"
     )
     print(told)
     folder = Path(options.output) / subject.name / "clamps"
@@ -85,22 +85,22 @@ def _find_bounds(
     parser: CommandParser,
     options: Namespace,
 ) -> Clamps:
-    """Bounds of words as they are, and of states as they become on training samples."""
+    """Bounds of words as they are, and of neurons as they are on training samples."""
     from fi.campaign.training_data import make_loaders
     from fi.faults.fault_sites import Kind, SiteFamily
     from fi.faults.formats.clamps import Clamps
-    from fi.hardening.clamp_bounds import bound_states, bound_words
+    from fi.hardening.clamp_bounds import bound_neurons, bound_words
     from fi.network.batches import Batches
 
     chosen = [family for family in families if isinstance(family, SiteFamily)]
-    states = [family for family in chosen if family.kind is Kind.STATE]
-    words = [family for family in chosen if family.kind is not Kind.STATE]
+    neurons = [family for family in chosen if family.kind in (Kind.STATE, Kind.SPIKE)]
+    words = [family for family in chosen if family not in neurons]
     found = dict(bound_words(subject.network, words, rule).by_family)
-    if states:
+    if neurons:
         loader, _ = make_loaders(parser.build(options, "data"))
         number = options.training_samples
         batches = Batches(loader, f"{subject.data_name}, training", number, subject.dtype)
-        found |= bound_states(subject.network, states, rule, subject.infer, batches).by_family
+        found |= bound_neurons(subject.network, neurons, rule, subject.infer, batches).by_family
         subject.own.reset()
     return Clamps(found)
 
@@ -122,8 +122,8 @@ def make_parser(classes: Mapping[str, Maker]) -> CommandParser:
     """The parser; ``classes`` are the network and the datamodule where these are known."""
     parser = CommandParser(
         COMMAND,
-        "Find bounds of golden words, and of golden membranes on training data, beyond which a "
-        "word reads 0, or its bound. fi.test --clamp FILE takes them.",
+        "Find bounds of golden words, and of golden membranes and currents on training data, "
+        "beyond which a value reads 0, or its bound. fi.test --clamp FILE takes them.",
         classes,
         usage="%(prog)s --model MODEL [options]",
     )
@@ -135,7 +135,8 @@ def make_parser(classes: Mapping[str, Maker]) -> CommandParser:
         default="*.weight,*.bias",
         metavar="L,L",
         type=str,
-        help="site families: words, or membranes as *.potential",
+        help="site families: words, membranes as *.potential, what goes into neurons as "
+        "*.current, spikes as *.spike",
     )
     add(
         "--percentile",
@@ -151,7 +152,7 @@ def make_parser(classes: Mapping[str, Maker]) -> CommandParser:
         default=1000,
         metavar="N",
         type=int,
-        help="on which membranes are observed",
+        help="on which membranes and currents are observed",
     )
     add = parser.add_argument_group("Output").add_argument
     add("--output", default="output", metavar="DIR", type=str, help="folder of all results")

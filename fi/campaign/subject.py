@@ -19,6 +19,7 @@ from fi.campaign.training_data import make_loaders
 from fi.engine.base import Infer
 from fi.faults.fault_sites import INPUT, Kind, SiteFamily, find_sites, observe_activity
 from fi.faults.formats.clamps import Clamps, clamp_network
+from fi.faults.formats.neuron_clamps import forget_current_clamps
 from fi.faults.formats.state_formats import round_states
 from fi.faults.injecting.word_checks import prepare_words
 from fi.faults.word_formats import FLOAT32, convert
@@ -55,7 +56,7 @@ class Subject:
         state_format: of membranes and synaptic currents; another than float32 rounds them after
             each update, without faults too.
         forward, batch_axis, forward_seed, decision_threshold: see ``AskedForm``.
-        clamps: bounds of words and membranes, golden and faulty ones.
+        clamps: bounds of words, states, currents and spikes, golden and faulty ones.
 
     Attributes:
         accuracy_before: part of the test samples classified right before words and states were
@@ -101,6 +102,7 @@ class Subject:
         with report_errors(ValueError, prefix=f"{self.name}: "):
             prepare_words(network)
             round_states(network, FLOAT32.name)
+            forget_current_clamps(network)
         asked = AskedForm(readout, time_axis, forward, batch_axis, forward_seed, decision_threshold)
         run = asked.make_infer(network, self.name)
         self.adapter = run if isinstance(run, Adapter) else None

@@ -245,7 +245,7 @@ def _add_fault_options(parser: CommandParser) -> None:
         "--clamp",
         metavar="FILE",
         type=str,
-        help="bounds of words and membranes, as fi.harden writes them: beyond them they read 0",
+        help="bounds of words and neurons, as fi.harden writes them: beyond them they read 0",
     )
     add(
         "--protect",

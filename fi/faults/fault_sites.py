@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fi.faults.bits import WORD_BITS
 from fi.faults.family_names import attribute_of, layer_of
-from fi.faults.formats.state_formats import state_format_of
+from fi.faults.formats.state_formats import output_format_of
 from fi.faults.word_formats import format_of, stored_names
 from fi.network.neurons import has_known_circuit, neuron_words
 from fi.network.stages import SpikingNetwork
@@ -141,9 +141,9 @@ def find_sites(network: nn.Module, trial: TrialRun) -> Sites:
                 families.append(family)
         if name in trial.outputs and isinstance(module, SpikingNeuron):
             states = trial.states[name].items()
-            width = state_format_of(module).bits
-            found = [_family(name, state, shape, Kind.STATE) for state, shape in states]
-            families += [replace(family, width=width) for family in found]
+            for state, shape in states:
+                width = output_format_of(module, state).bits
+                families.append(replace(_family(name, state, shape, Kind.STATE), width=width))
             families.append(_family(name, "spike", trial.outputs[name], Kind.SPIKE))
             if has_known_circuit(module):
                 circuits.append(_family(name, CIRCUIT, trial.outputs[name], Kind.CIRCUIT))

@@ -12,7 +12,7 @@ from fi.faults.circuits.circuit_hooks import break_circuit
 from fi.faults.family_names import attribute_of, layer_of
 from fi.faults.fault import Fault, Index
 from fi.faults.fault_sites import CIRCUIT, INPUT
-from fi.faults.formats.state_formats import state_format_of
+from fi.faults.formats.state_formats import output_format_of
 from fi.faults.groups.alike import gather_alike, words_of
 from fi.faults.injecting.injection_hooks import (
     Clock,
@@ -24,7 +24,6 @@ from fi.faults.injecting.injection_hooks import (
 )
 from fi.faults.lines.seeded_numbers import SamplePositions
 from fi.faults.stored_words import StoredWord
-from fi.faults.word_formats import FLOAT32
 from fi.network.neurons import output_spikes, reset_neurons, spiking_neurons, state_attributes
 from fi.network.stages import SpikingNetwork, Stage, StageActivity
 from fi.network.trial.step_clock import StepClock
@@ -139,7 +138,7 @@ class _Changers:
             if neuron is not None and attribute == CIRCUIT:
                 circuits.append(break_circuit(self.root, neuron, alike, calls))
             elif value_of is not None:
-                form = FLOAT32 if attribute == "spike" else state_format_of(module)
+                form = output_format_of(module, attribute)
                 numbers = self.samples
                 changer = corrupt_output(self.root, module, value_of, alike, numbers, calls, form)
                 outputs.append(changer)

@@ -43,13 +43,16 @@ EVENTS = -1
 IMAGES = 256
 
 
-def has_own_behaviour(module: nn.Module) -> bool:
+def has_own_behaviour(module: nn.Module, by_element: bool = False) -> bool:
     """Whether a module does more than the forward of its class: hooks, or another forward.
 
-    A hook that casts a neuron's spikes is none: ``Stage.fire`` does the same.
+    A hook that casts a neuron's spikes is none: ``Stage.fire`` does the same. With ``by_element``
+    nor is one that says by ``elementwise = True`` that it treats each element by itself.
     """
     hooks = (*module._forward_pre_hooks.values(), *module._forward_hooks.values())
     own = [hook for hook in hooks if hook is not cast_spikes]
+    if by_element:
+        own = [hook for hook in own if not getattr(hook, "elementwise", False)]
     return bool(own) or "forward" in vars(module)
 
 

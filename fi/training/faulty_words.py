@@ -52,7 +52,7 @@ class FaultyWords(pl.Callback):
         steps, skipped: training steps, and those of them in which gradients were not finite.
 
     Raises:
-        UserError: membranes are to be clamped.
+        UserError: what is no word is to be clamped.
     """
 
     def __init__(
@@ -135,10 +135,11 @@ def clamp_training(network: nn.Module, clamps: Clamps) -> list[tuple[Tensor, Ten
     """Clamp the words of a network that is to be trained; each tensor with its bounds.
 
     Raises:
-        UserError: the bounds do not fit, or are of membranes.
+        UserError: the bounds do not fit, or are of no words.
     """
-    if clamps.clamps_states:
-        raise UserError("--clamp of membranes: not in a training; allowed: clamps of words")
+    others = clamps.names_beside_words(network)
+    if others:
+        raise UserError(f"--clamp of {', '.join(others)}: not in a training; allowed: of words")
     with report_errors(ValueError, prefix="--clamp: "):
         clamp_network(network, clamps)
     words, found = named_words(network), []

@@ -7,14 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import snntorch as snn
 import torch
 from campaigns import Run, subject_of
 from oracle_formats import word_of
-from oracle_formulas import Oracle, assert_oracle_agrees, every_case
+from oracle_formulas import FORWARD, Oracle, assert_oracle_agrees, every_case
 from rate_campaigns import rate_campaign
 from rate_oracle import assert_counts_are_the_oracles
 from shipped_networks import shipped
 from small_networks import INPUT_SHAPES, PlainLinear, SmallConv, SmallLinear, event_batches, small
+from snntorch import SpikingNeuron
 from torch import Tensor, nn
 
 from fi.base.errors import UserError
@@ -23,8 +25,10 @@ from fi.campaign.subject import Subject
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import named_words
 from fi.faults.formats.clamps import Clamp, Clamps
-from fi.hardening.clamp_bounds import BoundRule, bound_states, bound_words, match_families
-from fi.models import SHD
+from fi.faults.formats.state_formats import output_format_of
+from fi.faults.word_formats import FLOAT32
+from fi.hardening.clamp_bounds import BoundRule, bound_neurons, bound_words, match_families
+from fi.network.stages import SpikingNetwork, Stage
 from fi.statistics.result_table import merge_trials
 
 Word = Callable[[Oracle, str, int], Tensor]
@@ -39,7 +43,7 @@ def clamp_by_hand(value: float, low: float, high: float, beyond: str) -> float:
 
 
 def clamping_oracle(clamps: Clamps, stored: Word | None = None) -> type[Oracle]:
-    """An oracle that reads words, and keeps membranes, within bounds; ``stored``: of a format."""
+    """An oracle that reads words, and keeps neurons, within bounds; ``stored``: of a format."""
 
     def bounded(name: str, place: tuple[int, ...], value: float) -> float:
         clamp = clamps.by_family.get(name)
@@ -48,8 +52,12 @@ def clamping_oracle(clamps: Clamps, stored: Word | None = None) -> type[Oracle]:
         row = place[0] if len(clamp.low) > 1 else 0
         return clamp_by_hand(value, clamp.low[row], clamp.high[row], clamp.beyond)
 
+    def bounded_all(name: str, values: Tensor) -> Tensor:
+        flat = [bounded(name, (), value) for value in values.flatten().tolist()]
+        return torch.tensor(flat).reshape(values.shape)
+
     class Clamping(Oracle):
-        layer = ""
+        due: tuple[str, ...] = ()  # the states that are stored next
 
         def word(self, name: str, step: int) -> Tensor:
             words = (stored or Oracle.word)(self, name, step)
@@ -59,29 +67,39 @@ def clamping_oracle(clamps: Clamps, stored: Word | None = None) -> type[Oracle]:
             return words
 
         def leaky(self, name: str, current: Tensor, step: int) -> Tensor:
-            self.layer = f"{name}.potential"
-            return super().leaky(name, current, step)
+            self.due = (f"{name}.potential",)
+            return super().leaky(name, bounded_all(f"{name}.current", current), step)
+
+        def synaptic(self, name: str, current: Tensor, step: int) -> Tensor:
+            self.due = (f"{name}.potential", f"{name}.syn")
+            return super().synaptic(name, bounded_all(f"{name}.current", current), step)
 
         def quantise(self, states: Tensor) -> Tensor:
-            flat = [bounded(self.layer, (), value) for value in states.flatten().tolist()]
-            return torch.tensor(flat).reshape(states.shape)
+            name, *due = self.due
+            self.due = tuple(due)
+            return bounded_all(name, states)
 
         def hit_state(self, value: float, fault: Fault) -> float:
             return bounded(fault.layer, (), super().hit_state(value, fault))
+
+        def hit_spike(self, value: float, fault: Fault) -> float:
+            return bounded(fault.layer, (), super().hit_spike(value, fault))
 
     return Clamping
 
 
 def clamps_of(kind: type[nn.Module], patterns: tuple[str, ...], rule: BoundRule) -> Clamps:
-    """Bounds of a network's words and states, from its own test samples."""
-    plain = subject_of(kind)
+    """Bounds of a network's words and neurons, from its own test samples."""
+    return bounds_of(subject_of(kind), patterns, rule)
+
+
+def bounds_of(plain: Subject, patterns: tuple[str, ...], rule: BoundRule) -> Clamps:
     families = match_families(patterns, plain.families)
     words = [family for family in families if family.name in named_words(plain.network)]
-    states = [family for family in families if family not in words]
+    neurons = [family for family in families if family not in words]
     found = dict(bound_words(plain.network, words, rule).by_family)
-    if states:
-        found |= bound_states(plain.network, states, rule, plain.infer, plain.batches).by_family
-    return Clamps(found)
+    given = (plain.network, neurons, rule, plain.infer, plain.batches)
+    return Clamps(found | dict(bound_neurons(*given).by_family))
 
 
 CASES = {
@@ -91,6 +109,10 @@ CASES = {
     "parameters": (("*.weight", "*.beta", "*.threshold"), BoundRule()),
     "membranes to bounds": (("*.potential",), BoundRule(beyond="bound")),
     "membranes to zero": (("*.weight", "*.potential"), BoundRule(percentile=98)),
+    "currents to bounds": (("*.current",), BoundRule(beyond="bound")),
+    "currents to zero": (("*.weight", "*.potential", "*.current"), BoundRule(percentile=97)),
+    "currents of one layer": (("lif1.current", "lif2.spike"), BoundRule()),
+    "spikes": (("*.spike",), BoundRule()),
 }
 
 
@@ -120,11 +142,10 @@ def test_shipped_networks_count_as_the_oracle(
 ) -> None:
     digits = shipped(name, 4)
     plain = Subject(digits.network, digits.batches)
-    words = match_families(["*.weight", "*.bias"], plain.families)
-    found = dict(bound_words(plain.network, words, BoundRule()).by_family)
-    states = match_families(["lif1.potential"], plain.families)
-    given = (plain.network, states, BoundRule(percentile=99.0), plain.infer, plain.batches)
-    clamps = Clamps(found | dict(bound_states(*given).by_family))
+    words = bounds_of(plain, ("*.weight", "*.bias"), BoundRule())
+    neurons = ("lif1.potential", "lif2.current", "*.spike")
+    found = bounds_of(plain, neurons, BoundRule(percentile=99.0))
+    clamps = Clamps({**words.by_family, **found.by_family})
     subject = Subject(digits.network, digits.batches, clamps=clamps)
     monkeypatch.setattr("oracle_formulas.Oracle", clamping_oracle(clamps))
     wanted = assert_oracle_agrees(campaign, subject, list(every_case(subject, 1)))
@@ -132,7 +153,8 @@ def test_shipped_networks_count_as_the_oracle(
 
 
 def test_a_network_with_a_forward_of_its_own_is_clamped_alike(campaign: Run) -> None:
-    clamps = clamps_of(SmallLinear, ("*.weight", "*.potential"), BoundRule(percentile=98))
+    patterns = ("*.weight", "*.potential", "*.current", "lif1.spike")
+    clamps = clamps_of(SmallLinear, patterns, BoundRule(percentile=98))
     staged = subject_of(SmallLinear, clamps=clamps)
     plain = small(PlainLinear)
     plain.load_state_dict(staged.network.state_dict())
@@ -185,24 +207,37 @@ def test_bounds_of_golden_words_leave_the_golden_network_as_it_is() -> None:
 def test_a_clamp_is_forgotten_with_the_next_subject() -> None:
     network = small(SmallLinear)
     batches = event_batches(INPUT_SHAPES[SmallLinear])
-    clamps = clamps_of(SmallLinear, ("*.potential", "fc1.weight"), BoundRule())
+    patterns = ("*.potential", "fc1.weight", "*.current", "*.spike")
+    clamps = clamps_of(SmallLinear, patterns, BoundRule())
     Subject(network, batches, clamps=clamps)
     assert network.lif1.state_quant
+    assert network.lif1._forward_pre_hooks
     Subject(network, batches)
     assert not network.lif1.state_quant
+    assert not network.lif1._forward_pre_hooks
+    assert not network.lif1._forward_pre_hooks_with_kwargs
+    assert output_format_of(network.lif1, "spike") is FLOAT32
 
 
-def test_states_are_bounded_where_they_are_clamped() -> None:
-    """Membranes of the whole run, by hand."""
+@pytest.mark.parametrize("what", ["potential", "current"])
+def test_neurons_are_bounded_where_they_are_clamped(what: str) -> None:
+    """Membranes, or currents, of the whole run, by hand; and nothing golden is beyond."""
     plain = subject_of(SmallLinear)
-    clamps = clamps_of(SmallLinear, ("*.potential",), BoundRule())
+    clamps = clamps_of(SmallLinear, (f"*.{what}",), BoundRule())
     seen: list[Tensor] = []
-    plain.network.lif1.register_forward_hook(lambda m, a, o: seen.append(m.mem.clone()))
-    for events, _ in plain.batches:
-        plain.infer(events)
-    found = clamps.by_family["lif1.potential"]
-    assert found.low[0] == min(0.0, min(float(mem.detach().min()) for mem in seen))
-    assert found.high[0] == max(float(mem.detach().max()) for mem in seen)
+
+    def note(neuron: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        seen.append((args[0] if what == "current" else neuron.mem).detach().clone())
+
+    handle = plain.network.lif1.register_forward_hook(note)
+    scores = [plain.infer(events) for events, _ in plain.batches]
+    handle.remove()
+    found = clamps.by_family[f"lif1.{what}"]
+    assert found.low[0] == min(0.0, min(float(values.min()) for values in seen))
+    assert found.high[0] == max(float(values.max()) for values in seen)
+    clamped = subject_of(SmallLinear, clamps=clamps)
+    again = [clamped.infer(events) for events, _ in clamped.batches]
+    assert all(torch.equal(one, other) for one, other in zip(scores, again, strict=True))
 
 
 def test_the_clamp_is_part_of_what_a_campaign_is(campaign: Run, faults: list[Fault]) -> None:
@@ -228,8 +263,20 @@ def test_rates_hit_clamped_words(tmp_path: Path, per: str, monkeypatch: pytest.M
 
 def test_rates_do_not_take_clamped_membranes(tmp_path: Path) -> None:
     clamps = clamps_of(SmallLinear, ("*.potential",), BoundRule())
-    with pytest.raises(UserError, match=r"--clamp of membranes: not with --faults\.rate"):
+    match = r"--clamp of lif1\.potential, lif2\.potential: not with --faults\.rate"
+    with pytest.raises(UserError, match=match):
         rate_campaign(subject_of(SmallLinear, clamps=clamps), tmp_path, [1e-3])
+
+
+def test_rates_hit_words_before_clamped_currents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clamps = clamps_of(SmallLinear, ("*.current",), BoundRule(percentile=98))
+    subject = subject_of(SmallLinear, clamps=clamps)
+    monkeypatch.setattr("oracle_formulas.Oracle", clamping_oracle(clamps))
+    plan = {"sites": ("*.weight", "*.bias", "*.potential", "*.spike")}
+    found = assert_counts_are_the_oracles(subject, tmp_path, (0.002, 0.02), plan=plan)
+    assert 0.01 < found["fully_masked"].sum() / found["samples"].sum() < 0.99
 
 
 @pytest.mark.parametrize(
@@ -237,7 +284,9 @@ def test_rates_do_not_take_clamped_membranes(tmp_path: Path) -> None:
     [
         ("{fc9.weight: {low: 0, high: 1, beyond: zero}}", "fc9.weight is neither words"),
         ("{fc1.weight: {low: [0, 0], high: [1, 1], beyond: zero}}", "has 2 bounds; allowed: 1, or"),
-        ("{lif1.potential: {low: [0, 0], high: [1, 1], beyond: zero}}", "allowed for states: one"),
+        ("{lif1.potential: {low: [0, 0], high: [1, 1], beyond: zero}}", "allowed for neurons: one"),
+        ("{fc1.current: {low: 0, high: 1, beyond: zero}}", "fc1.current is neither words"),
+        ("{lif1.spike: {low: 0, high: 0.5, beyond: zero}}", "lif1.spike: bounds are 0 and 0.5; al"),
         ("{fc1.weight: {low: 2, high: 1, beyond: zero}}", "a low bound is above its high one"),
         ("{fc1.weight: {low: .nan, high: 1, beyond: zero}}", "allowed: finite numbers"),
         ("{fc1.weight: {low: 0, high: 1, beyond: one}}", "beyond is 'one'; allowed: zero, bound"),
@@ -252,10 +301,111 @@ def test_bounds_that_do_not_fit_are_refused(tmp_path: Path, entry: str, message:
         subject_of(SmallLinear, clamps=Clamps.read(path))
 
 
-def test_states_of_neurons_with_two_are_refused() -> None:
-    network = SHD(inputs=10, hidden=6, num_classes=3).eval()
-    batches = [(torch.zeros(4, 2, 10), torch.zeros(2, dtype=torch.int64))]
-    subject = Subject(network, batches)
-    families = match_families(["lif1.current"], subject.families)
-    with pytest.raises(ValueError, match=r"lif1\.syn: a .* has the states .*potential"):
-        bound_states(network, families, BoundRule(), subject.infer, subject.batches)
+class TwoStates(SpikingNetwork):
+    """Linear layers, each before neurons of a kind that keeps several states."""
+
+    def __init__(self, kind: type[SpikingNeuron] = snn.Synaptic) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(12, 8), nn.Linear(8, 3)
+        self.lif1, self.lif2 = (kind(alpha=0.8, beta=0.6, threshold=0.5) for _ in range(2))
+
+    def stages(self) -> list[Stage]:
+        return [Stage(self.fc1, self.lif1), Stage(self.fc2, self.lif2)]
+
+
+def two_states(kind: type[SpikingNeuron], clamps: Clamps | None = None) -> Subject:
+    torch.manual_seed(3)
+    network = TwoStates(kind).eval()
+    return Subject(network, event_batches(INPUT_SHAPES[SmallLinear]), clamps=clamps)
+
+
+def test_each_state_of_a_neuron_with_two_has_its_own_bounds(
+    campaign: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FORWARD, "TwoStates", synaptic_step)
+    patterns = ("lif1.syn", "*.potential", "lif2.current")
+    clamps = bounds_of(two_states(snn.Synaptic), patterns, BoundRule(percentile=97))
+    subject = two_states(snn.Synaptic, clamps)
+    monkeypatch.setattr("oracle_formulas.Oracle", clamping_oracle(clamps))
+    wanted = assert_oracle_agrees(campaign, subject, list(every_case(subject, 1)))
+    assert 0.05 < wanted["fully_masked"].sum() / wanted["samples"].sum() < 0.99
+
+
+def synaptic_step(oracle: Oracle, signal: Tensor, step: int) -> Tensor:
+    hidden = oracle.synaptic("lif1", oracle.linear("fc1", signal, step), step)
+    return oracle.synaptic("lif2", oracle.linear("fc2", hidden, step), step)
+
+
+def test_three_states_are_clamped_each(campaign: Run) -> None:
+    """Alpha's, seen from outside; and both engines agree."""
+    bounds = {"syn_exc": (0.0, 0.4), "syn_inh": (-0.3, 0.0), "potential": (0.0, 0.2)}
+    clamps = Clamps(
+        {f"lif1.{name}": Clamp((low,), (high,), "bound") for name, (low, high) in bounds.items()}
+    )
+    subject = two_states(snn.Alpha, clamps)
+    neuron, ends = subject.network.lif1, dict[str, list[float]]()
+
+    def note(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        for name, state in (("syn_exc",) * 2, ("syn_inh",) * 2, ("potential", "mem")):
+            held = getattr(module, state).detach()
+            ends.setdefault(name, []).extend(map(float, held.aminmax()))
+
+    handle = neuron.register_forward_hook(note)
+    for events, _ in subject.batches:
+        subject.infer(events)
+    handle.remove()
+    for name, (low, high) in bounds.items():
+        assert (min(ends[name]), max(ends[name])) == pytest.approx((low, high))
+    faults = [fault for fault in every_case(subject, 1) if fault.layer.startswith(("fc", "lif1"))]
+    found = [
+        merge_trials(campaign(subject, faults, engine=engine).run())["correct"].tolist()
+        for engine in ("full", "differential")
+    ]
+    assert found[0] == found[1]
+    assert len(set(found[0])) > 2
+
+
+def test_broken_circuits_and_lines_behind_clamps(
+    campaign: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patterns = ("*.current", "lif1.spike")
+    clamps = clamps_of(SmallLinear, patterns, BoundRule(percentile=96, beyond="bound"))
+    subject = subject_of(SmallLinear, clamps=clamps)
+    monkeypatch.setattr("oracle_formulas.Oracle", clamping_oracle(clamps))
+    models = ("no-leak", "no-reset", "no-integration", "scale-threshold:0.5", "refractory:2")
+    neurons = [(layer, n) for layer, size in (("lif1", 8), ("lif2", 3)) for n in range(size)]
+    circuits = [
+        Fault(number, f"{layer}.neuron", (n,), model=models[number % len(models)])
+        for number, (layer, n) in enumerate(neurons)
+    ]
+    lines = [
+        Fault(100 + n, "lif1.spike", (n,), model=model)
+        for n, model in enumerate(("add:0.3", "delay:1", "jitter:2", "drop:0.4"))
+    ]
+    wanted = assert_oracle_agrees(campaign, subject, [*circuits, *lines])
+    assert 0.05 < wanted["fully_masked"].sum() / wanted["samples"].sum() < 0.99
+
+
+def test_spikes_that_read_zero_beyond_their_bounds(
+    campaign: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a file may have it by hand."""
+    clamps = Clamps({f"lif{n}.spike": Clamp((-0.5,), (1.25,), "zero") for n in (1, 2)})
+    subject = subject_of(SmallLinear, clamps=clamps)
+    monkeypatch.setattr("oracle_formulas.Oracle", clamping_oracle(clamps))
+    faults = [
+        Fault(n, f"lif{1 + n % 2}.spike", (n % 3,), bit, steps=None if n % 4 else range(2, 5))
+        for n, bit in enumerate((18, 20, 21, 22, 23, 25, 29, 30, 31, 30, 22, 21))
+    ]
+    wanted = assert_oracle_agrees(campaign, subject, faults)
+    assert 0.05 < wanted["fully_masked"].sum() / wanted["samples"].sum() < 0.99
+
+
+def test_a_spike_clamp_makes_flips_of_spikes_harmless(campaign: Run) -> None:
+    clamps = clamps_of(SmallLinear, ("*.spike",), BoundRule(beyond="bound"))
+    faults = [Fault(n, "lif1.spike", (n % 8,), 20 + n // 8) for n in range(8 * 11)]
+    rates = [
+        campaign(subject_of(SmallLinear, clamps=each), faults).run()["sdc_1"].mean()
+        for each in (None, clamps)
+    ]
+    assert rates[1] < rates[0]

@@ -48,21 +48,26 @@ def test_a_percentile_changes_golden_words_and_says_so(tmp_path: Path) -> None:
     assert torch.equal(words.clamp(clamp.low[0], clamp.high[0]), words)
 
 
-def test_membranes_are_bounded_on_training_data(tmp_path: Path) -> None:
+def test_neurons_are_bounded_on_training_data(tmp_path: Path) -> None:
     path = tmp_path / "bounds.yaml"
-    options = ["--clamp", "*.potential", "--training-samples", "20", "--save", str(path)]
+    families = "*.potential,*.current,lif1.spike"
+    options = ["--clamp", families, "--training-samples", "20", "--save", str(path)]
     assert main([*USUAL, *options]) == 0
     found = Clamps.read(path).by_family
-    assert set(found) == {"lif1.potential", "lif2.potential"}
-    assert all(clamp.low[0] < 0 < clamp.high[0] for clamp in found.values())
+    names = ["lif1.potential", "lif1.current", "lif1.spike", "lif2.potential", "lif2.current"]
+    assert list(found) == names
+    assert (found["lif1.spike"].low, found["lif1.spike"].high) == ((0.0,), (1.0,))
+    assert all(
+        found[name].low[0] < 0 < found[name].high[0] for name in names if "spike" not in name
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--clamp", "fc9.*"], "--clamp: fc9.* fits no words and no states; there are: fc1.weight"),
-        (["--clamp", "*.spike"], "*.spike fits no words and no states"),
-        (["--clamp", "*.current"], "*.current fits no words and no states"),
+        (["--clamp", "fc9.*"], "--clamp: fc9.* fits nothing that can be clamped; there are: fc1."),
+        (["--clamp", "*.syn"], "*.syn fits nothing that can be clamped"),
+        (["--clamp", "fc1.current"], "fc1.current fits nothing that can be clamped"),
         (["--percentile", "30"], "--percentile 30: allowed is above 50"),
         (["--per", "neuron"], "--per neuron: allowed are tensor, channel"),
         (["--beyond", "nan"], "--beyond nan: allowed are zero, bound"),

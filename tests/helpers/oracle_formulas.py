@@ -68,6 +68,10 @@ class Oracle:
         """A state's word under a fault."""
         return corrupted(value, fault)
 
+    def hit_spike(self, value: float, fault: Fault) -> float:
+        """An output, or an input, under a fault of its bits."""
+        return corrupted(value, fault)
+
     def strike(self, name: str, values: Tensor, step: int) -> Tensor:
         """A state or spikes ``[batch, ...]``, wrong where the fault is."""
         active = self.at(name, step)
@@ -82,7 +86,7 @@ class Oracle:
                     values[place] = line.carry(given, fault in active)
                 elif fault in active:
                     is_state = name.endswith((".potential", ".syn"))
-                    hit = self.hit_state if is_state else corrupted
+                    hit = self.hit_state if is_state else self.hit_spike
                     values[place] = hit(given, fault)
         return values
 

@@ -9,7 +9,9 @@ from fi.base.errors import UserError, report_errors
 from fi.campaign.fault_source import take_formats
 from fi.campaign.rates.rate_schedule import IterativeRates, RateTrials
 from fi.campaign.subject import Subject
+from fi.faults.family_names import attribute_of
 from fi.faults.fault_list import write_fault_list
+from fi.faults.formats.neuron_clamps import CURRENT
 from fi.sampling.rate_plan import RatePlan
 from fi.sampling.shards import Shard
 from fi.store.run_summary import ListRecord
@@ -28,8 +30,13 @@ def make_rate_trials(
     Raises:
         UserError: the plan does not fit the network, or a shard is to be of an iterative campaign.
     """
-    if subject.clamps is not None and subject.clamps.clamps_states:
-        raise UserError("--clamp of membranes: not with --faults.rate; allowed: clamps of words")
+    if subject.clamps is not None:
+        names = subject.clamps.names_beside_words(subject.network)
+        if states := [name for name in names if attribute_of(name) != CURRENT]:
+            raise UserError(
+                f"--clamp of {', '.join(states)}: not with --faults.rate; allowed: of words and "
+                "currents"
+            )
     if plan.plan.transient or plan.plan.during is not None:
         subject.measure_steps()
     plan = replace(plan, plan=take_formats(plan.plan, subject))

@@ -31,8 +31,9 @@ from fi.engine.compiled.kernels.arrays import (
 from fi.engine.compiled.stage_constants import StageModel
 from fi.engine.compiled.synapse_matrix import Ints
 from fi.engine.generic.fault_batch import stack_masks
-from fi.faults.bits import corrupt
 from fi.faults.fault import Fault
+from fi.faults.formats.state_faults import corrupt_states
+from fi.faults.formats.state_formats import output_format_of
 from fi.faults.stored_words import flat_indices, golden_and_faulty
 from fi.network.neurons import neuron_words, state_attributes
 
@@ -297,7 +298,7 @@ def resolve_neuron_faults(
         affected = [np.array([n], np.int32) for n in range(model.neurons)]
     hit = [affected[flat[i]] for i in chosen]
     since, until = find_window(faults)
-    low, high = _corrupt_outputs(masks, model.dtype)
+    low, high = _corrupt_outputs(masks, model)
     arrays = NeuronFaults(
         word=np.full(len(chosen), {**PARAMETERS, **STATES, "spike": SPIKE}[attribute], np.int32),
         value=value[chosen],
@@ -344,9 +345,11 @@ def find_affected(parameter: tuple[int, ...], neurons: tuple[int, ...]) -> list[
     return np.split(order, np.cumsum(np.bincount(used, minlength=words))[:-1])
 
 
-def _corrupt_outputs(masks: Array, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+def _corrupt_outputs(masks: Array, model: StageModel) -> tuple[Array, Array]:
     """What the outputs 0 and 1 become under each fault."""
     keep, force, flip = torch.from_numpy(np.ascontiguousarray(masks)).unbind(1)
+    form = output_format_of(model.stage.neuron, "spike")
     outputs = [torch.full((len(masks),), value) for value in (0.0, 1.0)]
-    low, high = (corrupt(output, keep, force, flip).numpy().astype(dtype) for output in outputs)
+    faulty = (corrupt_states(output, (keep, force, flip), form) for output in outputs)
+    low, high = (values.numpy().astype(model.dtype) for values in faulty)
     return low, high

@@ -25,7 +25,7 @@ from fi.engine.compiled.kernels.simd import WIDTH, begin_at_line
 from fi.engine.compiled.synapse_matrix import Entry, Ints, Synapse, find_entry, normal_form
 from fi.engine.generic.eligible import are_close, is_plain_module, steps_apart
 from fi.network.neurons import find_kernel_form, spiking_neurons
-from fi.network.stages import Stage, StageActivity
+from fi.network.stages import Stage, StageActivity, has_own_behaviour
 
 #: How many decay rates the bounds distinguish; each neuron uses the next one above its own.
 DECAY_LEVELS = 4
@@ -128,6 +128,8 @@ def why_not_fast(stage: Stage, activity: StageActivity, of_events: bool = False)
         return f"{kind} has no kernel"
     if not steps_apart(stage):
         return f"{kind} or its recurrence has hooks or a forward of its own"
+    if has_own_behaviour(stage.neuron):
+        return "clamped currents have no kernel"
     if stage.recurrent is not None and not _feeds_back_plainly(stage, activity):
         return "a recurrence other than one linear layer over a linear stage has no kernel"
     if not neuron.reset_delay or neuron.state_quant or neuron.inhibition:

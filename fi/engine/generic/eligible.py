@@ -41,7 +41,7 @@ def steps_apart(stage: Stage) -> bool:
     kind = type(stage.neuron)
     known = kind in ELEMENTWISE or getattr(kind, "elementwise", False)
     recurrent = stage.recurrent.modules() if stage.recurrent is not None else ()
-    own = any(map(has_own_behaviour, (stage.neuron, *recurrent)))
+    own = has_own_behaviour(stage.neuron, by_element=True) or any(map(has_own_behaviour, recurrent))
     return known and not stage.neuron.inhibition and not own
 
 

@@ -27,7 +27,7 @@ from fi.faults.family_names import attribute_of
 from fi.faults.fault import Fault
 from fi.faults.fault_sites import CIRCUIT, INPUT
 from fi.faults.formats.state_faults import state_masks
-from fi.faults.formats.state_formats import state_format_of
+from fi.faults.formats.state_formats import output_format_of
 from fi.faults.stored_words import golden_and_faulty
 from fi.faults.word_formats import FLOAT32
 from fi.network.neurons import state_attributes
@@ -140,7 +140,7 @@ def _word_masks(module: nn.Module, attribute: str, faults: Sequence[Fault]) -> T
     if attribute == CIRCUIT:
         return torch.zeros((len(faults), 3), dtype=torch.int32)
     if attribute == INPUT or not _is_stored(module, attribute):
-        form = FLOAT32 if attribute in (INPUT, "spike") else state_format_of(module)
+        form = FLOAT32 if attribute == INPUT else output_format_of(module, attribute)
         if form is FLOAT32:
             return torch.from_numpy(stack_masks(faults))
         masks = [state_masks(fault.model, fault.bits, form) for fault in faults]

@@ -13,6 +13,7 @@ from fi.engine.generic.propagation import Propagation
 from fi.engine.generic.spike_differences import SpikeDifferences
 from fi.faults.family_names import attribute_of
 from fi.faults.fault import Fault, Trial
+from fi.faults.formats.state_formats import SPIKE, output_format_of
 from fi.faults.injection import StageRun, injected
 from fi.faults.lines.faulty_lines import apply_line_faults
 from fi.faults.lines.seeded_numbers import SamplePositions
@@ -77,8 +78,9 @@ class FaultyRuns:
         samples = SamplePositions(torch.arange(first, first + golden.batch))
         outputs = all(attribute_of(fault.layer) == "spike" for fault in faults)
         if outputs and golden.stage.recurrent is None and golden.steps_apart:
-            activity = golden.activity
-            return replace(activity, spikes=apply_line_faults(activity.spikes, faults, samples))
+            activity, form = golden.activity, output_format_of(golden.stage.neuron, SPIKE)
+            spikes = apply_line_faults(activity.spikes, faults, samples, form)
+            return replace(activity, spikes=spikes)
         return run_under(self.network, golden.stage, faults, golden.inputs, samples)
 
     def _find_differences(self) -> tuple[SpikeDifferences, Tensor]:

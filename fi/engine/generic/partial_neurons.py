@@ -14,7 +14,9 @@ from snntorch import SpikingNeuron
 from torch import Tensor
 
 from fi.faults.circuits.broken_neurons import BrokenNeurons
+from fi.faults.circuits.replacing import replaced
 from fi.faults.formats.state_faults import corrupt_states
+from fi.faults.formats.state_formats import OwnStates
 from fi.faults.modelling.circuit_models import CircuitModel
 from fi.faults.word_formats import FLOAT32, WordFormat
 from fi.network.neurons import output_spikes, state_attributes
@@ -99,7 +101,7 @@ class BrokenCircuits:
 
     def begin(self, neuron: SpikingNeuron) -> Fire:
         """What steps ``neuron``, as ``select_neurons`` gives it, from its first step on."""
-        broken = BrokenNeurons(self.model)
+        broken, forward = BrokenNeurons(self.model), neuron.forward
 
         def fire(current: Tensor, step: int) -> Tensor:
             where = torch.ones((), dtype=torch.bool, device=current.device)
@@ -107,7 +109,8 @@ class BrokenCircuits:
                 where = (self.steps[0] <= step) & (step <= self.steps[1])
             if self.neurons is not None:
                 where = where & self.neurons
-            return output_spikes(broken.step(neuron, neuron.forward, current, where))
+            with replaced(neuron, "forward", lambda fed: broken.step(neuron, forward, fed, where)):
+                return output_spikes(neuron(current))  # with what clamps its currents
 
         return fire
 
@@ -134,6 +137,8 @@ def copy_neuron(neuron: SpikingNeuron, words: dict[str, Tensor]) -> SpikingNeuro
     for name, value in vars(neuron).items():
         if inspect.ismethod(value) and value.__self__ is neuron:  # state_function
             other.__dict__[name] = MethodType(value.__func__, other)
+        elif isinstance(value, OwnStates):
+            other.__dict__[name] = value.bind(other)
     return other
 
 

@@ -17,7 +17,7 @@ from fi.engine.generic.partial_neurons import (
     NeuronWordFaults,
 )
 from fi.faults.circuits.circuit_hooks import circuit_model
-from fi.faults.formats.state_formats import state_format_of
+from fi.faults.formats.state_formats import SPIKE, output_format_of
 from fi.faults.injection import injected
 from fi.faults.word_formats import FLOAT32
 from fi.network.neurons import state_attributes
@@ -94,8 +94,10 @@ class NeuronChange(Change):
         self.attribute = attribute
         steps = None if faults.steps is None else faults.steps.unsqueeze(2)
         neuron = golden.stage.neuron
-        is_state = attribute in state_attributes(neuron).values()
-        form = state_format_of(neuron) if is_state else FLOAT32
+        names = {state: name for name, state in state_attributes(neuron).items()}
+        listed = names.get(attribute, attribute)
+        known = attribute in names or attribute == SPIKE
+        form = output_format_of(neuron, listed) if known else FLOAT32
         masks = faults.masks.unsqueeze(2)
         self.word_faults = NeuronWordFaults(attribute, masks, steps, form=form)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fi.faults.word_formats import FLOAT32, WordFormat
+from fi.faults.word_formats import WordFormat
 
 #: What a value beyond its bounds reads.
 BEYOND = ("zero", "bound")
@@ -78,9 +78,3 @@ class ClampedFormat:
     def clamp(self, values: Tensor) -> Tensor:
         """Values within the bounds."""
         return clamp_values(values, self.low, self.high, self.beyond)
-
-    def round(self, states: Tensor) -> Tensor:
-        """States as they are stored after an update, in their own dtype: rounded, then clamped."""
-        if self.form is FLOAT32:
-            return self.clamp(states)
-        return self.decode(self.encode(states.float())).to(states.dtype)

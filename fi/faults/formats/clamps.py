@@ -1,4 +1,4 @@
-"""Bounds of words and states as a file, and a network that is clamped to them."""
+"""Bounds of words and of neurons as a file, and a network that is clamped to them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from fi.base.text_files import read_parsed
 from fi.faults.family_names import attribute_of, layer_of
 from fi.faults.fault_sites import named_words
 from fi.faults.formats.clamped_format import BEYOND, ClampedFormat
-from fi.faults.formats.state_formats import StateRounding, state_format_of
+from fi.faults.formats.neuron_clamps import CURRENT, clamp_currents, clamp_spikes
+from fi.faults.formats.state_formats import SPIKE, OwnStates, is_ours, own_states_of
 from fi.faults.word_formats import format_of, set_format
 from fi.network.neurons import spiking_neurons, state_attributes
 
@@ -55,7 +56,7 @@ class Clamp:
 
 @dataclass(frozen=True)
 class Clamps:
-    """Bounds by site family: weights, parameters, and membranes.
+    """Bounds by site family: weights, parameters, states and spikes; and of currents.
 
     >>> clamps = Clamps({"fc1.weight": Clamp((-0.5,), (0.75,), "zero")})
     >>> print(clamps.text(), end="")
@@ -95,46 +96,46 @@ class Clamps:
         entries = {name: clamp.record() for name, clamp in self.by_family.items()}
         return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
-    @property
-    def clamps_states(self) -> bool:
-        """Whether a membrane is among the families."""
-        return any(attribute_of(name) == "potential" for name in self.by_family)
+    def names_beside_words(self, network: nn.Module) -> list[str]:
+        """The families that are no stored words of ``network``: states, currents, spikes."""
+        words = named_words(network)
+        return [name for name in self.by_family if name not in words]
 
 
 def clamp_network(network: nn.Module, clamps: Clamps) -> None:
-    """Clamp the words of ``network``, golden ones in place, and its membranes after each update.
+    """Clamp the words of ``network``, golden ones in place, and its neurons at each update.
 
-    Formats that the words were converted to before stay; ``forget_formats`` and ``round_states``
-    undo the rest.
+    States are clamped after it, currents before it, spikes where a fault has changed them. Formats
+    that the words were converted to before stay; ``forget_formats``, ``round_states`` and
+    ``forget_current_clamps`` undo the rest.
 
     Raises:
-        ValueError: there is no such family, its bounds do not fit its shape, or its states cannot
-            be clamped.
+        ValueError: there is no such family, its bounds do not fit its shape, or it cannot be
+            clamped.
     """
     words = named_words(network)
     for name, clamp in clamps.by_family.items():
         if name in words:
             _clamp_words(network.get_submodule(layer_of(name)), name, words[name], clamp)
         else:
-            _clamp_states(network, name, clamp)
+            _clamp_neurons(network, name, clamp)
 
 
-def check_clampable(network: nn.Module, name: str) -> None:
-    """Raise ``ValueError`` where the states ``name`` of a layer cannot be clamped by themselves."""
+def check_clampable(network: nn.Module, name: str) -> SpikingNeuron:
+    """The neuron of states, currents or spikes; ``ValueError`` where they cannot be clamped."""
     layer, attribute = layer_of(name), attribute_of(name)
     neuron = spiking_neurons(network).get(layer)
-    if neuron is None or attribute not in state_attributes(neuron):
-        raise ValueError(f"{name} is neither words of the network nor states that it keeps")
-    kind, states = type(neuron).__name__, list(state_attributes(neuron))
-    if len(states) > 1:
-        raise ValueError(
-            f"{name}: a {kind} has the states {', '.join(states)}, which snnTorch's state_quant "
-            "gets one like the other; allowed: states of neurons that have one"
-        )
-    own = getattr(neuron, "state_quant", None)
-    if own is None or (own and not isinstance(own, StateRounding)):
-        why = "has no state_quant" if own is None else "has a state_quant of its own"
+    own = [] if neuron is None else [CURRENT, SPIKE, *state_attributes(neuron)]
+    if neuron is None or attribute not in own:
+        raise ValueError(f"{name} is neither words of the network nor of neurons that it has")
+    quantiser = getattr(neuron, "state_quant", None)
+    if attribute in (CURRENT, SPIKE):
+        return neuron
+    if quantiser is None or (quantiser and not is_ours(quantiser)):
+        why = "has no state_quant" if quantiser is None else "has a state_quant of its own"
+        kind = type(neuron).__name__
         raise ValueError(f"{name}: {layer}, a {kind}, {why}, by which states are clamped")
+    return neuron
 
 
 def _clamp_words(module: nn.Module, name: str, tensor: Tensor, clamp: Clamp) -> None:
@@ -153,15 +154,23 @@ def _clamp_words(module: nn.Module, name: str, tensor: Tensor, clamp: Clamp) -> 
     set_format(module, attribute, form)
 
 
-def _clamp_states(network: nn.Module, name: str, clamp: Clamp) -> None:
-    check_clampable(network, name)
+def _clamp_neurons(network: nn.Module, name: str, clamp: Clamp) -> None:
+    neuron = check_clampable(network, name)
     low, high = clamp.tensors()
     if low.ndim:
-        raise ValueError(f"{name} has {len(low)} bounds; allowed for states: one, of the layer")
-    neuron = network.get_submodule(layer_of(name))
-    assert isinstance(neuron, SpikingNeuron)
-    form = ClampedFormat(state_format_of(neuron), low, high, clamp.beyond)
-    neuron.state_quant = StateRounding(form)
+        raise ValueError(f"{name} has {len(low)} bounds; allowed for neurons: one, of the layer")
+    attribute = attribute_of(name)
+    if attribute == CURRENT:
+        clamp_currents(neuron, low, high, clamp.beyond)
+    elif attribute == SPIKE:
+        try:
+            clamp_spikes(neuron, low, high, clamp.beyond)
+        except ValueError as problem:
+            raise ValueError(f"{name}: {problem}") from None
+    else:
+        forms, state = own_states_of(neuron), state_attributes(neuron)[attribute]
+        forms[state] = ClampedFormat(forms[state], low, high, clamp.beyond)
+        neuron.state_quant = OwnStates(neuron, forms)
 
 
 def _parse_clamp(name: Any, entry: Any) -> Clamp:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from fi.faults.family_names import attribute_of, layer_of
 from fi.faults.fault_sites import INPUT
 from fi.faults.formats.state_faults import corrupt_states
-from fi.faults.formats.state_formats import state_format_of
+from fi.faults.formats.state_formats import output_format_of
 from fi.faults.hits.held_words import HitWords, unravel_words
 from fi.faults.hits.hit_space import FamilyHits
 from fi.faults.injecting.injection_hooks import (
@@ -106,7 +106,7 @@ class _Places:
                 axis = self.time_axis if self.root is self.network else 0
                 inputs.append(change_inputs(self.network, self.root, change, axis))
             elif value_of is not None:
-                form = FLOAT32 if attribute == "spike" else self._find_form(layer)
+                form = output_format_of(self.network.get_submodule(layer), attribute)
                 outputs.append(self._corrupt_output(layer, value_of, family, form))
             else:
                 words.append(HitWords(self.network, family, self.steps))
@@ -129,9 +129,6 @@ class _Places:
         neuron = self.network.get_submodule(layer)
         calls = calls_per_step(self.clock, layer)
         return corrupt_outputs(self.root, neuron, value_of, hits, self.steps, calls, form)
-
-    def _find_form(self, layer: str) -> WordFormat:
-        return state_format_of(self.network.get_submodule(layer))
 
 
 @contextmanager

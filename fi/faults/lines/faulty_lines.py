@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fi.faults.fault import Fault
+from fi.faults.formats.clamped_format import ClampedFormat
 from fi.faults.formats.state_faults import corrupt_states, state_masks
 from fi.faults.groups.alike import gather_alike, words_of
 from fi.faults.lines.seeded_numbers import SamplePositions, draw_uniform, seed_of
@@ -60,16 +61,24 @@ class FaultyLines:
             numbers = self.samples.of(len(values), values.device)
             seeds = self.seeds.to(values.device)
             arrives = self.model.carry(self.past, lambda step: draw_uniform(seeds, numbers, step))
+            if isinstance(self.form, ClampedFormat):
+                arrives = self.form.clamp(arrives)
             by_word[self.words] = arrives.to(values.dtype)
 
 
 def apply_line_faults(
-    signal: Tensor, faults: Sequence[Fault], samples: SamplePositions | None = None
+    signal: Tensor,
+    faults: Sequence[Fault],
+    samples: SamplePositions | None = None,
+    form: WordFormat = FLOAT32,
 ) -> Tensor:
-    """``signal [time, batch, ...]`` under faults of its lines; the given one stays as it is."""
+    """``signal [time, batch, ...]`` under faults of its lines; the given one stays as it is.
+
+    ``form`` is that of the words that the lines carry.
+    """
     signal = signal.clone()
     for alike in gather_alike(faults):
-        lines = FaultyLines(alike, samples or SamplePositions())
+        lines = FaultyLines(alike, samples or SamplePositions(), form)
         for step, values in enumerate(signal):
             lines.carry(values, lines.fault.active(step))
     return signal
