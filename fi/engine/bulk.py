@@ -18,7 +18,7 @@ from fi.faults.fault_sites import INPUT
 from fi.faults.hits.hit_injection import hits_injected
 from fi.faults.hits.hit_space import FamilyHits, HitSpace
 from fi.faults.hits.rate_trial import RateTrial
-from fi.faults.protection.protected_hits import ProtectedHits
+from fi.faults.protection.protected_hits import RateProtection
 from fi.metrics.pairs import Pairs
 from fi.network.neurons import reset_neurons
 from fi.network.stages import SpikingNetwork, Stage, find_sources, has_own_behaviour
@@ -68,7 +68,7 @@ class BulkEngine(FullEngine):
         infer: Infer,
         space: HitSpace,
         memory: int = 0,
-        protection: ProtectedHits | None = None,
+        protection: RateProtection | None = None,
     ) -> None:
         super().__init__(network, infer)
         self.space, self.protection = space, protection

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,15 +15,19 @@ import torch
 from campaigns import Run, subject_of
 from oracle_formulas import FOLD, FORWARD, count_scores, encoded, scores_of
 from oracle_plans import Guard, GuardedOracle
-from rate_campaigns import rate_campaign
+from rate_campaigns import merge_words, rate_campaign
+from rate_oracle import list_words
 from shipped_networks import shipped
 from small_networks import SmallConv, SmallLinear
 from torch import nn
 
+from fi.analyse import main as analyse
 from fi.base.errors import UserError
 from fi.base.text_files import FileError
+from fi.campaign.rates.rate_schedule import RateTrials
 from fi.campaign.subject import Subject
 from fi.faults.fault import Fault, Trial, group_trials
+from fi.faults.hits.random_numbers import derive_seed
 from fi.faults.protection.protection_plan import ProtectionPlan, Rule
 from fi.faults.protection.schemes import SCHEMES
 from fi.merge import main as merge
@@ -74,9 +80,15 @@ def guards_of(subject: Subject, schemes: tuple[str, ...], states: bool) -> list[
     return guards
 
 
-def expected(subject: Subject, guards: list[Guard], trial: Trial) -> dict[str, int]:
+def expected(
+    subject: Subject,
+    guards: list[Guard],
+    trial: Trial,
+    copies: Sequence[Sequence[Fault]] = ((), ()),
+) -> dict[str, int]:
     """The counts of a trial under a plan, by hand."""
-    oracle, forward = GuardedOracle(subject.network, guards, *trial), FORWARD[subject.name]
+    oracle = GuardedOracle(subject.network, guards, *trial, copies=copies)
+    forward = FORWARD[subject.name]
     fold, faulty = FOLD.get(subject.name, torch.add), []
     for events, _ in subject.batches:
         faulty.append(oracle.run(forward, fold, encoded(subject, events)))
@@ -238,10 +250,73 @@ def test_what_does_not_go_with_a_plan_is_refused(
         campaign(subject_of(SmallLinear), [fault], protection=plan, **options)
 
 
-def test_rates_have_no_plan(tmp_path: Path) -> None:
-    plan = ProtectionPlan((Rule("*.weight", "tmr"),))
-    with pytest.raises(UserError, match=r"--protect plan .*: not with --faults.rate"):
-        rate_campaign(subject_of(SmallLinear), tmp_path, [1e-2], protection=plan)
+RATE_PLANS: list[tuple[str, dict[str, Any]]] = [
+    ("tmr", {"models": ("bit-flip", "stuck-at-0", "stuck-at-1")}),
+    ("hardened-cell", {"models": ("stuck-at-1", "bit-flip")}),
+    ("parity", {}),
+    ("secded", {"transient": True, "window": 2}),
+    ("all", {"bits": BITS}),
+    ("all", {"group": "word-line:5", "sites": ("*.weight",), "bits": BITS}),
+]
+
+
+@pytest.mark.parametrize(("scheme", "plan"), RATE_PLANS)
+def test_rates_count_what_the_oracle_counts(
+    scheme: str, plan: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Copies have faults of their own; code words have several errors."""
+    subject = subject_of(SmallLinear)
+    schemes = tuple(SCHEMES) if scheme == "all" else (scheme,)
+    guards = guards_of(subject, schemes, states=True)
+    coded = scheme in ("parity", "secded", "all")
+    if plan.get("sites"):
+        guards = [guard for guard in guards if guard.family.endswith(".weight")]
+    rates = (0.0005, 0.003, 0.03) if coded else (0.01, 0.05, 0.2)
+    wanted: pd.DataFrame | None = None
+    for engine in (*ENGINES, "auto"):
+        options = {"plan": plan, "protection": as_plan(guards), "engine": engine}
+        run = rate_campaign(subject, tmp_path / engine, rates, 8, **options)
+        results = run.run().reset_index(drop=True)
+        if wanted is None:
+            wanted = pd.DataFrame(list(expected_rates(subject, guards, run.schedule)))
+        pd.testing.assert_frame_equal(results[wanted.columns], wanted, check_dtype=False)
+        summary = run.files.load_summary()
+        fates = {name: n for name, n in summary["protect"].items() if name != "code"}
+        assert sum(fates.values()) == 24
+        assert fates["detected"] == (wanted["detected"] > 0).sum()
+        pairs = 5 * summary["samples"]
+        assert f"{pairs} of {pairs} pairs agree" in run.verify(results, 5, 0)
+    assert wanted is not None
+    assert wanted["detected"].any() == coded
+    assert fates["missed"] + fates["corrected"] > 0
+    assert analyse([str(run.files.path)]) == 0
+    assert "detected" in capsys.readouterr().out
+
+
+def expected_rates(
+    subject: Subject, guards: list[Guard], schedule: RateTrials
+) -> Iterator[dict[str, int]]:
+    """The counts of trials by hand, each with the faults of three copies."""
+    for trial in schedule.rate_trials:
+        seeds = [trial.seed, *(derive_seed(trial.seed, "copy", number) for number in (1, 2))]
+        drawn = [list(replace(trial, seed=s).list_faults(schedule.space)) for s in seeds]
+        first, *copies = (merge_words(list_words(faults, subject)) for faults in drawn)
+        yield expected(subject, guards, first, copies)
+
+
+def test_two_copies_that_are_wrong_outvote_the_third(tmp_path: Path) -> None:
+    """At a rate p a bit under TMR is wrong with probability 3 p^2 - 2 p^3."""
+    subject = subject_of(SmallLinear)
+    sites, rate = ("fc1.weight",), 0.1
+    plan = ProtectionPlan((Rule("fc1.weight", "tmr"),))
+    run = rate_campaign(subject, tmp_path, [rate], 40, plan={"sites": sites}, protection=plan)
+    protection = run.schedule.protected_hits
+    assert protection is not None
+    drawn = [protection.decode(trial).hits for trial in run.schedule.rate_trials]
+    found = sum(len(hits) for trial in drawn for hits in trial)
+    bits = 40 * run.schedule.space.size
+    chance = 3 * rate**2 - 2 * rate**3
+    assert found / bits == pytest.approx(chance, abs=5 * (chance / bits) ** 0.5)
 
 
 def test_costs_are_added_bits() -> None:

@@ -34,19 +34,28 @@ def to_value(pattern: int) -> float:
     return float(struct.unpack("<f", struct.pack("<I", pattern))[0])
 
 
-def read_guarded(golden: int, faults: Sequence[Fault], guards: Sequence[Guard]) -> tuple[bool, int]:
-    """Whether an error is reported, and the word that is read."""
+def read_guarded(
+    golden: int,
+    faults: Sequence[Fault],
+    guards: Sequence[Guard],
+    copies: Sequence[Sequence[Fault]] = ((), ()),
+) -> tuple[bool, int]:
+    """Whether an error is reported, and the word that is read; ``copies``: faults of two more."""
     hard = [bit for guard in guards if guard.scheme == "hardened-cell" for bit in guard.bits]
     hit = golden
     for fault in faults:
         bits = [b for b in fault.bits if not (fault.model == "bit-flip" and b in hard)]
         hit = change_bits(hit, bits, fault.model)
+    two, three = golden, golden
+    for fault in copies[0]:
+        two = change_bits(two, fault.bits, fault.model)
+    for fault in copies[1]:
+        three = change_bits(three, fault.bits, fault.model)
     reported, read = False, hit
     for guard in guards:
         mask = sum(1 << bit for bit in guard.bits)
         if guard.scheme == "tmr":
-            copies = (hit, golden, golden)
-            voted = copies[0] & copies[1] | copies[1] & copies[2] | copies[0] & copies[2]
+            voted = hit & two | two & three | hit & three
             read = read & ~mask | voted & mask
         elif guard.scheme in ("parity", "secded"):
             code = MatrixCode(guard.scheme, len(guard.bits))
@@ -61,11 +70,21 @@ def read_guarded(golden: int, faults: Sequence[Fault], guards: Sequence[Guard]) 
 
 
 class GuardedOracle(Oracle):
-    """An inference by hand under a plan; ``reported`` says whether a code saw an error."""
+    """An inference by hand under a plan; ``reported`` says whether a code saw an error.
 
-    def __init__(self, network: nn.Module, guards: Sequence[Guard], *faults: Fault) -> None:
+    ``copies`` are faults of the second and of the third copy of all words.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        guards: Sequence[Guard],
+        *faults: Fault,
+        copies: Sequence[Sequence[Fault]] = ((), ()),
+    ) -> None:
         super().__init__(network, *faults)
         self.guards, self.reported = guards, False
+        self.copies = [Oracle(network, *copy) for copy in copies]
 
     def read(self, name: str, index: tuple[int, ...], value: float, step: int) -> float:
         """A word with golden ``value`` as it is read at ``step``."""
@@ -73,19 +92,25 @@ class GuardedOracle(Oracle):
         guards = [g for g in self.guards if g.family == name]
         guards = [g for g in guards if g.words is None or index in g.words]
         golden = to_pattern(value)
-        reported, read = read_guarded(golden, faults, guards)
+        copies = [[f for f in copy.at(name, step) if f.index == index] for copy in self.copies]
+        reported, read = read_guarded(golden, faults, guards, copies)
         self.reported |= reported
         return value if read == golden else to_value(read)
 
+    def hit(self, name: str, step: int) -> set[tuple[int, ...]]:
+        """The words of which a copy has a fault now."""
+        copies = (self, *self.copies)
+        return {fault.index for copy in copies for fault in copy.at(name, step)}
+
     def word(self, name: str, step: int) -> Tensor:
         words = self.words[name].clone()
-        for index in {fault.index for fault in self.at(name, step)}:
+        for index in self.hit(name, step):
             words[index] = self.read(name, index, float(words[index]), step)
         return words
 
     def strike(self, name: str, values: Tensor, step: int) -> Tensor:
-        values = values.clone() if self.at(name, step) else values
-        for index in {fault.index for fault in self.at(name, step)}:
+        values = values.clone() if self.hit(name, step) else values
+        for index in self.hit(name, step):
             for sample in range(len(values)):
                 place = (sample, *index)
                 values[place] = torch.tensor(self.read(name, index, float(values[place]), step))

@@ -12,7 +12,12 @@ import pandas as pd
 from fi.base.errors import ContractBroken, UserError
 from fi.campaign.cluster.work_order import MakeRuns
 from fi.campaign.rates.engine_choice import EngineChoice
-from fi.campaign.rates.rate_runs import RateRuns, choose_engines, make_rate_runs
+from fi.campaign.rates.rate_runs import (
+    RateRuns,
+    choose_engines,
+    make_rate_runs,
+    protect_rates,
+)
 from fi.campaign.rates.rate_schedule import RateTrials
 from fi.campaign.runner import Campaign
 from fi.campaign.running.basis import RunBasis
@@ -23,7 +28,6 @@ from fi.campaign.running.session import StoringSession
 from fi.engine.agreement import TOLERATED
 from fi.engine.full import FullEngine
 from fi.faults.fault import Trial
-from fi.faults.protection.protected_hits import ProtectedHits
 from fi.metrics.counts import COUNT_COLUMNS, GroupCounts
 from fi.store.run_summary import RunSummary
 
@@ -56,7 +60,7 @@ class RateCampaign(Campaign):
     def __init__(self, subject: Any, schedule: RateTrials, **more: Any) -> None:
         super().__init__(subject, schedule, **more)
         if schedule.protection is not None:
-            schedule.protected_hits = ProtectedHits(schedule.protection, schedule.space)
+            schedule.protected_hits = protect_rates(schedule.protection, schedule.space)
         if self.settings.save_scores:
             raise UserError("--save-scores: not with --faults.rate, whose trials are many faults")
         if self.settings.save_pairs:
@@ -72,8 +76,8 @@ class RateCampaign(Campaign):
         return choose_engines(*parts, schedule.space, self._many, schedule.protected_hits)
 
     def _choose_runs(self) -> MakeRuns:
-        space, code = self.schedule.space, self.settings.ecc
-        return partial(make_rate_runs, space=space, many=self._many, ecc=code)
+        space, code, plan = self.schedule.space, self.settings.ecc, self.settings.protection
+        return partial(make_rate_runs, space=space, many=self._many, ecc=code, plan=plan)
 
     def _describe_list(self, name: str) -> str:
         plan, shard = self.schedule.plan, self.schedule.shard

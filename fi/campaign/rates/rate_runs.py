@@ -21,7 +21,11 @@ from fi.engine.bulk import BulkEngine
 from fi.engine.differential.engine import DifferentialEngine, find_memory
 from fi.faults.hits.hit_space import HitSpace
 from fi.faults.hits.rate_trial import RateTrial
-from fi.faults.protection.protected_hits import ProtectedHits
+from fi.faults.protection.planned_hits import PlannedHits
+from fi.faults.protection.planned_words import PlannedWords
+from fi.faults.protection.protected_hits import ProtectedHits, RateProtection
+from fi.faults.protection.protected_words import ProtectedWords
+from fi.faults.protection.protection_plan import ProtectionPlan
 from fi.metrics.outcomes import DETECTED
 
 #: Faults that the trials of one test run on the differential engine have together, at most.
@@ -38,7 +42,7 @@ def choose_engines(
     subject: Subject,
     space: HitSpace,
     many: bool,
-    protection: ProtectedHits | None,
+    protection: RateProtection | None,
 ) -> EngineChoice:
     """What says of each trial on which engine it is run; ``many`` as ``EngineChoice`` takes it."""
     device = trainer.strategy.root_device
@@ -56,17 +60,26 @@ def make_rate_runs(
     space: HitSpace,
     many: bool,
     ecc: str,
+    plan: ProtectionPlan | None = None,
 ) -> RateRuns:
     """The test runs of a campaign of rates, made where they are run.
 
-    ``many`` as ``EngineChoice`` takes it; ``ecc`` is the code of the memory, empty for none.
+    ``many`` as ``EngineChoice`` takes it; ``ecc`` is the code of the memory, empty for none, and
+    ``plan`` what else protects it.
     """
     protection = None
-    if ecc:
-        memory = make_protection(subject, space.space.models, ecc, None)
-        protection = ProtectedHits(memory, space)
+    if ecc or plan is not None:
+        memory = make_protection(subject, space.space.models, ecc, plan)
+        protection = protect_rates(memory, space)
     choice = choose_engines(trainer, engine, subject, space, many, protection)
     return RateRuns(trainer, subject, golden, choice)
+
+
+def protect_rates(memory: ProtectedWords, space: HitSpace) -> RateProtection:
+    """What a code, or a plan, leaves of trials of rates."""
+    if isinstance(memory, PlannedWords):
+        return PlannedHits(memory, space)
+    return ProtectedHits(memory, space)
 
 
 class RateRuns(GroupRuns):

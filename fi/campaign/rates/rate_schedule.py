@@ -17,7 +17,7 @@ from fi.faults.groups.grouped_families import split_group
 from fi.faults.groups.user_maps import user_map_sources
 from fi.faults.hits.hit_space import HitSpace
 from fi.faults.hits.rate_trial import RateTrial
-from fi.faults.protection.protected_hits import ProtectedHits
+from fi.faults.protection.protected_hits import RateProtection
 from fi.sampling.rate_plan import RatePlan
 from fi.sampling.shards import Shard
 from fi.sampling.stratum_sizes import GROWTH
@@ -52,7 +52,7 @@ class RateTrials(ListedFaults):
     results_file: ClassVar[type[ResultsFile]] = RateResultsFile
     protected_file: ClassVar[type[ResultsFile]] = ProtectedRateResultsFile
     #: What the code of a memory makes of its trials; ``None`` where the memory has none.
-    protected_hits: ProtectedHits | None = None
+    protected_hits: RateProtection | None = None
     multi_fault = True  # of every list of trials
 
     def __init__(
@@ -167,7 +167,8 @@ class RateTrials(ListedFaults):
         entries = {**numbers, "listed": len(self.listed), "rates": plan}
         if self.protected_hits is not None:
             fates = self.protected_hits.count(self.rate_trials)
-            entries["ecc"] = {"code": self.protected_hits.memory.code.name, **fates}
+            memory = self.protected_hits.memory
+            entries[memory.entry] = {"code": memory.name, **fates}
         return entries
 
 

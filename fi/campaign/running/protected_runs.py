@@ -17,7 +17,6 @@ from fi.campaign.settings import Settings
 from fi.campaign.subject import Subject
 from fi.engine.base import Engine
 from fi.faults.fault import Trial
-from fi.faults.hits.rate_trial import RateTrial
 from fi.faults.protection.codes import parse_code
 from fi.faults.protection.planned_words import PlannedWords
 from fi.faults.protection.protected_words import ProtectedWords, check_protected_models
@@ -32,7 +31,7 @@ def protect(subject: Subject, schedule: ListedFaults, settings: Settings) -> Pro
 
     Raises:
         UserError: there is no such code, the plan does not fit, the list has faults that are of no
-            bits, or of rates under a plan, or scores are to be kept.
+            bits, or scores are to be kept.
     """
     plan = settings.protection
     option, given = ("--ecc", settings.ecc) if plan is None else ("--protect", plan.name)
@@ -40,11 +39,6 @@ def protect(subject: Subject, schedule: ListedFaults, settings: Settings) -> Pro
         raise UserError(f"--ecc {settings.ecc}: not with --protect, which has codes of its own")
     if settings.save_scores:
         raise UserError(f"--save-scores: not with {option}, where a detected trial has no scores")
-    if plan is not None and any(isinstance(trial, RateTrial) for trial in schedule.listed):
-        raise UserError(
-            f"{option} {given}: not with --faults.rate, whose trials are drawn as they are run; "
-            f"without {option} --write-faults makes one an ordinary list, for --fault-list"
-        )
     with report_errors(ValueError, prefix=f"{option}: "):
         check_protected_models(schedule.models, f"{option} {given}")
         return make_protection(subject, schedule.models, settings.ecc, plan)

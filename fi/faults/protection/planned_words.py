@@ -21,7 +21,7 @@ _FLIP = "bit-flip"
 
 
 @dataclass
-class _Shield:
+class Shield:
     """What protects a word.
 
     Attributes:
@@ -89,7 +89,7 @@ class PlannedWords(ProtectedWords):
         self._network, self._families = network, families
         self._stored = {family.name: family for family in families}
         self._words = {}
-        self._shields: dict[str, dict[Index | None, _Shield]] = {}
+        self._shields: dict[str, dict[Index | None, Shield]] = {}
         self._assign(plan, sorted(set(models) - {_FLIP}))
 
     def _assign(self, plan: ProtectionPlan, stuck: Sequence[str]) -> None:
@@ -106,7 +106,7 @@ class PlannedWords(ProtectedWords):
                     f"on sample and step there; {', '.join(stuck)} needs tmr"
                 )
             places: list[Index | None] = [None, *listed[family.name]]
-            shields = self._shields.setdefault(family.name, {p: _Shield() for p in places})
+            shields = self._shields.setdefault(family.name, {p: Shield() for p in places})
             for place in places if rule.words is None else rule.words:
                 shield = shields[place]
                 if shield.has(bits):
@@ -117,9 +117,22 @@ class PlannedWords(ProtectedWords):
                 else:
                     (shield.voted if scheme.keeps_stuck else shield.hardened).update(bits)
 
-    def _find(self, layer: str, index: Index) -> _Shield | None:
-        shields = self._shields.get(layer)
-        return None if shields is None else shields.get(index, shields[None])
+    @property
+    def votes(self) -> bool:
+        """Whether a bit has copies that vote."""
+        return any(shield.voted for found in self._shields.values() for shield in found.values())
+
+    def protects(self, layer: str) -> bool:
+        """Whether the plan has a rule for words of a family."""
+        return layer in self._shields
+
+    def find_shield(self, layer: str, index: Index) -> Shield:
+        """What protects a word of a family that the plan has a rule for."""
+        shields = self._shields[layer]
+        return shields.get(index, shields[None])
+
+    def _find(self, layer: str, index: Index) -> Shield | None:
+        return self.find_shield(layer, index) if self.protects(layer) else None
 
     def decode(self, trial: Trial) -> ProtectedTrial:
         (expanded,) = expand_groups([trial], self._families)

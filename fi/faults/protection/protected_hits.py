@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,16 +28,29 @@ class ProtectedDraw:
     hits: Sequence[FamilyHits]
 
 
-class ProtectedHits:
-    """``ProtectedWords`` for as many faults as a rate asks for, all of a trial at the same time.
+class RateProtection(ABC):
+    """What protection leaves of trials of rates.
 
     Args:
-        memory: with the code.
+        memory: that is protected.
         space: the bits that are hit.
     """
 
     def __init__(self, memory: ProtectedWords, space: HitSpace) -> None:
         self.memory, self.space = memory, space
+
+    @abstractmethod
+    def decode(self, trial: RateTrial) -> ProtectedDraw:
+        """What is left of a trial."""
+
+    def count(self, trials: Iterable[RateTrial]) -> dict[str, int]:
+        """How many trials had each fate; each stands once, also where there is none."""
+        fates = Counter(self.decode(trial).fate for trial in trials)
+        return {fate: fates[fate] for fate in FATES}
+
+
+class ProtectedHits(RateProtection):
+    """``ProtectedWords`` for as many faults as a rate asks for, all of a trial at the same time."""
 
     def decode(self, trial: RateTrial) -> ProtectedDraw:
         """What is left of a trial."""
@@ -55,11 +69,6 @@ class ProtectedHits:
             left += _as_hits(hits, np.array(sorted(errors), np.int64))
         fate = "missed" if left else "corrected" if flipped else "unchanged"
         return ProtectedDraw(fate, [*left, *(h for h in drawn if h.family.kind not in STORED)])
-
-    def count(self, trials: Iterable[RateTrial]) -> dict[str, int]:
-        """How many trials had each fate; each stands once, also where there is none."""
-        fates = Counter(self.decode(trial).fate for trial in trials)
-        return {fate: fates[fate] for fate in FATES}
 
     def _find_flips(self, hits: FamilyHits) -> Ints:
         """The bits of the family's memory that change, in their order, int64 ``[flips]``."""
