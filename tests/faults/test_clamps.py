@@ -397,7 +397,14 @@ def test_spikes_that_read_zero_beyond_their_bounds(
         Fault(n, f"lif{1 + n % 2}.spike", (n % 3,), bit, steps=None if n % 4 else range(2, 5))
         for n, bit in enumerate((18, 20, 21, 22, 23, 25, 29, 30, 31, 30, 22, 21))
     ]
-    wanted = assert_oracle_agrees(campaign, subject, faults)
+    several = [  # of one output, one after another, and of two
+        *(Fault(100, "lif1.spike", (0,), bit) for bit in (22, 21)),
+        *(Fault(101, "lif1.spike", (1,), bit) for bit in (30, 23)),
+        *(Fault(102, "lif1.spike", (word,), 21) for word in (0, 1, 2)),
+        *(Fault(103, "lif2.spike", (1,), bit) for bit in (21, 20, 30)),
+        *(Fault(104, f"lif{layer}.spike", (1,), 30) for layer in (1, 2)),
+    ]
+    wanted = assert_oracle_agrees(campaign, subject, [*faults, *several])
     assert 0.05 < wanted["fully_masked"].sum() / wanted["samples"].sum() < 0.99
 
 
