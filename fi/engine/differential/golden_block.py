@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 
 from torch import Tensor
@@ -22,10 +24,14 @@ class TraceStore:
 
     Args:
         memory: the most that all of them may take, in bytes; what does not fit is not kept.
+
+    Attributes:
+        seconds: that making them has taken, kept or not.
     """
 
     def __init__(self, memory: int) -> None:
         self.memory = memory
+        self.seconds = 0.0
         self._traces: dict[BlockKey, Trace] = {}
         self._runs: dict[BlockKey, list[StageActivity]] = {}
 
@@ -75,6 +81,15 @@ class TraceStore:
         if self._count_bytes(self._traces, runs) <= self.memory:
             self._runs = runs
 
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Within, a golden run or a trace is made."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - start
+
     def clear(self) -> None:
         """Keep nothing."""
         self._traces.clear()
@@ -113,7 +128,8 @@ class GoldenBlock:
         kept = self.store.find_run(self.key)
         if kept is not None:
             return kept
-        run = self.paths.record(self.events)
+        with self.store.timed():
+            run = self.paths.record(self.events)
         self.store.keep_run(self.key, run)
         return run
 
@@ -128,6 +144,8 @@ class GoldenBlock:
         """The trace for faults with these needs: a kept one if it serves, else a new one."""
         if self.store.serves(self.key, needs):
             return self.store.get(self.key)
-        trace = kernels.trace(needs, self.activities, self.store.find(self.key))
+        run, kept = self.activities, self.store.find(self.key)
+        with self.store.timed():
+            trace = kernels.trace(needs, run, kept)
         self.store.keep(self.key, trace)
         return trace
