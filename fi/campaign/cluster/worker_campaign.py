@@ -21,6 +21,7 @@ import pytorch_lightning as pl
 import torch
 
 from fi.base.errors import UserError, first_line
+from fi.base.garbage import keep_freed_memory
 from fi.base.usable_memory import find_usable_memory, limit_memory
 from fi.campaign.cluster.work_order import Prepared, WorkOrder
 from fi.campaign.fault_injection import FaultInjection
@@ -217,6 +218,7 @@ def _take_limits(order: WorkOrder) -> None:
     """Take the threads and the memory that the cluster has given to this worker."""
     from distributed import get_worker
 
+    keep_freed_memory()
     worker = get_worker()
     torch.set_num_threads(order.threads or worker.state.nthreads)
     limit_memory(worker.memory_manager.memory_limit)
