@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -17,6 +18,18 @@ from fi.network.stages import StageActivity
 
 #: Number of a batch, and the first of its samples that belong to the block.
 BlockKey = tuple[int, int]
+
+
+class KeptRun(NamedTuple):
+    """A golden run, and what it takes in memory.
+
+    Attributes:
+        run: the activity of every stage.
+        bytes: of its tensors.
+    """
+
+    run: list[StageActivity]
+    bytes: int
 
 
 class TraceStore:
@@ -33,7 +46,7 @@ class TraceStore:
         self.memory = memory
         self.seconds = 0.0
         self._traces: dict[BlockKey, Trace] = {}
-        self._runs: dict[BlockKey, list[StageActivity]] = {}
+        self._runs: dict[BlockKey, KeptRun] = {}
 
     @property
     def bytes(self) -> int:
@@ -41,11 +54,11 @@ class TraceStore:
         return self._count_bytes(self._traces, self._runs)
 
     def _count_bytes(
-        self, traces: Mapping[BlockKey, Trace], runs: Mapping[BlockKey, list[StageActivity]]
+        self, traces: Mapping[BlockKey, Trace], runs: Mapping[BlockKey, KeptRun]
     ) -> int:
         """Of traces and runs; a trace that runs stages in torch holds its run as well."""
         alone = [run for key, run in runs.items() if key not in traces or not traces[key].torch]
-        return sum(trace.bytes for trace in traces.values()) + sum(map(count_run_bytes, alone))
+        return sum(trace.bytes for trace in traces.values()) + sum(run.bytes for run in alone)
 
     def serves(self, key: BlockKey, needs: frozenset[Need]) -> bool:
         """Whether there is a trace of this block with all that the faults need."""
@@ -57,7 +70,8 @@ class TraceStore:
 
     def find_run(self, key: BlockKey) -> list[StageActivity] | None:
         """The golden run of a block; ``None`` where none is kept."""
-        return self._runs.get(key)
+        kept = self._runs.get(key)
+        return None if kept is None else kept.run
 
     def get(self, key: BlockKey) -> Trace:
         """The trace of a block; ``KeyError`` where none is kept."""
@@ -77,7 +91,7 @@ class TraceStore:
 
     def keep_run(self, key: BlockKey, run: list[StageActivity]) -> None:
         """Keep a golden run, if there is room for it."""
-        runs = {**self._runs, key: run}
+        runs = {**self._runs, key: KeptRun(run, count_run_bytes(run))}
         if self._count_bytes(self._traces, runs) <= self.memory:
             self._runs = runs
 
