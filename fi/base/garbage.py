@@ -14,6 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 
+#: Of glibc's malloc.h, and the largest that it learns for the first, see its mallopt(3).
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_LARGEST_KEPT = 32 << 20
+
 
 @contextmanager
 def pause_collection() -> Iterator[None]:
@@ -41,6 +45,19 @@ def exempt_from_collection() -> Iterator[None]:
 def skip_last_collection() -> None:
     """Let the process end without looking for garbage twice more, which takes a second."""
     atexit.register(gc.freeze)
+
+
+def keep_freed_memory() -> None:
+    """Take back what an environment has set: glibc maps no buffer of usual size anew at every use.
+
+    Dask gives its workers ``MALLOC_TRIM_THRESHOLD_``. With it glibc no longer learns which sizes
+    come again, maps each of more than 128 KiB anew and gives it back when it is freed: golden runs
+    took twice their time, in page faults. What is set here it comes to by itself otherwise.
+    """
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+        library.mallopt(_M_TRIM_THRESHOLD, 2 * _LARGEST_KEPT)
 
 
 def return_freed_memory() -> None:

@@ -83,6 +83,11 @@ class Engine(ABC):
             The pairs that were computed; those that are missing have the golden scores.
         """
 
+    @property
+    def golden_seconds(self) -> float:
+        """Seconds that ``pairs`` has spent so far on golden runs, and on what it keeps of them."""
+        return 0.0
+
     def forget(self) -> None:  # noqa: B027  # most keep nothing
         """Drop what is kept of the test set for later groups; it is made again where one comes."""
 

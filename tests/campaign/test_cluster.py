@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from multiprocessing.process import BaseProcess
@@ -200,6 +201,51 @@ def test_the_command_is_killed_and_given_again(
     assert run_here(job, log) == 0, log.read_text()
     assert results(job.output).startswith(stored)
     check_same(job, tmp_path, log, whole=False)
+
+
+def run_in_a_terminal(arguments: list[str]) -> None:
+    """``fi.test`` and the processes that it starts, alone in a group that Ctrl-C goes to."""
+    os.setsid()
+    run_fi_test(arguments)
+
+
+def list_group(group: int) -> list[str]:
+    """The processes of a group that have not ended, by their command lines."""
+    lines = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            state, _, own = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+            if int(own) == group and state != "Z":
+                lines.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return lines
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_command_and_its_local_workers(tmp_path: Path) -> None:
+    """Quietly, all of them, and the command given again goes on."""
+    arguments = ["--model", "NMNIST", "--engine", "full", "--limit-samples", "20", "--margin"]
+    arguments += ["0.1", "--no-figures", "--output", str(tmp_path / "out")]
+    log = tmp_path / "log"
+    process = started(run_in_a_terminal, log, [*arguments, "--cluster", "local:2"])
+    group = process.pid or 0
+    wait_for_rows(tmp_path / "out", 4, process)
+    os.killpg(group, signal.SIGINT)
+    assert ended(process) == 130, log.read_text()
+    said = log.read_text()
+    assert "interrupted; what is done is kept" in said
+    assert not [word for word in ("Traceback", "ERROR", "terminate called") if word in said]
+    deadline = time.monotonic() + 10
+    while list_group(group) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert list_group(group) == []
+    stored = results(tmp_path / "out")
+    again = started(run_fi_test, log, [*arguments, "--cluster", "local:2"])
+    assert ended(again) == 0, log.read_text()
+    assert results(tmp_path / "out").startswith(stored)
+    arguments[-1] = str(tmp_path / "alone")
+    assert ended(started(run_fi_test, tmp_path / "alone.log", arguments)) == 0
+    assert results(tmp_path / "out") == results(tmp_path / "alone")
+    assert "ERROR" not in log.read_text()
 
 
 #: A network whose scores hang on the machine: on one of the workers it rounds otherwise.

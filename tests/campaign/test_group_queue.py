@@ -91,4 +91,28 @@ def test_the_last_groups_are_small_so_that_all_workers_end_together() -> None:
         sizes.note(1000, 10.0)
     assert sizes.choose(left=10**6, workers=10) == 2000
     assert sizes.choose(left=10_000, workers=10) == 500
-    assert sizes.choose(left=1000, workers=10) == 200  # not smaller: two seconds of work
+    assert sizes.choose(left=2500, workers=10) == 200  # not smaller: two seconds of work
+    assert sizes.choose(left=1000, workers=10) == 200  # the last ones
+    assert sizes.choose(left=150, workers=10) == 150
+
+
+def test_groups_that_make_golden_runs_anew_are_long_up_to_the_last() -> None:
+    """Six seconds before each group's trials, of which a worker runs a hundred a second."""
+    sizes = GroupSizes(first=100)
+    sizes.note(100, 7.0, golden=6.0)  # any worker's first group: no more is known
+    assert sizes.choose(left=10**6, workers=2) == 400
+    for _ in range(10):
+        sizes.note(100, 7.0, golden=6.0, is_first=False)
+    assert sizes.choose(left=10**6, workers=2) == 2400
+    left, dealt = 10_000, []
+    while left:
+        dealt.append(min(left, sizes.choose(left, workers=2)))
+        left -= dealt[-1]
+    assert dealt == [2400, 2400, 2400, 1400, 1400]
+
+
+def test_golden_runs_that_are_kept_do_not_slow_the_estimate() -> None:
+    sizes = GroupSizes(first=1000)
+    sizes.note(1000, 30.0, golden=20.0)
+    sizes.note(1000, 10.0, golden=0.0, is_first=False)
+    assert sizes.choose(left=10**6, workers=2) == 2000

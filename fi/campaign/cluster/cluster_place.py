@@ -143,7 +143,7 @@ def _start_local(workers: int) -> Iterator[Any]:
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=threads,
-            silence_logs=logging.ERROR,
+            silence_logs=logging.CRITICAL,  # what matters reaches the command, which says it
             dashboard_address="127.0.0.1:0",
         )
     with cluster:

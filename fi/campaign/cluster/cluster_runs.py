@@ -190,7 +190,8 @@ class ClusterRuns(GroupRuns):
             queue.fail(task.group, task.worker, error)
         else:
             del self._tasks[future.key]
-            self._sizes.note(len(task.group), found.seconds)
+            is_first = task.worker not in self._ran
+            self._sizes.note(len(task.group), found.seconds, found.golden_seconds, is_first)
             self._ran.add(task.worker)
             self.listeners.report_remote_group(found.counts)
             queue.finish(task.group, found)

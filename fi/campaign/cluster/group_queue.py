@@ -11,11 +11,13 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-#: Seconds that a group is to take: a worker that is lost costs no more. A group that takes the
-#: golden run anew is longer, for that cost to be a small part of it.
+#: Seconds that a group's trials are to take: a worker that is lost costs little more. Where each
+#: group makes golden runs anew it is longer, for that cost to be a small part of it.
 USUAL_SECONDS, LONGEST_SECONDS = 20.0, 60.0
 #: What a group takes at least when the end is near, so that its overhead is small beside it.
 _LEAST_SECONDS = 2.0
+#: How many times the golden runs that each group makes anew its trials are to take.
+_WORTH = 4.0
 #: Trials of the first groups, before anybody knows how long one takes.
 FIRST_SIZE = 512
 #: By how much a group may be larger than those before: a first measurement is no promise.
@@ -132,26 +134,41 @@ class GroupSizes:
 
     def __init__(self, first: int | None = None) -> None:
         self._size, self._speed = first or FIRST_SIZE, 0.0
-        self._seconds = USUAL_SECONDS
+        self._again = 0.0  # seconds of golden runs that a group makes anew
 
     def note_golden(self, seconds: float, trial_part: float = 1.0) -> None:
-        """A golden run takes so long: a group that needs it again is to be some times as long.
+        """A golden run takes so long; ``trial_part`` of it is the most that a trial may take.
 
-        ``trial_part`` of it is the most that a trial is expected to take.
+        So the first groups, of which nobody knows better, are no longer than a group may be.
         """
-        self._seconds = min(LONGEST_SECONDS, max(self._seconds, 4 * seconds))
         if not self._speed:
             longest = max(seconds * trial_part, 1e-6)
             self._size = max(1, min(self._size, int(LONGEST_SECONDS / longest)))
 
-    def note(self, trials: int, seconds: float) -> None:
-        """A worker has run a group in ``seconds``."""
-        speed = trials / max(seconds, 1e-6)
+    def note(self, trials: int, seconds: float, golden: float = 0.0, is_first: bool = True) -> None:
+        """A worker has run a group.
+
+        Args:
+            trials: of the group.
+            seconds: that it took.
+            golden: those of them that went into golden runs and traces.
+            is_first: the worker's first group makes them, whether later ones do or not.
+        """
+        speed = trials / max(seconds - golden, 1e-6)
         self._speed = speed if not self._speed else (self._speed + speed) / 2
-        self._size = max(1, min(int(self._speed * self._seconds), _GROWTH * self._size))
+        if not is_first:
+            self._again = golden
+        usual = self._stretch(USUAL_SECONDS)
+        self._size = max(1, min(int(self._speed * usual), _GROWTH * self._size))
+
+    def _stretch(self, seconds: float) -> float:
+        """For how long trials are to run, for the golden runs before them to be worth it."""
+        return min(LONGEST_SECONDS, max(seconds, _WORTH * self._again))
 
     def choose(self, left: int, workers: int) -> int:
         """The size of the next group where ``left`` trials are for so many workers."""
         even = -(-left // (2 * max(1, workers)))  # in the end all are to be done at the same time
-        least = max(1, min(self._size, int(self._speed * _LEAST_SECONDS)))
+        least = max(1, min(self._size, int(self._speed * self._stretch(_LEAST_SECONDS))))
+        if left <= least * workers:  # the last groups
+            return -(-left // -(-left // least))
         return max(least, min(self._size, even))

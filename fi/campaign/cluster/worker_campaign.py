@@ -21,7 +21,8 @@ import pytorch_lightning as pl
 import torch
 
 from fi.base.errors import UserError, first_line
-from fi.base.usable_memory import limit_memory
+from fi.base.garbage import keep_freed_memory
+from fi.base.usable_memory import find_usable_memory, limit_memory
 from fi.campaign.cluster.work_order import Prepared, WorkOrder
 from fi.campaign.fault_injection import FaultInjection
 from fi.campaign.golden_run import GoldenRun, GoldenTest
@@ -44,12 +45,14 @@ class GroupFound:
         packed: its pairs, where they are kept, see ``fi.metrics.pair_codes``.
         ways: pairs by the way in which they were decided.
         seconds: that it took.
+        golden_seconds: those of them that went into golden runs and traces.
     """
 
     counts: GroupCounts
     packed: PackedPairs | None
     ways: dict[str, int]
     seconds: float
+    golden_seconds: float
 
 
 class NotPrepared(RuntimeError):
@@ -79,7 +82,7 @@ class WorkerCampaign:
             subject,
             self.trainer.strategy.root_device,
             order.engine,
-            order.memory,
+            self._share_memory(),
             order.threads,
             lambda: (subject.staged, subject.why_not_recorded),
         )
@@ -87,6 +90,15 @@ class WorkerCampaign:
         golden, self._own = self._run_golden()
         self.golden_seconds = time.monotonic() - start
         self.runs = order.make_runs(self.trainer, self.engine, subject, golden)
+
+    def _share_memory(self) -> int | None:
+        """What the engine may use: what the order says, or half of the worker's memory on a CPU.
+
+        A process that shares its machine with others takes a quarter; a worker's is its own.
+        """
+        if self.order.memory is not None or on_gpu(self.trainer):
+            return self.order.memory
+        return find_usable_memory() // 2
 
     def _run_golden(self) -> tuple[GoldenRun, dict[str, str]]:
         """The golden run, and the hashes of what it is of.
@@ -116,7 +128,7 @@ class WorkerCampaign:
 
     def run(self, trials: Sequence[Any]) -> GroupFound:
         """Run a group; the network is bit for bit as it was before and afterwards."""
-        start = time.monotonic()
+        start, golden = time.monotonic(), self.engine.golden_seconds
         decisions = self.runs.make_decisions({})
         decisions.expect(len(trials), len(trials))
         parts: list[GroupCounts] = []
@@ -132,7 +144,8 @@ class WorkerCampaign:
         counts = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         packed = np.concatenate(pairs) if pairs else None
         ways = decisions.count(len(trials))
-        return GroupFound(counts, packed, ways, time.monotonic() - start)
+        golden = self.engine.golden_seconds - golden
+        return GroupFound(counts, packed, ways, time.monotonic() - start, golden)
 
 
 class _StopWhenReleased(pl.Callback):
@@ -205,6 +218,7 @@ def _take_limits(order: WorkOrder) -> None:
     """Take the threads and the memory that the cluster has given to this worker."""
     from distributed import get_worker
 
+    keep_freed_memory()
     worker = get_worker()
     torch.set_num_threads(order.threads or worker.state.nthreads)
     limit_memory(worker.memory_manager.memory_limit)

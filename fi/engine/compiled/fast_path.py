@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from fi.engine.compiled.stage_runner import StageRunner
 from fi.engine.compiled.torch_stages import TorchStages
 from fi.engine.generic.path import GenericPath
 from fi.engine.tally import Tally
+from fi.engine.work_sharing import share_work
 from fi.faults.fault import Fault
 from fi.metrics.pairs import Pairs
 from fi.network.readouts import MaxMembrane, SpikeCount
@@ -183,17 +184,17 @@ class FastPath:
             task for number, faults in plan.tasks for task in self.runner.cut(number, faults, trace)
         ]
         waiting = [*self._run_rows(plan, trace)]
-        with ThreadPoolExecutor(self.threads) as pool:
-            for found in pool.map(lambda task: self.runner.run(task, trace, spikes), tasks):
-                self.tally.simulated += found.simulated
-                self.tally.diverged += found.diverged
-                self.tally.computed += len(found.fault)
-                if len(found.fault):
-                    marks = () if found.spikes is None else (found.spikes,)
-                    waiting.append((found.fault, found.sample, found.statistic, *marks))
-                if sum(len(part[0]) for part in waiting) > PORTION:
-                    yield self.score(waiting)
-                    waiting = []
+        run = partial(self.runner.run, trace=trace, spikes=spikes)
+        for found in share_work(run, tasks, self.threads):
+            self.tally.simulated += found.simulated
+            self.tally.diverged += found.diverged
+            self.tally.computed += len(found.fault)
+            if len(found.fault):
+                marks = () if found.spikes is None else (found.spikes,)
+                waiting.append((found.fault, found.sample, found.statistic, *marks))
+            if sum(len(part[0]) for part in waiting) > PORTION:
+                yield self.score(waiting)
+                waiting = []
         if waiting:
             yield self.score(waiting)
         self.tally.pairs += len(trace.prefix) * sum(len(faults) for _, faults in plan.tasks)

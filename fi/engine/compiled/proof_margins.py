@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +16,7 @@ from fi.engine.compiled.kernels.bounds import Magnitudes
 from fi.engine.compiled.recorded_stage import RecordedStage, delay, to_array
 from fi.engine.compiled.stage_constants import StageModel
 from fi.engine.compiled.synapse_matrix import Ints, Synapse
+from fi.engine.work_sharing import share_work
 from fi.network.stages import IMAGES
 
 
@@ -129,8 +129,8 @@ def find_gain(model: StageModel, steps: int) -> Array:
 
 def find_peaks(model: StageModel, inputs: Array, windows: Ints) -> Array:
     """``[levels, windows, B]``: largest response to ``max |input|`` over each distinct window."""
-    parts = np.array_split(windows, 4 * torch.get_num_threads())
+    threads = torch.get_num_threads()
+    parts = np.array_split(windows, 4 * threads if threads > 1 else 1)
     decays = model.decays.astype(inputs.dtype)
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        found = list(pool.map(lambda part: kernels.find_peaks(inputs, part, decays), parts))
-    return np.concatenate(found, axis=1)
+    found = share_work(lambda part: kernels.find_peaks(inputs, part, decays), parts, threads)
+    return np.concatenate(list(found), axis=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -22,6 +21,7 @@ from fi.engine.compiled.kernels.simd import (
     spread,
     store,
 )
+from fi.engine.work_sharing import share_work
 
 
 @compiled
@@ -72,8 +72,8 @@ def time_innermost(values: Tensor) -> Array:
 def _share_samples(work: Callable[[tuple[int, int]], None], batch: int) -> None:
     """Let every thread do its part of the samples, given by its first and last."""
     ends = np.linspace(0, batch, 1 + min(batch, torch.get_num_threads())).astype(int).tolist()
-    with ThreadPoolExecutor(len(ends) - 1) as pool:
-        list(pool.map(work, pairwise(ends)))
+    for _ in share_work(work, pairwise(ends), len(ends) - 1):
+        pass
 
 
 @compiled

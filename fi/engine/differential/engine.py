@@ -184,6 +184,10 @@ class DifferentialEngine(Engine):
             )
         return f"on the kernels; a fault that they do not know, or one of several words, {late}"
 
+    @property
+    def golden_seconds(self) -> float:
+        return self.traces.seconds
+
     def forget(self) -> None:
         self.traces.clear()
         self._rounded.clear()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -17,17 +20,33 @@ from fi.network.stages import StageActivity
 BlockKey = tuple[int, int]
 
 
+class KeptRun(NamedTuple):
+    """A golden run, and what it takes in memory.
+
+    Attributes:
+        run: the activity of every stage.
+        bytes: of its tensors.
+    """
+
+    run: list[StageActivity]
+    bytes: int
+
+
 class TraceStore:
     """Golden runs and traces that later groups of faults use again.
 
     Args:
         memory: the most that all of them may take, in bytes; what does not fit is not kept.
+
+    Attributes:
+        seconds: that making them has taken, kept or not.
     """
 
     def __init__(self, memory: int) -> None:
         self.memory = memory
+        self.seconds = 0.0
         self._traces: dict[BlockKey, Trace] = {}
-        self._runs: dict[BlockKey, list[StageActivity]] = {}
+        self._runs: dict[BlockKey, KeptRun] = {}
 
     @property
     def bytes(self) -> int:
@@ -35,11 +54,11 @@ class TraceStore:
         return self._count_bytes(self._traces, self._runs)
 
     def _count_bytes(
-        self, traces: Mapping[BlockKey, Trace], runs: Mapping[BlockKey, list[StageActivity]]
+        self, traces: Mapping[BlockKey, Trace], runs: Mapping[BlockKey, KeptRun]
     ) -> int:
         """Of traces and runs; a trace that runs stages in torch holds its run as well."""
         alone = [run for key, run in runs.items() if key not in traces or not traces[key].torch]
-        return sum(trace.bytes for trace in traces.values()) + sum(map(count_run_bytes, alone))
+        return sum(trace.bytes for trace in traces.values()) + sum(run.bytes for run in alone)
 
     def serves(self, key: BlockKey, needs: frozenset[Need]) -> bool:
         """Whether there is a trace of this block with all that the faults need."""
@@ -51,7 +70,8 @@ class TraceStore:
 
     def find_run(self, key: BlockKey) -> list[StageActivity] | None:
         """The golden run of a block; ``None`` where none is kept."""
-        return self._runs.get(key)
+        kept = self._runs.get(key)
+        return None if kept is None else kept.run
 
     def get(self, key: BlockKey) -> Trace:
         """The trace of a block; ``KeyError`` where none is kept."""
@@ -71,9 +91,18 @@ class TraceStore:
 
     def keep_run(self, key: BlockKey, run: list[StageActivity]) -> None:
         """Keep a golden run, if there is room for it."""
-        runs = {**self._runs, key: run}
+        runs = {**self._runs, key: KeptRun(run, count_run_bytes(run))}
         if self._count_bytes(self._traces, runs) <= self.memory:
             self._runs = runs
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Within, a golden run or a trace is made."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - start
 
     def clear(self) -> None:
         """Keep nothing."""
@@ -113,7 +142,8 @@ class GoldenBlock:
         kept = self.store.find_run(self.key)
         if kept is not None:
             return kept
-        run = self.paths.record(self.events)
+        with self.store.timed():
+            run = self.paths.record(self.events)
         self.store.keep_run(self.key, run)
         return run
 
@@ -128,6 +158,8 @@ class GoldenBlock:
         """The trace for faults with these needs: a kept one if it serves, else a new one."""
         if self.store.serves(self.key, needs):
             return self.store.get(self.key)
-        trace = kernels.trace(needs, self.activities, self.store.find(self.key))
+        run, kept = self.activities, self.store.find(self.key)
+        with self.store.timed():
+            trace = kernels.trace(needs, run, kept)
         self.store.keep(self.key, trace)
         return trace

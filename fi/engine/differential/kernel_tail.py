@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ from fi.engine.compiled.kernels.read_out import Statistics
 from fi.engine.compiled.torch_stages import to_pairs
 from fi.engine.generic.propagation import Propagation
 from fi.engine.generic.spike_differences import SpikeDifferences
+from fi.engine.work_sharing import share_work
 
 #: Pairs that are worth a thread of their own.
 _WORTH = 256
@@ -49,9 +49,9 @@ class KernelTail:
         sample = spikes.sample + (self.samples.start or 0)
         golden = propagation.golden(number)
         pairs = to_pairs(spikes, golden, start, spikes.origin.numpy(), sample.numpy())
-        with ThreadPoolExecutor(self.fast.threads) as pool:
-            found = list(pool.map(lambda part: self._finish(number, part), self._cut(pairs)))
-        found = [part for part in found if len(part.fault)]
+        parts = self._cut(pairs)
+        every = share_work(lambda part: self._finish(number, part), parts, self.fast.threads)
+        found = [part for part in every if len(part.fault)]
         if not found:
             return spikes.origin[:0], propagation.readout.golden_scores[:0]
         origin = np.concatenate([part.fault for part in found]).astype(np.int64)

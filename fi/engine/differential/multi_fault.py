@@ -9,7 +9,6 @@ the samples concerned to ``LateStart``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +31,7 @@ from fi.engine.compiled.synapse_matrix import Ints
 from fi.engine.differential.late_start import LateStart
 from fi.engine.differential.path_choice import EVEN_MODELS, HUGE, LARGE, choose_kernels
 from fi.engine.tally import Tally
+from fi.engine.work_sharing import share_work
 from fi.faults.family_names import attribute_of
 from fi.faults.fault import Fault, Trial
 from fi.faults.fault_sites import INPUT
@@ -239,22 +239,23 @@ class MultiFaultPath:
         self, plan: MultiFaultPlan, trace: Trace, activities: Sequence[StageActivity]
     ) -> Iterator[Pairs]:
         """The pairs of one batch whose statistic may differ from the golden one."""
-        with ThreadPoolExecutor(self.fast.threads) as pool:
-            runs = pool.map(
-                lambda chunk: _ChunkRun(self.fast.runner, chunk, trace).run(), plan.chunks
-            )
-            for chunk, (found, overlaps) in zip(plan.chunks, runs, strict=True):
-                pairs = len(chunk.trials) * len(trace.prefix)
-                left = sum(len(row) for row, *_ in found)
-                self.tally += Tally(pairs, pairs, left, left)
-                if found:
-                    yield self.fast.score(
-                        [(chunk.positions[row], sample, stat) for row, sample, stat in found]
-                    )
-                for overlap in overlaps:
-                    count = len(overlap.pairs.fault)
-                    self.tally += Tally(0, 0, count, count)
-                    yield from self._start_late(chunk, overlap, activities)
+
+        def run(chunk: Chunk) -> tuple[list[Scorable], list[Overlap]]:
+            return _ChunkRun(self.fast.runner, chunk, trace).run()
+
+        runs = share_work(run, plan.chunks, self.fast.threads)
+        for chunk, (found, overlaps) in zip(plan.chunks, runs, strict=True):
+            pairs = len(chunk.trials) * len(trace.prefix)
+            left = sum(len(row) for row, *_ in found)
+            self.tally += Tally(pairs, pairs, left, left)
+            if found:
+                yield self.fast.score(
+                    [(chunk.positions[row], sample, stat) for row, sample, stat in found]
+                )
+            for overlap in overlaps:
+                count = len(overlap.pairs.fault)
+                self.tally += Tally(0, 0, count, count)
+                yield from self._start_late(chunk, overlap, activities)
 
     def _start_late(
         self, chunk: Chunk, overlap: Overlap, activities: Sequence[StageActivity]
