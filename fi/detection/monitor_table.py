@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-from scipy import stats
 
 from fi.base.text_files import write_text
 from fi.detection.critical_coverage import estimate_part
@@ -30,6 +29,8 @@ def measure_monitors(pairs: StoredPairs, confidence: float = 0.99) -> pd.DataFra
         inference takes with it. The intervals hold over faults, for these samples; those of
         ``false_alarms`` are Clopper and Pearson's, over samples.
     """
+    from scipy.stats import binomtest  # all of scipy.stats, for campaigns with monitors only
+
     campaign = PastCampaign(pairs.folder)
     summary = campaign.summary()
     design = summary.design.by_trial()
@@ -47,7 +48,7 @@ def measure_monitors(pairs: StoredPairs, confidence: float = 0.99) -> pd.DataFra
         row |= {"share high": share.high}
         for rate, column in _RATES.items():
             row |= {f"{rate}{end}": found[f"{column}{end}"] for end in ("", " low", " high")}
-        own = stats.binomtest(len(alarms), pairs.samples).proportion_ci(confidence, "exact")
+        own = binomtest(len(alarms), pairs.samples).proportion_ci(confidence, "exact")
         row |= {"false_alarms": len(alarms) / pairs.samples}
         row |= {"false_alarms low": float(own.low), "false_alarms high": float(own.high)}
         rows.append({**row, "time": times.get(name, float("nan"))})

@@ -78,7 +78,7 @@ def draw_grid(grid: Grid, width: float, below: str, note: str = "") -> tuple[Fig
     norm = _norm(grid.rates)
     _cells(axes, grid, norm)
     above.set_xlim(axes.get_xlim())
-    above.tick_params(axis="x", length=0, labelbottom=False)
+    above.set_xticks([])
     axes.set_xlabel(below)
     scale = panel(figure, left, 0.26, room * 0.55, _BAR)
     _scale(figure, scale, norm, note)

@@ -45,7 +45,7 @@ def _draw(found: Findings, width: float) -> Figure:
     if wide:
         bars = panel(figure, left, FOOT, room * 0.56, rows)
         dots = panel(figure, left + room * 0.62, FOOT, room * 0.38, rows)
-        label_rows(dots, [""] * len(labels))
+        dots.set(ylim=(len(labels) - 0.5, -0.5), yticks=[])
     else:
         bars = panel(figure, left, 2 * FOOT + HEAD + rows, room, rows)
         dots = panel(figure, left, FOOT, room, rows)
