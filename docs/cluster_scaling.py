@@ -39,7 +39,7 @@ class Constants:
 
 #: SpikingVGG with 1,000 samples, a worker of one thread. Measured as processor time on two shared
 #: cores: the start (of a worker, on CSNN), a group and a task (tiny campaigns of 6 and of 37
-#: groups), a row. From the README's table, on two cores: a trial (3.92 us a pair) and the golden
+#: groups), a row. Measured on two cores: a trial (3.92 us a pair) and the golden
 #: run (1.91 ms a sample, and as much again twice for the trace). Supposed: to join.
 VGG = Constants(
     start=6.4, golden=12.0, trial=7.8e-3, group=8e-3, task=6e-3, write=1.0e-5, join=1.0e-2

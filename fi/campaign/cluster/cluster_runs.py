@@ -15,6 +15,7 @@ from fi.campaign.cluster import worker_campaign
 from fi.campaign.cluster.cluster_place import connect
 from fi.campaign.cluster.crew import Crew, NotFetched
 from fi.campaign.cluster.group_queue import Group, GroupQueue, GroupSizes
+from fi.campaign.cluster.packing import pack_trials
 from fi.campaign.cluster.work_order import WorkOrder
 from fi.campaign.cluster.worker_campaign import GroupFound, NotPrepared, Released
 from fi.campaign.golden_run import GoldenRun
@@ -158,9 +159,9 @@ class ClusterRuns(GroupRuns):
                 group = queue.take(len(crew.ready), address)
                 if group is None:
                     continue
-                part = trials[group.start : group.end]
+                packed = pack_trials(trials[group.start : group.end])
                 token = self.order.token
-                future = crew.submit(address, worker_campaign.run_group, token, part)
+                future = crew.submit(address, worker_campaign.run_group, token, packed)
                 self._tasks[future.key] = _Task(group, address, future)
                 held[address] += 1
 

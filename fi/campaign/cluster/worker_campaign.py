@@ -23,6 +23,7 @@ import torch
 from fi.base.errors import UserError, first_line
 from fi.base.garbage import keep_freed_memory
 from fi.base.usable_memory import find_usable_memory, limit_memory
+from fi.campaign.cluster.packing import unpack
 from fi.campaign.cluster.work_order import Prepared, WorkOrder
 from fi.campaign.fault_injection import FaultInjection
 from fi.campaign.golden_run import GoldenRun, GoldenTest
@@ -179,8 +180,8 @@ def prepare(order: WorkOrder) -> Prepared:
         return campaign.prepared
 
 
-def run_group(token: str, trials: Sequence[Any]) -> GroupFound:
-    """Run a group of trials of the order ``token``.
+def run_group(token: str, packed: bytes) -> GroupFound:
+    """Run a group of trials of the order ``token``, as ``pack_trials`` has packed them.
 
     Raises:
         NotPrepared: the worker does not have that order.
@@ -192,7 +193,7 @@ def run_group(token: str, trials: Sequence[Any]) -> GroupFound:
         if not _kept or _kept[0].order.token != token:
             raise NotPrepared(token)
         try:
-            return _kept[0].run(trials)
+            return _kept[0].run(unpack(packed))
         finally:
             if token in _released:
                 _forget()
