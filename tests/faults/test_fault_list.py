@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import time
 from collections import Counter
 from pathlib import Path
@@ -256,3 +258,16 @@ def test_100_000_faults_are_read_in_about_a_second(tmp_path: Path) -> None:
     start = time.process_time()
     assert len(read_fault_list(path, FAMILIES, steps=10)) == 100_000
     assert time.process_time() - start < 5  # 0.7 s on an idle core
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(3, "fc1.weight", (1, 2), 30),
+        Fault(4, "lif1.spike", (7,), model="dead", steps=range(3, 8)),
+        Fault(5, "lif1.potential", (), (0, 31), "stuck-at-1", range(2, 3)),
+    ],
+)
+def test_a_fault_is_the_same_in_another_process(fault: Fault) -> None:
+    assert pickle.loads(pickle.dumps(fault)) == fault
+    assert copy.deepcopy(fault) == fault
