@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from fi.base.garbage import pause_collection
 from fi.campaign.callback_api import CampaignCallback, CampaignRecord
 from fi.campaign.running_rates import RunningRates
 from fi.faults.fault import Trial, family_of, format_bits
@@ -106,6 +107,7 @@ class CampaignBoard(CampaignCallback):
         for rate, value in rates.items():
             self._writer.add_scalar(rate, value, self._rates.done)
 
+    @pause_collection()
     def _draw_figures(self) -> None:
         """The report's bars and heat maps as images."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg

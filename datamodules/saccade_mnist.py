@@ -18,11 +18,11 @@ VERSION = 1
 CLASSES = 10
 TEST_PER_CLASS = 100
 SPLIT_SEED = 51196
-SPLITS = ("train", "validation", "test")
+TEST, TRAINING = PARTS = ("test", "training")
 _STAGES: dict[str | None, tuple[str, ...]] = {
-    "fit": SPLITS[:2],
-    "validate": SPLITS[1:2],
-    "test": SPLITS[2:],
+    "fit": (TRAINING,),
+    "validate": (TRAINING,),
+    "test": (TEST,),
 }
 
 
@@ -66,27 +66,34 @@ class SaccadeMNIST(LightningData):
         self.seed = seed
         self._splits: dict[str, FrameDataset] = {}
 
-    @property
-    def cache_file(self) -> Path:
-        """The file of the emulated events; everything they depend on is in its name."""
-        name = f"saccade_mnist-v{VERSION}-steps{self.num_steps}-threshold{self.threshold!r}.npz"
-        return self.root / name
+    def cache_file(self, part: str) -> Path:
+        """The file of the emulated events of the part; all they depend on is in its name."""
+        steps = f"steps{self.num_steps}-threshold{self.threshold!r}"
+        return self.root / f"saccade_mnist-v{VERSION}-{steps}-{part}.npz"
 
     def prepare_data(self) -> None:
-        """Emulate the events, unless the cache has them: Lightning's first process goes ahead."""
-        if not self.cache_file.exists():
-            cached(self.cache_file, self.num_steps, self.threshold)
+        """Emulate the test's events, unless the cache has them: Lightning's first process does.
+
+        Those for training only where a Trainer is about to train: they are four times as many.
+        """
+        trains = self.trainer is not None and self.trainer.state.fn == "fit"
+        for part in (TRAINING,) if trains else (TEST,):
+            if not self.cache_file(part).exists():
+                self._load(part)
 
     def setup(self, stage: str | None = None) -> None:
         """Load what is tested, or trained on, once: Lightning calls this before every run."""
-        wanted = [name for name in _STAGES.get(stage, SPLITS) if name not in self._splits]
-        if not wanted:
-            return
-        frames, labels = cached(self.cache_file, self.num_steps, self.threshold)
-        indices = split(labels, self.validation)
-        for name in wanted:  # copies, so that the rest is not kept
-            chosen = indices[name]
-            self._splits[name] = FrameDataset(frames.take(chosen), labels[chosen])
+        for part in _STAGES.get(stage, PARTS):
+            if part == TEST and TEST not in self._splits:
+                self._splits[TEST] = FrameDataset(*self._load(TEST))
+            elif part == TRAINING and "train" not in self._splits:
+                frames, labels = self._load(TRAINING)
+                check_validation(self.validation, len(labels))
+                for name, chosen in divide(len(labels), self.validation).items():
+                    self._splits[name] = FrameDataset(frames.take(chosen), labels[chosen])
+
+    def _load(self, part: str) -> tuple[SparseFrames, Integers]:
+        return cached(self.cache_file(part), part, self.num_steps, self.threshold)
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """The training digits, in another order each epoch; the orders follow from the seed."""
@@ -117,28 +124,52 @@ def digits() -> tuple[Bytes, Integers]:
 def split(labels: Integers, validation: int) -> dict[str, Integers]:
     """Disjoint indices of train, validation and test samples, each in rounds of one of each class.
 
-    Drawn by numpy's RandomState, whose stream is frozen: the split is the same with any version.
     Raises ValueError where `validation` is no multiple of ten that leaves digits for training.
     """
-    tests = TEST_PER_CLASS * CLASSES
-    most = len(labels) - tests - CLASSES
+    parts = assign(labels)
+    rest = parts[TRAINING]
+    check_validation(validation, len(rest))
+    return {name: rest[chosen] for name, chosen in divide(len(rest), validation).items()} | {
+        TEST: parts[TEST]
+    }
+
+
+def assign(labels: Integers) -> dict[str, Integers]:
+    """Disjoint indices of the samples of each part, in rounds of one of each class.
+
+    Drawn by numpy's RandomState, whose stream is frozen: the parts are the same with any version.
+    """
+    draw = np.random.RandomState(SPLIT_SEED)
+    classes = [draw.permutation(np.flatnonzero(labels == digit)) for digit in range(CLASSES)]
+    rounds = np.stack([draw.permutation(each) for each in np.stack(classes, axis=1)])
+    test, rest = np.split(rounds.ravel(), [TEST_PER_CLASS * CLASSES])
+    return {TEST: test, TRAINING: rest}
+
+
+def divide(training: int, validation: int) -> dict[str, Integers]:
+    """Places of the samples to train and to validate with among those for training."""
+    held_out, train = np.split(np.arange(training), [validation])
+    return {"train": train, "validation": held_out}
+
+
+def check_validation(validation: int, training: int) -> None:
+    """Raise ValueError unless it is a multiple of ten that leaves digits for training."""
+    most = training - CLASSES
     if validation % CLASSES or not CLASSES <= validation <= most:
         raise ValueError(
             f"validation must be a multiple of {CLASSES} in {CLASSES}..{most}, got {validation}"
         )
-    draw = np.random.RandomState(SPLIT_SEED)
-    classes = [draw.permutation(np.flatnonzero(labels == digit)) for digit in range(CLASSES)]
-    rounds = np.stack([draw.permutation(each) for each in np.stack(classes, axis=1)])
-    test, held_out, train = np.split(rounds.ravel(), [tests, tests + validation])
-    return {"train": train, "validation": held_out, "test": test}
 
 
-def cached(path: Path, num_steps: int, threshold: float) -> tuple[SparseFrames, Integers]:
-    """Frames and labels of all digits: from the file, or else emulated and written to it."""
+def cached(
+    path: Path, part: str, num_steps: int, threshold: float
+) -> tuple[SparseFrames, Integers]:
+    """Frames and labels of the part's digits: from the file, or else emulated and written to it."""
 
     def emulated() -> tuple[SparseFrames, Integers]:
         log.info("emulating the events of SaccadeMNIST for %s", path)
         images, labels = digits()
-        return record(images, num_steps, threshold), labels
+        chosen = assign(labels)[part]
+        return record(images[chosen], num_steps, threshold), labels[chosen]
 
     return kept(path, (num_steps, *SaccadeMNIST.input_shape), emulated)

@@ -1,7 +1,5 @@
 """``python -m fi``: ``faulty-snn``, where that is not installed."""
 
-import sys
+from fi.cli.entry_point import run_and_end
 
-from fi.cli.entry_point import main
-
-sys.exit(main())
+run_and_end()

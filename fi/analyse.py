@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from fi.base.errors import UserError
+from fi.base.garbage import end_process
 from fi.cli.execution import run_command
 from fi.cli.option_values import read_method
 from fi.cli.parser import CommandParser
@@ -130,4 +130,4 @@ def _parser() -> CommandParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from fi.base.garbage import end_process
 from fi.benchmarking.options import COMMAND, make_parser
 from fi.cli.chosen_classes import find_chosen_classes
 from fi.cli.execution import run_command
@@ -42,4 +42,4 @@ def run(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from fi.base.errors import UserError
+from fi.base.garbage import end_process
 from fi.base.text_files import write_text
 from fi.cli.execution import run_command
 from fi.cli.option_values import read_method
@@ -77,4 +77,4 @@ def _parser() -> CommandParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fi.base.errors import UserError
+from fi.base.garbage import end_process
 from fi.base.text_files import write_text
 from fi.cli.execution import run_command
 from fi.cli.parser import CommandParser
@@ -221,4 +221,4 @@ def _parser() -> CommandParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fi.base.errors import UserError
+from fi.base.garbage import end_process
 from fi.base.user_makers import Maker
 from fi.cli.chosen_classes import find_chosen_classes
 from fi.cli.execution import run_command
@@ -63,4 +63,4 @@ def make_parser(classes: Mapping[str, Maker]) -> CommandParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from fi.base.errors import UserError, report_errors
+from fi.base.garbage import end_process
 from fi.base.user_makers import Maker
 from fi.cli.chosen_classes import find_chosen_classes
 from fi.cli.execution import run_command
@@ -162,4 +162,4 @@ def make_parser(classes: Mapping[str, Maker]) -> CommandParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

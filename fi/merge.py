@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fi.base.garbage import end_process
 from fi.cli.execution import run_command
 from fi.cli.parser import CommandParser
 from fi.report.terminal.campaign_end import show_whole
@@ -46,4 +46,4 @@ def _parser() -> CommandParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

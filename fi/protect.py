@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fi.base.errors import UserError, report_errors
+from fi.base.garbage import end_process
 from fi.cli.execution import run_command
 from fi.cli.option_values import read_method
 from fi.cli.parser import CommandParser
@@ -195,4 +195,4 @@ def _parser() -> CommandParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

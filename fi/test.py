@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fi.base.errors import ContractBroken, UserError
-from fi.base.garbage import exempt_from_collection, pause_collection
+from fi.base.garbage import end_process, exempt_from_collection, pause_collection
 from fi.cli.argv import asks_for_help
 from fi.cli.execution import run_command
 from fi.cli.option_names import TEST
@@ -174,4 +174,4 @@ def list_set_options(options: Namespace) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fi.base.errors import UserError
+from fi.base.garbage import end_process
 from fi.cli.chosen_classes import find_chosen_classes
 from fi.cli.execution import run_command
 from fi.cli.nir_options import is_nir_file
@@ -113,4 +114,4 @@ def _describe_best(folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

@@ -102,15 +102,15 @@ def campaign(tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def saccade_events(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The emulated events of SaccadeMNIST, made once: of the digits that are shown in tests."""
+    """The folder of SaccadeMNIST's events, made once: of the digits that are shown in tests."""
     root = tmp_path_factory.getbasetemp()
     root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
-    path = SaccadeMNIST(root=root / "events").cache_file
+    events = root / "events"
     with (root / "events.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not path.exists():
-            write_shown_digits(path)
-    return path
+        if not SaccadeMNIST(events).cache_file("training").exists():  # the last one to be written
+            write_shown_digits(events)
+    return events
 
 
 @pytest.fixture
@@ -118,7 +118,8 @@ def workplace(tmp_path: Path, saccade_events: Path, monkeypatch: pytest.MonkeyPa
     """The current folder of a test, empty but for the events of SaccadeMNIST."""
     data = tmp_path / SaccadeMNIST().root
     data.mkdir(parents=True)
-    (data / saccade_events.name).symlink_to(saccade_events)
+    for file in saccade_events.iterdir():
+        (data / file.name).symlink_to(file)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

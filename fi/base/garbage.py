@@ -10,13 +10,18 @@ from __future__ import annotations
 import atexit
 import ctypes
 import gc
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from typing import NoReturn
 
 #: Of glibc's malloc.h, and the largest that it learns for the first, see its mallopt(3).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_KEPT = 32 << 20
+#: The exit status with which the process is ending.
+_statuses: list[int] = []
 
 
 @contextmanager
@@ -43,8 +48,29 @@ def exempt_from_collection() -> Iterator[None]:
 
 @cache
 def skip_last_collection() -> None:
-    """Let the process end without looking for garbage twice more, which takes a second."""
-    atexit.register(gc.freeze)
+    """Let the process end without looking for garbage twice more, which takes a second.
+
+    Called before anything else registers a handler: its own is then the last one to run.
+    """
+    atexit.register(_end_quickly)
+
+
+def end_process(status: int) -> NoReturn:
+    """End with this exit status once all handlers have run, ``skip_last_collection`` provided.
+
+    What Python would do after them, taking every module apart, lasts a quarter of a second.
+    """
+    _statuses.append(status)
+    sys.exit(status)
+
+
+def _end_quickly() -> None:
+    if _statuses:
+        with suppress(OSError, ValueError):  # a closed pipe: Python's own end reports it
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            os._exit(_statuses[-1])
+    gc.freeze()
 
 
 def keep_freed_memory() -> None:

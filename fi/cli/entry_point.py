@@ -10,6 +10,9 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
+
+from fi.base.garbage import end_process
 
 #: Command -> what it does; ``fi.test`` is the module of ``test``.
 COMMANDS = {
@@ -27,6 +30,11 @@ COMMANDS = {
     "pt_to_csv": "convert saved scores and labels to CSV files",
 }
 _PACKAGES = {"report": "fi.report.command"}
+
+
+def run_and_end() -> NoReturn:
+    """``main`` as a process: it ends with the exit status."""
+    end_process(main())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,7 +1,6 @@
 """``python -m fi.report``."""
 
-import sys
-
+from fi.base.garbage import end_process
 from fi.report.command import main
 
-sys.exit(main())
+end_process(main())

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from fi.base.text_files import write_text
 from fi.report.palette import STYLE
 
-#: Inches: the column of a page, and a phone held upright.
-WIDE, NARROW = 7.6, 3.75
+#: Inches: the column of a page.
+WIDE = 7.6
 #: What takes the place of matplotlib's own font where it is not installed; both are as wide.
 _FONTS = "'DejaVu Sans', Verdana, sans-serif"
 
@@ -51,11 +51,11 @@ class Picture:
             figure.savefig(out, format="svg", metadata={"Date": None, "Title": self.title})
         return out.getvalue().replace("'DejaVu Sans'", _FONTS)
 
-    def inline(self, width: float = WIDE, suffix: str = "") -> str:
+    def inline(self) -> str:
         """The ``<svg>`` element alone, its ids its own among other figures of a page."""
-        text = self.svg(width)
+        text = self.svg()
         text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-        prefix = re.sub(r"\W", "-", f"{self.name}{suffix}")
+        prefix = re.sub(r"\W", "-", self.name)
         text = re.sub(r'\bid="', f'id="{prefix}-', text)
         text = re.sub(r'(href="|url\()#', rf"\1#{prefix}-", text)
         return re.sub(r"\n\s*", "\n", text)

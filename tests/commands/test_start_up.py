@@ -29,8 +29,8 @@ HEAVY = ("pytorch_lightning", "torchmetrics", "numba", "pandas", "scipy", "matpl
 def probe(command: list[str], packages: tuple[str, ...]) -> str:
     """The last line of ``PROBE``."""
     words = [sys.executable, "-c", PROBE, *command, "--", *packages]
-    ended = subprocess.run(words, capture_output=True, text=True, check=True)
-    return ended.stdout.splitlines()[-1]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    return ended.stdout.splitlines()[-1]  # its own exit status is that of the command
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,22 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from pytorch_lightning import LightningModule, Trainer
 
 from fi.datamodules import SaccadeMNIST, saccade_mnist
 from fi.datamodules.event_camera import emulate
 from fi.datamodules.sparse_frames import SparseFrames, time_first
+
+
+class Untrained(LightningModule):
+    """Takes batches for training and does nothing with them."""
+
+    def training_step(self, batch: object) -> None:
+        del batch
+
+    def configure_optimizers(self) -> None:
+        """Have no optimizer."""
+
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -83,6 +95,31 @@ def test_split_names_an_impossible_validation(
         saccade_mnist.split(digits[1], validation)
 
 
+def test_samples_for_training_are_those_of_the_split(
+    data: SaccadeMNIST, few: tuple[Images, Labels]
+) -> None:
+    data.setup("fit")
+    for name, chosen in saccade_mnist.split(few[1], data.validation).items():
+        held = data._splits[name]
+        assert np.array_equal(held.labels, few[1][chosen])
+        expected = emulate(few[0][chosen[-1:]], 6, data.threshold)[0]
+        assert np.array_equal(held.frames.frames(len(chosen) - 1), expected)
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's, of a module that learns nothing
+def test_a_trainer_that_trains_prepares_what_it_trains_on(
+    few: tuple[Images, Labels], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saccade_mnist, "digits", lambda: few)
+    data = SaccadeMNIST(tmp_path, num_steps=6, validation=20)
+    trainer = Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False,
+        enable_progress_bar=False, max_epochs=1,
+    )  # fmt: skip
+    trainer.fit(Untrained(), datamodule=data)
+    assert list(tmp_path.iterdir()) == [data.cache_file("training")]
+
+
 def test_batches_are_time_first_counts(data: SaccadeMNIST) -> None:
     events, labels = next(iter(data.test_dataloader()))
     assert events.shape == (6, 70, *data.input_shape)
@@ -128,9 +165,11 @@ def test_only_what_is_asked_for_is_kept(
     monkeypatch.setattr(saccade_mnist, "digits", lambda: few)
     data = SaccadeMNIST(tmp_path, num_steps=6, validation=20)
     data.prepare_data()
-    assert data.cache_file.exists()
+    test = data.cache_file("test")
+    assert list(tmp_path.iterdir()) == [test]
     data.setup("test")
     assert [len(part.frames) for part in data._splits.values()] == [1000]
+    assert list(tmp_path.iterdir()) == [test]  # the others are four times as many
     data.setup("fit")
     assert sorted(len(part.frames) for part in data._splits.values()) == [20, 180, 1000]
 
@@ -159,11 +198,11 @@ def test_cache_is_reused(
     twenty: tuple[Images, Labels], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "new" / "folder" / "cache.npz"
-    built, _ = saccade_mnist.cached(file, 6, 0.18)
+    built, _ = saccade_mnist.cached(file, "test", 6, 0.18)
     monkeypatch.setattr(saccade_mnist, "record", None)
-    loaded, labels = saccade_mnist.cached(file, 6, 0.18)
+    loaded, labels = saccade_mnist.cached(file, "test", 6, 0.18)
     assert_same(loaded, built)
-    assert np.array_equal(labels, twenty[1])
+    assert np.array_equal(labels, twenty[1][saccade_mnist.assign(twenty[1])["test"]])
     assert list(file.parent.iterdir()) == [file]
 
 
@@ -183,15 +222,15 @@ def damages(content: bytes) -> Iterator[bytes]:
 @pytest.mark.usefixtures("twenty")
 def test_damaged_cache_is_rebuilt_with_a_warning(tmp_path: Path) -> None:
     file = tmp_path / "cache.npz"
-    built, _ = saccade_mnist.cached(file, 6, 0.18)
+    built, _ = saccade_mnist.cached(file, "test", 6, 0.18)
     content = file.read_bytes()
     for damaged in damages(content):
         file.write_bytes(damaged)
         with pytest.warns(UserWarning, match=r"cache.npz is damaged .* made again"):
-            assert_same(saccade_mnist.cached(file, 6, 0.18)[0], built)
+            assert_same(saccade_mnist.cached(file, "test", 6, 0.18)[0], built)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            assert_same(saccade_mnist.cached(file, 6, 0.18)[0], built)
+            assert_same(saccade_mnist.cached(file, "test", 6, 0.18)[0], built)
 
 
 @pytest.mark.usefixtures("twenty")
@@ -202,7 +241,7 @@ def test_a_killed_run_leaves_no_cache(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(np, "savez", killed)
     with pytest.raises(KeyboardInterrupt):
-        saccade_mnist.cached(tmp_path / "cache.npz", 6, 0.18)
+        saccade_mnist.cached(tmp_path / "cache.npz", "test", 6, 0.18)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -212,8 +251,9 @@ def test_cache_file_name_carries_every_parameter(tmp_path: Path) -> None:
         SaccadeMNIST(tmp_path, num_steps=100),
         SaccadeMNIST(tmp_path, threshold=0.1800001),
     ]
-    assert len({module.cache_file for module in modules}) == 3
-    assert SaccadeMNIST(tmp_path, batch_size=3, seed=4).cache_file == modules[0].cache_file
+    files = [module.cache_file(part) for module in modules for part in saccade_mnist.PARTS]
+    assert len(set(files)) == 6
+    assert SaccadeMNIST(tmp_path, batch_size=3, seed=4).cache_file("test") == files[0]
 
 
 def assert_same(one: SparseFrames, other: SparseFrames) -> None:

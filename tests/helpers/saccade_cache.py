@@ -1,4 +1,4 @@
-"""A cache file of SaccadeMNIST, made in seconds: digits that no test shows have no events."""
+"""The cache of SaccadeMNIST, made in seconds: digits that no test shows have no events."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from fi.datamodules.sparse_frames import SparseFrames, save
 TRAINING = 200
 
 
-def write_shown_digits(path: Path) -> None:
+def write_shown_digits(root: Path) -> None:
     """Write the test digits and ``TRAINING`` others, at the defaults of the datamodule."""
-    data = SaccadeMNIST()
+    data = SaccadeMNIST(root)
+    data.setup("test")
     images, labels = saccade_mnist.digits()
-    parts = saccade_mnist.split(labels, data.validation)
-    shown = np.sort(np.concatenate([parts["test"], parts["train"][-TRAINING:]]))
-    few = record(images[shown], data.num_steps, data.threshold)
-    sizes = np.zeros(len(labels), np.int64)
-    sizes[shown] = np.diff(few.starts)
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    save(path, SparseFrames(few.shape, starts, few.cells, few.counts), labels)
+    chosen = saccade_mnist.assign(labels)[saccade_mnist.TRAINING]
+    few = record(images[chosen[-TRAINING:]], data.num_steps, data.threshold)
+    starts = np.concatenate([np.zeros(len(chosen) - TRAINING, np.int64), few.starts])
+    frames = SparseFrames(few.shape, starts, few.cells, few.counts)
+    save(data.cache_file(saccade_mnist.TRAINING), frames, labels[chosen])

@@ -36,7 +36,7 @@ def events(*shape: int) -> Tensor:
 
 @pytest.fixture(scope="module")
 def digits(saccade_events: Path) -> SaccadeMNIST:
-    data = SaccadeMNIST(root=saccade_events.parent)
+    data = SaccadeMNIST(root=saccade_events)
     data.setup("test")
     return data
 

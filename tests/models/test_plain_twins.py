@@ -80,7 +80,7 @@ def test_a_twin_counts_the_spikes_of_the_shipped_network(
 def test_a_twin_counts_the_same_spikes_on_all_test_digits(
     twin: Twin, name: str, run: Run, saccade_events: Path
 ) -> None:
-    data = SaccadeMNIST(root=saccade_events.parent)
+    data = SaccadeMNIST(root=saccade_events)
     data.setup("test")
     made, shipped = pair(twin, name)
     for frames, _ in data.test_dataloader():

@@ -35,10 +35,11 @@ def test_every_figure_is_seen_and_fits(folder: Path, tmp_path: Path, width: int)
     assert "steps" in wanted
     assert set(page.figures) == set(wanted)
     for name, boxes in page.figures.items():
-        assert len(boxes) == 1, f"{name}: of the wide and the narrow figure one is shown"
-        assert boxes[0]["right"] <= width
+        assert len(boxes) == 1, name
         assert boxes[0]["width"] > 0.2 * min(width, 1000)
-    assert page.scrolled <= page.width <= width  # tables scroll in themselves
+        legible = name.startswith("sites-") or boxes[0]["width"] >= 500
+        assert legible, f"{name}: too small to be read"
+    assert page.scrolled <= page.width <= width  # tables and figures scroll in themselves
     assert "Most vulnerable:" in page.text
     assert page.console == []
 

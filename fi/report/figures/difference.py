@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fi.report.comparison import RATES, Comparison
-from fi.report.figures.rows import FOOT, HEAD, ROW, gutter, is_wide, label_rows, panel
+from fi.report.figures.rows import FOOT, HEAD, ROW, gutter, label_rows, panel
 from fi.report.palette import COLOURS, FAINT, INK
 from fi.report.picture import Picture
 
@@ -31,18 +31,12 @@ def _draw(found: Comparison, width: float) -> Figure:
     rows = found.table[found.table["rate"] == RATES["sdc_1"]]
     counts = zip(rows["family"], rows["faults_a"], rows["faults_b"], strict=True)
     labels = [f"{name}  {_count(one, other)}" for name, one, other in counts]
-    left, high, wide = gutter(labels, width), ROW * len(labels), is_wide(width)
-    step = HEAD + high + FOOT + 0.1
-    figure = Figure(figsize=(width, step if wide else len(RATES) * step))
-    room = width - left - 0.1
+    left, high = gutter(labels, width), ROW * len(labels)
+    figure = Figure(figsize=(width, HEAD + high + FOOT + 0.1))
+    part = (width - left - 0.1) / len(RATES)
     for place, rate in enumerate(RATES.values()):
-        part = room / len(RATES)
-        if wide:
-            axes = panel(figure, left + place * part, FOOT, part - 0.18, high)
-        else:
-            axes = panel(figure, left, FOOT + (len(RATES) - 1 - place) * step, room - 0.1, high)
-        shown = labels if place == 0 or not wide else [""] * len(labels)
-        label_rows(axes, shown, labels[-1:])
+        axes = panel(figure, left + place * part, FOOT, part - 0.18, high)
+        label_rows(axes, [""] * len(labels) if place else labels, labels[-1:])
         _dots(axes, found.table[found.table["rate"] == rate])
         axes.set_title(rate)
     return figure

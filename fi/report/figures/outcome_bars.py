@@ -10,13 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from fi.metrics.outcomes import DETECTED
-from fi.report.figures.rows import FOOT, HEAD, ROW, gutter, is_wide, label_rows, panel
+from fi.report.figures.rows import FOOT, HEAD, ROW, gutter, label_rows, panel
 from fi.report.findings import Findings
 from fi.report.palette import COLOURS, FAINT, INK, NAMES, REPORTED, SEVERITY
 from fi.report.picture import Picture
 from fi.statistics.result_table import OUTCOME_ROWS, OVERALL
 
 _SDC = OUTCOME_ROWS["sdc_1"]
+_LEGEND = 0.15  # inches
 _LEAST = 1e-3  # per cent, the left end of the logarithmic axis
 
 
@@ -37,24 +38,17 @@ def outcomes(found: Findings) -> Picture:
 def _draw(found: Findings, width: float) -> Figure:
     families = [*sorted(found.families, key=lambda f: -found.rate(_SDC, f)[0]), OVERALL]
     labels = [f"{name}  {found.count(name):,}" for name in families]
-    left, rows, wide = gutter(labels, width), ROW * len(labels), is_wide(width)
-    legend = 0.15 if wide else 0.5
-    height = HEAD + legend + rows + FOOT + (0 if wide else HEAD + rows + FOOT)
-    figure = Figure(figsize=(width, height))
+    left, rows = gutter(labels, width), ROW * len(labels)
+    figure = Figure(figsize=(width, HEAD + _LEGEND + rows + FOOT))
     room = width - left - 0.15
-    if wide:
-        bars = panel(figure, left, FOOT, room * 0.56, rows)
-        dots = panel(figure, left + room * 0.62, FOOT, room * 0.38, rows)
-        dots.set(ylim=(len(labels) - 0.5, -0.5), yticks=[])
-    else:
-        bars = panel(figure, left, 2 * FOOT + HEAD + rows, room, rows)
-        dots = panel(figure, left, FOOT, room, rows)
-        label_rows(dots, labels, labels[-1:])
+    bars = panel(figure, left, FOOT, room * 0.56, rows)
+    dots = panel(figure, left + room * 0.62, FOOT, room * 0.38, rows)
+    dots.set(ylim=(len(labels) - 0.5, -0.5), yticks=[])
     label_rows(bars, labels, labels[-1:])
     _bars(bars, found, families)
     _dots(dots, found, families)
     figure.legend(
-        *bars.get_legend_handles_labels(), loc="upper left", ncols=5 if wide else 2,
+        *bars.get_legend_handles_labels(), loc="upper left", ncols=5,
         bbox_to_anchor=(0.0, 1.0), columnspacing=1.2, handlelength=1.1, borderaxespad=0.2,
     )  # fmt: skip
     return figure

@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fi.report.figures.grid import Grid, draw_grid, placed
-from fi.report.figures.rows import is_wide
 from fi.report.findings import Findings, highest_bit
 from fi.report.palette import COLOURS, FAINT
 from fi.report.picture import Picture
@@ -60,17 +59,16 @@ def _draw(cells: pd.DataFrame, found: Findings, width: float) -> Figure:
     above.set_ylim(0, max(1.0, share.max() * 1.15))
     above.yaxis.grid(True)
     if highest == 31 and found.word_format == "float32":
-        _fields(above, axes, is_wide(width))
+        _fields(above, axes)
     return figure
 
 
-def _fields(above: Axes, below: Axes, wide: bool) -> None:
+def _fields(above: Axes, below: Axes) -> None:
     """The fields of a float32 word: sign, exponent, mantissa."""
     for place in (0.5, 8.5):
         for axes in (above, below):
             axes.axvline(place, color=FAINT, linewidth=0.9, linestyle=(0, (3, 2)), zorder=4)
-    names = ("sign", "exponent", "mantissa") if wide else ("", "exponent", "mantissa")
-    for place, name in zip((0.0, 4.5, 20.0), names, strict=True):
+    for place, name in ((0.0, "sign"), (4.5, "exponent"), (20.0, "mantissa")):
         above.text(
             place, 1.04, name, ha="center", fontsize=8, color=FAINT,
             transform=above.get_xaxis_transform(),

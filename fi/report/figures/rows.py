@@ -7,16 +7,9 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fi.report.picture import NARROW, WIDE
-
 #: Inches: a row, the room above and below the rows, and for the labels at their left.
 ROW, HEAD, FOOT = 0.235, 0.3, 0.5
 _LETTER = 0.071
-
-
-def is_wide(width: float) -> bool:
-    """Whether panels may stand side by side."""
-    return width > (WIDE + NARROW) / 2
 
 
 def gutter(labels: Sequence[str], width: float) -> float:

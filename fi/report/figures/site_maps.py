@@ -13,11 +13,11 @@ from fi.faults.csv_row import parse_index
 from fi.report.figures.rows import panel
 from fi.report.findings import Findings
 from fi.report.palette import FAINT, GAP, NOTHING, severity_map
-from fi.report.picture import NARROW, Picture
+from fi.report.picture import Picture
 
 #: Pixels along a side of a map; a larger tensor shows the worst word of a block.
 LARGEST = 480
-_LOWEST, _HIGHEST, _ROW = 0.24, 2.4, 0.06  # inches
+_WIDTH, _LOWEST, _HIGHEST, _ROW = 3.75, 0.24, 2.4, 0.06  # inches
 _GAP = np.inf  # between channels or kernels
 Map = NDArray[np.float64]
 
@@ -49,7 +49,7 @@ def _picture(found: Findings, name: str, norm: LogNorm) -> Picture:
         f"{name}, {size}",
         "Every pixel is a word; its colour is the worst SDC-1 of the faults drawn there.",
         f"{len(faults):,} faults in {hit:,} of {words:,} words{more}",
-        lambda width: _draw(words_of(found, name), norm, min(width, NARROW)),
+        lambda width: _draw(words_of(found, name), norm, min(width, _WIDTH)),
     )
 
 
