@@ -12,7 +12,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST := $(ONE_THREAD) $(RUN) -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 
 # The examples in the docstrings; what is a command when it is imported has none.
-DOCTEST := $(ONE_THREAD) $(RUN) -m pytest --doctest-modules --ignore-glob='*/__main__.py' fi
+DOCTEST := $(PYTEST) --doctest-modules --ignore-glob='*/__main__.py' fi
 
 .PHONY: help demo install test test-slow lint docs coverage clean
 

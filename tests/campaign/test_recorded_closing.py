@@ -112,7 +112,7 @@ def make(kind: type[nn.Module]) -> nn.Module:
 
 
 def draw_faults(subject: Subject, transient: bool = False, sites: tuple[str, ...] = ("*",)):
-    plan = SamplingPlan(margin=0.15, models=("bit-flip", "stuck-at-1"), transient=transient,
+    plan = SamplingPlan(margin=0.18, models=("bit-flip", "stuck-at-1"), transient=transient,
                         scheme="layer-wise", sites=sites)  # fmt: skip
     return draw(plan.space(subject.sites, subject.steps), plan)
 

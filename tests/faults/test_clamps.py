@@ -116,8 +116,18 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("kind", [SmallLinear, SmallConv])
-@pytest.mark.parametrize("case", CASES)
+#: The others of convolutions are slow.
+FAST = ("parameters", "currents to bounds", "spikes")
+
+
+@pytest.mark.parametrize(
+    ("case", "kind"),
+    [
+        *((case, SmallLinear) for case in CASES),
+        *((case, SmallConv) for case in FAST),
+        *(pytest.param(c, SmallConv, marks=pytest.mark.slow) for c in CASES if c not in FAST),
+    ],
+)
 def test_both_engines_count_what_the_oracle_counts(
     campaign: Run, kind: type[nn.Module], case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,8 +131,15 @@ def assert_groups_count_as_by_hand(campaign: Run, subject: Subject, faults: list
 def test_groups_count_as_the_oracle(campaign: Run, kind: type[nn.Module]) -> None:
     subject = subject_of(kind)
     faults = list(every_case(subject, GROUPS, random.Random(5)))
-    chosen = faults if kind is SmallLinear else faults[::2]
+    chosen = faults if kind is SmallLinear else faults[::5]
     assert_groups_count_as_by_hand(campaign, subject, chosen)
+
+
+@pytest.mark.slow
+def test_all_groups_of_convolutions_count_as_the_oracle(campaign: Run) -> None:
+    subject = subject_of(SmallConv)
+    faults = list(every_case(subject, GROUPS, random.Random(5)))
+    assert_groups_count_as_by_hand(campaign, subject, faults)
 
 
 @pytest.mark.slow

@@ -89,7 +89,7 @@ def test_lines_in_trials_count_as_the_oracle(campaign: Run, kind: type[nn.Module
     assert 0.05 < wanted["fully_masked"].sum() / wanted["samples"].sum() < 0.9
 
 
-@pytest.mark.parametrize("kind", [SmallLinear, SmallConv])
+@pytest.mark.parametrize("kind", [SmallLinear, pytest.param(SmallConv, marks=pytest.mark.slow)])
 def test_lines_of_a_layer_count_as_the_oracle(campaign: Run, kind: type[nn.Module]) -> None:
     subject = subject_of(kind)
     trials = [(fault,) for fault in of_layers(subject)]

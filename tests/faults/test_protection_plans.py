@@ -271,18 +271,18 @@ def test_rates_count_what_the_oracle_counts(
     coded = scheme in ("parity", "secded", "all")
     if plan.get("sites"):
         guards = [guard for guard in guards if guard.family.endswith(".weight")]
-    rates = (0.0005, 0.003, 0.03) if coded else (0.01, 0.05, 0.2)
+    rates, trials = ((0.0005, 0.003, 0.03), 8) if coded else ((0.01, 0.05, 0.2), 4)
     wanted: pd.DataFrame | None = None
     for engine in (*ENGINES, "auto"):
         options = {"plan": plan, "protection": as_plan(guards), "engine": engine}
-        run = rate_campaign(subject, tmp_path / engine, rates, 8, **options)
+        run = rate_campaign(subject, tmp_path / engine, rates, trials, **options)
         results = run.run().reset_index(drop=True)
         if wanted is None:
             wanted = pd.DataFrame(list(expected_rates(subject, guards, run.schedule)))
         pd.testing.assert_frame_equal(results[wanted.columns], wanted, check_dtype=False)
         summary = run.files.load_summary()
         fates = {name: n for name, n in summary["protect"].items() if name != "code"}
-        assert sum(fates.values()) == 24
+        assert sum(fates.values()) == 3 * trials
         assert fates["detected"] == (wanted["detected"] > 0).sum()
         pairs = 5 * summary["samples"]
         assert f"{pairs} of {pairs} pairs agree" in run.verify(results, 5, 0)

@@ -78,8 +78,14 @@ def assert_counts(campaign: Run, subject: Subject, form: str, patch: pytest.Monk
     assert 0.05 < wanted["fully_masked"].sum() / wanted["samples"].sum() < 0.97
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("kind", [SmallLinear, SmallConv])
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        *((SmallLinear, form) for form in FORMS),
+        (SmallConv, "float16"),
+        *(pytest.param(SmallConv, f, marks=pytest.mark.slow) for f in FORMS if f != "float16"),
+    ],
+)
 def test_states_of_a_format_count_as_the_oracle(
     campaign: Run, kind: type[nn.Module], form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
