@@ -26,6 +26,7 @@ class StageActivity:
         states: one dict a step, by snnTorch attribute (``mem``, ``syn``), ``[batch, ...]`` each.
         unpooled: what a maximum pool at the end of the synapse has seen, ``[time * batch, ...]``;
             ``None`` where it was not kept.
+        entered: what its weights have seen where something stands in front of them, alike.
     """
 
     inputs: Tensor
@@ -33,6 +34,7 @@ class StageActivity:
     spikes: Tensor
     states: list[dict[str, Tensor]]
     unpooled: Tensor | None = None
+    entered: Tensor | None = None
 
 
 #: The number of the events among the stages that may be a source.

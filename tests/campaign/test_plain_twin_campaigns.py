@@ -19,10 +19,12 @@ from torch import nn
 
 from fi.base.user_classes import find_class
 from fi.campaign.subject import Subject
+from fi.engine.compiled.fast_path import find_reasons
 from fi.faults.family_names import attribute_of, layer_of
 from fi.faults.fault import Fault
 from fi.network.checkpoint import checkpoint_of, load_checkpoint
 from fi.network.neurons import spiking_neurons
+from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.sampling.fault_draw import draw
 from fi.sampling.plan import SamplingPlan
 
@@ -111,6 +113,10 @@ def test_each_fault_has_the_counts_of_the_shipped_network(
     run = campaign(other, own, engine="differential", check_first=False)
     found = run.run()
     assert f"stage graph recorded from its forward ({stages} stages)" in run.why
+    assert isinstance(other.staged, RecordedNetwork)
+    with torch.inference_mode():
+        activities = list(other.staged.activities(first_digits(samples)[0]))
+        assert find_reasons(other.staged, activities) == {}  # all stages on kernels
     assert torch.equal(run.golden.scores[0], first.golden.scores[0])
     pd.testing.assert_frame_equal(counts_of(found), counts_of(wanted))
     affected = (wanted["fully_masked"] < samples).sum()

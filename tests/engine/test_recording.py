@@ -1,4 +1,4 @@
-"""The golden run for the kernels: images in parts, and what maximum pools have seen."""
+"""The golden run for the kernels: images in parts, what weights and maximum pools have seen."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from stage_kinds import (
     mean_pools,
     network_of,
     padded,
+    pools_of_spikes,
+    resized,
     six_stages,
 )
 
+from fi.engine.compiled.activity_recorder import recorded_activities
 from fi.engine.compiled.fast_path import FastPath
 from fi.engine.compiled.golden_trace import trace_for_faults
-from fi.engine.compiled.pool_recorder import recorded_activities
 from fi.engine.compiled.proof_margins import ProvedStage
+from fi.engine.compiled.synapse_matrix import Entry
 from fi.network.stages import IMAGES, Stage
 
 
@@ -46,6 +49,28 @@ def test_maximum_pools_have_seen_what_the_trace_shows(kind: Callable[[], list[St
             for array, again in pairs:
                 np.testing.assert_array_equal(array, again)
     assert not any(module._forward_hooks for module in network.modules())
+
+
+@pytest.mark.parametrize("kind", [linear, pools_of_spikes, resized])
+@pytest.mark.parametrize("samples", [4, IMAGES])
+def test_what_weights_have_seen_is_not_computed_again(
+    kind: Callable[[], list[Stage]], samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = network_of(kind, "count", torch.float32)
+    signal = events(input_shape(network), samples)
+    with torch.inference_mode():
+        models = FastPath(network, list(network.activities(signal)), 1 << 26, threads=1).models
+        found = recorded_activities(network, models, signal)
+        entries = [model is not None and model.entry is not None for model in models]
+        assert [activity.entered is not None for activity in found] == entries
+        assert any(entries) == (kind is not linear)
+        wanted = [
+            model and model.see(replace(activity, entered=None))
+            for model, activity in zip(models, found, strict=True)
+        ]
+        monkeypatch.setattr(Entry, "see", None)
+        for model, activity, expected in zip(models, found, wanted, strict=True):
+            assert model is None or torch.equal(model.see(activity).inputs, expected.inputs)
 
 
 def test_a_network_that_conducts_in_its_own_way_is_traced_anew() -> None:

@@ -71,7 +71,9 @@ class StageModel:
         """The activity of the whole stage as what is behind its entry sees it."""
         if self.entry is None:
             return activity
-        return replace(activity, inputs=self.entry.see(activity.inputs))
+        if activity.entered is None:
+            return replace(activity, inputs=self.entry.see(activity.inputs))
+        return replace(activity, inputs=activity.entered.unflatten(0, activity.inputs.shape[:2]))
 
     @property
     def neurons(self) -> int:

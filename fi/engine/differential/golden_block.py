@@ -116,7 +116,7 @@ def count_run_bytes(run: Sequence[StageActivity]) -> int:
     for activity in run:
         states = (state for states in activity.states for state in states.values())
         kept = [activity.inputs, activity.currents, activity.spikes, *states]
-        kept += [] if activity.unpooled is None else [activity.unpooled]
+        kept += [made for made in (activity.unpooled, activity.entered) if made is not None]
         for tensor in kept:
             storage = tensor.untyped_storage()
             held[storage.data_ptr()] = storage.nbytes()

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from fi.engine.compiled.activity_recorder import recorded_activities
 from fi.engine.compiled.fast_path import FastPath
-from fi.engine.compiled.pool_recorder import recorded_activities
 from fi.engine.differential.late_start import LateStart
 from fi.engine.differential.multi_fault import MultiFaultPath
 from fi.engine.generic.path import GenericPath

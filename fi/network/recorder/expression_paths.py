@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from fi.network.recorder.expressions import Applied, Node, Part, children, rebuild, signals_of, walk
 from fi.network.recorder.plain_modules import SHAPING
@@ -28,16 +28,24 @@ def _dependent(node: Node) -> list[Node]:
 
 
 def terms_of(node: Node) -> list[Any]:
-    """The terms of a sum from the left, but for a 0 that it starts from."""
-    if isinstance(node, Applied) and node.name in ADD and not node.options:
-        left, right = node.arguments
-        if node.name == "__radd__":
-            left, right = right, left
-        if isinstance(right, (int, float)) and right == 0:
-            left, right = right, left
-        start = [] if isinstance(left, (int, float)) and left == 0 else terms_of(left)
-        return [*start, right]
-    return [node]
+    """The terms of a sum in the order in which they are added up, but for a 0 to start from.
+
+    ``a + (b + c)`` has the terms of ``(b + c) + a``, which has the same bits.
+    """
+    if not _is_sum(node):
+        return [node]
+    left, right = node.arguments[::-1] if node.name == "__radd__" else node.arguments
+    first, second = (
+        [] if isinstance(side, (int, float)) and side == 0 else terms_of(side)
+        for side in (left, right)
+    )
+    if len(second) > 1:
+        return [*second, *first] if len(first) < 2 else [*first, right]
+    return [*first, *second]
+
+
+def _is_sum(node: Any) -> TypeGuard[Applied]:
+    return isinstance(node, Applied) and node.name in ADD and not node.options
 
 
 def reads(node: Node, signals: Sequence[Node]) -> bool:

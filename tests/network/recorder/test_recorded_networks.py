@@ -307,6 +307,73 @@ def test_sources_of_other_shapes_are_split_again() -> None:
         assert why_not_the_same(recorded, adapter, draw_events((12,), batch, 3)) is None
 
 
+def _add_in_place(spikes: Tensor, x: Tensor) -> Tensor:
+    spikes += x
+    return spikes
+
+
+#: What a block makes of its spikes and of what came in.
+SHORTCUTS: list[Callable[[Tensor, Tensor], Tensor]] = [
+    lambda spikes, x: spikes + x,
+    lambda spikes, x: x + spikes,
+    lambda spikes, x: torch.add(spikes, x),
+    lambda spikes, x: sum([spikes, x]),  # type: ignore[arg-type,return-value]
+    _add_in_place,
+]
+
+
+class Blocks(nn.Module):
+    """Three blocks with a shortcut each: what the last one gives is a sum of a sum of a sum."""
+
+    def __init__(self, add: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.add = add
+        self.layers = nn.ModuleList(nn.Linear(12, 12) for _ in range(4))
+        self.neurons = nn.ModuleList(snn.Leaky(beta=0.9) for _ in range(4))
+        self.head, self.last = nn.Linear(12, 4), snn.Leaky(beta=0.9)
+
+    def forward(self, events: Tensor) -> Tensor:
+        states = [neuron.init_leaky() for neuron in (*self.neurons, self.last)]
+        out = []
+        for x in events:
+            x, states[0] = self.neurons[0](self.layers[0](x), states[0])
+            for n in range(1, 4):
+                spikes, states[n] = self.neurons[n](self.layers[n](x), states[n])
+                x = self.add(spikes, x)
+            spikes, states[4] = self.last(self.head(x), states[4])
+            out.append(spikes)
+        return torch.stack(out)
+
+
+@pytest.mark.parametrize("add", SHORTCUTS)
+def test_a_shortcut_of_shortcuts_is_one_sum(add: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """However it is written: else the stages behind would be functions that no kernel knows."""
+    network = make_users_network(lambda: Blocks(add))
+    adapter, events = Adapter(network), draw_events((12,), 6, 0)
+    adapter(events)
+    recorded = record(network, adapter, events)
+    sources = [f"neurons.{n}" for n in range(4)]
+    seen, *stages = [line.partition(" of ")[2] for line in describe(recorded)[:-1]]
+    assert seen == "events"
+    assert [set(stage.split(" add ")) for stage in stages] == [
+        set(sources[:n]) for n in range(1, 5)
+    ]
+    assert all(line.startswith("Linear -> ") for line in describe(recorded)[:-1])
+    for batch in (1, 5):
+        assert why_not_the_same(recorded, adapter, draw_events((12,), batch, 3)) is None
+    # spikes that a fault makes huge: the order of summation shows
+    drawn = torch.Generator().manual_seed(2)
+    values = [10.0**power * torch.randn(5, 12, generator=drawn) for power in (8, 0, 7, 1)]
+    wanted = values[0].clone()
+    for value in values[1:]:
+        wanted = add(value.clone(), wanted)
+    last = recorded.stages()[-1]
+    named = {id(neuron): name for name, neuron in spiking_neurons(recorded).items()}
+    order = [values[sources.index(named[id(neuron)])] for neuron in last.sources]
+    assert torch.equal(last.merge_sources(order, 1), wanted)
+    assert not torch.equal(sum(reversed(values)), wanted)  # type: ignore[arg-type]
+
+
 def test_a_layer_without_neurons_is_a_stage_that_is_read_out() -> None:
     adapter, events = take(Vgg)
     recorded = record(adapter.network, adapter, events)
