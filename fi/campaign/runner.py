@@ -11,10 +11,9 @@ from typing import Any, ClassVar
 import pandas as pd
 import pytorch_lightning as pl
 
-from fi.base.checkouts import find_checkouts
 from fi.base.errors import ContractBroken, GraphDiffers, UserError, first_line
 from fi.base.notes import warn_user
-from fi.base.provenance import describe_machine
+from fi.base.provenance import describe_machine, find_checkouts
 from fi.campaign.callback_api import CampaignRecord
 from fi.campaign.cluster.cluster_runs import ClusterRuns
 from fi.campaign.cluster.work_order import MakeRuns, Remake, WorkOrder

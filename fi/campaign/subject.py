@@ -29,7 +29,7 @@ from fi.network.foreign import Adapter
 from fi.network.inference import Inference
 from fi.network.neurons import make_parameters_float, spiking_neurons
 from fi.network.precision import computing_in
-from fi.network.recorder.expressions import NotRecordable
+from fi.network.recorder.expression.expressions import NotRecordable
 from fi.network.recorder.record import record
 from fi.network.stages import SpikingNetwork
 from fi.network.trial.own_state import OwnState

@@ -13,8 +13,16 @@ from fi.base.user_code import report_user_code
 from fi.base.user_makers import Maker, list_required
 from fi.cli.argv import find_value, put_config_first
 from fi.cli.error_text import summarise_parser_error
-from fi.cli.help_format import HelpFormatter
 from fi.cli.option_names import ARGUMENTS, TRACEBACK, format_option, spell_as_typed
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Options with their defaults, where these say something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        shown = action.default not in (None, False, argparse.SUPPRESS) and action.option_strings
+        return f"{text} [%(default)s]" if shown and "%(default)s" not in text else text
 
 
 class CommandParser(ArgumentParser):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fi.engine.base import Engine
-from fi.engine.compiled.kernels.compiling import KERNELS
+from fi.engine.compiled.kernels.building.compiling import KERNELS
 from fi.engine.differential.engine import DifferentialEngine
 from fi.faults.fault import Fault, Trial
 from fi.faults.fault_sites import SiteFamily

@@ -11,7 +11,7 @@ from fi.exchange.nir_reader import read_network
 from fi.exchange.nir_writer import describe_graph, write_graph
 from fi.exchange.rules import Discretisation
 from fi.network.neurons import find_kernel_form, reset_neurons
-from fi.network.recorder.replay import Passive
+from fi.network.recorder.expression.replay import Passive
 from fi.network.stages import SpikingNetwork
 
 

@@ -34,7 +34,7 @@ from fi.exchange.nir_plan import PlannedStage, StagePlan, plan_stages
 from fi.exchange.nir_synapses import Branches, make_synapse, to_words
 from fi.exchange.rules import RULES, Discretisation
 from fi.network.readouts import MaxMembrane, Readout, SpikeCount
-from fi.network.recorder.replay import Passive
+from fi.network.recorder.expression.replay import Passive
 from fi.network.stages import Stage
 
 #: A part of the memory that the values of a file may take; they are held twice.

@@ -18,7 +18,7 @@ from fi.exchange.nir_synapses import Branches
 from fi.exchange.node_makers import Made, Unsayable, make_neuron_node, make_synapse_node
 from fi.exchange.rules import Discretisation
 from fi.network.neurons import reset_neurons
-from fi.network.recorder.replay import Passive
+from fi.network.recorder.expression.replay import Passive
 from fi.network.stages import EVENTS, SpikingNetwork, Stage, StageActivity, find_sources
 
 

@@ -12,7 +12,6 @@ from matplotlib.colors import to_hex
 from fi.base.garbage import pause_collection
 from fi.base.provenance import list_versions
 from fi.base.text_files import write_text
-from fi.report.critical_section import critical_faults
 from fi.report.error_rates.rate_page import rate_pictures, write_rate_report
 from fi.report.facts import facts, options, provenance, subtitle, warning
 from fi.report.figures import main_pictures
@@ -21,8 +20,8 @@ from fi.report.findings import Findings
 from fi.report.headline import SPACE, accuracy_percent, headline, percent
 from fi.report.palette import severity_map
 from fi.report.picture import Picture
-from fi.report.protection_section import find_protection
 from fi.report.rates import by_family, sdc_by
+from fi.report.sections import critical_faults, find_protection
 from fi.report.terminal.wide_intervals import describe_wide
 from fi.statistics.intervals import METHODS
 from fi.statistics.result_table import FAULTY_ACCURACY, OUTCOME_ROWS

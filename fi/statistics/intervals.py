@@ -1,8 +1,8 @@
 """The ends of an interval for a rate over strata, by one of three methods.
 
-- ``gaffke``, the default: as narrow as the spread of the rates allows (``fi.statistics.gaffke``);
-- ``betting``: wider, with a proof, and holds whenever one stops (``fi.statistics.betting``);
-- ``wilson``: every fault counts as a yes or no (``fi.statistics.profile_interval``).
+- ``gaffke``, the default: as narrow as the rates' spread allows (``interval_methods.gaffke``);
+- ``betting``: wider, with a proof, and holds whenever one stops (``interval_methods.betting``);
+- ``wilson``: every fault counts as a yes or no (``interval_methods.profile_interval``).
 
 All hold over faults. Exact checks are in ``tests/statistics``, draws from real campaigns in
 ``docs/coverage.md``.
@@ -18,11 +18,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fi.statistics.betting import betting_interval
-from fi.statistics.compiled_functions import compile_upper_end
-from fi.statistics.gaffke import Urns, upper_end
 from fi.statistics.histogram import FloatArray, Histogram
-from fi.statistics.profile_interval import Sample, profile_interval
+from fi.statistics.interval_methods.betting import betting_interval
+from fi.statistics.interval_methods.compiled_functions import compile_upper_end
+from fi.statistics.interval_methods.gaffke import Urns, upper_end
+from fi.statistics.interval_methods.profile_interval import Sample, profile_interval
 from fi.statistics.sample_size import normal_quantile
 
 

@@ -15,8 +15,8 @@ import torch
 from campaigns import Run, subject_of
 from small_networks import SmallLinear
 
-from fi.base.checkouts import find_checkout, find_checkouts
 from fi.base.errors import UserError
+from fi.base.provenance import find_checkout, find_checkouts
 from fi.campaign.runner import Campaign
 from fi.campaign.subject import Subject
 from fi.faults.fault import Fault

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fi.engine.compiled.kernels.compiling import CHECK_BOUNDS, CHECK_BOUNDS_VARIABLE
+from fi.engine.compiled.kernels.building.compiling import CHECK_BOUNDS, CHECK_BOUNDS_VARIABLE
 from fi.engine.compiled.kernels.simd import WIDTH
 
 SCRIPT = Path(__file__).parents[1] / "helpers" / "checked_kernels.py"

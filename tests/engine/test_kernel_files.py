@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ import pytest
 from kernel_process import sum_in_precisions, total
 from numba.core import caching
 
-from fi.engine.compiled.kernels import code_files, compiling
-from fi.engine.compiled.kernels.code_files import KernelCache, digest_sources
-from fi.engine.compiled.kernels.compiling import KERNELS, compiled
+from fi.engine.compiled.kernels.building import code_files, compiling
+from fi.engine.compiled.kernels.building.code_files import KernelCache, digest_sources
+from fi.engine.compiled.kernels.building.compiling import KERNELS, compiled
 
 SUMS = {name: float(np.full(3, 0.1, name).sum()) for name in ("float32", "float64")}
 
@@ -115,3 +116,10 @@ def test_with_another_numba_its_own_cache_serves(
     for kernel in (first, second):
         assert type(kernel._cache) is caching.FunctionCache
         assert not isinstance(kernel._cache, KernelCache)
+
+
+def test_all_kernels_are_digested() -> None:
+    modules = {kernel.py_func.__module__ for kernel in compiling.KERNELS}
+    own = [name for name in modules if name.startswith("fi.")]
+    assert len(own) > 10
+    assert all(Path(str(sys.modules[n].__file__)).is_relative_to(code_files.SOURCES) for n in own)

@@ -15,7 +15,7 @@ from fi.base import kernel_cache
 from fi.campaign.runner import Campaign
 from fi.engine import warm_up
 from fi.engine.compiled import kernels
-from fi.engine.compiled.kernels.compiling import KERNELS
+from fi.engine.compiled.kernels.building.compiling import KERNELS
 from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
 from fi.faults.fault import Fault

@@ -10,7 +10,7 @@ from compile_kernels import compile_kernels
 from numpy.typing import NDArray
 
 from fi.engine.compiled import kernels
-from fi.engine.compiled.kernels.compiling import CHECK_BOUNDS, compiled
+from fi.engine.compiled.kernels.building.compiling import CHECK_BOUNDS, compiled
 from fi.engine.compiled.kernels.simd import WIDTH, load, store
 
 CELLS = 2 * WIDTH

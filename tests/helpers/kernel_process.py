@@ -29,7 +29,7 @@ def sum_in_precisions(
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
     from numba.core.caching import IndexDataCacheFile
 
-    from fi.engine.compiled.kernels.compiling import compiled
+    from fi.engine.compiled.kernels.building.compiling import compiled
 
     write = IndexDataCacheFile._open_for_write
 

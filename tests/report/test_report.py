@@ -19,7 +19,6 @@ from past_campaigns import FAMILIES, SAMPLES, counts_of, design, some_faults, wr
 from fi.campaign.subject import Subject
 from fi.faults.fault import Fault, group_trials
 from fi.report.command import main
-from fi.report.critical_section import critical_faults
 from fi.report.facts import facts
 from fi.report.figures.grid import Grid
 from fi.report.figures.rates_by_bit import share_of_sdc
@@ -28,6 +27,7 @@ from fi.report.findings import Findings, first_step, highest_bit
 from fi.report.headline import headline
 from fi.report.page import page, pictures, write_figures, write_report
 from fi.report.rates import sdc_by
+from fi.report.sections import critical_faults
 from fi.statistics.histogram import Histogram
 from fi.statistics.intervals import interval
 from fi.statistics.survey_design import Design, FamilyFaults

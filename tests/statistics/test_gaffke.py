@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import binom, hypergeom, norm
 
-from fi.statistics.compiled_functions import compile_upper_end
-from fi.statistics.gaffke import Urns, upper_end, upper_total
 from fi.statistics.histogram import Histogram
+from fi.statistics.interval_methods.compiled_functions import compile_upper_end
+from fi.statistics.interval_methods.gaffke import Urns, upper_end, upper_total
 from fi.statistics.intervals import interval
 
 Array = NDArray[np.float64]

@@ -16,10 +16,10 @@ from markdown_pages import ROOT
 from scipy.special import xlogy
 from scipy.stats import binom, chi2, hypergeom
 
-from fi.statistics.compiled_functions import compile_upper_half_width
 from fi.statistics.estimators import wilson
-from fi.statistics.profile import upper_half_width
-from fi.statistics.profile_interval import Sample, profile_interval
+from fi.statistics.interval_methods.compiled_functions import compile_upper_half_width
+from fi.statistics.interval_methods.profile import upper_half_width
+from fi.statistics.interval_methods.profile_interval import Sample, profile_interval
 
 Z2 = float(chi2(1).ppf(0.99))  # 2.5758^2 = 6.6349
 
@@ -290,7 +290,7 @@ def test_the_compiled_search_gives_the_bits_of_the_plain_one(
 def test_numba_is_loaded_where_a_table_has_many_intervals_and_nowhere_else() -> None:
     script = """
 import sys
-from fi.statistics.profile_interval import Sample, profile_interval
+from fi.statistics.interval_methods.profile_interval import Sample, profile_interval
 few = [profile_interval([Sample(rate / 200, 200, 10_000)]) for rate in range(200)]
 print("numba" in sys.modules)
 many = 6 * [[Sample(rate / 200, 200, 10_000)] for rate in range(200)]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fi.engine.compiled.kernels.arrays import Array
-from fi.engine.compiled.kernels.compiling import compiled
+from fi.engine.compiled.kernels.building.compiling import compiled
 from fi.engine.compiled.kernels.simd import (
     WIDTH,
     bits,

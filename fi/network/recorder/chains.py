@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from fi.network.recorder.expression_paths import find_path, replace
-from fi.network.recorder.expressions import Applied, Incoming, Node, Part
-from fi.network.recorder.plain_modules import SHAPING, module_of
-from fi.network.recorder.replay import Line, Replay
+from fi.network.recorder.expression.expression_paths import find_path, replace
+from fi.network.recorder.expression.expressions import Applied, Incoming, Node, Part
+from fi.network.recorder.expression.plain_modules import SHAPING, module_of
+from fi.network.recorder.expression.replay import Line, Replay
 from fi.network.stages import has_own_behaviour
 
 #: The value of an expression of one source, of its signal.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fi.network.readouts import Readout
-from fi.network.recorder.expressions import (
+from fi.network.recorder.expression.expressions import (
     Applied,
     Fired,
     Moment,
@@ -17,8 +17,8 @@ from fi.network.recorder.expressions import (
     signals_of,
     walk,
 )
+from fi.network.recorder.expression.replay import find_parts
 from fi.network.recorder.folds import OtherSteps
-from fi.network.recorder.replay import find_parts
 
 
 class ReadsWords(NotRecordable):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fi.network.recorder.expressions import (
+from fi.network.recorder.expression.expressions import (
     AllFired,
     Applied,
     Constant,
@@ -25,7 +25,7 @@ from fi.network.recorder.expressions import (
     name_of,
     signals_of,
 )
-from fi.network.recorder.functions import all_fired
+from fi.network.recorder.expression.functions import all_fired
 
 
 class Differs(Exception):
@@ -257,7 +257,7 @@ def _same_function(one: Any, other: Any) -> bool:
 
 def _is_zero(node: Node, moment: Moment) -> bool:
     """Whether a node that is made of no signal is all zero."""
-    from fi.network.recorder.expressions import evaluate
+    from fi.network.recorder.expression.expressions import evaluate
 
     value = evaluate(node, moment, torch.zeros(()), lambda _: None)
     return isinstance(value, Tensor) and not bool(value.any())

@@ -15,8 +15,13 @@ from fi.network.recorder.closing import (
     check_words,
     list_words,
 )
-from fi.network.recorder.expression_paths import find_path, replace, replace_all, terms_of
-from fi.network.recorder.expressions import (
+from fi.network.recorder.expression.expression_paths import (
+    find_path,
+    replace,
+    replace_all,
+    terms_of,
+)
+from fi.network.recorder.expression.expressions import (
     Applied,
     Fired,
     Incoming,
@@ -29,6 +34,9 @@ from fi.network.recorder.expressions import (
     signals_of,
     walk,
 )
+from fi.network.recorder.expression.functions import stacked
+from fi.network.recorder.expression.plain_modules import SHAPING
+from fi.network.recorder.expression.replay import Line, Replay
 from fi.network.recorder.folds import (
     RecordedCount,
     RecordedLast,
@@ -38,10 +46,7 @@ from fi.network.recorder.folds import (
     Rest,
     unchanged,
 )
-from fi.network.recorder.functions import stacked
 from fi.network.recorder.generalising import Differs, Generaliser
-from fi.network.recorder.plain_modules import SHAPING
-from fi.network.recorder.replay import Line, Replay
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from fi.network.recorder.expressions import Applied, Node, NotRecordable, Word, walk
+from fi.network.recorder.expression.expressions import Applied, Node, NotRecordable, Word, walk
 from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.network.recorder.recording import Recording
 from fi.network.stages import Stage

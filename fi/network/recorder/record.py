@@ -15,13 +15,20 @@ from fi.network.foreign import Adapter
 from fi.network.neurons import spiking_neurons
 from fi.network.recorder.checking import why_not_the_same
 from fi.network.recorder.closing import ReadsWords, check_samples
-from fi.network.recorder.expressions import AllFired, Fired, Moment, Node, NotRecordable, signals_of
+from fi.network.recorder.expression.expressions import (
+    AllFired,
+    Fired,
+    Moment,
+    Node,
+    NotRecordable,
+    signals_of,
+)
+from fi.network.recorder.expression.replay import Passive
 from fi.network.recorder.generalising import Differs, Generaliser, deep_recursion
 from fi.network.recorder.heads import Head, find_head
 from fi.network.recorder.idle import check_idle, find_idle
 from fi.network.recorder.recorded_network import RecordedNetwork
 from fi.network.recorder.recording import Recording, recorded_calls
-from fi.network.recorder.replay import Passive
 from fi.network.recorder.synapses import Synapse, SynapseMaker
 from fi.network.stages import Stage, has_own_behaviour
 from fi.network.trial.own_state import OwnState

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from fi.network.readouts import Readout
+from fi.network.recorder.expression.replay import Passive
 from fi.network.recorder.folds import unchanged
-from fi.network.recorder.replay import Passive
 from fi.network.stages import SpikingNetwork, Stage
 
 

@@ -15,7 +15,7 @@ from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 from fi.network.neurons import spiking_neurons
-from fi.network.recorder.expressions import (
+from fi.network.recorder.expression.expressions import (
     Applied,
     Constant,
     Events,
@@ -31,7 +31,14 @@ from fi.network.recorder.expressions import (
     signals_of,
     walk,
 )
-from fi.network.recorder.functions import ABOUT, RANDOM, SAME, is_output, simplify, unstack
+from fi.network.recorder.expression.functions import (
+    ABOUT,
+    RANDOM,
+    SAME,
+    is_output,
+    simplify,
+    unstack,
+)
 
 
 @dataclass

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fi.network.recorder.chains import make_chain
-from fi.network.recorder.expression_paths import (
+from fi.network.recorder.expression.expression_paths import (
     ADD,
     changes_shapes_only,
     find_path,
@@ -18,7 +18,7 @@ from fi.network.recorder.expression_paths import (
     replace,
     terms_of,
 )
-from fi.network.recorder.expressions import (
+from fi.network.recorder.expression.expressions import (
     AllFired,
     Applied,
     Events,
@@ -34,7 +34,7 @@ from fi.network.recorder.expressions import (
     signals_of,
     walk,
 )
-from fi.network.recorder.replay import Line, Passive, Replay
+from fi.network.recorder.expression.replay import Line, Passive, Replay
 from fi.network.stages import Stage
 
 #: Samples of the random signals on which modules are compared with what was recorded.

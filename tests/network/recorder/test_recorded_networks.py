@@ -34,10 +34,10 @@ from fi.network.foreign import Adapter
 from fi.network.neurons import spiking_neurons
 from fi.network.readouts import MaxMembrane, SpikeCount
 from fi.network.recorder.checking import SpikeDigest, compare, why_not_the_same
+from fi.network.recorder.expression.replay import Passive, Replay
 from fi.network.recorder.folds import RecordedCount, RecordedLast, RecordedSteps, RecordedSum
 from fi.network.recorder.record import record
 from fi.network.recorder.recorded_network import RecordedNetwork
-from fi.network.recorder.replay import Passive, Replay
 from fi.store.identity import weights_hash
 
 Kind = Callable[[], nn.Module]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from users_networks import draw_events, make_users_network
 
 from fi.network.foreign import Adapter
-from fi.network.recorder.expressions import NotRecordable
+from fi.network.recorder.expression.expressions import NotRecordable
 from fi.network.recorder.record import record
 
 #: The loop of a network of two layers, with holes for what is unusual in it.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fi.engine.compiled.kernels.arrays import Array, NeuronConstants
-from fi.engine.compiled.kernels.compiling import compiled
+from fi.engine.compiled.kernels.building.compiling import compiled
 from fi.engine.compiled.kernels.neuron_step import next_step
 
 

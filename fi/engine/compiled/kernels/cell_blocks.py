@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fi.engine.compiled.kernels.arrays import Array, GoldenByStep, NeuronConstants, PairList
-from fi.engine.compiled.kernels.compiling import compiled, inlined
+from fi.engine.compiled.kernels.building.compiling import compiled, inlined
 from fi.engine.compiled.kernels.neuron_step import vector_step
 from fi.engine.compiled.kernels.pair_lists import put_entry
 from fi.engine.compiled.kernels.simd import (

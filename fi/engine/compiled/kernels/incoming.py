@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fi.engine.compiled.kernels.arrays import FOREVER, Array, EntryWindows, PairList
-from fi.engine.compiled.kernels.compiling import compiled
+from fi.engine.compiled.kernels.building.compiling import compiled
 from fi.engine.compiled.kernels.pair_lists import (
     cut_pairs,
     grow_entries,

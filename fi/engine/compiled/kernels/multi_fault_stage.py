@@ -19,7 +19,7 @@ from fi.engine.compiled.kernels.arrays import (
     PairList,
     TrialFaults,
 )
-from fi.engine.compiled.kernels.compiling import compiled, inlined
+from fi.engine.compiled.kernels.building.compiling import compiled, inlined
 from fi.engine.compiled.kernels.neuron_step import corrupt, is_parameter, vector_step
 from fi.engine.compiled.kernels.pair_lists import (
     cut_pairs,

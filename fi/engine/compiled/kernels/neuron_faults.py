@@ -20,7 +20,7 @@ from fi.engine.compiled.kernels.arrays import (
     PairList,
     Statistic,
 )
-from fi.engine.compiled.kernels.compiling import compiled, inlined
+from fi.engine.compiled.kernels.building.compiling import compiled, inlined
 from fi.engine.compiled.kernels.neuron_step import corrupt, is_parameter, is_state, next_step
 from fi.engine.compiled.kernels.pair_lists import (
     cut_pairs,

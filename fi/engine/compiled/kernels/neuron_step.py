@@ -11,7 +11,7 @@ from numba import types
 from numba.core.extending import intrinsic
 
 from fi.engine.compiled.kernels.arrays import SPIKE, SUBTRACT, SYN, THRESHOLD, ZERO
-from fi.engine.compiled.kernels.compiling import inlined
+from fi.engine.compiled.kernels.building.compiling import inlined
 from fi.engine.compiled.kernels.simd import ones_like, select, zeros_like
 
 _Built = Callable[..., Any]

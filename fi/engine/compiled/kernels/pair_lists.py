@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from fi.engine.compiled.kernels.arrays import Array, PairList
-from fi.engine.compiled.kernels.compiling import compiled, inlined
+from fi.engine.compiled.kernels.building.compiling import compiled, inlined
 
 #: Entries that a list has room for at first.
 _ENTRIES = 4096

@@ -14,6 +14,7 @@ from fi.engine.compiled.kernels.arrays import (
     PairList,
     ResponseBound,
 )
+from fi.engine.compiled.kernels.building.compiling import compiled, inlined
 from fi.engine.compiled.kernels.cell_blocks import (
     BLOCK,
     NOW,
@@ -25,7 +26,6 @@ from fi.engine.compiled.kernels.cell_blocks import (
     list_differing,
     new_blocks,
 )
-from fi.engine.compiled.kernels.compiling import compiled, inlined
 from fi.engine.compiled.kernels.pair_lists import cut_pairs, grow_entries, new_pairs, put_pair
 from fi.engine.compiled.kernels.simd import (
     WIDTH,

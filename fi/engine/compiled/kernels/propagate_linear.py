@@ -14,7 +14,7 @@ from fi.engine.compiled.kernels.arrays import (
     PairList,
     ResponseBound,
 )
-from fi.engine.compiled.kernels.compiling import compiled, inlined
+from fi.engine.compiled.kernels.building.compiling import compiled, inlined
 from fi.engine.compiled.kernels.neuron_step import vector_step
 from fi.engine.compiled.kernels.pair_lists import (
     cut_pairs,

@@ -13,7 +13,7 @@ from fi.engine.compiled.kernels.arrays import (
     NeuronConstants,
     PairList,
 )
-from fi.engine.compiled.kernels.compiling import compiled, inlined
+from fi.engine.compiled.kernels.building.compiling import compiled, inlined
 from fi.engine.compiled.kernels.neuron_step import next_step, vector_step
 from fi.engine.compiled.kernels.simd import (
     WIDTH,

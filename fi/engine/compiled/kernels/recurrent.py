@@ -23,7 +23,7 @@ from fi.engine.compiled.kernels.arrays import (
     RecurrentFaults,
     SeenInputs,
 )
-from fi.engine.compiled.kernels.compiling import compiled, inlined
+from fi.engine.compiled.kernels.building.compiling import compiled, inlined
 from fi.engine.compiled.kernels.neuron_step import corrupt, is_parameter, is_state, next_step
 from fi.engine.compiled.kernels.pair_lists import (
     cut_pairs,

@@ -24,7 +24,7 @@ from numba.core.extending import intrinsic, lower_builtin, models, register_mode
 from numba.core.typing.templates import AbstractTemplate, infer_global
 
 from fi.engine.compiled.kernels.arrays import Array
-from fi.engine.compiled.kernels.compiling import CHECK_BOUNDS, compiled, inlined
+from fi.engine.compiled.kernels.building.compiling import CHECK_BOUNDS, compiled, inlined
 
 #: Numbers in a vector.
 WIDTH = 16

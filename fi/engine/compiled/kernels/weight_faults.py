@@ -17,7 +17,7 @@ from fi.engine.compiled.kernels.arrays import (
     Statistic,
     WeightFaults,
 )
-from fi.engine.compiled.kernels.compiling import compiled, inlined
+from fi.engine.compiled.kernels.building.compiling import compiled, inlined
 from fi.engine.compiled.kernels.neuron_step import vector_step
 from fi.engine.compiled.kernels.pair_lists import (
     cut_pairs,

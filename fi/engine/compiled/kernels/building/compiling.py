@@ -51,7 +51,7 @@ def use_own_files(kernel: Any) -> None:
     Where it is not, numba keeps the code in its own way, and the first kernel says so.
     """
     try:
-        from fi.engine.compiled.kernels.code_files import KernelCache
+        from fi.engine.compiled.kernels.building.code_files import KernelCache
 
         kernel._cache = KernelCache(kernel.py_func, f"bounds checked: {CHECK_BOUNDS}")
     except (ImportError, AttributeError, TypeError) as error:

@@ -21,12 +21,16 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 Key = tuple[Any, Any, Any]
 
 
+#: The folder of all kernels' sources.
+SOURCES = Path(__file__).parents[1]
+
+
 @cache
-def digest_sources(folder: Path = Path(__file__).parent) -> str:
-    """A hash of all source files of a folder: kernels use each other across files."""
+def digest_sources(folder: Path = SOURCES) -> str:
+    """A hash of all source files below a folder: kernels use each other across files."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
-from fi.network.recorder.expressions import Applied, Node, Part, children, rebuild, signals_of, walk
-from fi.network.recorder.plain_modules import SHAPING
+from fi.network.recorder.expression.expressions import (
+    Applied,
+    Node,
+    Part,
+    children,
+    rebuild,
+    signals_of,
+    walk,
+)
+from fi.network.recorder.expression.plain_modules import SHAPING
 
 #: Names of a sum of two.
 ADD = frozenset({"add", "__add__", "__radd__"})

@@ -2,7 +2,7 @@
 
 A rate ``p = sum W_h p_h`` over strata ``h`` is inside the interval if there are rates ``p_h`` with
 this mean that the samples do not contradict: ``sum_h d_h(p_h) <= z^2``. Two test statistics ``d``
-are taken (``fi.statistics.profile``), and of the two ends the outer one:
+are taken (``fi.statistics.interval_methods.profile``), and of the two ends the outer one:
 
 - the score. For one stratum it is Wilson's interval with the finite-population correction (Wilson
   1927, doi 10.1080/01621459.1927.10502953);
@@ -28,8 +28,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fi.statistics.compiled_functions import compile_upper_half_width
-from fi.statistics.profile import Strata, upper_half_width
+from fi.statistics.interval_methods.compiled_functions import compile_upper_half_width
+from fi.statistics.interval_methods.profile import Strata, upper_half_width
 from fi.statistics.sample_size import normal_quantile
 
 #: Stands for a population that is not known: as good as infinite.

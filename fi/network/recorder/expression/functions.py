@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fi.network.recorder.expressions import AllFired, Applied, Fired, Node, Part
+from fi.network.recorder.expression.expressions import AllFired, Applied, Fired, Node, Part
 
 #: Functions that give their first argument's values, where the type stays.
 SAME = frozenset({

@@ -10,7 +10,7 @@ import torch
 from snntorch import SpikingNeuron
 from torch import Tensor, nn
 
-from fi.network.recorder.expressions import (
+from fi.network.recorder.expression.expressions import (
     AllFired,
     Applied,
     Events,

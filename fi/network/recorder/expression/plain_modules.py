@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from fi.network.recorder.expressions import Applied, Node
+from fi.network.recorder.expression.expressions import Applied, Node
 
 #: Names of the arguments behind the first, in their order.
 _POOL = ("kernel_size", "stride", "padding")

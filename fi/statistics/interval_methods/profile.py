@@ -1,4 +1,4 @@
-"""How far a rate can be from what was seen: the search behind ``fi.statistics.profile_interval``.
+"""How far a rate can be from what was seen: the search behind ``profile_interval``.
 
 A profile interval: the rate of the population is held at a value, and the rates of the strata are
 those with this mean that fit the samples best. ``n`` of the ``N`` faults of a stratum were run,

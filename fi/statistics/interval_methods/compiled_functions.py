@@ -1,4 +1,4 @@
-"""Searches of ``fi.statistics.profile`` and ``fi.statistics.gaffke``, compiled for large tables."""
+"""The searches of ``profile`` and ``gaffke``, compiled for large tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fi.base.kernel_cache import provide_cache
-from fi.statistics import gaffke, profile
+from fi.statistics.interval_methods import gaffke, profile
 
 #: In the order in which they call each other.
 _PROFILE: tuple[Any, ...] = (

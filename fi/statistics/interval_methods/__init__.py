@@ -1,0 +1,1 @@
+"""How the ends of intervals are computed: a module for each method."""
