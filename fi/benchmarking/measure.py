@@ -15,6 +15,7 @@ from fi.engine import timing
 from fi.engine.agreement import Agreement, agreement, outcomes
 from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.full import FullEngine
+from fi.engine.group_cutting import split_into_groups
 from fi.engine.tally import Tally
 from fi.faults.fault import Trial
 from fi.network.batches import Batch
@@ -117,8 +118,8 @@ def time_differential(
     size = engine.group_size(len(trials))
 
     def run_all() -> None:
-        for start in range(0, len(trials), size):
-            with engine.injected(trials[start : start + size]):
+        for group in split_into_groups(trials, size, engine.resize_group):
+            with engine.injected(group):
                 for number, (events, _) in enumerate(batches):
                     for _ in engine.pairs(events, number):
                         pass

@@ -58,6 +58,10 @@ class Engine(ABC):
     def group_size(self, faults: int) -> int:
         """How many trials one test run takes, of a list of ``faults`` trials."""
 
+    def resize_group(self, size: int, seconds: float) -> int:
+        """How many trials the next test run takes, after one of ``size`` has taken ``seconds``."""
+        return size
+
     @abstractmethod
     def injected(self, faults: Sequence[Fault | Trial]) -> AbstractContextManager[None]:
         """Put a group in place: within, ``pairs`` speaks of these faults.

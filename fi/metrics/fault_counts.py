@@ -90,8 +90,8 @@ def _no_pairs() -> Tensor:
 class FaultCounts(Metric):
     """Counts over samples for each of at most ``faults`` faults; one state a column of the results.
 
-    The states are int64 of shape ``(faults,)`` and add up over batches and processes. It is built
-    once for a campaign and reset for every group; a smaller group uses the first entries.
+    The states are int64 of shape ``(faults,)`` and add up over batches and processes. It is reset
+    for every group; a smaller group uses the first entries.
 
     Args:
         faults: how many faults a group has at most.
@@ -114,6 +114,7 @@ class FaultCounts(Metric):
 
     def __init__(self, faults: int, keep_pairs: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.faults = faults
         self.keep_pairs = keep_pairs
         if keep_pairs:
             self.add_state("packed", [], dist_reduce_fx="cat")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,11 +16,15 @@ from torch import Tensor, nn
 
 from fi.base.errors import UserError
 from fi.campaign.callback_api import CampaignCallback
-from fi.campaign.running.group_runs import split_into_groups
 from fi.campaign.subject import NetworkChanged, Subject
-from fi.engine.differential.engine import DifferentialEngine
-from fi.faults.fault import Fault
+from fi.engine.differential.engine import LARGEST_GROUP, QUICK_GROUP, DifferentialEngine
+from fi.engine.group_cutting import split_into_groups
+from fi.faults.fault import Fault, Trial
+from fi.metrics.counts import GroupCounts
 from fi.network.batches import Batches
+from fi.sampling.fault_draw import draw
+from fi.sampling.plan import SamplingPlan
+from fi.store import write_buffer
 from fi.store.identity import weights_hash
 from fi.store.results_rows import ResultsError
 
@@ -177,6 +181,49 @@ def test_groups_keep_the_order_and_the_rest() -> None:
     faults = [Fault(i, "fc1.bias", (i,), 0) for i in range(7)]
     assert [len(group) for group in split_into_groups(faults, 3)] == [3, 3, 1]
     assert [f for group in split_into_groups(faults, 3) for f in group] == faults
+    sizes = [len(group) for group in split_into_groups(faults, 1, lambda size, _: 3 * size)]
+    assert sizes == [1, 3, 3]
+
+
+@pytest.mark.parametrize(("quick", "sizes"), [(1e9, [3, 9, 20, 17]), (0.0, [3] * 16 + [1])])
+def test_groups_grow_where_one_was_quick(
+    campaign: Run, monkeypatch: pytest.MonkeyPatch, quick: float, sizes: list[int]
+) -> None:
+    """The largest is 20 here; neither the order nor a byte of the results hangs on it."""
+    subject = subject_of(SmallLinear)
+    plan = SamplingPlan(margin=0.01, scheme="layer-wise")
+    faults = draw(plan.space(subject.sites, subject.steps), plan)[:49]
+    whole = campaign(subject, faults, engine="differential", check_first=False)
+    whole.run()
+    wanted = whole.files.results.path.read_bytes()
+
+    seen: list[int] = []
+
+    class Seen(CampaignCallback):
+        def on_results(self, done: Sequence[Trial], counts: GroupCounts) -> None:
+            seen.append(len(done))
+
+    def grow(self: DifferentialEngine, size: int, seconds: float) -> int:
+        return min(20, 3 * size) if seconds < quick else size
+
+    monkeypatch.setattr(DifferentialEngine, "group_size", lambda self, faults: 3)
+    monkeypatch.setattr(DifferentialEngine, "resize_group", grow)
+    monkeypatch.setattr(write_buffer, "_FAULTS", 1)
+    again = campaign(
+        subject, faults, engine="differential", check_first=False, overwrite=True,
+        callbacks=[Seen()],
+    )  # fmt: skip
+    again.run()
+    assert again.files.results.path.read_bytes() == wanted
+    assert seen == sizes
+
+
+def test_the_engine_lets_quick_groups_grow_up_to_the_largest() -> None:
+    engine = DifferentialEngine(subject_of(SmallLinear).network, lambda events: events)
+    assert engine.resize_group(4096, QUICK_GROUP) == engine.resize_group(4096, 9.0) == 4096
+    assert engine.resize_group(4096, QUICK_GROUP / 2) == 8192
+    assert engine.resize_group(4096, 0.0) == LARGEST_GROUP
+    assert engine.resize_group(LARGEST_GROUP, 0.1) == LARGEST_GROUP
 
 
 class Noisy(SmallLinear):

@@ -13,9 +13,9 @@ from fi.campaign.fault_test import FaultTest
 from fi.campaign.golden_run import GoldenRun
 from fi.campaign.runner import Campaign
 from fi.campaign.running.decision_counts import count_own_share
-from fi.campaign.running.group_runs import split_into_groups
 from fi.campaign.subject import Subject
 from fi.engine.full import FullEngine
+from fi.engine.group_cutting import split_into_groups
 from fi.faults.fault import Fault
 from fi.metrics.fault_counts import FaultCounts
 from fi.sampling.fault_draw import draw

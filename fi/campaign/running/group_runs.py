@@ -18,6 +18,7 @@ from fi.campaign.subject import Subject
 from fi.campaign.trainer import run_test
 from fi.engine.base import Engine
 from fi.engine.differential.engine import default_memory
+from fi.engine.group_cutting import split_into_groups
 from fi.faults.fault import Trial
 from fi.metrics.counts import GroupCounts
 from fi.metrics.fault_counts import FaultCounts
@@ -81,12 +82,14 @@ class GroupRuns:
         """Every group with its counts, integers ``[trials of the group]`` by column, and pairs."""
         device = self.trainer.strategy.root_device
         self.subject.batches.keep_on(device, default_memory(device))
-        size = self.size_group(len(trials))
-        metric = FaultCounts(min(size, len(trials)), self.keep_pairs)
-        test = FaultTest(self.engine, self.golden, metric, self.keep_scores)
-        for group in split_into_groups(trials, size):
+        resize = self.engine.resize_group if self.trainer.world_size == 1 else None
+        test: FaultTest | None = None
+        for group in split_into_groups(trials, self.size_group(len(trials)), resize):
+            if test is None or len(group) > test.metric.faults:
+                metric = FaultCounts(len(group), self.keep_pairs)
+                test = FaultTest(self.engine, self.golden, metric, self.keep_scores)
             yield (group, *self._run_group(test, group))
-            metric.reset()
+            test.metric.reset()
 
     def _run_group(
         self, test: FaultTest, group: Sequence[Trial]
@@ -102,12 +105,6 @@ class GroupRuns:
         """Drop the test set and what is kept of it: when the last group is done, others need it."""
         self.engine.forget()
         self.subject.batches.forget()
-
-
-def split_into_groups(trials: Sequence[Trial], size: int) -> Iterator[Sequence[Trial]]:
-    """Trials in groups of ``size``, in their order; the last group may be smaller."""
-    for start in range(0, len(trials), size):
-        yield trials[start : start + size]
 
 
 def _copy_first(counts: Mapping[str, Tensor], trials: int) -> GroupCounts:
