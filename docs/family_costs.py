@@ -19,6 +19,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from fi import models
 from fi.benchmarking.measure import time_differential
 from fi.campaign.subject import Subject
 from fi.engine import timing
@@ -111,7 +112,8 @@ def time_stages(network: SpikingNetwork, events: torch.Tensor) -> dict[str, floa
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table, the worst row last."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("network", help="class in fi.models, with its own weights")
+    known = [name for name in models.__all__ if getattr(models, name).default_checkpoint]
+    parser.add_argument("network", choices=known, help="one that has weights of its own")
     parser.add_argument("--models", default="bit-flip", help="fault models, comma separated")
     parser.add_argument("--faults", type=int, default=100, help="of each family, at most")
     parser.add_argument("--samples", type=int, default=64)
@@ -133,7 +135,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def load_subject(name: str, samples: int) -> Subject:
     """A shipped network with its weights, and the first test samples of SaccadeMNIST."""
-    from fi import models
     from fi.datamodules import SaccadeMNIST
     from fi.network.checkpoint import checkpoint_of, load_checkpoint
 
