@@ -112,7 +112,8 @@ def time_stages(network: SpikingNetwork, events: torch.Tensor) -> dict[str, floa
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table, the worst row last."""
     parser = argparse.ArgumentParser(description=__doc__)
-    known = [name for name in models.__all__ if getattr(models, name).default_checkpoint]
+    weights = {path.stem for path in (Path(models.__path__[0]) / "pretrained").iterdir()}
+    known = [name for name in models.__all__ if name in weights]
     parser.add_argument("network", choices=known, help="one that has weights of its own")
     parser.add_argument("--models", default="bit-flip", help="fault models, comma separated")
     parser.add_argument("--faults", type=int, default=100, help="of each family, at most")
