@@ -88,7 +88,6 @@ class SaccadeMNIST(LightningData):
                 self._splits[TEST] = FrameDataset(*self._load(TEST))
             elif part == TRAINING and "train" not in self._splits:
                 frames, labels = self._load(TRAINING)
-                check_validation(self.validation, len(labels))
                 for name, chosen in divide(len(labels), self.validation).items():
                     self._splits[name] = FrameDataset(frames.take(chosen), labels[chosen])
 
@@ -128,7 +127,6 @@ def split(labels: Integers, validation: int) -> dict[str, Integers]:
     """
     parts = assign(labels)
     rest = parts[TRAINING]
-    check_validation(validation, len(rest))
     return {name: rest[chosen] for name, chosen in divide(len(rest), validation).items()} | {
         TEST: parts[TEST]
     }
@@ -147,18 +145,17 @@ def assign(labels: Integers) -> dict[str, Integers]:
 
 
 def divide(training: int, validation: int) -> dict[str, Integers]:
-    """Places of the samples to train and to validate with among those for training."""
-    held_out, train = np.split(np.arange(training), [validation])
-    return {"train": train, "validation": held_out}
+    """Places of the samples to train and to validate with among those for training.
 
-
-def check_validation(validation: int, training: int) -> None:
-    """Raise ValueError unless it is a multiple of ten that leaves digits for training."""
+    Raises ValueError where `validation` is no multiple of ten that leaves digits for training.
+    """
     most = training - CLASSES
     if validation % CLASSES or not CLASSES <= validation <= most:
         raise ValueError(
             f"validation must be a multiple of {CLASSES} in {CLASSES}..{most}, got {validation}"
         )
+    held_out, train = np.split(np.arange(training), [validation])
+    return {"train": train, "validation": held_out}
 
 
 def cached(

@@ -19,6 +19,7 @@ from fi.campaign.trainer import StaysOnDevice, run_test
 from fi.engine.agreement import TOLERATED, Agreement, agreement, batch_outcomes
 from fi.engine.base import Engine, as_trial
 from fi.engine.full import FullEngine
+from fi.engine.group_cutting import split_into_groups
 from fi.faults.fault import Trial
 from fi.metrics.counts import COUNT_COLUMNS
 from fi.metrics.fault_counts import count_batch
@@ -154,10 +155,8 @@ class _Both(StaysOnDevice):
         self.compared.append(self._run_engine(events, number, golden))
 
     def _run_engine(self, events: Tensor, number: int, golden: Tensor) -> Tensor:
-        size = self.engine.group_size(len(self.listed))
         rows = []
-        for start in range(0, len(self.listed), size):
-            group = self.listed[start : start + size]
+        for group in split_into_groups(self.listed, self.engine.group_size(len(self.listed))):
             with self.engine.injected(group):
                 portions = self.engine.pairs(
                     events, number, golden, self.golden.first_sample(number)

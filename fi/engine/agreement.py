@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fi.engine.base import Engine
+from fi.engine.group_cutting import split_into_groups
 from fi.faults.fault import Fault, Trial
 from fi.metrics.judgement import judge
 from fi.metrics.outcomes import FULLY_MASKED
@@ -73,13 +74,11 @@ def outcomes(
     Returns:
         Indices of ``OUTCOMES``; of an engine that compares spikes plus 16 times ``Pairs.spikes``.
     """
-    size = engine.group_size(len(faults))
     batches = list(batches)
     rows = []
     with torch.inference_mode():
         golden = [engine.infer(events) for events, _ in batches]
-        for start in range(0, len(faults), size):
-            group = faults[start : start + size]
+        for group in split_into_groups(faults, engine.group_size(len(faults))):
             position, columns = 0, []
             with engine.injected(group):
                 for number, ((events, _), scores) in enumerate(
