@@ -105,7 +105,8 @@ def time_stages(network: SpikingNetwork, events: torch.Tensor) -> dict[str, floa
 
         microseconds = time(run)
         for module in (*stage.modules, stage.neuron):
-            found |= {names[inner]: microseconds for inner in module.modules()}
+            own = (names[inner] for inner in module.modules() if inner in names)
+            found |= dict.fromkeys(own, microseconds)
     return found
 
 

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import snntorch as snn
 import torch
+from engine_scores import scores
 from torch import Tensor, nn
 
+from fi.engine.differential.engine import DifferentialEngine
 from fi.engine.generic.path import GenericPath
 from fi.faults.fault import Fault
-from fi.faults.fault_sites import SiteFamily, find_site_families, observe_activity
+from fi.faults.fault_sites import INPUT, Kind, SiteFamily, find_site_families, observe_activity
 from fi.faults.fault_space import unravel
 from fi.faults.injection import injected
 from fi.metrics.judgement import judge
@@ -311,6 +313,37 @@ def test_words_that_turn_infinite_or_nan_agree(case64: Case) -> None:
             word.data[place] = before
     case64.run()
     assert 0.05 < float((torch.cat(faults) != 0).float().mean()) < 1
+
+
+LINE_MODELS = ("drop:0.5", "add:0.3", "delay:2", "jitter:3")
+
+
+def lines_of(case: Case) -> list[Fault]:
+    """Lines of every family that has any x model x time, two in turn."""
+    families = [f for f in case.families() if f.kind is Kind.SPIKE]
+    families.append(SiteFamily(INPUT, tuple(case.events.shape[2:]), Kind.INPUT))
+    faults = []
+    for number, (family, model, steps) in enumerate(
+        product(families, LINE_MODELS, (None, range(1, 2), range(2, STEPS)))
+    ):
+        for place in (number, 3 * number + 1):
+            index = unravel(place % family.words, family.shape)
+            faults.append(Fault(len(faults), family.name, index, (), model, steps))
+    return faults
+
+
+@pytest.mark.parametrize("kernels", [False, True])
+def test_lines_agree_and_are_run_many_at_a_time(case64: Case, kernels: bool) -> None:
+    faults = lines_of(case64)
+    engine = DifferentialEngine(case64.network, case64.network, kernels=kernels)
+    batches = [(case64.events, torch.zeros(BATCH, dtype=torch.int64))]
+    found, reference = scores(engine, faults, batches, group=29), case64.reference(faults)
+    torch.testing.assert_close(found, reference, rtol=1e-9, atol=1e-9, equal_nan=True)
+    differs = (reference != case64.golden).any(-1)
+    assert 0.05 < float(differs.float().mean()) < 0.95
+    paths = engine.prepare(case64.events)
+    assert paths.late.tally.pairs == 0
+    assert paths.generic.tally.pairs == len(faults) * BATCH
 
 
 class Halving(snn.Leaky):

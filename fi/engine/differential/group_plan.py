@@ -16,6 +16,7 @@ from fi.engine.differential.kernel_tail import KernelTail
 from fi.engine.differential.multi_fault import MultiFaultPlan
 from fi.engine.differential.path_choice import choose_kernels
 from fi.engine.differential.paths import KernelPaths, Paths
+from fi.engine.generic.carried_lines import can_carry
 from fi.engine.generic.propagation import Tail
 from fi.faults.fault import Fault, Trial
 from fi.faults.lines.faulty_lines import find_line_models
@@ -68,6 +69,7 @@ class GroupPlan:
         group: the trials.
         kernels: what the kernels take, ``None`` where there are none.
         generic: positions of the single faults on the generic path, int64 ``[faults]``.
+        carried: positions of the single faults of how lines carry spikes, int64 ``[faults]``.
         whole: positions of the trials that run their one stage as a whole, int64 ``[trials]``.
         late: positions of the trials that start late, int64 ``[trials]``.
         needs: what a golden trace must have, for the kernels and behind the generic path.
@@ -78,6 +80,7 @@ class GroupPlan:
     group: Sequence[Trial]
     kernels: KernelPlan | None
     generic: Array
+    carried: Array
     whole: Array
     late: Array
     needs: frozenset[Need] = frozenset()
@@ -92,20 +95,22 @@ class GroupPlan:
         if spikes:
             return cls._make_for_spikes(paths, group)
         faults = np.fromiter(map(len, group), int, len(group))
-        carried = _are_carried(group)
-        single = np.flatnonzero((faults == 1) & ~carried)
-        multiple = np.flatnonzero((faults > 1) | carried)
+        of_lines = _are_carried(group)
+        single = np.flatnonzero((faults == 1) & ~of_lines)
+        carried = _choose_carried(paths, group, np.flatnonzero((faults == 1) & of_lines))
+        multiple = np.setdiff1d(np.flatnonzero((faults > 1) | of_lines), carried)
         if paths.kernels is None:
             whole, late = _split_by_stage(paths, group, multiple)
-            return cls(paths, group, None, generic=single, whole=whole, late=late)
+            return cls(paths, group, None, single, carried, whole, late)
         by_single = choose_kernels(paths.kernels.single, only_faults(group, single))
         by_multiple = paths.kernels.multiple.takes(trials_at(group, multiple))
         kernels = KernelPlan.make(paths.kernels, group, single[by_single], multiple[by_multiple])
         generic = single[~by_single]
         whole, late = _split_by_stage(paths, group, multiple[~by_multiple])
-        struck = [*only_faults(group, generic), *(trial[0] for trial in trials_at(group, whole))]
+        alone = np.concatenate([generic, carried])
+        struck = [*only_faults(group, alone), *(trial[0] for trial in trials_at(group, whole))]
         needs = kernels.needs | paths.kernels.single.planner.find_needs(struck)
-        return cls(paths, group, kernels, generic, whole, late, needs)
+        return cls(paths, group, kernels, generic, carried, whole, late, needs)
 
     @classmethod
     def _make_for_spikes(cls, paths: Paths, group: Sequence[Trial]) -> GroupPlan:
@@ -120,7 +125,8 @@ class GroupPlan:
             late[single] = False
         needs = frozenset() if kernels is None else kernels.needs
         late_ones = np.flatnonzero(late)
-        return cls(paths, group, kernels, nothing, nothing, late_ones, needs, spikes=True)
+        none = nothing, nothing, nothing
+        return cls(paths, group, kernels, *none, late_ones, needs, spikes=True)
 
     def pairs(self, block: GoldenBlock, first: int = 0) -> Iterator[Pairs]:
         """The pairs of a block whose scores may differ, path by path.
@@ -138,6 +144,15 @@ class GroupPlan:
                 only_faults(self.group, self.generic),
                 _positions(self.generic, block.scores),
                 self._make_tail(block),
+            )
+        if len(self.carried):
+            yield from self.paths.generic.carried_pairs(
+                block.activities,
+                block.scores,
+                only_faults(self.group, self.carried),
+                _positions(self.carried, block.scores),
+                self._make_tail(block),
+                first,
             )
         if len(self.whole):
             yield from self.paths.generic.trial_pairs(
@@ -173,6 +188,14 @@ def _are_carried(group: Sequence[Trial]) -> Array:
     if not models:
         return np.zeros(len(group), bool)
     return np.array([any(fault.model in models for fault in trial) for trial in group], bool)
+
+
+def _choose_carried(paths: Paths, group: Sequence[Trial], positions: Array) -> Array:
+    """Those of single faults of how lines carry spikes that are run many at a time."""
+    faults = only_faults(group, positions)
+    taken = {layer: can_carry(paths.network, layer) for layer in {f.layer for f in faults}}
+    chosen: Array = positions[np.array([taken[fault.layer] for fault in faults], bool)]
+    return chosen
 
 
 def _split_by_stage(paths: Paths, group: Sequence[Trial], positions: Array) -> tuple[Array, Array]:

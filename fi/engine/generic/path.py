@@ -7,12 +7,13 @@ ones pass the remaining stages. Nothing is read back from the device within a ti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from fi.engine.generic.affected_stage import AffectedStage, ScoredPairs
+from fi.engine.generic.carried_lines import group_carried
 from fi.engine.generic.eligible import why_not
 from fi.engine.generic.fault_batch import FaultBatch
 from fi.engine.generic.fault_groups import FamilyFaults, find_stage, group_by_family
@@ -78,11 +79,45 @@ class GenericPath:
             propagation = self.make_propagation(activities, samples, tail)
             for family in families:
                 self.tally.pairs += len(family.faults) * len(scores[samples])
-                for position, sample, faulty in self._score_family(family, propagation):
-                    apart = (faulty != scores[samples][sample]).flatten(1).any(1)
-                    differs = apart.nonzero().squeeze(1)
-                    self.tally.computed += len(differs)
-                    yield Pairs(position[differs], first + sample[differs], faulty[differs])
+                found = self._score_family(family, propagation)
+                yield from self._list_differing(found, scores, first, samples)
+
+    @torch.no_grad()
+    def carried_pairs(
+        self,
+        activities: Sequence[StageActivity],
+        scores: Tensor,
+        faults: Sequence[Fault],
+        positions: Tensor,
+        make_tail: Callable[[slice], Tail] | None = None,
+        start: int = 0,
+    ) -> Iterator[Pairs]:
+        """``pairs`` for faults of how lines carry spikes, those that ``can_carry`` takes.
+
+        ``start`` is the position in the test set of the first sample.
+        """
+        positions = positions.to(scores.device)
+        groups = group_carried(self.network, faults, positions, len(activities[0].inputs))
+        size = self._block_size(activities)
+        for first in range(0, len(scores), size):
+            samples = slice(first, first + size)
+            tail = None if make_tail is None else make_tail(samples)
+            propagation = self.make_propagation(activities, samples, tail)
+            elements = self._elements_per_step(propagation.goldens[0])
+            for group in groups:
+                self.tally.pairs += len(group.faults) * len(scores[samples])
+                found = group.score(propagation, start + first, elements, self.tally)
+                yield from self._list_differing(found, scores, first, samples)
+
+    def _list_differing(
+        self, found: Iterable[ScoredPairs], scores: Tensor, first: int, samples: slice
+    ) -> Iterator[Pairs]:
+        """Those of the pairs of a block whose scores are not the golden ones."""
+        for position, sample, faulty in found:
+            apart = (faulty != scores[samples][sample]).flatten(1).any(1)
+            differs = apart.nonzero().squeeze(1)
+            self.tally.computed += len(differs)
+            yield Pairs(position[differs], first + sample[differs], faulty[differs])
 
     def _elements_per_step(self, golden: GoldenStage) -> int:
         """Elements per time step that a share of the memory holds."""
@@ -174,15 +209,11 @@ class GenericPath:
             samples = slice(first, first + size)
             tail = None if make_tail is None else make_tail(samples)
             propagation = self.make_propagation(activities, samples, tail)
-            golden = scores[samples]
-            self.tally.pairs += len(trials) * len(golden)
+            self.tally.pairs += len(trials) * len(scores[samples])
             for row, number in enumerate(numbers):
-                found = self._run_stage([trials[row]], number, propagation, start)
-                for _, sample, faulty in found:
-                    differs = (faulty != golden[sample]).flatten(1).any(1).nonzero().squeeze(1)
-                    self.tally.computed += len(differs)
-                    fault = positions[row].expand(len(differs))
-                    yield Pairs(fault, first + sample[differs], faulty[differs])
+                ran = self._run_stage([trials[row]], number, propagation, start)
+                found = ((positions[row].expand(len(own)), own, faulty) for _, own, faulty in ran)
+                yield from self._list_differing(found, scores, first, samples)
 
     def in_one_stage(self, trial: Trial) -> bool:
         """Whether ``trial_pairs`` takes a trial."""

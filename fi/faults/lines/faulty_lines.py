@@ -11,8 +11,13 @@ from fi.faults.fault import Fault
 from fi.faults.formats.clamped_format import ClampedFormat
 from fi.faults.formats.state_faults import corrupt_states, state_masks
 from fi.faults.groups.alike import gather_alike, words_of
-from fi.faults.lines.seeded_numbers import SamplePositions, draw_uniform, seed_of
-from fi.faults.modelling.line_models import LineModel
+from fi.faults.lines.seeded_numbers import (
+    SamplePositions,
+    UniformNumbers,
+    draw_uniform,
+    seed_of,
+)
+from fi.faults.modelling.line_models import LineModel, Uniform
 from fi.faults.models import fault_model
 from fi.faults.word_formats import FLOAT32, WordFormat
 
@@ -60,10 +65,43 @@ class FaultyLines:
         if active:
             numbers = self.samples.of(len(values), values.device)
             seeds = self.seeds.to(values.device)
-            arrives = self.model.carry(self.past, lambda step: draw_uniform(seeds, numbers, step))
-            if isinstance(self.form, ClampedFormat):
-                arrives = self.form.clamp(arrives)
+            arrives = _arrive(
+                self.model, self.past, lambda step: draw_uniform(seeds, numbers, step), self.form
+            )
             by_word[self.words] = arrives.to(values.dtype)
+
+
+def carry_each(
+    given: Tensor, faults: Sequence[Fault], samples: SamplePositions, form: WordFormat
+) -> Tensor:
+    """What arrives of lines of which each has a fault of its own, ``[time, faults, batch]``.
+
+    Args:
+        given: what they were given, of the same shape.
+        faults: all of one model, of how a line carries spikes.
+        samples: which samples those of the batch are.
+        form: of the words that the lines carry.
+    """
+    model = fault_model(faults[0].model)
+    assert isinstance(model, LineModel)
+    seeds = torch.tensor([seed_of(fault) for fault in faults], device=given.device)
+    uniform = UniformNumbers(seeds, samples.of(given.shape[2], given.device))
+    steps = [fault.steps or range(len(given)) for fault in faults]
+    since, until = torch.tensor([(own[0], own[-1]) for own in steps], device=given.device).T
+    arrived, past = given.clone(), list[Tensor]()
+    for step, values in enumerate(given):
+        past.append(values.clone())
+        active = (since <= step) & (step <= until)
+        if active.any():
+            arrives = _arrive(model, past, uniform, form).to(values.dtype)
+            arrived[step] = torch.where(active.unsqueeze(1), arrives, values)
+    return arrived
+
+
+def _arrive(model: LineModel, past: Sequence[Tensor], uniform: Uniform, form: WordFormat) -> Tensor:
+    """What a model makes of what lines were given, within the bounds of their words."""
+    arrives = model.carry(past, uniform)
+    return form.clamp(arrives) if isinstance(form, ClampedFormat) else arrives
 
 
 def apply_line_faults(

@@ -52,6 +52,26 @@ def seed_of(fault: Fault) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little", signed=True)
 
 
+class UniformNumbers:
+    """``draw_uniform`` of some lines and samples, that of each step once.
+
+    Args:
+        seeds: of the lines, int64 ``[...]``.
+        samples: positions in the test set, int64 ``[batch]``.
+    """
+
+    def __init__(self, seeds: Tensor, samples: Tensor) -> None:
+        self._word = _mix(_mix(seeds + _GOLDEN_GAMMA).unsqueeze(-1) + samples * _GOLDEN_GAMMA)
+        self._drawn: dict[int, Tensor] = {}
+
+    def __call__(self, step: int) -> Tensor:
+        """Numbers from 0 to 1, 1 not included, float64 ``[..., batch]``, of a step."""
+        if step not in self._drawn:
+            word = _mix(self._word + as_signed_64((step + 1) * _GOLDEN_GAMMA % (1 << 64)))
+            self._drawn[step] = ((word >> 11) & ((1 << 53) - 1)).double() * 2.0**-53
+        return self._drawn[step]
+
+
 def draw_uniform(seeds: Tensor, samples: Tensor, step: int) -> Tensor:
     """Numbers from 0 to 1, 1 not included, float64 ``[..., batch]``.
 
@@ -60,9 +80,7 @@ def draw_uniform(seeds: Tensor, samples: Tensor, step: int) -> Tensor:
         samples: positions in the test set, int64 ``[batch]``.
         step: of the inference.
     """
-    word = _mix(seeds + _GOLDEN_GAMMA).unsqueeze(-1) + samples * _GOLDEN_GAMMA
-    word = _mix(_mix(word) + as_signed_64((step + 1) * _GOLDEN_GAMMA % (1 << 64)))
-    return ((word >> 11) & ((1 << 53) - 1)).double() * 2.0**-53
+    return UniformNumbers(seeds, samples)(step)
 
 
 def _mix(word: Tensor) -> Tensor:
