@@ -110,6 +110,19 @@ def conv_avgpool_norm() -> Net:
     return Net(stages, MaxMembrane(softmax=False))
 
 
+def conv_rectified_in_place() -> Net:
+    conv = nn.Conv2d(2, 4, 3)
+    conv.bias.data -= 1  # so that much is cut off
+    stages = [
+        Stage(
+            [conv, nn.ReLU(inplace=True), nn.BatchNorm2d(4), nn.AvgPool2d(2)],
+            snn.Leaky(beta=betas(4, 1, 1), threshold=0.5),
+        ),
+        Stage([nn.Flatten(), nn.Linear(36, 4)], snn.Leaky(beta=0.8)),
+    ]
+    return Net(stages)
+
+
 def padded_convs() -> Net:
     stages = [
         Stage(nn.Conv2d(2, 4, 3, stride=2, padding=1), snn.Leaky(beta=betas(4, 4, 4))),
@@ -247,6 +260,7 @@ CASES = {
     "linear chain": (linear_chain, SMALL),
     "conv, max-pool": (conv_maxpool, IMAGE),
     "conv, norm, avg-pool": (conv_avgpool_norm, IMAGE),
+    "conv, rectified in place, norm": (conv_rectified_in_place, IMAGE),
     "padded convs": (padded_convs, IMAGE),
     "recurrent synaptic": (recurrent_synaptic, SMALL),
     "recurrent conv, recurrent last": (recurrent_conv_last, IMAGE),

@@ -104,13 +104,19 @@ class AffectedStage:
         if self.change.always_diverges:
             shape = (self.golden.batch, len(self.neurons))
             return torch.ones(shape, dtype=torch.bool, device=self.golden.device)
-        spikes, membranes = self._affected_steps
-        differs = find_differing(spikes, self.golden.spikes[self.start :, :, self.neurons])
+        differs = self._differing_spikes.any(-1).any(0)
         if self.golden.is_last:
+            membranes = self._affected_steps[1]
             steps = range(self.start, self.golden.steps)
             golden = torch.stack([self.golden.membranes_after(step) for step in steps])
             differs |= find_differing(membranes, golden[:, :, self.neurons])
         return differs
+
+    @cached_property
+    def _differing_spikes(self) -> Tensor:
+        """Which spikes of them are not golden, bool ``[time, batch, faults, affected]``."""
+        golden = self.golden.spikes[self.start :, :, self.neurons]
+        return self._affected_steps[0] != golden
 
     def _score(self, fault: Tensor, sample: Tensor) -> ScoredPairs:
         """Run the pairs ``fault`` and ``sample`` ``[pairs]`` to the readout."""
@@ -124,11 +130,14 @@ class AffectedStage:
 
     def _compare_spikes(self, fault: Tensor, sample: Tensor) -> SpikeDifferences:
         """The spikes of the pairs that differ."""
-        golden = self.golden.spikes[self.start :, sample]
         if self.golden.stage.recurrent is None:
-            neurons, spikes = self.neurons[fault], self._affected_steps[0][:, sample, fault]
-            golden = golden.gather(2, neurons.expand(spikes.shape))
-            return SpikeDifferences.compare(sample, spikes, golden, neurons)
+            step, pair, column = self._differing_spikes[:, sample, fault].nonzero().unbind(1)
+            row = fault[pair]
+            value = self._affected_steps[0][step, sample[pair], row, column]
+            origin = torch.arange(len(sample), device=sample.device)
+            neuron = self.neurons[row, column]
+            return SpikeDifferences(origin, sample, step, pair, neuron, value)
+        golden = self.golden.spikes[self.start :, sample]
         spikes = torch.stack([spikes for spikes, _ in self._simulate_recurrent(fault, sample)])
         return SpikeDifferences.compare(sample, spikes, golden)
 

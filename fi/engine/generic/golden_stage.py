@@ -151,10 +151,12 @@ class GoldenStage:
     def signal_at(self, depth: int, start: int = 0) -> Tensor:
         """The inputs after ``depth`` modules of the synapse, ``[time * batch, ...]``."""
         if depth not in self._signals:
-            signal = self.stage.lay_out(self.inputs.flatten(0, 1))
-            for module in self.stage.modules[:depth]:
-                signal = module(signal)
-            self._signals[depth] = signal
+            if depth == 0:
+                self._signals[0] = self.stage.lay_out(self.inputs.flatten(0, 1))
+            else:
+                module, before = self.stage.modules[depth - 1], self.signal_at(depth - 1)
+                keeps = is_plain_module(module) and not getattr(module, "inplace", False)
+                self._signals[depth] = module(before if keeps else before.clone())
         return self._signals[depth][start * self.batch :]
 
     @cached_property
