@@ -132,7 +132,7 @@ class FastPath:
             None if model is None else ProvedStage(model, model.see(activity))
             for model, activity in zip(self.models, activities, strict=True)
         ]
-        faulty, passed = trace_stages(stages, needs, frozenset(self.runner.linear), kept)
+        faulty, passed = trace_stages(stages, needs, self.runner.padded, kept)
         steps, batch = activities[-1].spikes.shape[:2]
         prefix = np.zeros((batch, steps + 1, 0), _dtype_of(activities))
         if self.models[-1] is not None:

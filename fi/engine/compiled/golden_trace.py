@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from fi.engine.compiled.kernels.arrays import (
     PACKED,
@@ -245,9 +246,11 @@ def trace_for_differences(
 def pad(array: Array, vector: int) -> Array:
     """Zeros behind the last axis, up to a multiple of ``vector``."""
     missing = -array.shape[-1] % vector
-    if missing:
-        array = np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)])
-    return np.ascontiguousarray(array)
+    if not missing:
+        return np.ascontiguousarray(array)
+    # PyTorch's memory begins where a line of the cache does, numpy's does not
+    padded: Array = functional.pad(torch.from_numpy(array), (0, missing)).numpy()
+    return padded
 
 
 def gather_prefix(readout: Readout, activity: StageActivity) -> Array:

@@ -49,7 +49,8 @@ class StageModel:
         fan_out: which positions an input reaches through which weights, as they reach a position.
         constants: of the neurons, decays clamped as snnTorch does.
         level, decays: ``[N]`` level of each neuron; ``[levels, 2]`` (alpha, beta) of the bounds.
-        feedback: ``f [N, N]``, the recurrent weights, a row for each neuron that spikes.
+        feedback: ``f [N, padded]``, the recurrent weights, a row for each neuron that spikes, up to
+            whole vectors.
         entry: what is in front of the weights: ``stage``, and all else, is what is behind it.
     """
 
@@ -258,7 +259,8 @@ def _feedback(stage: Stage, dtype: torch.dtype) -> Array | None:
     """The recurrent weights by the neuron that spikes."""
     if not isinstance(stage.recurrent, nn.Linear):
         return None
-    return np.ascontiguousarray(stage.recurrent.weight.detach().to(dtype).T.cpu().numpy())
+    weights = stage.recurrent.weight.detach().to(dtype).T.cpu().numpy()
+    return begin_at_line(np.pad(weights, [(0, 0), (0, -weights.shape[1] % WIDTH)]))
 
 
 def _spread(parameter: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Array:

@@ -26,6 +26,7 @@ from fi.engine.compiled.kernels.arrays import (
     Statistic,
     TrialFaults,
 )
+from fi.engine.compiled.kernels.pair_lists import choose_pairs
 from fi.engine.compiled.kernels.read_out import Statistics
 from fi.engine.compiled.kernels.simd import WIDTH, begin_at_line
 from fi.engine.compiled.output_layer import LastLayer
@@ -99,6 +100,16 @@ class StageRunner:
             for number, model in enumerate(models)
             if model is not None and (model.is_dense or number == self.last)
         }
+        self.recurrent = {
+            number: pad_constants(model.constants)
+            for number, model in enumerate(models)
+            if model is not None and model.feedback is not None
+        }
+
+    @property
+    def padded(self) -> frozenset[int]:
+        """The stages whose neurons are padded to whole vectors in a golden trace."""
+        return frozenset(self.linear) | frozenset(self.recurrent)
 
     def model(self, number: int) -> StageModel:
         """Of a stage that has a kernel."""
@@ -248,7 +259,7 @@ class StageRunner:
             own.seen,
             own.feedback.recurrence,
             trace.passed[task.stage],
-            model.constants,
+            self.recurrent[task.stage],
         )
 
     def finish(self, number: int, pairs: PairList, trace: Trace) -> Statistics:
@@ -346,9 +357,20 @@ class StageRunner:
     def read_out(self, pairs: PairList, trace: Trace) -> Statistics:
         """Carry differences through the last stage: the pairs whose statistic is another."""
         if self.last_layer is not None:
-            assert trace.layer is not None
-            return self.last_layer.read_out(trace.layer, pairs, trace.prefix[:, -1])
+            return self._read_maxima(self.last_layer, pairs, trace)
         return self._count_spikes(pairs, trace, compare=False)[0]
+
+    def _read_maxima(self, layer: LastLayer, pairs: PairList, trace: Trace) -> Statistics:
+        """What differences leave open is multiplied by PyTorch."""
+        stage, golden = self.linear[self.last], trace.passed[self.last]
+        certain, left_open = kernels.read_out_maxima(
+            pairs, stage.fan_out, golden, trace.padded_prefix, stage.constants
+        )
+        if not left_open.any():
+            return certain
+        assert trace.layer is not None
+        exact = layer.read_out(trace.layer, choose_pairs(pairs, left_open), trace.prefix[:, -1])
+        return Statistics(*map(np.concatenate, zip(certain, exact, strict=True)))
 
     def _count_spikes(
         self, pairs: PairList, trace: Trace, compare: bool
@@ -374,16 +396,19 @@ class _PaddedStage:
 
     @classmethod
     def of(cls, model: StageModel) -> _PaddedStage:
-        constants, fan_out = model.constants, model.fan_out
+        fan_out = model.fan_out
         rows = begin_at_line(pad(fan_out.rows, WIDTH))
-        return cls(
-            LinearFanOut(fan_out.first, fan_out.row, rows, model.neurons),
-            constants._replace(
-                alpha=pad(constants.alpha, WIDTH),
-                beta=pad(constants.beta, WIDTH),
-                threshold=pad(constants.threshold, WIDTH),
-            ),
-        )
+        lines = LinearFanOut(fan_out.first, fan_out.row, rows, model.neurons)
+        return cls(lines, pad_constants(model.constants))
+
+
+def pad_constants(constants: NeuronConstants) -> NeuronConstants:
+    """Those of as many neurons as whole vectors have."""
+    return constants._replace(
+        alpha=pad(constants.alpha, WIDTH),
+        beta=pad(constants.beta, WIDTH),
+        threshold=pad(constants.threshold, WIDTH),
+    )
 
 
 def list_nothing(trace: Trace) -> PairList:

@@ -17,6 +17,7 @@ from fi.engine.compiled.kernels.read_out import (
     find_frames,
     read_maxima,
     read_out,
+    read_out_maxima,
     replace_classes,
 )
 from fi.engine.compiled.kernels.recurrent import run_recurrent
@@ -35,6 +36,7 @@ __all__ = [
     "propagate_linear",
     "read_maxima",
     "read_out",
+    "read_out_maxima",
     "replace_classes",
     "run_multi_fault_stage",
     "run_recurrent",

@@ -257,7 +257,7 @@ class Recurrence(NamedTuple):
     """How a stage feeds itself.
 
     Attributes:
-        weights: ``f [N, N]``, a row for each neuron that spikes.
+        weights: ``f [N, padded]``, a row for each neuron that spikes, up to whole vectors.
         fed: ``f [N, B, T]``, the golden spikes of the step before.
         currents: ``f [N, 1, B, T]``, golden currents with the feedback in them.
     """

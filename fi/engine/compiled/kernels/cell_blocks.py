@@ -28,7 +28,7 @@ NOW, MEM, BETA, THRESHOLD, SYN, ALPHA = (place * WIDTH for place in range(6))
 #: Numbers in a block.
 BLOCK = 6 * WIDTH
 #: Blocks whose spikes are in a word of 64 bits.
-_BY_FOUR = 64 // WIDTH
+BY_FOUR = 64 // WIDTH
 
 
 class Blocks(NamedTuple):
@@ -65,7 +65,7 @@ class Blocks(NamedTuple):
 def new_blocks(cells: int, channels: int, like: Array) -> Blocks:
     """Room for all neurons of a stage, of the type of ``like``."""
     blocks = cells * ((channels + WIDTH - 1) // WIDTH)
-    room = blocks + -blocks % _BY_FOUR
+    room = blocks + -blocks % BY_FOUR
     differs, golden = np.zeros(room, np.uint16), np.zeros(room, np.uint16)
     return Blocks(
         aligned_zeros(blocks * BLOCK, like),
@@ -173,15 +173,15 @@ def list_differing(
 
     ``cells``: from the number of a neuron to that of the next in a block.
     """
-    for k in range(count, count + -count % _BY_FOUR):
+    for k in range(count, count + -count % BY_FOUR):
         blocks.differs[k] = 0
-    for word in range((count + _BY_FOUR - 1) // _BY_FOUR):
+    for word in range((count + BY_FOUR - 1) // BY_FOUR):
         left = blocks.differs_by_four[np.uint64(word)]
         spiking = blocks.golden_by_four[np.uint64(word)]
         while left != 0:
             bit = count_trailing_zeros(left)
             was = np.int32((spiking >> np.uint64(bit)) & np.uint64(1))
-            neuron = blocks.neuron[np.uint64(word * _BY_FOUR + bit // WIDTH)]
+            neuron = blocks.neuron[np.uint64(word * BY_FOUR + bit // WIDTH)]
             neuron += np.int32(bit % WIDTH * cells)
             entries = put_entry(out, entries, t, neuron, np.int32(1) - np.int32(2) * was)
             left &= left - np.uint64(1)

@@ -19,12 +19,21 @@ from fi.engine.compiled.kernels.simd import (
     WIDTH,
     bits,
     differing,
+    larger,
     load,
     nonzero,
     select,
     spread,
     store,
+    zeros_like,
 )
+
+#: A largest membrane this close to the golden one, in parts of what was added up, may be it.
+CLOSE = 2.0**-12
+#: A membrane this near to a threshold may be on either side of it.
+NEAR = 2.0**-17
+#: What is larger may overflow in one order of summation and not in another.
+LARGEST = 2.0**64
 
 
 class Statistics(NamedTuple):
@@ -127,6 +136,88 @@ def read_out(
                 out[found, c] = final[c]
             found += 1
     return Statistics(fault_of[:found], sample_of[:found], out[:found]), fired[:found]
+
+
+@inlined
+def _magnitude(values: Any) -> Any:
+    zero = zeros_like(values)
+    return select(values < zero, zero - values, values)
+
+
+@compiled
+def read_out_maxima(
+    pairs: PairList, fan_out: LinearFanOut, golden: GoldenByStep, prefix: Array,
+    neurons: NeuronConstants,
+) -> tuple[Statistics, Array]:  # fmt: skip
+    """Carry differences through the last stage, a linear one, to its largest membranes.
+
+    Sums round here in another order than PyTorch's. So a pair is left open where a largest membrane
+    is ``CLOSE`` to the golden one and may be it, where a membrane is ``NEAR`` a threshold, and
+    where numbers are large or not finite.
+
+    ``prefix f [B, T + 1, padded]``: the largest membranes before each step, and in the end.
+    Listed are the pairs in which one is another for sure. The second result are those that are left
+    open, bool ``[all pairs]``; what is neither has the golden ones.
+    """
+    alpha, beta, threshold, synaptic, reset = neurons
+    steps, padded, classes = golden.currents.shape[1], golden.currents.shape[3], fan_out.neurons
+    dtype = golden.currents.dtype
+    total = len(pairs.fault)
+    fault_of, sample_of = np.empty(total, np.int32), np.empty(total, np.int32)
+    out, left_open = np.empty((total, classes), dtype), np.zeros(total, np.bool_)
+    found = 0
+    drive, final = np.empty(steps * padded, dtype), np.empty(padded, dtype)
+    zero, lowest = spread(dtype.type(0)), spread(dtype.type(-np.inf))
+    close, near, large = (
+        spread(dtype.type(CLOSE)), spread(dtype.type(NEAR)), spread(dtype.type(LARGEST))
+    )  # fmt: skip
+    first = np.int64(0)
+    for pair in range(total):
+        end, sample = pairs.end[pair], np.int64(pairs.sample[pair])
+        start = find_first_step(pairs, first, end, steps)
+        base = sample * steps * padded
+        drive_all(drive, start, base, pairs, first, end, fan_out, golden)
+        uncertain = False
+        for k in range(first, end):
+            uncertain |= not abs(pairs.change[np.uint64(k)]) < LARGEST
+        first = end
+        changed = doubtful = np.uint32(0)
+        for c in range(0, padded, WIDTH):
+            real = np.uint32((1 << min(classes - c, WIDTH)) - 1)
+            a, b, limit = load(alpha, c), load(beta, c), load(threshold, c)
+            syn = mem = zero
+            if start > 0:
+                syn = load(golden.syn, base + (start - 1) * padded + c)
+                mem = load(golden.mem, base + (start - 1) * padded + c)
+            earlier = load(prefix, (sample * (steps + 1) + start) * padded + c)
+            later, peak, scale = lowest, zero, _magnitude(limit)
+            passed = np.uint32(0)
+            for t in range(start, steps):
+                now = load(drive, t * padded + c)
+                syn, mem = vector_step(syn, mem, now, a, b, limit, synaptic, reset)
+                later = larger(mem, later)
+                size = _magnitude(now) + scale
+                passed |= np.uint32(bits(near * size > _magnitude(mem - limit)))
+                size = size + _magnitude(mem)
+                peak = select(size > peak, size, peak)
+            usual = load(prefix, (sample * (steps + 1) + steps) * padded + c)
+            reached = larger(later, earlier)
+            apart = bits(_magnitude(reached - usual) > close * peak)
+            below = bits(usual - later > close * peak)
+            same = below & ~bits(differing(reached, usual))
+            usable = bits(large > peak)  # not where it is no number
+            uncertain |= passed & real != 0 or usable & real != real
+            changed |= apart & real
+            doubtful |= (apart | same) & real ^ real
+            store(final, c, reached)
+        if uncertain or (changed == 0 and doubtful != 0):
+            left_open[pair] = True
+        elif changed != 0:
+            fault_of[found], sample_of[found] = pairs.fault[pair], sample
+            for c in range(classes):
+                out[found, c] = final[c]
+            found += 1
+    return Statistics(fault_of[:found], sample_of[:found], out[:found]), left_open
 
 
 @compiled

@@ -24,7 +24,14 @@ from fi.engine.compiled.kernels.arrays import (
     SeenInputs,
 )
 from fi.engine.compiled.kernels.building.compiling import compiled, inlined
-from fi.engine.compiled.kernels.neuron_step import corrupt, is_parameter, is_state, next_step
+from fi.engine.compiled.kernels.cell_blocks import BY_FOUR
+from fi.engine.compiled.kernels.neuron_step import (
+    corrupt,
+    is_parameter,
+    is_state,
+    next_step,
+    vector_step,
+)
 from fi.engine.compiled.kernels.pair_lists import (
     cut_pairs,
     grow_entries,
@@ -33,22 +40,29 @@ from fi.engine.compiled.kernels.pair_lists import (
     put_pair,
 )
 from fi.engine.compiled.kernels.read_out import find_first_step
-from fi.engine.compiled.kernels.simd import count_trailing_zeros
-
-#: What gathers the lowest bits of eight bytes in the highest byte.
-_EIGHT_TO_BITS = np.uint64(0x0102040810204080)
-#: Neurons whose flags are gathered in one word.
-_FLAGS = 64
+from fi.engine.compiled.kernels.simd import (
+    WIDTH,
+    aligned_zeros,
+    bits,
+    count_trailing_zeros,
+    differing,
+    load,
+    nonzero,
+    spread,
+    store,
+    zeros_like,
+)
 
 
 class Neurons(NamedTuple):
-    """All neurons of the stage: ``[N]`` each.
+    """All neurons of the stage, up to whole vectors: ``[padded]`` each.
 
     Attributes:
         now, syn, mem: ``f``, currents of a step and states.
         alpha, beta, threshold: ``f``, as a fault makes them.
-        flags: ``uint8``, up to whole words of 64: whether a spike differs.
-        flag_words: ``uint64``, the memory of ``flags``, eight in a word.
+        differs: ``uint16 [padded / WIDTH]``, up to whole words of 64 bits: whether a spike differs,
+            a bit for each neuron.
+        differs_by_four: ``uint64``, the same memory, four blocks of neurons in a word.
     """
 
     now: Array
@@ -57,33 +71,34 @@ class Neurons(NamedTuple):
     alpha: Array
     beta: Array
     threshold: Array
-    flags: Array
-    flag_words: Array
+    differs: Array
+    differs_by_four: Array
 
 
 @compiled
 def _new_neurons(constants: NeuronConstants) -> Neurons:
-    count, dtype = len(constants.alpha), constants.alpha.dtype
-    flags = np.zeros(count + _FLAGS - count % _FLAGS, np.uint8)
-    return Neurons(
-        np.empty(count, dtype),
-        np.empty(count, dtype),
-        np.empty(count, dtype),
-        constants.alpha.copy(),
-        constants.beta.copy(),
-        constants.threshold.copy(),
-        flags,
-        flags.view(np.uint64),
-    )
+    count, like = len(constants.alpha), constants.alpha
+    blocks = count // WIDTH
+    differs = np.zeros(blocks + -blocks % BY_FOUR, np.uint16)
+    stage = Neurons(
+        aligned_zeros(count, like), aligned_zeros(count, like), aligned_zeros(count, like),
+        aligned_zeros(count, like), aligned_zeros(count, like), aligned_zeros(count, like),
+        differs, differs.view(np.uint64),
+    )  # fmt: skip
+    stage.alpha[:], stage.beta[:] = constants.alpha, constants.beta
+    stage.threshold[:] = constants.threshold
+    return stage
 
 
 @inlined
 def _start_from_golden(stage: Neurons, sample: int, start: int, golden: GoldenByStep) -> None:
     """States of all neurons before the step ``start``."""
-    nothing = stage.mem.dtype.type(0)
-    for c in range(len(stage.mem)):
-        stage.syn[c] = golden.syn[sample, start - 1, 0, c] if start > 0 else nothing
-        stage.mem[c] = golden.mem[sample, start - 1, 0, c] if start > 0 else nothing
+    steps, padded = golden.mem.shape[1], golden.mem.shape[3]
+    base = (sample * steps + start - 1) * padded
+    nothing = zeros_like(load(stage.mem, 0))
+    for c in range(0, padded, WIDTH):
+        store(stage.syn, c, load(golden.syn, base + c) if start > 0 else nothing)
+        store(stage.mem, c, load(golden.mem, base + c) if start > 0 else nothing)
 
 
 @inlined
@@ -123,36 +138,20 @@ def _run_isolated(
 
 @inlined
 def _feed_back(
-    stage: Neurons, sample: int, t: int, golden: GoldenByStep, weights: Array, out: PairList,
-    first: int, entries: int,
+    stage: Neurons, base: int, golden: GoldenByStep, weights: Array, out: PairList, first: int,
+    entries: int,
 ) -> None:  # fmt: skip
-    """Currents of a step: golden ones, and the entries of the step before, fed back."""
-    now, currents, neuron, change = stage.now, golden.currents, out.neuron, out.change
-    count = len(now)
-    k = first
-    if entries - k >= 4:  # four rows at a time: fewer loads and stores, the same order
-        d0, d1, d2, d3 = change[k], change[k + 1], change[k + 2], change[k + 3]
-        n0, n1, n2, n3 = neuron[k], neuron[k + 1], neuron[k + 2], neuron[k + 3]
-        for c in range(count):
-            v = currents[sample, t, 0, c] + d0 * weights[n0, c]
-            v = (v + d1 * weights[n1, c]) + d2 * weights[n2, c]
-            now[c] = v + d3 * weights[n3, c]
-        k += 4
-    else:
-        for c in range(count):
-            now[c] = currents[sample, t, 0, c]
-    while entries - k >= 4:
-        d0, d1, d2, d3 = change[k], change[k + 1], change[k + 2], change[k + 3]
-        n0, n1, n2, n3 = neuron[k], neuron[k + 1], neuron[k + 2], neuron[k + 3]
-        for c in range(count):
-            v = (now[c] + d0 * weights[n0, c]) + d1 * weights[n1, c]
-            now[c] = (v + d2 * weights[n2, c]) + d3 * weights[n3, c]
-        k += 4
-    while k < entries:
-        d0, n0 = change[k], neuron[k]
-        for c in range(count):
-            now[c] += d0 * weights[n0, c]
-        k += 1
+    """Currents of the step that begins at ``base``: golden ones, and what the entries feed back.
+
+    These, ``first`` to before ``entries``, are those of the step before.
+    """
+    padded = weights.shape[1]
+    for c in range(0, padded, WIDTH):
+        now = load(golden.currents, base + c)
+        for k in range(first, entries):
+            row = np.int64(out.neuron[np.uint64(k)]) * padded
+            now = now + spread(out.change[np.uint64(k)]) * load(weights, row + c)
+        store(stage.now, c, now)
 
 
 @inlined
@@ -187,17 +186,19 @@ def _set_parameters(
 
 
 @inlined
-def _step_neurons(
-    stage: Neurons, sample: int, t: int, spikes: Array, synaptic: bool, reset: int
-) -> None:
-    """One step of all neurons, whose spikes that differ into ``flags``."""
-    for c in range(len(stage.mem)):
-        s, m = next_step(
-            stage.syn[c], stage.mem[c], stage.now[c], stage.alpha[c], stage.beta[c],
-            stage.threshold[c], synaptic, reset,
+def _step_neurons(stage: Neurons, base: int, spikes: Array, synaptic: bool, reset: int) -> None:
+    """The step of all neurons that begins at ``base``: their spikes that differ."""
+    for c in range(0, len(stage.mem), WIDTH):
+        syn, mem = load(stage.syn, c), load(stage.mem, c)
+        limit = load(stage.threshold, c)
+        syn, mem = vector_step(
+            syn, mem, load(stage.now, c), load(stage.alpha, c), load(stage.beta, c), limit,
+            synaptic, reset,
         )  # fmt: skip
-        stage.syn[c], stage.mem[c] = s, m
-        stage.flags[c] = np.uint8(m - stage.threshold[c] > 0) ^ spikes[sample, t, 0, c]
+        store(stage.syn, c, syn)
+        store(stage.mem, c, mem)
+        spiking = bits(nonzero(load(spikes, base + c)))
+        stage.differs[np.uint64(c // WIDTH)] = bits(mem > limit) ^ spiking
 
 
 @inlined
@@ -217,8 +218,9 @@ def _list_output(
 ) -> int:  # fmt: skip
     """List a faulty output if it is not the golden one: the number of entries."""
     one, zero = out.change.dtype.type(1), out.change.dtype.type(0)
-    fired = stage.flags[neuron] != golden
-    stage.flags[neuron] = 0
+    block, bit = neuron // WIDTH, np.uint16(1) << np.uint16(neuron % WIDTH)
+    fired = (stage.differs[block] & bit != 0) != (golden != 0)
+    stage.differs[block] &= ~bit
     difference = (at.high[fault] if fired else at.low[fault]) - (one if golden else zero)
     if difference != 0:
         entries = put_entry(out, entries, t, neuron, difference)
@@ -226,31 +228,30 @@ def _list_output(
 
 
 @inlined
-def _list_flags(
-    out: PairList, entries: int, t: int, sample: int, spikes: Array, stage: Neurons
+def _list_spikes(
+    out: PairList, entries: int, t: int, base: int, spikes: Array, stage: Neurons
 ) -> int:
-    """List the spikes of a step that differ: the number of entries."""
-    for block in range(0, len(stage.flag_words), 8):
-        flagged = np.uint64(0)
-        for word in range(8):
-            eight = stage.flag_words[block + word] * _EIGHT_TO_BITS >> np.uint64(56)
-            flagged |= eight << np.uint64(8 * word)
-        while flagged != 0:
-            c = 8 * block + count_trailing_zeros(flagged)
-            change = 1 - 2 * np.int32(spikes[sample, t, 0, c])
+    """List the spikes of the step that begins at ``base`` that differ: the number of entries."""
+    flat = spikes.reshape(-1)
+    for word in range(len(stage.differs_by_four)):
+        left = stage.differs_by_four[np.uint64(word)]
+        while left != 0:
+            c = np.int32(word * 64 + count_trailing_zeros(left))
+            change = np.int32(1) - np.int32(2) * np.int32(flat[np.uint64(base + c)])
             entries = put_entry(out, entries, t, c, change)
-            flagged &= flagged - np.uint64(1)
+            left &= left - np.uint64(1)
     return entries
 
 
 @inlined
-def _is_golden(stage: Neurons, sample: int, t: int, golden: GoldenByStep, synaptic: bool) -> bool:
-    """Whether all neurons are back in their golden states."""
-    back = True
-    for c in range(len(stage.mem)):
-        back &= stage.mem[c] == golden.mem[sample, t, 0, c]
-        back &= stage.syn[c] == golden.syn[sample, t, 0, c] or not synaptic
-    return back
+def _is_golden(stage: Neurons, base: int, golden: GoldenByStep, synaptic: bool) -> bool:
+    """Whether all neurons are back in the golden states of the step that begins at ``base``."""
+    apart = np.uint32(0)
+    for c in range(0, len(stage.mem), WIDTH):
+        apart |= np.uint32(bits(differing(load(stage.mem, c), load(golden.mem, base + c))))
+        if synaptic:
+            apart |= np.uint32(bits(differing(load(stage.syn, c), load(golden.syn, base + c))))
+    return bool(apart == 0)
 
 
 @compiled
@@ -262,10 +263,9 @@ def run_recurrent(
 
     The pairs are those whose spikes differ without the feedback, at their entries' first step; no
     other pair can, and none before. They are taken in ``order``: sample by sample, so that the
-    golden trace of one stays in the cache. ``golden`` has the golden feedback in its currents.
+    golden trace of one stays in the cache. ``golden`` has the golden feedback in its currents; its
+    neurons, the constants and the columns of the recurrent weights are padded to whole vectors.
     """
-    # No array is sliced or named anew within the loop over steps: numba would count references
-    # there, which took a third of the time.
     steps, count = golden.currents.shape[1], golden.currents.shape[3]
     synaptic, reset, at = neurons.synaptic, neurons.reset, faults.at
     out = new_pairs(len(pairs.fault), golden.currents)
@@ -289,28 +289,24 @@ def run_recurrent(
             out = grow_entries(out, entries, entries + count * (steps - start))
         pair_start = previous = entries
         for t in range(start, steps):
-            active = t <= until
-            _feed_back(stage, sample, t, golden, recurrence.weights, out, previous, entries)
+            active, base = t <= until, (sample * steps + t) * count
+            _feed_back(stage, base, golden, recurrence.weights, out, previous, entries)
             if active and word >= SYNAPSE:
                 signal = _find_signal(
                     word, source, sample, t, seen, recurrence, out, (previous, entries)
                 )
                 stage.now[affected] += faults.change[fault] * signal
-            elif is_parameter(word):
+            elif is_parameter(word) and (t == start or t == until + 1):
                 _set_parameters(stage, at, fault, active, neurons)
             previous = entries
-            _step_neurons(stage, sample, t, golden.spikes, synaptic, reset)
+            _step_neurons(stage, base, golden.spikes, synaptic, reset)
             if active and is_state(word):
                 _corrupt_state(stage, at, fault, affected)
             if active and word == SPIKE:
                 usual = golden.spikes[sample, t, 0, affected]
                 entries = _list_output(out, entries, t, affected, usual, stage, at, fault)
-            entries = _list_flags(out, entries, t, sample, golden.spikes, stage)
-            if (
-                t >= until
-                and entries == previous
-                and _is_golden(stage, sample, t, golden, synaptic)
-            ):
+            entries = _list_spikes(out, entries, t, base, golden.spikes, stage)
+            if t >= until and entries == previous and _is_golden(stage, base, golden, synaptic):
                 break
         _set_parameters(stage, at, fault, False, neurons)
         if entries > pair_start:
