@@ -249,7 +249,8 @@ def pad(array: Array, vector: int) -> Array:
     if not missing:
         return np.ascontiguousarray(array)
     # PyTorch's memory begins where a line of the cache does, numpy's does not
-    padded: Array = functional.pad(torch.from_numpy(array), (0, missing)).numpy()
+    whole = torch.from_numpy(np.ascontiguousarray(array))
+    padded: Array = functional.pad(whole, (0, missing)).numpy()
     return padded
 
 

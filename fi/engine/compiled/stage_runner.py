@@ -32,7 +32,7 @@ from fi.engine.compiled.kernels.simd import WIDTH, begin_at_line
 from fi.engine.compiled.output_layer import LastLayer
 from fi.engine.compiled.proof_margins import find_impulse_response, find_slack
 from fi.engine.compiled.stage_constants import StageModel
-from fi.engine.compiled.stage_graph import StageGraph
+from fi.engine.compiled.stage_graph import StageGraph, find_line_sums
 from fi.metrics.pairs import HIDDEN, OUTPUT
 from fi.network.stages import EVENTS
 
@@ -99,6 +99,11 @@ class StageRunner:
             number: _PaddedStage.of(model)
             for number, model in enumerate(models)
             if model is not None and (model.is_dense or number == self.last)
+        }
+        self.sums = {
+            number: find_line_sums(model, graph.lines[number])
+            for number, model in enumerate(models)
+            if model is not None
         }
         self.recurrent = {
             number: pad_constants(model.constants)
@@ -299,12 +304,12 @@ class StageRunner:
 
     def _merge(self, number: int, incoming: Mapping[int, PairList], trace: Trace) -> PairList:
         """What differs in front of the weights of a stage."""
-        entry = self.model(number).entry
-        merged = self.graph.merge(number, incoming, in_order=entry is not None)
-        if entry is None:
-            return merged
+        entry, into = self.model(number).entry, self.sums[number]
+        if entry is None or not into.plain:
+            return self.graph.merge(number, incoming, into)
         assert entry.windows is not None
-        return kernels.pool_pairs(merged, entry.windows, trace.entries[number])
+        maxima = entry.windows, trace.entries[number]
+        return self.graph.merge(number, incoming, into, maxima)
 
     def propagate(self, number: int, pairs: PairList, trace: Trace) -> PairList:
         """Carry differences through a stage that is not the last: the pairs that still differ."""

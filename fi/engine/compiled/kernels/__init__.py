@@ -6,7 +6,11 @@ fault does not reach comes out bit for bit as in the golden run. What they take 
 """
 
 from fi.engine.compiled.kernels.bounds import find_largest_membranes, find_margins, find_peaks
-from fi.engine.compiled.kernels.incoming import add_pairs, order_by_time, pool_pairs
+from fi.engine.compiled.kernels.incoming import (
+    add_pairs,
+    order_by_time,
+    pool_maxima,
+)
 from fi.engine.compiled.kernels.input_faults import simulate_input_faults
 from fi.engine.compiled.kernels.multi_fault_stage import run_multi_fault_stage
 from fi.engine.compiled.kernels.neuron_faults import simulate_neuron_faults
@@ -31,7 +35,7 @@ __all__ = [
     "find_margins",
     "find_peaks",
     "order_by_time",
-    "pool_pairs",
+    "pool_maxima",
     "propagate_conv",
     "propagate_linear",
     "read_maxima",

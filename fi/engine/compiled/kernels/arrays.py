@@ -224,6 +224,25 @@ class EntryWindows(NamedTuple):
     mean: bool
 
 
+class LineSums(NamedTuple):
+    """What the lines that come into a stage add up to: lines again, or means of them.
+
+    Attributes:
+        first: ``int32 [lines + 1]``; line ``i`` adds to ``slot_of[first[i]:first[i + 1]]``.
+        slot_of: ``int32 [memberships]``.
+        line_of: ``int32 [slots]``, the line that the stage sees a sum as; those that reach the same
+            neurons stand side by side.
+        share: of a line in each of its sums.
+        plain: whether each line is a sum of its own.
+    """
+
+    first: Array
+    slot_of: Array
+    line_of: Array
+    share: float
+    plain: bool
+
+
 class LinearFanOut(NamedTuple):
     """``FanOut`` of a linear stage, neurons padded.
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from fi.engine.compiled.kernels.arrays import FOREVER, Array, EntryWindows, PairList
-from fi.engine.compiled.kernels.building.compiling import compiled
+from fi.engine.compiled.kernels.arrays import (
+    FOREVER,
+    Array,
+    EntryWindows,
+    LineSums,
+    PairList,
+)
+from fi.engine.compiled.kernels.building.compiling import compiled, inlined
 from fi.engine.compiled.kernels.pair_lists import (
     cut_pairs,
     grow_entries,
@@ -13,6 +21,7 @@ from fi.engine.compiled.kernels.pair_lists import (
     put_entry,
     put_pair,
 )
+from fi.engine.compiled.kernels.simd import count_trailing_zeros
 
 
 @compiled
@@ -55,39 +64,56 @@ def order_by_time(given: PairList, steps: int) -> PairList:
     return PairList(given.fault, given.sample, given.end, step, neuron, change)
 
 
+@inlined
+def _find_parts(
+    place: int, order: Array, fault: Array, sample: Array, begins: Array, ends: Array, at: Array,
+    until: Array,
+) -> tuple[int, int, Any]:  # fmt: skip
+    """The lists that have the pair at ``place`` of ``order``: where their entries are.
+
+    Fills ``at`` and ``until``. Returns how many they are, the place behind them, and how many
+    entries they have.
+    """
+    own, parts, room = order[place], 0, np.int64(0)
+    while place < len(order):
+        other = order[place]
+        if fault[other] != fault[own] or sample[other] != sample[own]:
+            break
+        at[parts], until[parts] = begins[other], ends[other]
+        room += ends[other] - begins[other]
+        parts += 1
+        place += 1
+    return parts, place, room
+
+
 @compiled
-def add_pairs(given: PairList, begins: Array, order: Array, lines: int) -> PairList:
-    """The differences of several lists by fault and sample; those of one step and line add up.
+def add_pairs(given: PairList, begins: Array, order: Array, into: LineSums) -> PairList:
+    """The differences of several lists by fault and sample; those of a step that meet add up.
 
     Args:
         given: the lists one behind the other, the entries of each pair in the order of time.
         begins: ``int64 [pairs]``, where the entries of each begin.
         order: ``int64 [pairs]``, by fault, then by sample: the same pair of several lists in turn.
-        lines: how many there are.
+        into: what the lines add up to.
     """
     fault, sample, ends, step, neuron, change = given
+    first, slot_of, line_of, share, _ = into
+    most = np.int64(0)
+    for line in range(len(first) - 1):
+        most = max(most, np.int64(first[line + 1] - first[line]))
+    part_of = change.dtype.type(share)
+    nothing = change.dtype.type(0)
     out = new_pairs(len(order), change)
-    sums = np.zeros(lines, change.dtype)
-    stamp = np.full(lines, -1, np.int64)
-    touched = np.empty(lines, np.int64)
+    sums = np.zeros(len(line_of), change.dtype)
+    touched = np.zeros((len(line_of) + 63) // 64, np.uint64)
     at, until = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
     pairs = entries = 0
-    run = np.int64(0)
     place = 0
     while place < len(order):
         own = order[place]
-        parts = 0
-        room = entries
-        while place < len(order):
-            other = order[place]
-            if fault[other] != fault[own] or sample[other] != sample[own]:
-                break
-            at[parts], until[parts] = begins[other], ends[other]
-            room += ends[other] - begins[other]
-            parts += 1
-            place += 1
-        if room > len(out.step):
-            out = grow_entries(out, entries, room)
+        parts, place, room = _find_parts(place, order, fault, sample, begins, ends, at, until)
+        if entries + room * most > len(out.step):
+            out = grow_entries(out, entries, entries + room * most)
         start = entries
         while True:
             now = np.int64(FOREVER)
@@ -96,93 +122,40 @@ def add_pairs(given: PairList, begins: Array, order: Array, lines: int) -> PairL
                     now = min(now, np.int64(step[at[part]]))
             if now == FOREVER:
                 break
-            count = 0
             for part in range(parts):
                 entry, end = at[part], until[part]
                 while entry < end and step[entry] == now:
-                    line = neuron[entry]
-                    if stamp[line] == run:
-                        sums[line] += change[entry]
-                    else:
-                        stamp[line] = run
-                        sums[line] = change[entry]
-                        touched[count] = line
-                        count += 1
+                    source, value = np.uint64(neuron[entry]), change[entry] * part_of
+                    for reached in range(first[source], first[source + np.uint64(1)]):
+                        slot = np.uint64(slot_of[np.uint64(reached)])
+                        sums[slot] += value
+                        touched[slot >> np.uint64(6)] |= np.uint64(1) << (slot & np.uint64(63))
                     entry += 1
                 at[part] = entry
-            run += 1
-            for number in range(count):
-                value = sums[touched[number]]
-                if value != 0:
-                    entries = put_entry(out, entries, now, touched[number], value)
+            for word in range(len(touched)):
+                left = touched[np.uint64(word)]
+                touched[np.uint64(word)] = np.uint64(0)
+                while left != 0:
+                    hit = np.uint64(64 * word + count_trailing_zeros(left))
+                    value = sums[hit]
+                    sums[hit] = nothing
+                    if value != 0:
+                        entries = put_entry(out, entries, now, line_of[hit], value)
+                    left &= left - np.uint64(1)
         if entries > start:
             pairs = put_pair(out, pairs, fault[own], sample[own], entries)
     return cut_pairs(out, pairs, entries)
 
 
 @compiled
-def pool_pairs(given: PairList, pool: EntryWindows, golden: Array) -> PairList:
-    """What differs behind a pool of what comes in.
+def pool_maxima(given: PairList, pool: EntryWindows, golden: Array) -> PairList:
+    """What differs behind a pool of maxima: those of windows with a changed line, once more.
 
     Args:
         given: what differs before it, entries in the order of time.
         pool: its windows.
-        golden: ``f [B, T, lines]``, what comes in without a fault; a mean pool needs none.
+        golden: ``f [B, T, lines]``, what comes in without a fault.
     """
-    if pool.mean:
-        return _pool_means(given, pool)
-    return _pool_maxima(given, pool, golden)
-
-
-@compiled
-def _pool_means(given: PairList, pool: EntryWindows) -> PairList:
-    """The mean of a window changes by the mean of the changes."""
-    fault, sample, ends, step, neuron, change = given
-    first, windows_of, windows, _ = pool
-    part = change.dtype.type(1.0 / windows.shape[1])
-    most = np.int64(0)
-    for line in range(len(first) - 1):
-        most = max(most, np.int64(first[line + 1] - first[line]))
-    out = new_pairs(len(fault), change)
-    sums = np.zeros(len(windows), change.dtype)
-    stamp = np.full(len(windows), -1, np.int64)
-    touched = np.empty(len(windows), np.int64)
-    pairs = entries = 0
-    run = np.int64(0)
-    entry = np.int64(0)
-    for pair in range(len(fault)):
-        start, end = entries, ends[pair]
-        room = entries + (end - entry) * most
-        if room > len(out.step):
-            out = grow_entries(out, entries, room)
-        while entry < end:
-            now, count = step[entry], 0
-            while entry < end and step[entry] == now:
-                line = neuron[entry]
-                value = change[entry] * part
-                for at in range(first[line], first[line + 1]):
-                    window = windows_of[at]
-                    if stamp[window] == run:
-                        sums[window] += value
-                    else:
-                        stamp[window] = run
-                        sums[window] = value
-                        touched[count] = window
-                        count += 1
-                entry += 1
-            run += 1
-            for at in range(count):
-                value = sums[touched[at]]
-                if value != 0:
-                    entries = put_entry(out, entries, now, touched[at], value)
-        if entries > start:
-            pairs = put_pair(out, pairs, fault[pair], sample[pair], entries)
-    return cut_pairs(out, pairs, entries)
-
-
-@compiled
-def _pool_maxima(given: PairList, pool: EntryWindows, golden: Array) -> PairList:
-    """The largest of each window that has a changed line, once more."""
     fault, samples, ends, steps, neuron, changes = given
     first, windows_of, windows, _ = pool
     width = windows.shape[1]
