@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fi.engine.compiled.kernels.arrays import (
     PACKED,
@@ -249,8 +248,10 @@ def pad(array: Array, vector: int) -> Array:
     if not missing:
         return np.ascontiguousarray(array)
     # PyTorch's memory begins where a line of the cache does, numpy's does not
-    whole = torch.from_numpy(np.ascontiguousarray(array))
-    padded: Array = functional.pad(whole, (0, missing)).numpy()
+    size = array.shape[-1]
+    dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
+    padded: Array = torch.zeros(*array.shape[:-1], size + missing, dtype=dtype).numpy()
+    padded[..., :size] = array
     return padded
 
 
