@@ -87,14 +87,15 @@ def carry_each(
     seeds = torch.tensor([seed_of(fault) for fault in faults], device=given.device)
     uniform = UniformNumbers(seeds, samples.of(given.shape[2], given.device))
     steps = [fault.steps or range(len(given)) for fault in faults]
-    since, until = torch.tensor([(own[0], own[-1]) for own in steps], device=given.device).T
+    since, until = torch.tensor([(own[0], own[-1]) for own in steps]).T
     arrived, past = given.clone(), list[Tensor]()
     for step, values in enumerate(given):
         past.append(values.clone())
         active = (since <= step) & (step <= until)
         if active.any():
             arrives = _arrive(model, past, uniform, form).to(values.dtype)
-            arrived[step] = torch.where(active.unsqueeze(1), arrives, values)
+            where = active.unsqueeze(1).to(values.device)
+            arrived[step] = torch.where(where, arrives, values)
     return arrived
 
 
