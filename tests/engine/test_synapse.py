@@ -55,11 +55,14 @@ def by_taps(synapse: Synapse, inputs: Tensor) -> Tensor:
 def by_runs(model: StageModel, inputs: Tensor) -> Tensor:
     """Currents ``[channels, positions]`` that one sample's inputs add through the runs."""
     runs = model.fan_out
-    added = np.zeros((runs.positions, model.synapse.channels))
+    channels = model.synapse.channels
+    assert not runs.rows[:, channels:].any()
+    added = np.zeros((runs.positions, channels))
     for source, value in enumerate(inputs.flatten().tolist()):
         for run in range(runs.first[source], runs.first[source + 1]):
             position, row, length = runs.position[run], runs.row[run], runs.length[run]
-            added[position : position + length] += value * runs.rows[row : row + length]
+            rows = runs.rows[row : row + length, :channels]
+            added[position : position + length] += value * rows
     return torch.from_numpy(added.T.copy())
 
 

@@ -132,7 +132,7 @@ class FastPath:
             None if model is None else ProvedStage(model, model.see(activity))
             for model, activity in zip(self.models, activities, strict=True)
         ]
-        faulty, passed = trace_stages(stages, needs, self.runner.padded, kept)
+        faulty, passed = trace_stages(stages, needs, kept)
         steps, batch = activities[-1].spikes.shape[:2]
         prefix = np.zeros((batch, steps + 1, 0), _dtype_of(activities))
         if self.models[-1] is not None:
@@ -153,7 +153,7 @@ class FastPath:
             faulty,
             passed,
             prefix,
-            pad(prefix, WIDTH),
+            pad(prefix),
             layer,
             events,
             torch_stages,
@@ -272,7 +272,8 @@ def _count_trace_bytes(model: StageModel | None, activity: StageActivity) -> int
         states = sum(state[0].nbytes for state in activity.states[0].values())
         return activity.currents[:, 0].nbytes * 2 + len(activity.inputs) * states
     steps, inputs = len(activity.inputs), activity.inputs[0, 0].numel()
-    states = 4 + 2 * model.constants.synaptic
-    values = inputs + model.neurons * (2 * model.taps.shape[2] + states)
+    states = 2 + model.constants.synaptic
+    padded = model.synapse.cells * (-(-model.synapse.channels // WIDTH) * WIDTH)
+    values = inputs + (model.neurons + padded) * (model.taps.shape[2] + states)
     levels = len(model.decays) * len(model.windows)
     return int(model.dtype.itemsize * (steps * values + levels))

@@ -110,7 +110,6 @@ class Trace:
 def trace_stages(
     stages: Sequence[ProvedStage | None],
     needs: frozenset[Need],
-    padded: frozenset[int],
     kept: Trace | None = None,
 ) -> tuple[dict[int, FaultTrace], dict[int, GoldenByStep]]:
     """``faulty`` and ``passed`` of a ``Trace``.
@@ -118,7 +117,6 @@ def trace_stages(
     Args:
         stages: the golden run of all of them; ``None`` for those without a kernel.
         needs: what faults need of it.
-        padded: stages whose neurons are padded to whole vectors.
         kept: what there is already of the same samples.
     """
     had_faulty, had_passed = (kept.faulty, kept.passed) if kept is not None else ({}, {})
@@ -136,8 +134,7 @@ def trace_stages(
         fed_back = number == lowest and stage.model.feedback is not None
         wanted = number > lowest or fed_back or Need(number, Part.FLOW) in needs
         if wanted and number not in passed:
-            vector = WIDTH if number in padded else 1
-            passed[number] = trace_for_differences(stage, vector, proofs=number < last)
+            passed[number] = trace_for_differences(stage, proofs=number < last)
     return faulty, passed
 
 
@@ -208,33 +205,32 @@ def _trace_feedback(recorded: ProvedStage, golden: GoldenByNeuron) -> FeedbackTr
     return FeedbackTrace(seen, Recurrence(model.feedback, recorded.fed, golden.currents))
 
 
-def trace_for_differences(
-    recorded: ProvedStage, vector: int = 1, proofs: bool = True
-) -> GoldenByStep:
+def trace_for_differences(recorded: ProvedStage, proofs: bool = True) -> GoldenByStep:
     """The layout for differences that come from below, channels padded to whole vectors.
 
-    Without ``proofs``, as in the last stage, where none are tried, the margins are empty.
+    Margins of what is no neuron are infinite, so that it stands in no proof's way. Without
+    ``proofs``, as in the last stage, where none are tried, the margins are empty.
     """
     model = recorded.model
     cells, channels = model.synapse.cells, model.synapse.channels
     up = down = np.zeros((0, 0, 0), model.dtype)
     if proofs:
         up, down = (
-            pad(margin.reshape(-1, cells, recorded.batch).T, vector) for margin in recorded.margins
+            pad(margin.reshape(-1, cells, recorded.batch).T, np.inf) for margin in recorded.margins
         )
-    currents = pad(_by_cell(model, recorded.activity.currents.flatten(2)), vector)
-    membranes = pad(_by_cell(model, recorded.mem), vector)
+    currents = pad(_by_cell(model, recorded.activity.currents.flatten(2)))
+    membranes = pad(_by_cell(model, recorded.mem))
     before = currents[:, :, :, None]
     if model.max_pooled:
         seen = recorded.before  # to [B, T, cells..., K..., channels]
         shape = (recorded.batch, recorded.steps, cells, -1, channels)
-        before = to_array(seen.permute(1, 0, *range(3, seen.ndim), 2)).reshape(shape)
+        before = pad(to_array(seen.permute(1, 0, *range(3, seen.ndim), 2)).reshape(shape))
     return GoldenByStep(
         before=before,
         currents=currents,
-        syn=pad(_by_cell(model, recorded.syn), vector) if model.constants.synaptic else membranes,
+        syn=pad(_by_cell(model, recorded.syn)) if model.constants.synaptic else membranes,
         mem=membranes,
-        spikes=pad(_by_cell(model, recorded.spikes), vector),
+        spikes=pad(_by_cell(model, recorded.spikes)),
         up=up,
         down=down,
         # a membrane that was NaN once still is in the end
@@ -242,16 +238,16 @@ def trace_for_differences(
     )
 
 
-def pad(array: Array, vector: int) -> Array:
-    """Zeros behind the last axis, up to a multiple of ``vector``."""
-    missing = -array.shape[-1] % vector
+def pad(array: Array, filling: float = 0.0) -> Array:
+    """Whole vectors: a ``filling`` behind the last axis."""
+    missing = -array.shape[-1] % WIDTH
     if not missing:
         return np.ascontiguousarray(array)
     # PyTorch's memory begins where a line of the cache does, numpy's does not
     size = array.shape[-1]
     dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
-    padded: Array = torch.zeros(*array.shape[:-1], size + missing, dtype=dtype).numpy()
-    padded[..., :size] = array
+    padded: Array = torch.empty(*array.shape[:-1], size + missing, dtype=dtype).numpy()
+    padded[..., :size], padded[..., size:] = array, filling
     return padded
 
 

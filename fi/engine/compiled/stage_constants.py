@@ -260,7 +260,7 @@ def _feedback(stage: Stage, dtype: torch.dtype) -> Array | None:
     if not isinstance(stage.recurrent, nn.Linear):
         return None
     weights = stage.recurrent.weight.detach().to(dtype).T.cpu().numpy()
-    return begin_at_line(np.pad(weights, [(0, 0), (0, -weights.shape[1] % WIDTH)]))
+    return begin_at_line(_pad_channels(weights))
 
 
 def _spread(parameter: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
@@ -318,7 +318,7 @@ def _fan_out(synapse: Synapse, inputs: int, rows: Array) -> FanOut:
         place=_number_places(_firsts(reached[:, 0], inputs), reached[:, 1]),
         cell_rows=cell_rows,
         reach_rows=begin_at_line(reach_rows),
-        rows=rows,
+        rows=begin_at_line(_pad_channels(rows)),
         positions=int(windows.max()) + 1,
         windows=np.ascontiguousarray(windows),
         paired=_paired(windows),
@@ -327,13 +327,17 @@ def _fan_out(synapse: Synapse, inputs: int, rows: Array) -> FanOut:
 
 def _reach(met: Ints, rows: Array, mean: bool) -> tuple[Ints, Array]:
     """``cell_rows`` and ``reach_rows`` of a ``FanOut``, of the rows ``met [reached cells, K]``."""
-    padding = -rows.shape[1] % WIDTH
-    known = np.pad(rows, ((0, 1), (0, padding)))
+    known = _pad_channels(np.pad(rows, ((0, 1), (0, 0))))
     if not mean:
         return met * known.shape[1], known
     sums, number = np.unique(np.sort(met, axis=1), axis=0, return_inverse=True)
     reach = known[sums].sum(axis=1, dtype=np.float64).astype(rows.dtype)
     return number.reshape(-1, 1).astype(np.int32) * reach.shape[1], reach
+
+
+def _pad_channels(rows: Array) -> Array:
+    """Zeros behind the channels, up to whole vectors."""
+    return np.pad(rows, ((0, 0), (0, -rows.shape[1] % WIDTH)))
 
 
 def _number_places(first: Ints, cells: Ints) -> Ints:

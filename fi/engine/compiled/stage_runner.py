@@ -28,7 +28,7 @@ from fi.engine.compiled.kernels.arrays import (
 )
 from fi.engine.compiled.kernels.pair_lists import choose_pairs
 from fi.engine.compiled.kernels.read_out import Statistics
-from fi.engine.compiled.kernels.simd import WIDTH, begin_at_line
+from fi.engine.compiled.kernels.simd import begin_at_line
 from fi.engine.compiled.output_layer import LastLayer
 from fi.engine.compiled.proof_margins import find_impulse_response, find_slack
 from fi.engine.compiled.stage_constants import StageModel
@@ -105,16 +105,16 @@ class StageRunner:
             for number, model in enumerate(models)
             if model is not None
         }
+        self.by_cell = {
+            number: arrange_by_cell(model)
+            for number, model in enumerate(models)
+            if model is not None and number not in self.linear
+        }
         self.recurrent = {
             number: pad_constants(model.constants)
             for number, model in enumerate(models)
             if model is not None and model.feedback is not None
         }
-
-    @property
-    def padded(self) -> frozenset[int]:
-        """The stages whose neurons are padded to whole vectors in a golden trace."""
-        return frozenset(self.linear) | frozenset(self.recurrent)
 
     def model(self, number: int) -> StageModel:
         """Of a stage that has a kernel."""
@@ -322,12 +322,9 @@ class StageRunner:
             return kernels.propagate_linear(
                 pairs, order, stage.fan_out, golden, stage.constants, bound
             )
-        alpha, beta, threshold = (
-            np.ascontiguousarray(values.reshape(-1, model.synapse.cells).T)
-            for values in (constants.alpha, constants.beta, constants.threshold)
+        return kernels.propagate_conv(
+            pairs, order, model.fan_out, golden, self.by_cell[number], bound
         )
-        by_cell = constants._replace(alpha=alpha, beta=beta, threshold=threshold)
-        return kernels.propagate_conv(pairs, order, model.fan_out, golden, by_cell, bound)
 
     def run_multi_faults(
         self, number: int, faults: TrialFaults, pairs: PairList, trace: Trace
@@ -402,7 +399,7 @@ class _PaddedStage:
     @classmethod
     def of(cls, model: StageModel) -> _PaddedStage:
         fan_out = model.fan_out
-        rows = begin_at_line(pad(fan_out.rows, WIDTH))
+        rows = begin_at_line(pad(fan_out.rows))
         lines = LinearFanOut(fan_out.first, fan_out.row, rows, model.neurons)
         return cls(lines, pad_constants(model.constants))
 
@@ -410,9 +407,23 @@ class _PaddedStage:
 def pad_constants(constants: NeuronConstants) -> NeuronConstants:
     """Those of as many neurons as whole vectors have."""
     return constants._replace(
-        alpha=pad(constants.alpha, WIDTH),
-        beta=pad(constants.beta, WIDTH),
-        threshold=pad(constants.threshold, WIDTH),
+        alpha=pad(constants.alpha),
+        beta=pad(constants.beta),
+        threshold=pad(constants.threshold),
+    )
+
+
+def arrange_by_cell(model: StageModel) -> NeuronConstants:
+    """The constants of a stage's neurons, ``f [cells, padded]``; one row where all are the same."""
+    constants, cells = model.constants, model.synapse.cells
+    named = {name: getattr(constants, name) for name in ("alpha", "beta", "threshold")}
+    rows = {name: values.reshape(-1, cells).T for name, values in named.items()}
+    if all((values == values[:1]).all() for values in rows.values()):
+        rows = {name: values[:1] for name, values in rows.items()}
+    return constants._replace(
+        alpha=begin_at_line(pad(rows["alpha"])),
+        beta=begin_at_line(pad(rows["beta"])),
+        threshold=begin_at_line(pad(rows["threshold"])),
     )
 
 

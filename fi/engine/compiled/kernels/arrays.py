@@ -65,7 +65,8 @@ class NeuronConstants(NamedTuple):
 
     Attributes:
         alpha, beta, threshold: ``f [N]`` or ``f [padded]``, in a stage with cells that differences
-            go through ``f [cells, channels]``. ``alpha`` is 0 for a Leaky.
+            go through ``f [cells, padded]``, or ``f [1, padded]`` where all cells have the same.
+            ``alpha`` is 0 for a Leaky.
         synaptic: whether they are Synaptic (second order), else Leaky.
         reset: SUBTRACT, ZERO or NO_RESET.
     """
@@ -97,14 +98,15 @@ class GoldenByNeuron(NamedTuple):
 class GoldenByStep(NamedTuple):
     """Golden trace of a stage as differences from below see it: channels are innermost.
 
-    A linear stage has one cell and ``padded`` channels.
+    Channels are padded to whole vectors; a linear stage has one cell.
 
     Attributes:
-        before: ``f [B, T, cells, K, channels]``, currents before a maximum pool.
-        currents: ``f [B, T, cells, channels]``.
-        syn, mem: ``f [B, T, cells, channels]``, states after each step; of a Leaky both ``mem``.
-        spikes: ``uint8 [B, T, cells, channels]``.
-        up, down: ``f [B, cells, channels]``, margins as in ``Margins``; empty in the last stage.
+        before: ``f [B, T, cells, K, padded]``, currents before a maximum pool.
+        currents: ``f [B, T, cells, padded]``.
+        syn, mem: ``f [B, T, cells, padded]``, states after each step; of a Leaky both ``mem``.
+        spikes: ``uint8 [B, T, cells, padded]``.
+        up, down: ``f [B, cells, padded]``, margins as in ``Margins``, infinite where no neuron is;
+            empty in the last stage.
         regular: whether no weight and no membrane is infinite or NaN.
     """
 
@@ -185,7 +187,7 @@ class FanOut(NamedTuple):
         reach_rows: ``f [reach rows, padded]``: the rows and one of zeros, for places that it does
             not reach; behind a mean pool the sums of the rows that reach a cell. Channels are
             filled up to whole vectors.
-        rows: ``f [rows, channels]``, the weights.
+        rows: ``f [rows, padded]``, the weights.
         positions: how many positions there are.
         windows: ``int32 [cells, K]``, positions of a cell, -1 outside.
         paired: whether each window is two runs of two neighbouring positions, as 2x2 pools have.

@@ -16,7 +16,6 @@ from fi.engine.compiled.kernels.simd import (
     bits,
     count_trailing_zeros,
     load,
-    load_first,
     nonzero,
     prefetch,
     store,
@@ -24,15 +23,15 @@ from fi.engine.compiled.kernels.simd import (
 )
 
 #: Where a block has its vectors.
-NOW, MEM, BETA, THRESHOLD, SYN, ALPHA = (place * WIDTH for place in range(6))
+NOW, MEM, SYN = (place * WIDTH for place in range(3))
 #: Numbers in a block.
-BLOCK = 6 * WIDTH
+BLOCK = 3 * WIDTH
 #: Blocks whose spikes are in a word of 64 bits.
 BY_FOUR = 64 // WIDTH
 
 
 class Blocks(NamedTuple):
-    """What is simulated: a cell has ``ceil(channels / WIDTH)`` blocks, side by side.
+    """What is simulated: a cell has ``padded / WIDTH`` blocks, side by side.
 
     Cells stand in the order in which they began; all about a vector of neurons is in one place.
 
@@ -40,7 +39,7 @@ class Blocks(NamedTuple):
         values: ``f [blocks * BLOCK]``; NOW is what the golden currents of a step change by, 0
             between steps, or the currents themselves.
         place: ``int64 [blocks]``, where the vector is among the golden neurons of a step.
-        real: ``int64 [blocks]``, how many channels there are from the vector's first on.
+        constants: ``int64 [blocks]``, where the vector's constants begin among those of neurons.
         neuron: ``int32 [blocks]``, the first one's number.
         differs: ``uint16 [blocks]``, bits: spikes of a step that are not the golden ones.
         golden: ``uint16 [blocks]``, the golden ones.
@@ -51,7 +50,7 @@ class Blocks(NamedTuple):
 
     values: Array
     place: Array
-    real: Array
+    constants: Array
     neuron: Array
     differs: Array
     golden: Array
@@ -62,9 +61,9 @@ class Blocks(NamedTuple):
 
 
 @compiled
-def new_blocks(cells: int, channels: int, like: Array) -> Blocks:
+def new_blocks(cells: int, padded: int, like: Array) -> Blocks:
     """Room for all neurons of a stage, of the type of ``like``."""
-    blocks = cells * ((channels + WIDTH - 1) // WIDTH)
+    blocks = cells * (padded // WIDTH)
     room = blocks + -blocks % BY_FOUR
     differs, golden = np.zeros(room, np.uint16), np.zeros(room, np.uint16)
     return Blocks(
@@ -91,25 +90,25 @@ def begin_cell(
     ``base``: where the step before begins in the flat golden states, negative before the first.
     """
     values = blocks.values
-    cells, channels = golden.mem.shape[2], golden.mem.shape[3]
-    k = number * ((channels + WIDTH - 1) // WIDTH)
+    cells, padded = golden.mem.shape[2], golden.mem.shape[3]
+    several = neurons.beta.shape[0] > 1
+    k = number * (padded // WIDTH)
     blocks.cell[number], blocks.slot[cell] = cell, k * BLOCK
-    for c in range(0, channels, WIDTH):
-        at, place, real = k * BLOCK, cell * channels + c, channels - c
-        beta = load_first(neurons.beta, place, real)
-        store(values, at + BETA, beta)
-        store(values, at + THRESHOLD, load_first(neurons.threshold, place, real))
-        store(values, at + NOW, zeros_like(beta))
-        mem = syn = zeros_like(beta)
+    for c in range(0, padded, WIDTH):
+        at, place = k * BLOCK, cell * padded + c
+        constants = place if several else c
+        nothing = zeros_like(load(neurons.beta, constants))
+        store(values, at + NOW, nothing)
+        mem = syn = nothing
         if base >= 0:
-            mem = load_first(golden.mem, base + place, real)
-        if neurons.synaptic:
-            store(values, at + ALPHA, load_first(neurons.alpha, place, real))
-            if base >= 0:
-                syn = load_first(golden.syn, base + place, real)
-            store(values, at + SYN, syn)
+            mem = load(golden.mem, base + place)
         store(values, at + MEM, mem)
-        blocks.place[k], blocks.real[k], blocks.neuron[k] = place, real, c * cells + cell
+        if neurons.synaptic:
+            if base >= 0:
+                syn = load(golden.syn, base + place)
+            store(values, at + SYN, syn)
+        blocks.constants[k] = constants
+        blocks.place[k], blocks.neuron[k] = place, c * cells + cell
         k += 1
     return number + 1
 
@@ -125,7 +124,7 @@ def end_cells(number: int, blocks: Blocks) -> None:
 def drive_golden(base: int, count: int, golden: GoldenByStep, blocks: Blocks) -> None:
     """Golden currents of ``count`` blocks, of the step that begins at ``base``."""
     for k in range(count):
-        current = load_first(golden.currents, base + blocks.place[k], blocks.real[k])
+        current = load(golden.currents, base + blocks.place[k])
         store(blocks.values, k * BLOCK + NOW, current)
 
 
@@ -140,27 +139,26 @@ def fire(
     """
     values, synaptic = blocks.values, neurons.synaptic
     ahead = golden.currents.shape[2] * golden.currents.shape[3]
-    whole = golden.currents.shape[3] % WIDTH == 0
     for k in range(count):
         at, place = k * BLOCK, base + blocks.place[np.uint64(k)]
-        real = WIDTH if whole else blocks.real[np.uint64(k)]
         prefetch(golden.currents, place + ahead)
         prefetch(golden.spikes, place + ahead)
         now, mem = load(values, at + NOW), load(values, at + MEM)
-        beta, threshold = load(values, at + BETA), load(values, at + THRESHOLD)
+        constants = blocks.constants[np.uint64(k)]
+        beta, threshold = load(neurons.beta, constants), load(neurons.threshold, constants)
         if adds:
-            now = load_first(golden.currents, place, real) + now
+            now = load(golden.currents, place) + now
             store(values, at + NOW, zeros_like(now))
         if synaptic:
             syn, mem = vector_step(
-                load(values, at + SYN), mem, now, load(values, at + ALPHA), beta, threshold, True,
-                neurons.reset,
+                load(values, at + SYN), mem, now, load(neurons.alpha, constants), beta, threshold,
+                True, neurons.reset,
             )  # fmt: skip
             store(values, at + SYN, syn)
         else:
             syn, mem = vector_step(mem, mem, now, beta, beta, threshold, False, neurons.reset)
         store(values, at + MEM, mem)
-        spiking = bits(nonzero(load_first(golden.spikes, place, real)))
+        spiking = bits(nonzero(load(golden.spikes, place)))
         blocks.golden[np.uint64(k)] = spiking
         blocks.differs[np.uint64(k)] = bits(mem > threshold) ^ spiking
 

@@ -32,7 +32,6 @@ from fi.engine.compiled.kernels.simd import (
     bits,
     larger,
     load,
-    load_first,
     select,
     spread,
     store,
@@ -41,6 +40,8 @@ from fi.engine.compiled.kernels.simd import (
 
 #: Where more than one input neuron differs.
 NO_SOURCE = np.int64(-1)
+#: ``bits`` of a comparison that holds everywhere.
+ALL_LANES = np.uint32((1 << WIDTH) - 1)
 #: Changes larger than this may sum up to infinity in one order and not in another.
 _LARGE = 2.0**64
 
@@ -64,7 +65,7 @@ class Scatter(NamedTuple):
         end: ``int64 [T]``, where those of a step end.
         neuron: ``int32 [longest pair]``, input neurons that differ, sorted by step.
         change: ``f [longest pair]``, by how much they differ.
-        before: ``f [positions * channels]``, what currents before a pool change by in a step.
+        before: ``f [positions * padded]``, what currents before a pool change by in a step.
         seen: ``int64 [places]``, by place of a ``FanOut``: the last pair that differed there.
         hit: ``uint8 [cells]``, whether a difference of this step reaches a cell.
     """
@@ -121,25 +122,24 @@ def _find_undecided_cells(
     the largest rise in it. Fills ``cell`` and ``entry``.
     """
     cell_rows, rows = fan_out.cell_rows, fan_out.reach_rows
-    width, channels = cell_rows.shape[1], golden.up.shape[2]
+    width, padded = cell_rows.shape[1], golden.up.shape[2]
     highest, lowest = spread(rising), spread(falling)
     zero = zeros_like(highest)
-    base = sample * golden.up.shape[1] * channels
+    base = sample * golden.up.shape[1] * padded
     number = 0
     for e in range(fan_out.cells_first[source], fan_out.cells_first[source + 1]):
         cell = np.int64(fan_out.cells[e])
         proved = True
-        for c in range(0, channels, WIDTH):
+        for c in range(0, padded, WIDTH):
             high = low = zero
             for place in range(width):
                 weight = load(rows, np.int64(cell_rows[e, place]) + c)
                 high, low = select(weight > high, weight, high), select(weight < low, weight, low)
             low = zero - low
-            at, real = base + cell * channels + c, channels - c
-            rise = highest * high + lowest * low < load_first(golden.up, at, real)
-            fall = highest * low + lowest * high < load_first(golden.down, at, real)
-            channels_here = np.uint32((1 << min(real, WIDTH)) - 1)
-            proved &= (bits(rise) & bits(fall) & channels_here) == channels_here
+            at = base + cell * padded + c
+            rise = highest * high + lowest * low < load(golden.up, at)
+            fall = highest * low + lowest * high < load(golden.down, at)
+            proved &= (bits(rise) & bits(fall)) == ALL_LANES
         if not proved:
             found.cell[number], found.entry[number] = cell, e
             number += 1
@@ -241,31 +241,27 @@ def _add_changes(
 def _scatter_changes(begin: int, end: int, fan_out: FanOut, scatter: Scatter) -> None:
     """Add what the differences of a step, sorted entries ``begin`` to ``end``, change."""
     rows = fan_out.rows
-    channels = rows.shape[1]
+    padded = rows.shape[1]
     for k in range(begin, end):
-        source, change = scatter.neuron[k], scatter.change[k]
+        source, change = scatter.neuron[k], spread(scatter.change[k])
         for e in range(fan_out.first[source], fan_out.first[source + 1]):
-            length = fan_out.length[e] * channels
-            target, row = fan_out.position[e] * channels, np.int64(fan_out.row[e]) * channels
-            whole = length - length % WIDTH
-            for c in range(0, whole, WIDTH):
-                more = spread(change) * load(rows, row + c)
+            length = fan_out.length[e] * padded
+            target, row = fan_out.position[e] * padded, np.int64(fan_out.row[e]) * padded
+            for c in range(0, length, WIDTH):
+                more = change * load(rows, row + c)
                 store(scatter.before, target + c, load(scatter.before, target + c) + more)
-            flat = rows.reshape(-1)
-            for c in range(whole, length):
-                scatter.before[target + c] += change * flat[row + c]
 
 
 @inlined
 def _clear_changes(begin: int, end: int, fan_out: FanOut, scatter: Scatter) -> None:
     """Take back what ``_scatter_changes`` did."""
-    channels = fan_out.rows.shape[1]
+    padded, nothing = fan_out.rows.shape[1], spread(scatter.before.dtype.type(0))
     for k in range(begin, end):
         source = scatter.neuron[k]
         for e in range(fan_out.first[source], fan_out.first[source + 1]):
-            base = fan_out.position[e] * channels
-            part = scatter.before[base : base + fan_out.length[e] * channels]
-            part[:] = scatter.before.dtype.type(0)
+            base = fan_out.position[e] * padded
+            for c in range(base, base + fan_out.length[e] * padded, WIDTH):
+                store(scatter.before, c, nothing)
 
 
 @inlined
@@ -278,20 +274,18 @@ def _drive_one(
     ``base``: where the step begins in the flat golden currents of cells.
     """
     cell_rows, rows, before = fan_out.cell_rows, fan_out.reach_rows, golden.before
-    width, channels = cell_rows.shape[1], before.shape[4]
+    width, padded = cell_rows.shape[1], before.shape[4]
     by = spread(change)
     at = NOW
     for position in range(number):
         e = np.uint64(found.entry[position])
-        begin = (base + found.cell[position] * channels) * width
-        for c in range(0, channels, WIDTH):
-            real = channels - c
+        begin = (base + found.cell[position] * padded) * width
+        for c in range(0, padded, WIDTH):
             row = np.int64(cell_rows[e, 0]) + c
-            highest = load_first(before, begin + c, real) + by * load(rows, row)
+            highest = load(before, begin + c) + by * load(rows, row)
             for place in range(1, width):
                 row = np.int64(cell_rows[e, place]) + c
-                line = load_first(before, begin + place * channels + c, real)
-                line = line + by * load(rows, row)
+                line = load(before, begin + place * padded + c) + by * load(rows, row)
                 highest = select(line > highest, line, highest)
             store(blocks.values, at, highest)
             at += BLOCK
@@ -303,22 +297,21 @@ def _drive_hit(
 ) -> None:
     """Currents of the cells that are hit, with what is scattered; takes back that they are."""
     windows, before, change = fan_out.windows, golden.before, scatter.before
-    width, channels = windows.shape[1], before.shape[4]
+    width, padded = windows.shape[1], before.shape[4]
     at = NOW
     for slot in range(number):
         cell = blocks.cell[slot]
-        begin, hit = (base + cell * channels) * width, scatter.hit[cell] != 0
+        begin, hit = (base + cell * padded) * width, scatter.hit[cell] != 0
         scatter.hit[cell] = 0
-        for c in range(0, channels, WIDTH):
+        for c in range(0, padded, WIDTH):
             if hit:
-                real = channels - c
-                highest = load_first(before, begin + c, real)
+                highest = load(before, begin + c)
                 for place in range(width):
                     where = np.int64(windows[cell, place])
                     if where < 0:
                         continue  # outside the image: -inf, never the largest
-                    line = load_first(before, begin + place * channels + c, real)
-                    line = line + load_first(change, where * channels + c, real)
+                    line = load(before, begin + place * padded + c)
+                    line = line + load(change, where * padded + c)
                     highest = line if place == 0 else larger(line, highest)
                 store(blocks.values, at, highest)
             at += BLOCK
@@ -330,12 +323,12 @@ def _new_scatter(pairs: PairList, fan_out: FanOut, golden: GoldenByStep) -> Scat
     longest, last_end = np.int64(0), np.int64(0)
     for end in pairs.end:
         longest, last_end = max(longest, end - last_end), end
-    channels, dtype = golden.before.shape[4], golden.before.dtype
+    padded, dtype = golden.before.shape[4], golden.before.dtype
     return Scatter(
         np.empty(golden.before.shape[1], np.int64),
         np.empty(longest, np.int32),
         np.empty(longest, dtype),
-        np.zeros(fan_out.positions * channels, dtype),
+        np.zeros(fan_out.positions * padded, dtype),
         np.full(len(fan_out.place), -1, np.int64),
         np.zeros(golden.before.shape[2], np.uint8),
     )
@@ -352,18 +345,19 @@ def propagate_conv(
     by side. Pairs are taken in ``order int64 [pairs]``: sample by sample, so that the golden trace
     of one stays in the cache. Where one input neuron differs, cells that a bound decides are left
     out; else what the differences of a step change is gathered first. The constants of neurons are
-    ``f [cells, channels]``. Returns the pairs that still differ.
+    ``f [cells, padded]``, or ``[1, padded]`` where all cells have the same. Returns the pairs that
+    still differ.
     """
     steps, cells, width = golden.before.shape[1], golden.before.shape[2], golden.before.shape[3]
-    channels = golden.before.shape[4]
-    size, by_cell = cells * channels, (channels + WIDTH - 1) // WIDTH
+    padded = golden.before.shape[4]
+    size, by_cell = cells * padded, padded // WIDTH
     one = golden.before.dtype.type(1)
     out = new_pairs(len(pairs.fault), golden.before)
     out = grow_entries(out, 0, 2 * len(pairs.step) + size * steps)
     listed = entries = 0
     scatter, blocks = (
         _new_scatter(pairs, fan_out, golden),
-        new_blocks(cells, channels, neurons.beta),
+        new_blocks(cells, padded, neurons.beta),
     )
     found = ReachedCells(np.empty(cells, np.int64), np.empty(cells, np.int64))
     for pair in order:
