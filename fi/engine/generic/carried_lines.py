@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -137,9 +136,10 @@ def group_carried(
     for row, fault in enumerate(faults):
         if first_step(fault) < steps:
             rows[fault.layer, fault.model].append(row)
+    input_form: WordFormat = FLOAT32
     groups = []
     for (layer, _), chosen in rows.items():
-        number, form = EVENTS, cast(WordFormat, FLOAT32)
+        number, form = EVENTS, input_form
         if layer != INPUT:
             module = network.get_submodule(layer_of(layer))
             number, form = find_stage(network.stages(), module), output_format_of(module, SPIKE)

@@ -72,15 +72,11 @@ class GenericPath:
         """
         positions = positions.to(scores.device)
         families = group_by_family(self.network, faults, positions, len(activities[0].inputs))
-        size = self._block_size(activities)
-        for first in range(0, len(scores), size):
-            samples = slice(first, first + size)
-            tail = None if make_tail is None else make_tail(samples)
-            propagation = self.make_propagation(activities, samples, tail)
+        for samples, propagation in self._cut(activities, len(scores), make_tail):
             for family in families:
                 self.tally.pairs += len(family.faults) * len(scores[samples])
                 found = self._score_family(family, propagation)
-                yield from self._list_differing(found, scores, first, samples)
+                yield from self._list_differing(found, scores, samples)
 
     @torch.no_grad()
     def carried_pairs(
@@ -98,26 +94,35 @@ class GenericPath:
         """
         positions = positions.to(scores.device)
         groups = group_carried(self.network, faults, positions, len(activities[0].inputs))
-        size = self._block_size(activities)
-        for first in range(0, len(scores), size):
-            samples = slice(first, first + size)
-            tail = None if make_tail is None else make_tail(samples)
-            propagation = self.make_propagation(activities, samples, tail)
+        for samples, propagation in self._cut(activities, len(scores), make_tail):
             elements = self._elements_per_step(propagation.goldens[0])
             for group in groups:
                 self.tally.pairs += len(group.faults) * len(scores[samples])
-                found = group.score(propagation, start + first, elements, self.tally)
-                yield from self._list_differing(found, scores, first, samples)
+                found = group.score(propagation, start + samples.start, elements, self.tally)
+                yield from self._list_differing(found, scores, samples)
+
+    def _cut(
+        self,
+        activities: Sequence[StageActivity],
+        batch: int,
+        make_tail: Callable[[slice], Tail] | None,
+    ) -> Iterator[tuple[slice, Propagation]]:
+        """Blocks of samples that fit into memory, and what carries differences on in each."""
+        size = self._block_size(activities)
+        for first in range(0, batch, size):
+            samples = slice(first, first + size)
+            tail = None if make_tail is None else make_tail(samples)
+            yield samples, self.make_propagation(activities, samples, tail)
 
     def _list_differing(
-        self, found: Iterable[ScoredPairs], scores: Tensor, first: int, samples: slice
+        self, found: Iterable[ScoredPairs], scores: Tensor, samples: slice
     ) -> Iterator[Pairs]:
         """Those of the pairs of a block whose scores are not the golden ones."""
         for position, sample, faulty in found:
             apart = (faulty != scores[samples][sample]).flatten(1).any(1)
             differs = apart.nonzero().squeeze(1)
             self.tally.computed += len(differs)
-            yield Pairs(position[differs], first + sample[differs], faulty[differs])
+            yield Pairs(position[differs], samples.start + sample[differs], faulty[differs])
 
     def _elements_per_step(self, golden: GoldenStage) -> int:
         """Elements per time step that a share of the memory holds."""
@@ -203,17 +208,13 @@ class GenericPath:
 
         ``start`` is the position in the test set of the first sample.
         """
-        size = self._block_size(activities)
         numbers = [self._find_stage(trial[0]) for trial in trials]
-        for first in range(0, len(scores), size):
-            samples = slice(first, first + size)
-            tail = None if make_tail is None else make_tail(samples)
-            propagation = self.make_propagation(activities, samples, tail)
+        for samples, propagation in self._cut(activities, len(scores), make_tail):
             self.tally.pairs += len(trials) * len(scores[samples])
             for row, number in enumerate(numbers):
                 ran = self._run_stage([trials[row]], number, propagation, start)
                 found = ((positions[row].expand(len(own)), own, faulty) for _, own, faulty in ran)
-                yield from self._list_differing(found, scores, first, samples)
+                yield from self._list_differing(found, scores, samples)
 
     def in_one_stage(self, trial: Trial) -> bool:
         """Whether ``trial_pairs`` takes a trial."""
